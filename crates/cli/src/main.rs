@@ -1,0 +1,3 @@
+//! The binary `hb`.
+
+fn main() {}

@@ -1,0 +1,176 @@
+//! What an API key may do.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::{Fleet, HostId, is_delimiter, name};
+use crate::key::{KeyId, SecretHash};
+use crate::limits;
+use crate::time::Timestamp;
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Sending beats.
+    Ingest,
+    /// Reading hosts.
+    Read,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingest => "ingest",
+            Self::Read => "read",
+        })
+    }
+}
+
+/// The beginning of the names a key may beat for, up to a delimiter: `web` covers `web`, `web-01` and `web.eu`,
+/// not `website`; `web-` covers whatever starts so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostPrefix(String);
+
+/// A string that is no [`HostPrefix`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a host prefix is the beginning of a hostId: 1 to 200 characters of A-Z a-z 0-9 . _ : @ / -")]
+pub struct HostPrefixError;
+
+impl HostPrefix {
+    /// Whether `host` begins with this prefix, up to a delimiter.
+    #[must_use]
+    pub fn covers(&self, host: &HostId) -> bool {
+        host.as_str().strip_prefix(&self.0).is_some_and(|rest| {
+            rest.is_empty() || self.0.ends_with(is_delimiter) || rest.starts_with(is_delimiter)
+        })
+    }
+}
+
+impl FromStr for HostPrefix {
+    type Err = HostPrefixError;
+    fn from_str(text: &str) -> Result<Self, HostPrefixError> {
+        text.parse::<HostId>().map(|host| Self(host.into())).map_err(|_| HostPrefixError)
+    }
+}
+
+name!(HostPrefix, HostPrefixError);
+
+/// What an admin calls a key: 1 to 64 visible characters, blanks inside allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyName(String);
+
+/// A string that is no [`KeyName`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "a key's name is 1 to {} characters, without line breaks or control characters",
+    limits::KEY_NAME_CHARS
+)]
+pub struct KeyNameError;
+
+impl FromStr for KeyName {
+    type Err = KeyNameError;
+    fn from_str(text: &str) -> Result<Self, KeyNameError> {
+        let text = text.trim();
+        let fits = (1..=limits::KEY_NAME_CHARS).contains(&text.chars().count());
+        if fits && !text.chars().any(char::is_control) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(KeyNameError)
+        }
+    }
+}
+
+name!(KeyName, KeyNameError);
+
+/// An API key as it is stored: everything but the secret.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// By which a token names it.
+    pub id: KeyId,
+    /// For people.
+    pub name: KeyName,
+    /// What proves a token.
+    pub hash: SecretHash,
+    /// The only fleet it acts in.
+    pub fleet: Fleet,
+    /// What it is for.
+    pub scope: Scope,
+    /// The hosts it may beat for; empty means all of the fleet.
+    pub host_prefixes: Vec<HostPrefix>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// From when on it is refused.
+    pub expires: Option<Timestamp>,
+    /// When an admin took it back.
+    pub revoked: Option<Timestamp>,
+}
+
+/// Why a valid key may not do what was asked.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Denied {
+    /// The key is for something else.
+    #[error("this key has the scope {has}, {needs} is needed")]
+    Scope {
+        /// What it has.
+        has: Scope,
+        /// What it would need.
+        needs: Scope,
+    },
+    /// The host is outside the key's prefixes.
+    #[error("this key may not beat for {0}: its host prefixes do not cover that name")]
+    Host(HostId),
+}
+
+impl Key {
+    /// Whether the key can be used at all at `now`.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Whether the key is for `scope`.
+    pub fn permits(&self, needs: Scope) -> Result<(), Denied> {
+        if self.scope == needs { Ok(()) } else { Err(Denied::Scope { has: self.scope, needs }) }
+    }
+
+    /// Whether the key covers `host`.
+    pub fn covers(&self, host: &HostId) -> Result<(), Denied> {
+        let open = self.host_prefixes.is_empty();
+        if open || self.host_prefixes.iter().any(|p| p.covers(host)) {
+            Ok(())
+        } else {
+            Err(Denied::Host(host.clone()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_end_at_a_delimiter() {
+        let covers =
+            |prefix: &str, host: &str| prefix.parse::<HostPrefix>().unwrap().covers(&host.parse().unwrap());
+        for host in ["web", "web-01", "web.eu", "web/cron"] {
+            assert!(covers("web", host), "{host}");
+        }
+        for host in ["website", "we", "Web-01", "x-web"] {
+            assert!(!covers("web", host), "{host}");
+        }
+        assert!(covers("web-", "web-01") && !covers("web-", "web"));
+    }
+
+    #[test]
+    fn names_are_one_visible_line() {
+        assert_eq!(" nightly backup ".parse::<KeyName>().unwrap().as_str(), "nightly backup");
+        for bad in ["", "  ", "a\nb", "\u{1b}[31m", &"x".repeat(65)] {
+            assert_eq!(bad.parse::<KeyName>(), Err(KeyNameError), "{bad:?}");
+        }
+    }
+}

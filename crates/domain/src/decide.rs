@@ -1,0 +1,109 @@
+//! When a host's state changes: the one decision that a sweep makes, as a function of values.
+
+use std::time::Duration;
+
+use crate::beat::{Heartbeat, Signal};
+use crate::entry::{Entry, Kind, Settings, State, Transition};
+use crate::host::HostKey;
+use crate::limits;
+use crate::time::Timestamp;
+
+/// What a decision depends on besides the host.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// How far clocks may differ: silence counts only past the deadline plus this. Zero on one machine.
+    pub skew: Duration,
+}
+
+/// When silence becomes too long: the interval after the last beat, or after the end of a pause.
+#[must_use]
+pub fn deadline(heartbeat: &Heartbeat, settings: &Settings) -> Timestamp {
+    let resumed = settings.pause.and_then(|pause| pause.until).unwrap_or(Timestamp::MIN);
+    let interval = settings.interval.unwrap_or(heartbeat.interval);
+    heartbeat.last.max(resumed).plus(interval.duration())
+}
+
+/// Whether the host has been silent past its deadline at `now`.
+#[must_use]
+pub fn is_silent(heartbeat: &Heartbeat, settings: &Settings, now: Timestamp, rules: &Rules) -> bool {
+    now > deadline(heartbeat, settings).plus(rules.skew)
+}
+
+/// What the ledger entry of a host should become at `now`, given its beats; `None` when nothing changes.
+///
+/// | state | silent | failed since | last word `fail` | last word `ok` |
+/// | --- | --- | --- | --- | --- |
+/// | forgotten or new, heard since | missing | failing | failing | registered |
+/// | up | missing | failing | failing | - |
+/// | missing, heard since | - | failing | failing | recovered |
+/// | failing | missing | - | - | recovered |
+///
+/// An unannounced failure of a host that is up is told before its silence. Nothing changes while a notice is
+/// pending (`recovered` must never overtake `missing`) or while the host is paused.
+#[must_use]
+pub fn decide(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> Option<Entry> {
+    if entry.pending.is_some() || entry.settings.is_paused(now) {
+        return None;
+    }
+    let heard_since = heartbeat.last > entry.basis;
+    let silent = is_silent(heartbeat, &entry.settings, now, rules);
+    let failed = heartbeat.signal == Signal::Fail || unaccounted_failure(entry, heartbeat);
+    let kind = match entry.state {
+        State::Forgotten if !heard_since => return None,
+        State::Forgotten if silent => Kind::Missing,
+        State::Forgotten if failed => Kind::Failing,
+        State::Forgotten => Kind::Registered,
+        State::Up | State::Paused if unaccounted_failure(entry, heartbeat) => Kind::Failing,
+        State::Up | State::Paused | State::Failing if silent => Kind::Missing,
+        State::Up | State::Paused => return None,
+        State::Missing if silent || !heard_since => return None,
+        State::Missing if failed => Kind::Failing,
+        State::Failing if heartbeat.signal == Signal::Fail => return None,
+        State::Missing | State::Failing => Kind::Recovered,
+    };
+    let failure = heartbeat.failure.as_ref();
+    let transition = Transition {
+        epoch: entry.epoch + 1,
+        kind,
+        since: match kind {
+            Kind::Registered => heartbeat.first.max(entry.basis),
+            Kind::Missing => deadline(heartbeat, &entry.settings),
+            Kind::Failing => failure.map_or(heartbeat.last, |failure| failure.at),
+            Kind::Recovered => heartbeat.last,
+        },
+        last_beat: heartbeat.last,
+        interval: entry.settings.interval.unwrap_or(heartbeat.interval),
+        message: failure.filter(|_| kind == Kind::Failing).and_then(|failure| failure.message.clone()),
+        at: now,
+    };
+    let failure = failure.map(|failure| failure.at);
+    Some(Entry { failure, ..entry.clone() }.transit(transition))
+}
+
+/// Whether the host failed after the last failure that was accounted for, and not during a pause.
+fn unaccounted_failure(entry: &Entry, heartbeat: &Heartbeat) -> bool {
+    let resumed = entry.settings.pause.and_then(|pause| pause.until);
+    let known = entry.failure.max(resumed);
+    heartbeat.failure.as_ref().is_some_and(|failure| known.is_none_or(|known| failure.at > known))
+}
+
+impl Entry {
+    /// What a scan may assume of a host that is not among the open entries: it is up, all that happened before
+    /// the last completed sweep is accounted for, and whoever was first heard since then is new.
+    ///
+    /// Only good enough to find candidates; the decision itself reads the entry.
+    #[must_use]
+    pub fn assumed(key: &HostKey, heartbeat: &Heartbeat, last_sweep: Option<Timestamp>) -> Self {
+        let mut entry = Self::new(key.clone());
+        if let Some(seen) = last_sweep.map(|at| at.minus(limits::NEWS_MARGIN))
+            && heartbeat.first <= seen
+        {
+            entry.state = State::Up;
+            entry.failure = Some(seen);
+        }
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+//! The ledger entry: what is known of a host besides its beats.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::beat::{Interval, Message};
+use crate::host::HostKey;
+use crate::limits;
+use crate::pending::Pending;
+use crate::time::Timestamp;
+
+/// How a host stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Beating in time, as far as people were told.
+    Up,
+    /// Silent past its deadline.
+    Missing,
+    /// Beating, and its last word is that it failed.
+    Failing,
+    /// An admin wants no notices of it. Shown, never stored: a pause lies over the state beneath.
+    Paused,
+    /// An admin removed it; the next beat registers it again, under the next epoch.
+    Forgotten,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Missing => "missing",
+            Self::Failing => "failing",
+            Self::Paused => "paused",
+            Self::Forgotten => "forgotten",
+        })
+    }
+}
+
+/// The kind of a transition, and so of a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A host was heard for the first time.
+    Registered,
+    /// It is silent past its deadline.
+    Missing,
+    /// It says that it failed.
+    Failing,
+    /// It beats again, or says again that all is well.
+    Recovered,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Registered, Self::Missing, Self::Failing, Self::Recovered];
+
+    /// The state that a transition of this kind leads to.
+    #[must_use]
+    pub fn leads_to(self) -> State {
+        match self {
+            Self::Registered | Self::Recovered => State::Up,
+            Self::Missing => State::Missing,
+            Self::Failing => State::Failing,
+        }
+    }
+
+    /// The kind's name, as it stands in notices, filters and hashes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Missing => "missing",
+            Self::Failing => "failing",
+            Self::Recovered => "recovered",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            format!("{text:?} is no kind of notice, there are registered, missing, failing and recovered")
+        })
+    }
+}
+
+/// One change of a host's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// Its number, counted per host from 1.
+    pub epoch: u64,
+    /// What happened.
+    pub kind: Kind,
+    /// Since when: for `missing` the deadline that passed, not the moment the sweep noticed.
+    pub since: Timestamp,
+    /// The last beat it was decided on.
+    pub last_beat: Timestamp,
+    /// The interval that was in force.
+    pub interval: Interval,
+    /// What a failing host said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Message>,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// An admin's wish for no notices of a host. Silence counts from its end on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// When it began.
+    pub since: Timestamp,
+    /// When it ends; `None` means when an admin resumes the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// A pause that would end before it begins.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the pause would end at {until}, which is not after {now}")]
+pub struct PauseError {
+    until: Timestamp,
+    now: Timestamp,
+}
+
+/// What admins set for a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The current or last pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// Used instead of the interval that the host sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
+}
+
+impl Settings {
+    /// Whether the host is paused at `now`.
+    #[must_use]
+    pub fn is_paused(&self, now: Timestamp) -> bool {
+        self.pause.is_some_and(|pause| pause.until.is_none_or(|until| now < until))
+    }
+}
+
+/// All that the service remembers of a host besides its beats; swapped as a whole, never in parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Whose it is.
+    #[serde(flatten)]
+    pub key: HostKey,
+    /// What people were last told, or are about to be told. Never [`State::Paused`].
+    pub state: State,
+    /// The number of the last transition; 0 before the first.
+    pub epoch: u64,
+    /// The last beat that a decision was made on: only a newer one can bring the host back.
+    pub basis: Timestamp,
+    /// The last failure that was accounted for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Timestamp>,
+    /// What admins set.
+    #[serde(default)]
+    pub settings: Settings,
+    /// The notice that people have yet to get.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
+    /// The last few transitions, the newest last.
+    #[serde(default)]
+    pub history: Vec<Transition>,
+}
+
+impl Entry {
+    /// The entry of a host nothing was decided on: it can only register, fail or go missing.
+    #[must_use]
+    pub fn new(key: HostKey) -> Self {
+        Self {
+            key,
+            state: State::Forgotten,
+            epoch: 0,
+            basis: Timestamp::MIN,
+            failure: None,
+            settings: Settings::default(),
+            pending: None,
+            history: Vec::new(),
+        }
+    }
+
+    /// Whether a sweep must know this entry besides the host's beats.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let quiet = matches!(self.state, State::Up | State::Forgotten);
+        !quiet || self.pending.is_some() || self.settings != Settings::default()
+    }
+
+    /// How the host stands at `now`, a pause included.
+    #[must_use]
+    pub fn state_at(&self, now: Timestamp) -> State {
+        let shown = self.state != State::Forgotten && self.settings.is_paused(now);
+        if shown { State::Paused } else { self.state }
+    }
+
+    /// No notices from `now` until `until`, or until the host is resumed. What is already pending still goes out.
+    pub fn paused(mut self, now: Timestamp, until: Option<Timestamp>) -> Result<Self, PauseError> {
+        if let Some(until) = until.filter(|until| *until <= now) {
+            return Err(PauseError { until, now });
+        }
+        self.settings.pause = Some(Pause { since: now, until });
+        Ok(self)
+    }
+
+    /// Ends a pause: silence counts from `now`. Changes nothing when the host is not paused.
+    #[must_use]
+    pub fn resumed(mut self, now: Timestamp) -> Self {
+        if self.settings.is_paused(now) {
+            self.settings.pause = self.settings.pause.map(|pause| Pause { until: Some(now), ..pause });
+        }
+        self
+    }
+
+    /// Uses `interval` instead of what the host sends; `None` lifts that.
+    #[must_use]
+    pub fn with_interval(mut self, interval: Option<Interval>) -> Self {
+        self.settings.interval = interval;
+        self
+    }
+
+    /// Forgets the host: settings and pending notice go, the epoch stays, so that no notice id comes twice.
+    /// Beats up to `now` count no more.
+    #[must_use]
+    pub fn forgotten(self, now: Timestamp) -> Self {
+        let basis = self.basis.max(now);
+        let history = self.history;
+        Self { state: State::Forgotten, epoch: self.epoch, basis, history, ..Self::new(self.key) }
+    }
+
+    /// Makes a transition of `kind` and its pending notice. The caller has seen that none is pending.
+    pub(crate) fn transit(mut self, transition: Transition) -> Self {
+        self.state = transition.kind.leads_to();
+        self.epoch = transition.epoch;
+        self.basis = transition.last_beat;
+        if self
+            .settings
+            .pause
+            .is_some_and(|pause| pause.until.is_some_and(|until| until < transition.last_beat))
+        {
+            self.settings.pause = None;
+        }
+        self.pending = Some(Pending::new(transition.at));
+        self.history.push(transition);
+        let surplus = self.history.len().saturating_sub(limits::HISTORY);
+        self.history.drain(..surplus);
+        self
+    }
+}

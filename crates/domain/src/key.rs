@@ -1,0 +1,238 @@
+//! API key tokens: `hbk_<id>_<secret><checksum>`.
+//!
+//! The prefix lets scanners find a leaked key; the checksum tells a typo from a wrong key without a database.
+//! All parts are lower-case base32 (RFC 4648), so that a double click selects a whole token:
+//! `hbk_[a-z2-7]{10}_[a-z2-7]{59}`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{Encoding, Specification};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::host::name;
+
+const PREFIX: &str = "hbk_";
+const ID_CHARS: usize = 10;
+const SECRET_CHARS: usize = 52;
+const CHECKSUM_CHARS: usize = 7;
+
+/// RFC 4648 base32 in lower case, without padding; strict: trailing bits must be zero.
+fn base32() -> &'static Encoding {
+    static BASE32: std::sync::LazyLock<Encoding> = std::sync::LazyLock::new(|| {
+        let mut specification = Specification::new();
+        specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
+        specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
+    });
+    &BASE32
+}
+
+/// The public part of a token, by which it is looked up and named: 10 characters of `a-z 2-7`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyId(String);
+
+/// A string that is no [`KeyId`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a key id is {ID_CHARS} characters of a-z and 2-7")]
+pub struct KeyIdError;
+
+impl KeyId {
+    /// Makes an id of random bytes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 7]) -> Self {
+        let mut text = base32().encode(&bytes);
+        text.truncate(ID_CHARS);
+        Self(text)
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = KeyIdError;
+    fn from_str(text: &str) -> Result<Self, KeyIdError> {
+        let known = |b: u8| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b);
+        if text.len() == ID_CHARS && text.bytes().all(known) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(KeyIdError)
+        }
+    }
+}
+
+name!(KeyId, KeyIdError);
+
+/// The 256 secret bits of a token. Shown to nobody: `Debug` hides them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    /// Makes a secret of random bytes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// What is stored of it: 256 random bits need no slow hash and no salt.
+    #[must_use]
+    pub fn hash(&self) -> SecretHash {
+        SecretHash(Sha256::digest(self.0).into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// The SHA-256 of a [`Secret`]. Compared in constant time, on purpose not by `==`.
+#[derive(Clone, Debug)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// Reads back what [`SecretHash::as_bytes`] gave.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The hash, to be stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Whether `secret` is the one; takes the same time whichever byte differs.
+    #[must_use]
+    pub fn fits(&self, secret: &Secret) -> bool {
+        self.0.ct_eq(&secret.hash().0).into()
+    }
+}
+
+/// A whole API key, as a machine sends it. `Debug` shows its id only; [`Token::reveal`] shows it all.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    id: KeyId,
+    secret: Secret,
+}
+
+/// Why a string is no [`Token`]. Never holds a part of the string.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TokenError {
+    /// It does not look like `hbk_<id>_<secret><checksum>`.
+    #[error("not an API key: a key looks like hbk_, 10 characters, _, 59 characters")]
+    Format,
+    /// It looks right but the checksum differs.
+    #[error("the checksum of the API key differs: a character was mistyped or cut off")]
+    Checksum,
+}
+
+impl Token {
+    /// Puts a token together.
+    #[must_use]
+    pub fn new(id: KeyId, secret: Secret) -> Self {
+        Self { id, secret }
+    }
+
+    /// Its public part.
+    #[must_use]
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// Its secret part.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// The token in full, to be shown to its owner once.
+    #[must_use]
+    pub fn reveal(&self) -> String {
+        let body = format!("{PREFIX}{}_{}", self.id, base32().encode(&self.secret.0));
+        let checksum = checksum(&body);
+        body + &checksum
+    }
+}
+
+/// CRC-32 of everything before it, as 7 characters.
+fn checksum(body: &str) -> String {
+    base32().encode(&crc32fast::hash(body.as_bytes()).to_be_bytes())
+}
+
+impl FromStr for Token {
+    type Err = TokenError;
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let (id, rest) =
+            text.strip_prefix(PREFIX).and_then(|t| t.split_once('_')).ok_or(TokenError::Format)?;
+        if rest.len() != SECRET_CHARS + CHECKSUM_CHARS || !rest.is_ascii() {
+            return Err(TokenError::Format);
+        }
+        let id = id.parse().map_err(|_| TokenError::Format)?;
+        let (body, sum) = text.split_at(text.len() - CHECKSUM_CHARS);
+        if checksum(body) != sum {
+            return Err(TokenError::Checksum);
+        }
+        let secret = base32().decode(&rest.as_bytes()[..SECRET_CHARS]).map_err(|_| TokenError::Format)?;
+        let secret = secret.try_into().map_err(|_| TokenError::Format)?;
+        Ok(Self { id, secret: Secret(secret) })
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({PREFIX}{}_hidden)", self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn token() -> Token {
+        Token::new(KeyId::from_random([7; 7]), Secret::from_random([42; 32]))
+    }
+
+    #[test]
+    fn the_format_never_changes() {
+        insta::assert_snapshot!(token().reveal(), @"hbk_a4dqobyha4_fivcukrkfivcukrkfivcukrkfivcukrkfivcukrkfivcukrkfivajrcfnci");
+    }
+
+    #[test]
+    fn debug_hides_the_secret() {
+        insta::assert_snapshot!(format!("{:?} {:?}", token(), token().secret()), @"Token(hbk_a4dqobyha4_hidden) Secret(hidden)");
+    }
+
+    #[test]
+    fn typos_are_told_from_nonsense() {
+        let mut typo = token().reveal();
+        typo.replace_range(20..21, if &typo[20..21] == "a" { "b" } else { "a" });
+        assert_eq!(typo.parse::<Token>(), Err(TokenError::Checksum));
+        for nonsense in ["", "hbk_", "hbk__", "secret", &token().reveal()[..70], &(token().reveal() + "a")] {
+            assert_eq!(nonsense.parse::<Token>(), Err(TokenError::Format), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn only_the_right_secret_fits() {
+        assert!(token().secret().hash().fits(token().secret()));
+        assert!(!token().secret().hash().fits(&Secret::from_random([43; 32])));
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_read_back(id: [u8; 7], secret: [u8; 32]) {
+            let token = Token::new(KeyId::from_random(id), Secret::from_random(secret));
+            prop_assert_eq!(token.reveal().parse(), Ok(token));
+        }
+
+        #[test]
+        fn no_string_panics(text in "\\PC*|hbk_[a-z2-7]{10}_.{59}|hbk_[a-z2-7]{10}_[a-z0-9]{59}") {
+            let _ = text.parse::<Token>();
+        }
+    }
+}

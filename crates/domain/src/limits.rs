@@ -1,0 +1,46 @@
+//! Every bound of the system, with its reason.
+
+use std::time::Duration;
+
+/// Longest `hostId`, in characters: fits a fully qualified name (253 by RFC 1035 is rare) with a job's path.
+pub const HOST_ID_CHARS: usize = 200;
+/// Longest fleet name, in characters: it stands in subjects of at most 100.
+pub const FLEET_CHARS: usize = 32;
+/// Longest region name, in characters. AWS's longest today is 14 (`ap-southeast-1`).
+pub const REGION_CHARS: usize = 32;
+/// Longest name of an API key, in characters: one column of a table.
+pub const KEY_NAME_CHARS: usize = 64;
+/// Most host prefixes of one API key: they are compared at every beat.
+pub const KEY_HOST_PREFIXES: usize = 20;
+/// Shortest interval: below it, the network's own jitter reads as silence.
+pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Longest interval: a yearly job.
+pub const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The interval of a beat that names none.
+pub const INTERVAL_DEFAULT: Duration = Duration::from_secs(10 * 60);
+/// Longest message of a beat, in bytes; what is longer is cut, never refused.
+pub const MESSAGE_BYTES: usize = 1024;
+/// Longest body of a request, in bytes, checked before it is parsed.
+pub const BODY_BYTES: usize = 4096;
+/// Transitions that a ledger entry remembers: enough to see a host flap, small enough to swap at once.
+pub const HISTORY: usize = 8;
+/// Longest subject of an e-mail, in characters. SNS wants fewer than 100, printable ASCII
+/// (Amazon SNS API reference, `Publish`, parameter `Subject`).
+pub const SUBJECT_CHARS: usize = 99;
+/// Longest SMS text, in bytes: 140 bytes are one message (Amazon SNS developer guide, "Publishing to a mobile
+/// phone"), and ASCII is safe in both alphabets.
+pub const SMS_BYTES: usize = 140;
+/// Longest one-line text of a notice, in characters, so that a message from a host cannot flood a screen.
+pub const TEXT_CHARS: usize = 300;
+/// Largest rendering of a notice, in bytes (Amazon SNS quotas: 256 KiB a message).
+pub const NOTICE_BYTES: usize = 256 * 1024;
+/// Longest endpoint of a subscription, in bytes: the customary limit of a URL.
+pub const ENDPOINT_BYTES: usize = 2048;
+/// How long a delivery is retried before it counts as dead.
+pub const DELIVERY_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// First pause between two tries.
+pub const PAUSE_FIRST: Duration = Duration::from_secs(2);
+/// Longest pause between two tries: an endpoint that is back gets its notices within it.
+pub const PAUSE_LONGEST: Duration = Duration::from_secs(5 * 60);
+/// How long before the last completed sweep a first beat still counts as news, for copies that lag behind.
+pub const NEWS_MARGIN: Duration = Duration::from_secs(2 * 60);

@@ -1,0 +1,153 @@
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::beat::{Beat, Heartbeat, Signal};
+use crate::decide::{Rules, decide};
+use crate::pending::DeliveryPolicy;
+
+const AT_10: i64 = 1_769_853_720_000; // 2026-01-31T10:02:00Z
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis).unwrap()
+}
+
+fn entry(fleet: &str, host: &str, signal: Signal, message: &str) -> Entry {
+    let beat = Beat {
+        at: at(AT_10 - 600_000),
+        interval: Interval::default(),
+        signal,
+        message: Some(Message::from(message.to_owned())),
+    };
+    let key = HostKey::new(fleet.parse().unwrap(), host.parse().unwrap());
+    let now = if signal == Signal::Ok { at(AT_10 + 21_000) } else { at(AT_10 - 590_000) };
+    decide(&Entry::new(key), &Heartbeat::new(beat), now, &Rules::default()).unwrap()
+}
+
+fn notice(entry: &Entry) -> Notice {
+    Notice::of(entry, &Region::local()).unwrap()
+}
+
+fn missing() -> Notice {
+    notice(&entry("main", "web-01", Signal::Ok, ""))
+}
+
+/// `missing` told, then a beat 18 minutes after the deadline.
+fn recovered() -> Notice {
+    let told = Entry { pending: None, ..entry("main", "web-01", Signal::Ok, "") };
+    let now = at(AT_10 + 1_080_000);
+    let beat = Beat { at: now, interval: Interval::default(), signal: Signal::Ok, message: None };
+    notice(&decide(&told, &Heartbeat::new(beat), now, &Rules::default()).unwrap())
+}
+
+#[test]
+fn machines_read_json() {
+    insta::assert_snapshot!(format!("{:#}", missing().json()), @r#"
+    {
+      "at": "2026-01-31T10:02:21Z",
+      "attempt": 1,
+      "count": 1,
+      "digest": false,
+      "fleet": "main",
+      "hosts": [
+        {
+          "epoch": 1,
+          "hostId": "web-01",
+          "intervalMs": 600000,
+          "lastBeat": "2026-01-31T09:52:00Z",
+          "message": null,
+          "since": "2026-01-31T10:02:00Z"
+        }
+      ],
+      "id": "Y1Z3VVJ390",
+      "kind": "missing",
+      "severity": "critical",
+      "text": "web-01 is missing: no beat since 09:52 UTC (10 min)",
+      "version": 1
+    }
+    "#);
+}
+
+#[test]
+fn people_read_a_line_a_subject_and_an_sms() {
+    let failing = entry("lab", "nightly/backup", Signal::Fail, "disk full\non /var \u{1b}[31m");
+    let again = failing.clone().leased(Uuid::nil(), at(AT_10), &POLICY).unwrap();
+    let again = again.leased(Uuid::nil(), at(AT_10 + 86_400_000), &POLICY).unwrap();
+    for (notice, name) in
+        [(missing(), "missing"), (recovered(), "recovered"), (notice(&again), "failing, again")]
+    {
+        let shown = format!("{}\n{}\n{}", notice.text(), notice.subject(), notice.sms());
+        match name {
+            "missing" => insta::assert_snapshot!(shown, @"
+            web-01 is missing: no beat since 09:52 UTC (10 min)
+            [hb] web-01 missing since 10:02 UTC (Y1Z3VVJ390)
+            hb: web-01 missing, main, since 10:02Z. Y1Z3VVJ390
+            "),
+            "recovered" => insta::assert_snapshot!(shown, @"
+            web-01 recovered at 10:20 UTC, after 18 min missing
+            [hb] web-01 recovered at 10:20 UTC (HCMFWQBD34)
+            hb: web-01 recovered, main, at 10:20Z. HCMFWQBD34
+            "),
+            _ => insta::assert_snapshot!(shown, @"
+            nightly/backup (lab) is failing since 09:52 UTC: disk full on /var [31m (attempt 2, same id)
+            [hb] nightly/backup (lab) failing since 09:52 UTC (MS93PC04QB)
+            hb: nightly/backup failing, lab, since 09:52Z. MS93PC04QB (attempt 2, same id)
+            "),
+        }
+    }
+}
+
+#[test]
+fn an_email_says_how_to_look_and_how_to_silence() {
+    insta::assert_snapshot!(notice(&entry("lab", "nightly", Signal::Fail, "disk full\n/var at 100 %")).email(), @"
+    nightly (lab) is failing since 09:52 UTC: disk full /var at 100 %
+
+    host       nightly
+    fleet      lab
+    since      2026-01-31T09:52:00Z
+    last beat  2026-01-31T09:52:00Z
+    interval   10 min
+    region     local
+    notice     VXFCCC3XYF, attempt 1
+
+    The host says:
+      > disk full
+      > /var at 100 %
+
+    look:      hb host show nightly --fleet lab
+    silence:   hb host pause nightly --fleet lab --until 2h
+    ");
+}
+
+const POLICY: DeliveryPolicy = DeliveryPolicy { lease: Duration::ZERO, echo_wait: Duration::ZERO };
+
+#[test]
+fn the_id_depends_on_host_epoch_and_kind_alone() {
+    let first = missing();
+    let again =
+        entry("main", "web-01", Signal::Ok, "").leased(Uuid::nil(), at(AT_10 + 30_000), &POLICY).unwrap();
+    assert_eq!(notice(&again).id, first.id);
+    assert_eq!(first.identity(), "main/web-01#1/missing");
+    for other in [notice(&entry("lab", "web-01", Signal::Ok, "")), recovered()] {
+        assert_ne!(other.id, first.id);
+    }
+}
+
+proptest! {
+    #[test]
+    fn texts_respect_their_limits(
+        fleet in "[a-z0-9-]{1,32}", host in "[A-Za-z0-9._:@/-]{1,200}", message in any::<String>(),
+        fail: bool, attempts in 1..u32::MAX,
+    ) {
+        let mut entry = entry(&fleet, &host, if fail { Signal::Fail } else { Signal::Ok }, &message);
+        entry.pending.as_mut().unwrap().attempt = attempts;
+        let notice = notice(&entry);
+        let plain = |text: &str| text.bytes().all(|b| (b' '..=b'~').contains(&b));
+        prop_assert!(notice.subject().len() <= limits::SUBJECT_CHARS && plain(&notice.subject()));
+        prop_assert!(notice.sms().len() <= limits::SMS_BYTES && plain(&notice.sms()));
+        prop_assert!(notice.subject().contains(notice.id.as_str()) && notice.sms().contains(notice.id.as_str()));
+        prop_assert!(notice.text().chars().count() <= limits::TEXT_CHARS && !notice.text().contains('\n'));
+        prop_assert!(!notice.email().chars().any(|c| c.is_control() && c != '\n'));
+        prop_assert!(notice.json().to_string().len() <= limits::NOTICE_BYTES);
+    }
+}

@@ -1,0 +1,98 @@
+//! How instants and durations read to people, and how foreign text is made harmless.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// An instant as on-call reads it, in UTC: `10:02`, or with the date when `now` is another day.
+#[must_use]
+pub fn human_time(instant: Timestamp, now: Timestamp) -> String {
+    let day = |t: Timestamp| t.calendar().strftime("%Y-%m-%d").to_string();
+    let format = if day(instant) == day(now) { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    instant.calendar().strftime(format).to_string()
+}
+
+/// A duration in its two largest units: `45 s`, `10 min`, `1 h 30 min`, `3 d`.
+#[must_use]
+pub fn human_duration(duration: Duration) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let seconds = duration.as_secs();
+    let Some(first) = UNITS.iter().position(|(size, _)| seconds >= *size) else {
+        return if duration.is_zero() { "0 s".to_owned() } else { format!("{} ms", duration.as_millis()) };
+    };
+    let (size, unit) = UNITS[first];
+    let mut text = format!("{} {unit}", seconds / size);
+    if let Some((next, unit)) = UNITS.get(first + 1) {
+        let rest = seconds % size / next;
+        if rest > 0 {
+            text += &format!(" {rest} {unit}");
+        }
+    }
+    text
+}
+
+/// `text` in printable ASCII, other characters as `?`, runs of blanks as one, cut to `chars` with `...`.
+pub(crate) fn ascii(text: &str, chars: usize) -> String {
+    let printable: String = text
+        .chars()
+        .map(|c| {
+            if c.is_whitespace() {
+                ' '
+            } else if c.is_ascii_graphic() {
+                c
+            } else {
+                '?'
+            }
+        })
+        .collect();
+    cut(&printable.split_whitespace().collect::<Vec<_>>().join(" "), chars)
+}
+
+/// `text` on one line, at most `chars` characters, with `...` where it was cut. Control characters are gone, and
+/// so are the marks that turn the direction of writing, which could make a line read as another.
+pub(crate) fn line(text: &str, chars: usize) -> String {
+    let harmless =
+        |c: char| !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown: String =
+        text.chars().filter(|c| harmless(*c)).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    cut(&shown.split_whitespace().collect::<Vec<_>>().join(" "), chars)
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    if text.chars().count() <= chars {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(chars.saturating_sub(3)).collect();
+    kept + &"..."[..chars.min(3)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        let cases =
+            [(0, "0 s"), (999, "999 ms"), (2_000, "2 s"), (90_000, "1 min 30 s"), (600_000, "10 min")];
+        for (millis, text) in cases {
+            assert_eq!(human_duration(Duration::from_millis(millis)), text);
+        }
+        assert_eq!(human_duration(Duration::from_secs(5_400)), "1 h 30 min");
+        assert_eq!(human_duration(Duration::from_secs(3 * 86_400 + 60)), "3 d");
+    }
+
+    #[test]
+    fn another_day_shows_its_date() {
+        let at = |millis| Timestamp::from_millis(millis).unwrap();
+        assert_eq!(human_time(at(86_400_000), at(86_400_000 + 60_000)), "00:00");
+        assert_eq!(human_time(at(86_340_000), at(86_400_000)), "1970-01-01 23:59");
+    }
+
+    #[test]
+    fn foreign_text_is_made_harmless() {
+        assert_eq!(ascii("a\nb\u{202e}ü", 10), "a b??");
+        assert_eq!(ascii("0123456789x", 10), "0123456...");
+        assert_eq!(line("a\nb\u{202e}c ü\u{7}", 10), "a bc ü");
+        assert_eq!(cut("abc", 2), "..");
+    }
+}
