@@ -11,7 +11,7 @@ use crate::limits;
 pub fn pause(tries: u32, spread: u8) -> Duration {
     let doubled = limits::PAUSE_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(20));
     let whole = doubled.min(limits::PAUSE_LONGEST);
-    whole - whole / 4 * u32::from(spread) / u32::from(u8::MAX)
+    whole.saturating_sub(whole / 4 * u32::from(spread) / u32::from(u8::MAX))
 }
 
 #[cfg(test)]

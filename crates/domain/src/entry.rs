@@ -203,8 +203,7 @@ impl Entry {
     /// How the host stands at `now`, a pause included.
     #[must_use]
     pub fn state_at(&self, now: Timestamp) -> State {
-        let shown = self.state != State::Forgotten && self.settings.is_paused(now);
-        if shown { State::Paused } else { self.state }
+        if self.settings.is_paused(now) { State::Paused } else { self.state }
     }
 
     /// No notices from `now` until `until`, or until the host is resumed. What is already pending still goes out.

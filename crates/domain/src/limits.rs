@@ -15,9 +15,9 @@ pub const KEY_HOST_PREFIXES: usize = 20;
 /// Shortest interval: below it, the network's own jitter reads as silence.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Longest interval: a yearly job.
-pub const INTERVAL_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub const INTERVAL_MAX: Duration = Duration::from_hours(365 * 24);
 /// The interval of a beat that names none.
-pub const INTERVAL_DEFAULT: Duration = Duration::from_secs(10 * 60);
+pub const INTERVAL_DEFAULT: Duration = Duration::from_mins(10);
 /// Longest message of a beat, in bytes; what is longer is cut, never refused.
 pub const MESSAGE_BYTES: usize = 1024;
 /// Longest body of a request, in bytes, checked before it is parsed.
@@ -37,10 +37,10 @@ pub const NOTICE_BYTES: usize = 256 * 1024;
 /// Longest endpoint of a subscription, in bytes: the customary limit of a URL.
 pub const ENDPOINT_BYTES: usize = 2048;
 /// How long a delivery is retried before it counts as dead.
-pub const DELIVERY_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+pub const DELIVERY_FOR: Duration = Duration::from_hours(24);
 /// First pause between two tries.
 pub const PAUSE_FIRST: Duration = Duration::from_secs(2);
 /// Longest pause between two tries: an endpoint that is back gets its notices within it.
-pub const PAUSE_LONGEST: Duration = Duration::from_secs(5 * 60);
+pub const PAUSE_LONGEST: Duration = Duration::from_mins(5);
 /// How long before the last completed sweep a first beat still counts as news, for copies that lag behind.
-pub const NEWS_MARGIN: Duration = Duration::from_secs(2 * 60);
+pub const NEWS_MARGIN: Duration = Duration::from_mins(2);

@@ -123,7 +123,7 @@ mod tests {
     use crate::host::{Fleet, HostKey};
 
     const POLICY: DeliveryPolicy =
-        DeliveryPolicy { lease: Duration::from_secs(10), echo_wait: Duration::from_secs(180) };
+        DeliveryPolicy { lease: Duration::from_secs(10), echo_wait: Duration::from_mins(3) };
     const ME: Uuid = Uuid::from_u128(1);
     const OTHER: Uuid = Uuid::from_u128(2);
 

@@ -21,14 +21,11 @@ pub fn human_duration(duration: Duration) -> String {
         return if duration.is_zero() { "0 s".to_owned() } else { format!("{} ms", duration.as_millis()) };
     };
     let (size, unit) = UNITS[first];
-    let mut text = format!("{} {unit}", seconds / size);
-    if let Some((next, unit)) = UNITS.get(first + 1) {
-        let rest = seconds % size / next;
-        if rest > 0 {
-            text += &format!(" {rest} {unit}");
-        }
+    let whole = format!("{} {unit}", seconds / size);
+    match UNITS.get(first + 1).map(|(next, unit)| (seconds % size / next, unit)) {
+        Some((rest, unit)) if rest > 0 => format!("{whole} {rest} {unit}"),
+        _ => whole,
     }
-    text
 }
 
 /// `text` in printable ASCII, other characters as `?`, runs of blanks as one, cut to `chars` with `...`.
@@ -77,8 +74,8 @@ mod tests {
         for (millis, text) in cases {
             assert_eq!(human_duration(Duration::from_millis(millis)), text);
         }
-        assert_eq!(human_duration(Duration::from_secs(5_400)), "1 h 30 min");
-        assert_eq!(human_duration(Duration::from_secs(3 * 86_400 + 60)), "3 d");
+        assert_eq!(human_duration(Duration::from_mins(90)), "1 h 30 min");
+        assert_eq!(human_duration(Duration::from_mins(3 * 24 * 60 + 1)), "3 d");
     }
 
     #[test]

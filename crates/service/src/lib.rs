@@ -2,5 +2,23 @@
 //!
 //! Everything here works on ports; which adapters stand behind them is chosen by the binaries.
 
+mod auth;
 pub mod codec;
+#[cfg(feature = "contract")]
+pub mod contract;
+mod health;
+pub mod manage;
+pub mod memory;
 pub mod ports;
+mod rate;
+mod record;
+mod swap;
+mod sweep;
+mod trouble;
+
+pub use auth::{AuthError, Authenticator, CachePolicy, Refusal};
+pub use health::Health;
+pub use rate::RateLimit;
+pub use record::{RecordError, Recorder, Report};
+pub use sweep::{Sweep, SweepError, SweepReport, SweepSettings};
+pub use trouble::Troubles;

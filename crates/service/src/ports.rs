@@ -145,6 +145,7 @@ pub struct Stored {
 }
 
 /// What became of a swap.
+#[expect(clippy::large_enum_variant, reason = "lives for a moment, and losing is as common as winning")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Swap {
     /// The new entry is stored, under this version.

@@ -33,7 +33,7 @@ fn web() -> HostKey {
 /// The kinds told along a story of beats and sweeps, every notice accepted at once.
 fn told(story: &[Event]) -> Vec<(Kind, i64)> {
     let mut host = Host::default();
-    story.iter().for_each(|event| host.happen(event));
+    host.live(story);
     host.entry.history.iter().map(|t| (t.kind, seconds(t.since))).collect()
 }
 
@@ -67,6 +67,12 @@ impl Host {
             Some(kept) => kept.merge(heartbeat),
             None => heartbeat,
         });
+    }
+
+    fn live(&mut self, story: &[Event]) {
+        for event in story {
+            self.happen(event);
+        }
     }
 
     fn happen(&mut self, event: &Event) {
@@ -128,7 +134,7 @@ fn a_fail_that_an_ok_follows_is_still_told() {
 #[test]
 fn a_streak_of_fails_is_told_once_with_its_message() {
     let mut host = Host::default();
-    [Fail(0), Sweep(1), Fail(10), Sweep(11), Fail(20), Sweep(21)].iter().for_each(|event| host.happen(event));
+    host.live(&[Fail(0), Sweep(1), Fail(10), Sweep(11), Fail(20), Sweep(21)]);
     assert_eq!(host.entry.history.len(), 1);
     assert_eq!(host.entry.history[0].message.as_ref().unwrap().as_str(), "disk full");
 }
@@ -164,7 +170,7 @@ fn a_missing_host_that_is_paused_still_recovers_afterwards() {
 #[test]
 fn a_forgotten_host_registers_again_under_the_next_epoch() {
     let mut host = Host::default();
-    [Good(0), Sweep(1), Forget(2), Sweep(3), Good(4), Sweep(5)].iter().for_each(|event| host.happen(event));
+    host.live(&[Good(0), Sweep(1), Forget(2), Sweep(3), Good(4), Sweep(5)]);
     let told: Vec<_> = host.entry.history.iter().map(|t| (t.epoch, t.kind)).collect();
     assert_eq!(told, [(1, Kind::Registered), (2, Kind::Registered)]);
 }

@@ -1,0 +1,135 @@
+//! Who sends this? Authenticates API keys, with a bounded cache before the database.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hb_domain::{Key, Timestamp, Token};
+use lru::LruCache;
+use sha2::{Digest, Sha256};
+
+use crate::ports::{Keys, PortError};
+
+/// Keys kept in memory: 10,000 of each sort are a few megabytes, whatever is sent.
+const CACHED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+
+/// How long an answer of the database is good for.
+#[derive(Clone, Copy, Debug)]
+pub struct CachePolicy {
+    /// For a key that was found.
+    pub positive: Duration,
+    /// For a token that was refused.
+    pub negative: Duration,
+    /// For a key that was found, while the database fails.
+    pub stale: Duration,
+}
+
+impl Default for CachePolicy {
+    fn default() -> Self {
+        Self {
+            positive: Duration::from_mins(1),
+            negative: Duration::from_secs(10),
+            stale: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Why nobody was authenticated.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The sender is at fault. All reasons look the same to it.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The keys cannot be read now.
+    #[error(transparent)]
+    Unavailable(#[from] PortError),
+}
+
+/// Why a token was refused: for logs and counters, never for the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There was none.
+    #[error("no key")]
+    Absent,
+    /// It does not look like one, or its checksum differs.
+    #[error("malformed key")]
+    Malformed,
+    /// Nobody knows its id, or its secret is another.
+    #[error("unknown key")]
+    Unknown,
+    /// It has expired or was revoked.
+    #[error("expired or revoked key")]
+    Dead,
+}
+
+type Digest32 = [u8; 32];
+
+/// Authenticates tokens.
+pub struct Authenticator {
+    keys: Arc<dyn Keys>,
+    policy: CachePolicy,
+    /// By the hash of the whole token: whoever has the id alone finds nothing.
+    found: Mutex<LruCache<Digest32, (Arc<Key>, Timestamp)>>,
+    /// Apart from `found`, so that guessing cannot push good keys out.
+    refused: Mutex<LruCache<Digest32, Timestamp>>,
+}
+
+impl Authenticator {
+    /// Authenticates against `keys`.
+    #[must_use]
+    pub fn new(keys: Arc<dyn Keys>, policy: CachePolicy) -> Self {
+        Self {
+            keys,
+            policy,
+            found: Mutex::new(LruCache::new(CACHED)),
+            refused: Mutex::new(LruCache::new(CACHED)),
+        }
+    }
+
+    /// The key that `presented` proves, alive at `now`.
+    pub async fn authenticate(&self, presented: Option<&str>, now: Timestamp) -> Result<Arc<Key>, AuthError> {
+        let presented = presented.ok_or(AuthError::Refused(Refusal::Absent))?;
+        let token: Token = presented.parse().map_err(|_| AuthError::Refused(Refusal::Malformed))?;
+        let digest: Digest32 = Sha256::digest(presented).into();
+        let cached = lock(&self.found).get(&digest).cloned();
+        let key = match cached {
+            Some((key, read)) if now.since(read) < self.policy.positive => key,
+            cached => self.look_up(&token, digest, cached, now).await?,
+        };
+        if key.is_live(now) { Ok(key) } else { Err(AuthError::Refused(Refusal::Dead)) }
+    }
+
+    async fn look_up(
+        &self,
+        token: &Token,
+        digest: Digest32,
+        cached: Option<(Arc<Key>, Timestamp)>,
+        now: Timestamp,
+    ) -> Result<Arc<Key>, AuthError> {
+        let refused = lock(&self.refused).get(&digest).copied();
+        if refused.is_some_and(|read| now.since(read) < self.policy.negative) {
+            return Err(AuthError::Refused(Refusal::Unknown));
+        }
+        match self.keys.load(token.id()).await {
+            Ok(Some(key)) if key.hash.fits(token.secret()) => {
+                let key = Arc::new(key);
+                lock(&self.found).put(digest, (key.clone(), now));
+                Ok(key)
+            }
+            Ok(_) => {
+                lock(&self.found).pop(&digest);
+                lock(&self.refused).put(digest, now);
+                Err(AuthError::Refused(Refusal::Unknown))
+            }
+            Err(error) => match cached {
+                Some((key, read)) if now.since(read) < self.policy.stale => Ok(key),
+                _ => Err(error.into()),
+            },
+        }
+    }
+}
+
+/// A cache stays good when somebody panicked beside it.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,28 @@
+//! What admins do: keys, subscriptions, hosts.
+
+mod hosts;
+mod keys;
+
+pub use hosts::{HostError, HostView, Hosts};
+pub use keys::{Created, KeyError, KeyRequest, Manager};
+
+use crate::ports::{Cursor, Page, PortResult, Unreadable};
+
+/// All pages of a listing, one after the other.
+pub async fn every_page<T, F>(
+    mut turn: impl FnMut(Option<Cursor>) -> F,
+) -> PortResult<(Vec<T>, Vec<Unreadable>)>
+where
+    F: Future<Output = PortResult<Page<T>>>,
+{
+    let (mut items, mut unreadable, mut after) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = turn(after).await?;
+        items.extend(page.items);
+        unreadable.extend(page.unreadable);
+        after = page.next;
+        if after.is_none() {
+            return Ok((items, unreadable));
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Adapters that keep everything in memory: for tests, and as the simplest reading of the ports.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hb_domain::{
+    Entry, HostKey, Key, KeyId, Notice, Publication, Region, Subscription, SubscriptionId, Timestamp,
+};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::codec;
+use crate::ports::{
+    Clock, CompletedSweep, Cursor, Heard, Heartbeats, Ids, Keys, Ledger, Page, PortError, PortResult,
+    Segment, Stored, Subscriptions, Swap, System, Topic, Unreadable, Version,
+};
+
+/// Items in a page: small, so that tests turn pages.
+const PAGE: usize = 100;
+
+/// All ports at once, over maps.
+#[derive(Default)]
+pub struct Memory {
+    tables: Mutex<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    fails: Option<String>,
+    heartbeats: BTreeMap<(String, String), Result<Heard, String>>,
+    /// Entries as text, as any adapter keeps them, so that the codec is in every test.
+    ledger: BTreeMap<String, (String, Version, Uuid)>,
+    keys: BTreeMap<KeyId, Key>,
+    subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    sweeps: BTreeMap<Region, CompletedSweep>,
+    outcomes: Vec<Publication>,
+    published: Vec<Notice>,
+    accepted: BTreeMap<String, Notice>,
+    calls: u64,
+}
+
+impl Memory {
+    /// From now on every call fails for this cause; `None` heals.
+    pub fn fail_with(&self, cause: Option<&str>) {
+        self.lock().fails = cause.map(ToOwned::to_owned);
+    }
+
+    /// The outcomes of the next publishes, the first first; after them all are accepted.
+    pub fn next_publications(&self, outcomes: impl IntoIterator<Item = Publication>) {
+        self.lock().outcomes.extend(outcomes);
+    }
+
+    /// All notices ever published, in order, whatever became of them.
+    #[must_use]
+    pub fn published(&self) -> Vec<Notice> {
+        self.lock().published.clone()
+    }
+
+    /// The notices that the topic accepted, by identity: accepting twice is accepting once.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<Notice> {
+        self.lock().accepted.values().cloned().collect()
+    }
+
+    /// How many calls were made on all ports.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// Makes what is stored of `host` unreadable: its heartbeats and its ledger entry.
+    pub fn spoil(&self, host: &HostKey) {
+        let mut tables = self.lock();
+        for (_, item) in tables.heartbeats.iter_mut().filter(|((key, _), _)| *key == host.to_string()) {
+            *item = Err("garbage".to_owned());
+        }
+        if let Some((text, ..)) = tables.ledger.get_mut(&host.to_string()) {
+            "garbage".clone_into(text);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tables, for one call.
+    fn call(&self, what: &str) -> PortResult<MutexGuard<'_, Tables>> {
+        let mut tables = self.lock();
+        tables.calls += 1;
+        match &tables.fails {
+            Some(cause) => Err(PortError::unavailable(what, cause)),
+            None => Ok(tables),
+        }
+    }
+}
+
+/// A page of `map` after `cursor`; `read` makes an item of each row.
+fn page<K: Ord, V, T>(
+    map: &BTreeMap<K, V>,
+    after: Option<K>,
+    name: impl Fn(&K) -> String,
+    read: impl Fn(&V) -> Result<T, String>,
+) -> Page<T> {
+    let mut page = Page::default();
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    for (key, value) in map.range((from, Bound::Unbounded)).take(PAGE) {
+        match read(value) {
+            Ok(item) => page.items.push(item),
+            Err(cause) => page.unreadable.push(Unreadable { key: name(key), cause }),
+        }
+        page.next = Some(Cursor(name(key)));
+    }
+    let full = page.items.len() + page.unreadable.len() == PAGE;
+    page.next = page.next.filter(|_| full);
+    page
+}
+
+#[async_trait]
+impl Heartbeats for Memory {
+    async fn record(&self, heard: &Heard) -> PortResult<()> {
+        let mut tables = self.call("table heartbeats")?;
+        let key = (heard.key.to_string(), heard.region.to_string());
+        let kept = match tables.heartbeats.remove(&key) {
+            Some(Ok(kept)) => Heard { heartbeat: kept.heartbeat.merge(heard.heartbeat.clone()), ..kept },
+            _ => heard.clone(),
+        };
+        tables.heartbeats.insert(key, Ok(kept));
+        Ok(())
+    }
+
+    async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
+        let tables = self.call("table heartbeats")?;
+        let of_host = tables.heartbeats.iter().filter(|((key, _), _)| *key == host.to_string());
+        let unreadable = |cause: &String| PortError::unreadable("table heartbeats", host.to_string(), cause);
+        of_host.map(|(_, heard)| heard.clone().map_err(|cause| unreadable(&cause))).collect()
+    }
+
+    async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
+        let tables = self.call("table heartbeats")?;
+        if segment.index > 0 {
+            return Ok(Page::default());
+        }
+        let split = |text: String| text.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let name = |(host, region): &(String, String)| format!("{host} {region}");
+        Ok(page(&tables.heartbeats, after.and_then(|c| split(c.0)), name, Clone::clone))
+    }
+
+    async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
+        let mut tables = self.call("table heartbeats")?;
+        let newer = |heard: &Result<Heard, String>| heard.as_ref().is_ok_and(|h| h.heartbeat.last > up_to);
+        tables.heartbeats.retain(|(key, _), heard| *key != host.to_string() || newer(heard));
+        Ok(())
+    }
+
+    async fn check(&self) -> PortResult<()> {
+        self.call("table heartbeats").map(|_| ())
+    }
+}
+
+fn stored(key: &str, (text, version, writer): &(String, Version, Uuid)) -> PortResult<Stored> {
+    let entry = codec::decode_entry(text).map_err(|e| PortError::unreadable("table ledger", key, e))?;
+    Ok(Stored { entry, version: *version, writer: *writer })
+}
+
+#[async_trait]
+impl Ledger for Memory {
+    async fn load(&self, host: &HostKey) -> PortResult<Option<Stored>> {
+        let (tables, key) = (self.call("table ledger")?, host.to_string());
+        tables.ledger.get(&key).map(|row| stored(&key, row)).transpose()
+    }
+
+    async fn swap(&self, entry: &Entry, expected: Option<Version>, writer: Uuid) -> PortResult<Swap> {
+        let (mut tables, key) = (self.call("table ledger")?, entry.key.to_string());
+        let text = codec::encode_entry(entry).map_err(|e| PortError::unreadable("table ledger", &key, e))?;
+        let current = tables.ledger.get(&key);
+        if current.map(|(_, version, _)| *version) != expected {
+            return Ok(Swap::Conflict(current.map(|row| stored(&key, row)).transpose()?));
+        }
+        let version = expected.unwrap_or(0) + 1;
+        tables.ledger.insert(key, (text, version, writer));
+        Ok(Swap::Done(version))
+    }
+
+    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored>> {
+        let tables = self.call("table ledger")?;
+        let read = |row: &(String, Version, Uuid)| stored("", row).map_err(|e| e.to_string());
+        let mut page = page(&tables.ledger, after.map(|c| c.0), Clone::clone, read);
+        page.items.retain(|stored| stored.entry.is_open());
+        Ok(page)
+    }
+}
+
+#[async_trait]
+impl Keys for Memory {
+    async fn load(&self, id: &KeyId) -> PortResult<Option<Key>> {
+        Ok(self.call("table keys")?.keys.get(id).cloned())
+    }
+
+    async fn create(&self, key: &Key) -> PortResult<bool> {
+        let mut tables = self.call("table keys")?;
+        let free = !tables.keys.contains_key(&key.id);
+        tables.keys.entry(key.id.clone()).or_insert_with(|| key.clone());
+        Ok(free)
+    }
+
+    async fn revoke(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
+        let mut tables = self.call("table keys")?;
+        let key = tables.keys.get_mut(id);
+        Ok(key.map(|key| {
+            key.revoked.get_or_insert(at);
+            key.clone()
+        }))
+    }
+
+    async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Key>> {
+        let after = after.and_then(|c| c.0.parse().ok());
+        Ok(page(&self.call("table keys")?.keys, after, ToString::to_string, |key| Ok(key.clone())))
+    }
+}
+
+#[async_trait]
+impl Subscriptions for Memory {
+    async fn add(&self, subscription: &Subscription) -> PortResult<bool> {
+        let mut tables = self.call("table subscriptions")?;
+        let free = !tables.subscriptions.contains_key(&subscription.id);
+        tables.subscriptions.entry(subscription.id.clone()).or_insert_with(|| subscription.clone());
+        Ok(free)
+    }
+
+    async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Subscription>> {
+        let after = after.and_then(|c| c.0.parse().ok());
+        let tables = self.call("table subscriptions")?;
+        Ok(page(&tables.subscriptions, after, ToString::to_string, |item| Ok(item.clone())))
+    }
+
+    async fn remove(&self, id: &SubscriptionId) -> PortResult<bool> {
+        Ok(self.call("table subscriptions")?.subscriptions.remove(id).is_some())
+    }
+}
+
+#[async_trait]
+impl Topic for Memory {
+    async fn publish(&self, notice: &Notice) -> Publication {
+        let mut tables = match self.call("topic") {
+            Ok(tables) => tables,
+            Err(error) => return Publication::Refused(error.to_string()),
+        };
+        tables.published.push(notice.clone());
+        let outcome =
+            if tables.outcomes.is_empty() { Publication::Accepted } else { tables.outcomes.remove(0) };
+        if outcome == Publication::Accepted {
+            tables.accepted.entry(notice.identity()).or_insert_with(|| notice.clone());
+        }
+        outcome
+    }
+
+    async fn check(&self) -> PortResult<()> {
+        self.call("topic").map(|_| ())
+    }
+}
+
+#[async_trait]
+impl System for Memory {
+    async fn last_sweep(&self, region: &Region) -> PortResult<Option<CompletedSweep>> {
+        Ok(self.call("table system")?.sweeps.get(region).copied())
+    }
+
+    async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()> {
+        let mut tables = self.call("table system")?;
+        let known = tables.sweeps.entry(region.clone()).or_insert(*sweep);
+        if sweep.began > known.began {
+            *known = *sweep;
+        }
+        Ok(())
+    }
+}
+
+/// A clock that stands still until it is told otherwise.
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self(AtomicI64::new(now.as_millis()))
+    }
+
+    /// Shows `now` from now on, be it later or earlier.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.as_millis(), Ordering::SeqCst);
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, duration: Duration) {
+        self.set(self.now().plus(duration));
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst)).unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// Numbers that look random and are the same at each run.
+#[derive(Default)]
+pub struct CountingIds(AtomicU64);
+
+impl Ids for CountingIds {
+    fn random(&self) -> [u8; 32] {
+        Sha256::digest(self.0.fetch_add(1, Ordering::SeqCst).to_be_bytes()).into()
+    }
+}

@@ -1,0 +1,107 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use hb_domain::{Interval, State};
+use hb_service::manage::{HostError, Hosts};
+use hb_service::ports::{Clock, Heartbeats, Ledger};
+
+use crate::{Bench, host};
+
+fn hosts(bench: &Bench) -> Hosts {
+    Hosts {
+        heartbeats: bench.memory.clone(),
+        ledger: bench.memory.clone(),
+        clock: bench.clock.clone(),
+        ids: bench.ids.clone(),
+    }
+}
+
+/// The states as an admin sees them, in the order of names.
+async fn states(hosts: &Hosts) -> Vec<(String, State)> {
+    let (views, unreadable) = hosts.list().await.unwrap();
+    assert!(unreadable.is_empty());
+    views.into_iter().map(|view| (view.key.host.to_string(), view.state)).collect()
+}
+
+#[tokio::test]
+async fn a_listing_shows_how_hosts_stand() {
+    let bench = Bench::new();
+    let hosts = hosts(&bench);
+    for name in ["c", "a", "b"] {
+        bench.beat(name).await;
+    }
+    bench.sweep().run().await.unwrap();
+    hosts.pause(&host("b"), None).await.unwrap();
+    bench.pass(61);
+    bench.beat("a").await;
+    bench.sweep().run().await.unwrap();
+    let expected = [("a", State::Up), ("b", State::Paused), ("c", State::Missing)];
+    assert_eq!(states(&hosts).await, expected.map(|(name, state)| (name.to_owned(), state)));
+    assert_eq!(hosts.show(&host("c")).await.unwrap().entry.unwrap().epoch, 2);
+}
+
+#[tokio::test]
+async fn a_pause_ends_by_itself_or_by_hand_and_cannot_lie_in_the_past() {
+    let bench = Bench::new();
+    let hosts = hosts(&bench);
+    bench.beat("a").await;
+    let now = bench.clock.now();
+    assert!(matches!(hosts.pause(&host("a"), Some(now)).await, Err(HostError::Pause(_))));
+    hosts.pause(&host("a"), Some(now.plus(Duration::from_secs(100)))).await.unwrap();
+    assert_eq!(hosts.show(&host("a")).await.unwrap().state, State::Paused);
+    bench.pass(100);
+    assert_eq!(hosts.show(&host("a")).await.unwrap().state, State::Up);
+    hosts.pause(&host("a"), None).await.unwrap();
+    bench.pass(1_000);
+    let view = hosts.resume(&host("a")).await.unwrap();
+    assert_eq!(view.deadline, Some(bench.clock.now().plus(Duration::from_mins(1))));
+    let slower = hosts.set_interval(&host("a"), Interval::from_millis(120_000).ok()).await.unwrap();
+    assert_eq!(slower.deadline, Some(bench.clock.now().plus(Duration::from_mins(2))));
+}
+
+#[tokio::test]
+async fn a_forgotten_host_is_gone_until_it_beats_again() {
+    let bench = Bench::new();
+    let hosts = hosts(&bench);
+    bench.beat("a").await;
+    bench.sweep().run().await.unwrap();
+    hosts.forget(&host("a")).await.unwrap();
+    assert_eq!(states(&hosts).await, []);
+    assert!(matches!(hosts.show(&host("a")).await, Err(HostError::NoSuchHost(_))));
+    assert!(matches!(hosts.forget(&host("a")).await, Err(HostError::NoSuchHost(_))));
+    bench.pass(1);
+    bench.beat("a").await;
+    let report = bench.sweep().run().await.unwrap();
+    assert_eq!((report.registered, hosts.show(&host("a")).await.unwrap().entry.unwrap().epoch), (1, 2));
+    let ids: std::collections::HashSet<_> =
+        bench.memory.published().into_iter().map(|notice| notice.id).collect();
+    assert_eq!(ids.len(), 2, "no notice id comes twice");
+}
+
+#[tokio::test]
+async fn nothing_is_stored_for_a_host_that_nobody_knows() {
+    let bench = Bench::new();
+    let hosts = hosts(&bench);
+    let error = hosts.pause(&host("typo"), None).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no host main/typo");
+    assert_eq!(Ledger::load(&*bench.memory, &host("typo")).await.unwrap(), None);
+    assert_eq!(Heartbeats::load(&*bench.memory, &host("typo")).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn admins_and_sweeps_may_change_an_entry_at_the_same_time() {
+    let bench = Bench::new();
+    let hosts = Arc::new(hosts(&bench));
+    bench.beat("a").await;
+    let changes = (0..20).map(|i| {
+        let hosts = hosts.clone();
+        tokio::spawn(
+            async move { hosts.set_interval(&host("a"), Interval::from_millis(1_000 + i).ok()).await },
+        )
+    });
+    for change in changes.collect::<Vec<_>>() {
+        change.await.unwrap().unwrap();
+    }
+    let stored = Ledger::load(&*bench.memory, &host("a")).await.unwrap().unwrap();
+    assert_eq!(stored.version, 20, "no change was lost");
+}

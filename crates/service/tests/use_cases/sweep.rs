@@ -1,0 +1,185 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hb_domain::{DeliveryPolicy, Entry, HostKey, Kind, Notice, Publication, Timestamp};
+use hb_service::memory::Memory;
+use hb_service::ports::{
+    Cursor, Heard, Heartbeats, Ledger, Page, PortError, PortResult, Segment, Stored, Swap, System, Version,
+};
+use hb_service::{Sweep, SweepSettings};
+use uuid::Uuid;
+
+use crate::{Bench, host};
+
+fn kinds(notices: &[Notice]) -> Vec<(Kind, u32)> {
+    notices.iter().map(|notice| (notice.kind, notice.attempt)).collect()
+}
+
+/// A ledger that does every swap, but loses or fails the `n`-th one, counted from 1.
+struct Flaky {
+    inner: Arc<Memory>,
+    swaps: AtomicU32,
+    /// Which swap goes wrong, and whether it is done all the same.
+    nth: u32,
+    done: bool,
+    /// From the `nth` on all fail: the process was killed there.
+    for_ever: bool,
+}
+
+#[async_trait]
+impl Ledger for Flaky {
+    async fn load(&self, host: &HostKey) -> PortResult<Option<Stored>> {
+        Ledger::load(&*self.inner, host).await
+    }
+
+    async fn swap(&self, entry: &Entry, expected: Option<Version>, writer: Uuid) -> PortResult<Swap> {
+        let count = self.swaps.fetch_add(1, Ordering::SeqCst) + 1;
+        let wrong = if self.for_ever { count >= self.nth } else { count == self.nth };
+        if wrong && (!self.done || count > self.nth) {
+            return Err(PortError::unavailable("table ledger", "not done"));
+        }
+        let swap = self.inner.swap(entry, expected, writer).await;
+        if wrong { Err(PortError::unavailable("table ledger", "reply lost")) } else { swap }
+    }
+
+    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored>> {
+        self.inner.open(after).await
+    }
+}
+
+fn flaky(bench: &Bench, nth: u32, done: bool, for_ever: bool) -> Sweep {
+    let ledger = Flaky { inner: bench.memory.clone(), swaps: AtomicU32::new(0), nth, done, for_ever };
+    Sweep { ledger: Arc::new(ledger), ..bench.sweep() }
+}
+
+/// A bench with one silent host.
+async fn silent() -> Bench {
+    let bench = Bench::new();
+    bench.beat("a").await;
+    bench.pass(61);
+    bench
+}
+
+#[tokio::test]
+async fn a_lost_reply_of_any_swap_changes_nothing() {
+    for nth in 1..=3 {
+        for done in [true, false] {
+            let bench = silent().await;
+            let report = flaky(&bench, nth, done, false).run().await.unwrap();
+            assert_eq!((report.missing, report.accepted), (1, 1), "swap {nth}, done: {done}");
+            assert_eq!(kinds(&bench.memory.published()), [(Kind::Missing, 1)]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_crash_after_any_step_delays_a_notice_and_loses_none() {
+    for nth in 1..=3 {
+        for done in [true, false] {
+            let bench = silent().await;
+            flaky(&bench, nth, done, true).run().await.unwrap_err();
+            for _ in 0..3 {
+                bench.sweep().run().await.unwrap();
+                bench.pass(11);
+            }
+            let accepted = bench.memory.accepted();
+            assert_eq!(accepted.len(), 1, "swap {nth}, done: {done}");
+            let stored = Ledger::load(&*bench.memory, &host("a")).await.unwrap().unwrap();
+            assert_eq!((stored.entry.pending, stored.entry.epoch), (None, 1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_beat_that_lands_during_the_scan_cancels_the_candidate() {
+    /// Scans an old copy.
+    struct Stale(Arc<Memory>, Page<Heard>);
+    #[async_trait]
+    impl Heartbeats for Stale {
+        async fn record(&self, heard: &Heard) -> PortResult<()> {
+            self.0.record(heard).await
+        }
+        async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
+            Heartbeats::load(&*self.0, host).await
+        }
+        async fn scan(&self, _: Segment, _: Option<Cursor>) -> PortResult<Page<Heard>> {
+            Ok(self.1.clone())
+        }
+        async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
+            self.0.forget(host, up_to).await
+        }
+        async fn check(&self) -> PortResult<()> {
+            Heartbeats::check(&*self.0).await
+        }
+    }
+    let bench = silent().await;
+    let old = bench.memory.scan(Segment::WHOLE, None).await.unwrap();
+    bench.beat("a").await;
+    let sweep = Sweep { heartbeats: Arc::new(Stale(bench.memory.clone(), old)), ..bench.sweep() };
+    let report = sweep.run().await.unwrap();
+    assert_eq!((report.missing, report.registered), (0, 1), "it is new, and it beats");
+}
+
+#[tokio::test]
+async fn a_scan_error_is_an_error_and_never_silence() {
+    let bench = silent().await;
+    bench.memory.fail_with(Some("disk full"));
+    let error = bench.sweep().run().await.unwrap_err();
+    assert_eq!(error.to_string(), "the sweep stopped after 0 hosts: table system is unavailable: disk full");
+    bench.memory.fail_with(None);
+    assert_eq!(bench.memory.last_sweep(&SweepSettings::local().region).await.unwrap(), None);
+    assert_eq!(bench.memory.published(), []);
+}
+
+#[tokio::test]
+async fn an_unreadable_item_is_named_and_stops_no_sweep() {
+    let bench = Bench::new();
+    for name in ["a", "b"] {
+        bench.beat(name).await;
+    }
+    bench.pass(61);
+    bench.memory.spoil(&host("a"));
+    let report = bench.sweep().run().await.unwrap();
+    assert_eq!((report.hosts, report.unreadable, report.missing), (1, 1, 1));
+    assert_eq!(report.troubles.len(), 1);
+    assert!(report.troubles[0].contains("main/a"), "{:?}", report.troubles);
+}
+
+#[tokio::test]
+async fn a_refused_notice_is_tried_again_with_the_same_id() {
+    let bench = silent().await;
+    bench.memory.next_publications([Publication::Refused("throttled".to_owned())]);
+    let report = bench.sweep().run().await.unwrap();
+    assert_eq!((report.missing, report.refused, report.accepted), (1, 1, 0));
+    bench.beat("a").await;
+    bench.sweep().run().await.unwrap();
+    assert_eq!(
+        bench.memory.published().len(),
+        1,
+        "not before the pause is over, and `recovered` waits behind it"
+    );
+    bench.pass(2);
+    bench.sweep().run().await.unwrap();
+    bench.sweep().run().await.unwrap();
+    let published = bench.memory.published();
+    assert_eq!(kinds(&published), [(Kind::Missing, 1), (Kind::Missing, 2), (Kind::Recovered, 1)]);
+    assert_eq!(published[0].id, published[1].id);
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_waits_for_the_echo() {
+    let bench = silent().await;
+    let echo_wait = Duration::from_mins(3);
+    let delivery = DeliveryPolicy { lease: Duration::from_secs(10), echo_wait };
+    let sweep = Sweep { settings: SweepSettings { delivery, ..SweepSettings::local() }, ..bench.sweep() };
+    bench.memory.next_publications([Publication::Unknown("timed out".to_owned())]);
+    assert_eq!(sweep.run().await.unwrap().unknown, 1);
+    bench.pass(179);
+    sweep.run().await.unwrap();
+    assert_eq!(bench.memory.published().len(), 1);
+    bench.pass(1);
+    sweep.run().await.unwrap();
+    assert_eq!(kinds(&bench.memory.published()), [(Kind::Missing, 1), (Kind::Missing, 2)]);
+}
