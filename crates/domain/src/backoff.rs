@@ -1,7 +1,10 @@
-//! How long to wait before trying again.
+//! How long to wait: before trying again, and so as not to come all at once.
 
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
+use crate::host::HostId;
 use crate::limits;
 
 /// The pause after the `tries`-th failure: 2 s, doubled each time, at most 5 min.
@@ -14,6 +17,15 @@ pub fn pause(tries: u32, spread: u8) -> Duration {
     whole.saturating_sub(whole / 4 * u32::from(spread) / u32::from(u8::MAX))
 }
 
+/// Where in a span of `within` this host has its place, always the same: a fleet whose cron jobs all start on the
+/// minute spreads its beats evenly.
+#[must_use]
+pub fn splay(host: &HostId, within: Duration) -> Duration {
+    let hash = Sha256::digest(host.as_str());
+    let place = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
+    within.mul_f64(f64::from(place) / (f64::from(u32::MAX) + 1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -23,5 +35,14 @@ mod tests {
         let seconds: Vec<_> = [0, 1, 2, 3, 8, 9, u32::MAX].map(|tries| pause(tries, 0).as_secs()).into();
         assert_eq!(seconds, [2, 2, 4, 8, 256, 300, 300]);
         assert_eq!(pause(1, u8::MAX), Duration::from_millis(1_500));
+    }
+
+    #[test]
+    fn a_fleet_is_spread_evenly_and_each_host_keeps_its_place() {
+        let within = Duration::from_mins(1);
+        let places = (0..1_000).map(|i| splay(&format!("web-{i}").parse().unwrap(), within));
+        let early = places.inspect(|place| assert!(*place < within)).filter(|place| *place < within / 2).count();
+        assert!((400..600).contains(&early), "{early}");
+        assert_eq!(splay(&"web-01".parse().unwrap(), within).as_millis(), 2_722, "for ever");
     }
 }

@@ -18,7 +18,7 @@ mod text;
 mod time;
 
 pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope};
-pub use backoff::pause;
+pub use backoff::{pause, splay};
 pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Message, Signal};
 pub use decide::{Rules, deadline, decide, is_silent};
 pub use entry::{Entry, Kind, Pause, PauseError, Settings, State, Transition};

@@ -1,1 +1,65 @@
-//! The HTTP interface.
+//! The HTTP interface: one router, used unchanged by the local server and by the Lambda function.
+//!
+//! It reads requests, asks the use cases and words the answers. It opens no socket, waits for nothing but the use
+//! cases and the request's body, and knows no adapter: how long a client may take is for the server to bound.
+
+mod answer;
+mod beat;
+mod body;
+mod credential;
+mod error;
+mod fields;
+mod invalid;
+mod json;
+mod path;
+mod report;
+mod status;
+
+use std::sync::Arc;
+
+pub use answer::timed_out;
+pub use axum::Router;
+pub use axum::body::Body;
+use axum::middleware::from_fn;
+use axum::routing::{MethodFilter, get, on, post};
+use hb_service::ports::Clock;
+use hb_service::{Authenticator, Health, RateLimit, Recorder, Troubles};
+
+use crate::error::Error;
+
+/// The use cases behind the router.
+pub struct App {
+    /// Who sends a request.
+    pub authenticator: Authenticator,
+    /// Where its beat goes.
+    pub recorder: Recorder,
+    /// What `/v1/status` asks.
+    pub health: Health,
+    /// How many beats each key may send.
+    pub limit: RateLimit,
+    /// Asked once a request.
+    pub clock: Arc<dyn Clock>,
+    /// Where failures are logged, once per cause.
+    pub troubles: Arc<Troubles>,
+}
+
+/// Before the name of a host, in the forms without a body.
+const BY_PATH: &str = "/v1/heartbeat/";
+
+/// All routes over `app`.
+pub fn router(app: App) -> Router {
+    // `get` answers HEAD as well: it records like GET, and loses the body of its answer.
+    let by_path = || on(MethodFilter::GET.or(MethodFilter::POST).or(MethodFilter::PUT), beat::by_path);
+    Router::new()
+        .route("/v1/heartbeat", post(beat::by_body))
+        // Misspelt since 2018, in crontabs that nobody will edit.
+        .route("/v1/hearbeat", post(beat::by_body))
+        // Without a name: refused with a reason rather than as unknown.
+        .route(BY_PATH, by_path())
+        .route("/v1/heartbeat/{*path}", by_path())
+        .route("/v1/status", get(status::status))
+        .fallback(async || Error::NotFound)
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed)
+        .layer(from_fn(answer::guard))
+        .with_state(Arc::new(app))
+}

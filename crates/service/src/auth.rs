@@ -8,10 +8,14 @@ use hb_domain::{Key, Timestamp, Token};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 
-use crate::ports::{Keys, PortError};
+use crate::ports::Keys;
+use crate::trouble::Troubles;
 
 /// Keys kept in memory: 10,000 of each sort are a few megabytes, whatever is sent.
 const CACHED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+
+/// As the log calls it.
+const ACTIVITY: &str = "reading API keys";
 
 /// How long an answer of the database is good for.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +44,9 @@ pub enum AuthError {
     /// The sender is at fault. All reasons look the same to it.
     #[error("refused: {0}")]
     Refused(Refusal),
-    /// The keys cannot be read now.
-    #[error(transparent)]
-    Unavailable(#[from] PortError),
+    /// The keys cannot be read now; the log has the cause.
+    #[error("the keys cannot be read now")]
+    Unavailable,
 }
 
 /// Why a token was refused: for logs and counters, never for the sender.
@@ -68,6 +72,7 @@ type Digest32 = [u8; 32];
 pub struct Authenticator {
     keys: Arc<dyn Keys>,
     policy: CachePolicy,
+    troubles: Arc<Troubles>,
     /// By the hash of the whole token: whoever has the id alone finds nothing.
     found: Mutex<LruCache<Digest32, (Arc<Key>, Timestamp)>>,
     /// Apart from `found`, so that guessing cannot push good keys out.
@@ -75,15 +80,12 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Authenticates against `keys`.
+    /// Authenticates against `keys`; when they cannot be read, `troubles` says so in the log, also while the cache
+    /// still serves.
     #[must_use]
-    pub fn new(keys: Arc<dyn Keys>, policy: CachePolicy) -> Self {
-        Self {
-            keys,
-            policy,
-            found: Mutex::new(LruCache::new(CACHED)),
-            refused: Mutex::new(LruCache::new(CACHED)),
-        }
+    pub fn new(keys: Arc<dyn Keys>, policy: CachePolicy, troubles: Arc<Troubles>) -> Self {
+        let (found, refused) = (Mutex::new(LruCache::new(CACHED)), Mutex::new(LruCache::new(CACHED)));
+        Self { keys, policy, troubles, found, refused }
     }
 
     /// The key that `presented` proves, alive at `now`.
@@ -110,7 +112,11 @@ impl Authenticator {
         if refused.is_some_and(|read| now.since(read) < self.policy.negative) {
             return Err(AuthError::Refused(Refusal::Unknown));
         }
-        match self.keys.load(token.id()).await {
+        let loaded = self.keys.load(token.id()).await;
+        if loaded.is_ok() {
+            self.troubles.worked(ACTIVITY, now);
+        }
+        match loaded {
             Ok(Some(key)) if key.hash.fits(token.secret()) => {
                 let key = Arc::new(key);
                 lock(&self.found).put(digest, (key.clone(), now));
@@ -121,10 +127,13 @@ impl Authenticator {
                 lock(&self.refused).put(digest, now);
                 Err(AuthError::Refused(Refusal::Unknown))
             }
-            Err(error) => match cached {
-                Some((key, read)) if now.since(read) < self.policy.stale => Ok(key),
-                _ => Err(error.into()),
-            },
+            Err(error) => {
+                self.troubles.failed(ACTIVITY, &error, now);
+                match cached {
+                    Some((key, read)) if now.since(read) < self.policy.stale => Ok(key),
+                    _ => Err(AuthError::Unavailable),
+                }
+            }
         }
     }
 }

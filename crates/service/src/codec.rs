@@ -38,3 +38,35 @@ pub fn encode_notice(notice: &Notice) -> Result<String, CodecError> {
 pub fn decode_notice(text: &str) -> Result<Notice, CodecError> {
     Ok(serde_json::from_str(text)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What version 0.1.0 wrote, with every member in it.
+    const ENTRY_0_1_0: &str = r#"{"fleet":"lab","host":"web-01","state":"up","epoch":2,"basis":1700000030000,"failure":1700000000000,"settings":{"pause":{"since":1700000033000,"until":1700000099000},"interval":5000},"pending":{"phase":"sending","owner":"00000000-0000-0000-0000-000000000007","until":1700000042000,"attempt":1},"history":[{"epoch":1,"kind":"failing","since":1700000000000,"last_beat":1700000000000,"interval":60000,"message":"disk \"füll\"","at":1700000001000},{"epoch":2,"kind":"recovered","since":1700000030000,"last_beat":1700000030000,"interval":60000,"at":1700000031000}]}"#;
+    const NOTICE_0_1_0: &str = r#"{"id":"VWPYXP33KF","attempt":1,"kind":"recovered","fleet":"lab","host":{"hostId":"web-01","since":1700000030000,"lastBeat":1700000030000,"interval":60000,"epoch":2,"message":null,"before":["failing",1700000000000]},"at":1700000031000,"region":"local"}"#;
+
+    #[test]
+    fn what_earlier_versions_wrote_still_reads() {
+        let entry = decode_entry(ENTRY_0_1_0).unwrap();
+        assert_eq!(encode_entry(&entry).unwrap(), ENTRY_0_1_0);
+        let notice = decode_notice(NOTICE_0_1_0).unwrap();
+        assert_eq!(encode_notice(&notice).unwrap(), NOTICE_0_1_0);
+    }
+
+    #[test]
+    fn members_that_are_not_there_have_a_default() {
+        let bare = r#"{"fleet":"main","host":"web-01","state":"up","epoch":3,"basis":1700000000000}"#;
+        assert_eq!(decode_entry(bare).unwrap().epoch, 3);
+    }
+
+    #[test]
+    fn garbage_is_an_error() {
+        let pending = r#"{"fleet":"main","host":"a","state":"up","epoch":3,"basis":1,
+            "pending":{"phase":"pending","not_before":1,"attempt":0}}"#;
+        for garbage in ["", "{}", "[]", "null", pending, &ENTRY_0_1_0.replace("main", "no fleet")] {
+            assert!(decode_entry(garbage).is_err(), "{garbage}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! An adapter crate writes a function that gives a fresh [`World`] and names it in the macro:
 //!
-//! ```ignore
+//! ```text
 //! hb_service::contract_suite!(fresh_world);
 //! ```
 //!

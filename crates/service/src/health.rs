@@ -13,7 +13,18 @@ const GOOD_FOR: Duration = Duration::from_secs(30);
 /// How long trouble is believed: short, so that the end of it shows.
 const BAD_FOR: Duration = Duration::from_secs(2);
 
-type Checked = Result<(), Arc<PortError>>;
+/// Which dependency does not work, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum Unhealthy {
+    /// Beats cannot be stored.
+    #[error(transparent)]
+    Beats(PortError),
+    /// Notices cannot be published.
+    #[error(transparent)]
+    Topic(PortError),
+}
+
+type Checked = Result<(), Arc<Unhealthy>>;
 
 /// Checks the service's dependencies, at most once in a while.
 pub struct Health {
@@ -39,8 +50,8 @@ impl Health {
             return result.clone();
         }
         let result = match self.heartbeats.check().await {
-            Ok(()) => self.topic.check().await,
-            Err(error) => Err(error),
+            Ok(()) => self.topic.check().await.map_err(Unhealthy::Topic),
+            Err(error) => Err(Unhealthy::Beats(error)),
         };
         let result = result.map_err(Arc::new);
         *last = Some((now, result.clone()));

@@ -17,7 +17,7 @@ mod sweep;
 mod trouble;
 
 pub use auth::{AuthError, Authenticator, CachePolicy, Refusal};
-pub use health::Health;
+pub use health::{Health, Unhealthy};
 pub use rate::RateLimit;
 pub use record::{RecordError, Recorder, Report};
 pub use sweep::{Sweep, SweepError, SweepReport, SweepSettings};

@@ -49,7 +49,7 @@ impl Troubles {
         let mut ongoing = self.ongoing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Ongoing { since, failures, .. }) = ongoing.remove(activity) {
             tracing::info!(
-                "{activity} works again after {failures} failures in {}",
+                "{activity} works again after {} (failures: {failures})",
                 human_duration(now.since(since))
             );
         }

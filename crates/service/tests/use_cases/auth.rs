@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use hb_domain::{Fleet, KeyId, Scope, Secret, Token};
@@ -16,7 +17,7 @@ struct Door {
 impl Door {
     fn new() -> Self {
         let bench = Bench::new();
-        let auth = Authenticator::new(bench.memory.clone(), CachePolicy::default());
+        let auth = Authenticator::new(bench.memory.clone(), CachePolicy::default(), Arc::default());
         let manager = Manager {
             keys: bench.memory.clone(),
             subscriptions: bench.memory.clone(),
@@ -44,7 +45,7 @@ impl Door {
         let answer = match self.auth.authenticate(Some(token), self.bench.clock.now()).await {
             Ok(_) => "ok".to_owned(),
             Err(AuthError::Refused(refusal)) => refusal.to_string(),
-            Err(AuthError::Unavailable(_)) => "unavailable".to_owned(),
+            Err(AuthError::Unavailable) => "unavailable".to_owned(),
         };
         (answer, self.bench.memory.calls() - before)
     }

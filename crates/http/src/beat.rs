@@ -1,0 +1,80 @@
+//! The routes that record a beat.
+//!
+//! In this order: the announced length, the key, its rate, the body, what the beat says, whether the key may,
+//! and the storage. So a stranger learns nothing but that the key is wrong, and costs no reading.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use hb_domain::{Key, Timestamp};
+use hb_service::{AuthError, RecordError, Report};
+
+use crate::error::{Dependency, Error};
+use crate::{App, BY_PATH, answer, body, credential, report};
+
+/// As the log calls what these routes do.
+const RECORDING: &str = "recording beats";
+
+/// `POST /v1/heartbeat`: the body says it all.
+pub(crate) async fn by_body(State(app): State<Arc<App>>, request: Request) -> Response {
+    beat(&app, request, "/v1/heartbeat", |_, query, body| report::by_body(query, body)).await
+}
+
+/// `/v1/heartbeat/{hostId}` and what may follow: the path names the host.
+pub(crate) async fn by_path(State(app): State<Arc<App>>, request: Request) -> Response {
+    beat(&app, request, "/v1/heartbeat/{hostId}", |path, query, body| {
+        report::by_path(path.strip_prefix(BY_PATH).unwrap_or_default(), query, body)
+    })
+    .await
+}
+
+type Read = fn(&str, Option<&str>, &[u8]) -> Result<Report, crate::invalid::Invalid>;
+
+async fn beat(app: &App, request: Request, route: &'static str, read: Read) -> Response {
+    let method = request.method().clone();
+    let answer = record(app, request, read).await.map_or_else(Error::into_response, |()| answer::ok());
+    tracing::debug!(%method, route, status = answer.status().as_u16(), "beat");
+    answer
+}
+
+async fn record(app: &App, request: Request, read: Read) -> Result<(), Error> {
+    let now = app.clock.now();
+    let (head, body) = request.into_parts();
+    body::announced(&head.headers)?;
+    let key = authenticate(app, &head.headers, now).await?;
+    app.limit.take(&key.id, now).map_err(|wait| Error::TooMany { wait })?;
+    let body = body::read(body).await?;
+    let report = read(head.uri.path(), head.uri.query(), &body)?;
+    store(app, &key, report, now).await
+}
+
+async fn authenticate(app: &App, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Key>, Error> {
+    match app.authenticator.authenticate(credential::presented(headers), now).await {
+        Ok(key) => Ok(key),
+        Err(AuthError::Refused(refusal)) => {
+            tracing::debug!("refused: {refusal}");
+            Err(Error::Unauthenticated)
+        }
+        Err(AuthError::Unavailable) => {
+            app.health.doubt();
+            Err(Error::Unavailable(Dependency::Keys))
+        }
+    }
+}
+
+async fn store(app: &App, key: &Key, report: Report, now: Timestamp) -> Result<(), Error> {
+    match app.recorder.record(key, report, now).await {
+        Ok(()) => {
+            app.troubles.worked(RECORDING, now);
+            Ok(())
+        }
+        Err(RecordError::Denied(denied)) => Err(denied.into()),
+        Err(RecordError::Unavailable(error)) => {
+            app.troubles.failed(RECORDING, &error, now);
+            app.health.doubt();
+            Err(Error::Unavailable(Dependency::Beats))
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What goes wrong, and the one place that says how each error is answered.
+
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use hb_domain::{Denied, limits};
+use serde::Serialize;
+
+use crate::invalid::Invalid;
+
+/// When to come back while something is in trouble: soon, and not all at once with the client's own retries.
+const TROUBLE: Duration = Duration::from_secs(5);
+
+/// Why a request is not answered with 200. The text goes to the client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// One text for all reasons: it must not help to guess keys.
+    #[error("a valid API key is needed, in the header x-api-key or as Authorization: Bearer")]
+    Unauthenticated,
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error("there is nothing at this path; beats go to /v1/heartbeat")]
+    NotFound,
+    #[error("this path does not take this method; the header Allow names those that it takes")]
+    MethodNotAllowed,
+    #[error("the body is longer than {} bytes", limits::BODY_BYTES)]
+    TooLarge,
+    #[error("this key sends too many beats; wait and send again")]
+    TooMany {
+        /// How long.
+        wait: Duration,
+    },
+    #[error("{0} does not work now; try again later")]
+    Unavailable(Dependency),
+    #[error("the service made a mistake; try again later")]
+    Panicked,
+    #[error("the request took too long; send it again")]
+    TimedOut,
+}
+
+/// What the service needs, as clients may know it. Which table, file or server it is only the log says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Dependency {
+    #[error("the storage of beats")]
+    Beats,
+    #[error("the storage of API keys")]
+    Keys,
+    #[error("the topic of notices")]
+    Topic,
+}
+
+impl Error {
+    /// The status, the stable code for programs, and when to come back.
+    ///
+    /// `curl --retry` sends again after 408, 429, 500, 502, 503 and 504 only: these mean passing trouble, and
+    /// nothing else does.
+    fn facts(&self) -> (StatusCode, &'static str, Option<Duration>) {
+        let bad = |code| (StatusCode::BAD_REQUEST, code, None);
+        match self {
+            Self::Invalid(invalid) => match invalid {
+                Invalid::EmptyBody
+                | Invalid::NotJson(_)
+                | Invalid::NotAnObject
+                | Invalid::TooDeep
+                | Invalid::BrokenOff => bad("invalid_body"),
+                Invalid::HostMissing
+                | Invalid::HostType(_)
+                | Invalid::Host(_)
+                | Invalid::HostEncoding
+                | Invalid::HostDiffers => bad("invalid_host_id"),
+                Invalid::Interval(_) | Invalid::IntervalType(_) => bad("invalid_interval"),
+                Invalid::Status(_) | Invalid::Contradiction => bad("invalid_status"),
+                Invalid::MessageType(_) => bad("invalid_message"),
+                Invalid::Twice(_) => bad("duplicate_field"),
+                Invalid::ExitCode | Invalid::TrailingSlash => bad("invalid_path"),
+            },
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", None),
+            Self::Denied(Denied::Scope { .. }) => (StatusCode::FORBIDDEN, "scope_denied", None),
+            Self::Denied(Denied::Host(_)) => (StatusCode::FORBIDDEN, "host_denied", None),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", None),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
+            Self::TooMany { wait } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some(*wait)),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", Some(TROUBLE)),
+            Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", None),
+            Self::TimedOut => (StatusCode::REQUEST_TIMEOUT, "timed_out", None),
+        }
+    }
+}
+
+/// A problem by RFC 9457. Its type is `about:blank`, so the title is the phrase of the status (section 4.2.1).
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: &'a str,
+    /// The same again: clients of 2018 look here.
+    message: &'a str,
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (status, code, wait) = self.facts();
+        let text = self.to_string();
+        let problem = Problem {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            code,
+            detail: &text,
+            message: &text,
+        };
+        let body = serde_json::to_string(&problem).unwrap_or_default();
+        let mut response = (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if let Some(wait) = wait {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// Rounded up, so that nobody comes too early.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_rounded_up() {
+        for (millis, seconds) in [(1, 1), (999, 1), (1_000, 1), (1_001, 2), (60_000, 60)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What can be wrong with a beat, in words for whoever wrote the client.
+
+use hb_domain::{HostIdError, IntervalError};
+
+/// Why a request is no beat. The text says what is wrong and what would be right; it goes to the client.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Invalid {
+    #[error(r#"the body is empty; send {{"hostId": "web-01"}}"#)]
+    EmptyBody,
+    /// With the parser's words.
+    #[error(r#"the body is not JSON: {0}; send {{"hostId": "web-01"}}"#)]
+    NotJson(String),
+    #[error(r#"the body is not a JSON object; send {{"hostId": "web-01"}}"#)]
+    NotAnObject,
+    #[error(r#"the body is nested too deeply; send {{"hostId": "web-01"}}"#)]
+    TooDeep,
+    #[error("the body broke off before its end; send it again")]
+    BrokenOff,
+    #[error(r#"hostId is missing; send {{"hostId": "web-01"}}"#)]
+    HostMissing,
+    #[error(r#"hostId must be a string such as "web-01", not {0}"#)]
+    HostType(String),
+    #[error(transparent)]
+    Host(#[from] HostIdError),
+    #[error("the hostId in the path is not UTF-8 after percent-decoding")]
+    HostEncoding,
+    #[error("two different hostIds are given; path, query and body must name the same host")]
+    HostDiffers,
+    #[error("intervalMs: {0}")]
+    Interval(#[from] IntervalError),
+    #[error("intervalMs must be a whole number of milliseconds such as 600000, not {0}")]
+    IntervalType(String),
+    #[error(r#"status must be "ok" or "fail", not {0}"#)]
+    Status(String),
+    #[error("message must be a string, not {0}")]
+    MessageType(String),
+    #[error("{0} is given twice; give it once")]
+    Twice(&'static str),
+    #[error("the path says one thing and the status another; leave one of them out")]
+    Contradiction,
+    #[error(
+        "the path ends with a number that is no exit code (-2147483648 to 4294967295); \
+         write a slash inside a hostId as %2F"
+    )]
+    ExitCode,
+    #[error("the path ends with a slash; end it with the hostId, and write a slash inside a hostId as %2F")]
+    TrailingSlash,
+}
+
+/// A value as a sentence can quote it: on one line, and cut.
+pub(crate) fn quoted(value: &impl ToString) -> String {
+    const CHARS: usize = 40;
+    let text = value.to_string();
+    if text.chars().count() <= CHARS { text } else { text.chars().take(CHARS).chain(['…']).collect() }
+}

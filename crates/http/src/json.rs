@@ -1,0 +1,163 @@
+//! Reads JSON as machines really send it: lenient where a beat would be lost for a trifle, strict about the rest.
+
+use std::fmt::{self, Write};
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::invalid::Invalid;
+
+/// The members `names` of the object that `body` is; `null` for those that are absent.
+///
+/// Forgiven are a byte order mark and, inside strings, bytes that are not UTF-8, halves of surrogate pairs, and
+/// raw line breaks. Nesting is limited by `serde_json` (127 levels), also in members that nobody asked for.
+pub(crate) fn members<const N: usize>(body: &[u8], names: [&'static str; N]) -> Result<[Value; N], Invalid> {
+    let text = String::from_utf8_lossy(body);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    if text.trim().is_empty() {
+        return Err(Invalid::EmptyBody);
+    }
+    let text = mend(text);
+    let mut json = serde_json::Deserializer::from_str(&text);
+    let read = json.deserialize_any(Members(names)).and_then(|members| json.end().map(|()| members));
+    read.map_err(|error| match error.to_string() {
+        _ if error.is_data() => Invalid::NotAnObject,
+        // `serde_json` tells this apart in words only; a test holds them.
+        words if words.starts_with("recursion limit") => Invalid::TooDeep,
+        words => Invalid::NotJson(words),
+    })?
+}
+
+/// Visits an object. An inner error is about a member; outer errors are about the text.
+struct Members<const N: usize>([&'static str; N]);
+
+impl<'de, const N: usize> Visitor<'de> for Members<N> {
+    type Value = Result<[Value; N], Invalid>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = [const { None }; N];
+        let mut twice = None;
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            if let Some(index) = self.0.iter().position(|known| *known == name)
+                && found[index].replace(value).is_some()
+            {
+                twice = twice.or(Some(self.0[index]));
+            }
+        }
+        Ok(twice.map_or_else(|| Ok(found.map(Option::unwrap_or_default)), |name| Err(Invalid::Twice(name))))
+    }
+}
+
+/// Makes valid what a shell or an old client got wrong inside strings; whatever else is wrong stays wrong.
+fn mend(text: &str) -> String {
+    let mut mended = String::with_capacity(text.len());
+    let (mut inside, mut rest) = (false, text);
+    while let Some(c) = rest.chars().next() {
+        let mut taken = c.len_utf8();
+        match c {
+            '\\' if inside => {
+                taken = match (unit(rest), rest.get(6..).and_then(unit)) {
+                    (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+                    (Some(_), _) => 6,
+                    (None, _) => 1 + rest.chars().nth(1).map_or(0, char::len_utf8),
+                };
+                let lone = taken == 6 && matches!(unit(rest), Some(0xd800..=0xdfff));
+                mended.push_str(if lone { "\u{fffd}" } else { &rest[..taken] });
+            }
+            c if inside && c < ' ' => {
+                // Writing to a string cannot fail.
+                let _ = write!(mended, "\\u{:04x}", u32::from(c));
+            }
+            c => {
+                inside ^= c == '"';
+                mended.push(c);
+            }
+        }
+        rest = &rest[taken..];
+    }
+    mended
+}
+
+/// The UTF-16 unit at the beginning of `text`, if it begins with `\u` and four hexadecimal digits.
+fn unit(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    // `from_str_radix` would take a sign.
+    u16::from_str_radix(digits, 16).ok().filter(|_| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn broken_strings_are_mended() {
+        let cases: [(&[u8], &str); 10] = [
+            (br#"{"m": "plain \"\\ \u00e4 \n"}"#, "plain \"\\ ä \n"),
+            (br#"{"m": "\ud83d\ude00"}"#, "😀"),
+            (br#"{"m": "a\ud83d"}"#, "a\u{fffd}"),
+            (br#"{"m": "a\ude00b"}"#, "a\u{fffd}b"),
+            (br#"{"m": "\ud83d\ud83d\ude00"}"#, "\u{fffd}😀"),
+            (br#"{"m": "\\ud83d"}"#, "\\ud83d"),
+            (b"{\"m\": \"a\xff\xe4b\"}", "a\u{fffd}\u{fffd}b"),
+            (b"{\"m\": \"a\r\n\tb\"}", "a\r\n\tb"),
+            (b"\xef\xbb\xbf\r\n{\"m\": \"bom\"}\r\n", "bom"),
+            (b"{\"\\ud83d\": \"\\ud83d\", \"\xff\": 0, \"m\": \"other members\"}", "other members"),
+        ];
+        for (body, message) in cases {
+            assert_eq!(members(body, ["m"]), Ok([Value::from(message)]), "{}", body.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn other_mistakes_stay_mistakes() {
+        for body in [
+            "{",
+            "{'m': 1}",
+            "m=1",
+            "{\"m\": \"\\u+123\"}",
+            "{\"m\": \"\\",
+            "{\"m\": 1} {}",
+            "{\"m\": 1,}",
+            "\u{1}",
+        ] {
+            assert!(matches!(members(body.as_bytes(), ["m"]), Err(Invalid::NotJson(_))), "{body}");
+        }
+        for body in ["[]", "[{\"m\": 1}]", "\"m\"", "7", "null", "true"] {
+            assert_eq!(members(body.as_bytes(), ["m"]), Err(Invalid::NotAnObject), "{body}");
+        }
+        for body in ["", " \r\n", "\u{feff}"] {
+            assert_eq!(members(body.as_bytes(), ["m"]), Err(Invalid::EmptyBody), "{body:?}");
+        }
+        assert_eq!(members(br#"{"m": null, "m": 1}"#, ["m"]), Err(Invalid::Twice("m")));
+    }
+
+    #[test]
+    fn nesting_has_an_end_in_unknown_members_too() {
+        let nested =
+            |open: &str, close: &str, n: usize| format!(r#"{{"x": {}0{}}}"#, open.repeat(n), close.repeat(n));
+        for (open, close) in [("[", "]"), (r#"{"x": "#, "}")] {
+            assert!(members(nested(open, close, 100).as_bytes(), ["m"]).is_ok());
+            for levels in [128, 500] {
+                assert_eq!(members(nested(open, close, levels).as_bytes(), ["m"]), Err(Invalid::TooDeep));
+            }
+        }
+        assert_eq!(
+            members(format!(r#"{{"x": {}"#, "[".repeat(4_000)).as_bytes(), ["m"]),
+            Err(Invalid::TooDeep)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn valid_json_is_read_as_it_is(text in "\\PC*", other in any::<String>()) {
+            let body = serde_json::json!({ "m": text, "x": other }).to_string();
+            prop_assert_eq!(members(body.as_bytes(), ["x", "m"]), Ok([Value::from(other), Value::from(text)]));
+        }
+    }
+}

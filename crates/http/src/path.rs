@@ -1,0 +1,125 @@
+//! What the path of a beat says: the host, and perhaps how its job ended.
+
+use std::ops::RangeInclusive;
+
+use hb_domain::{HostId, Signal};
+use percent_encoding::percent_decode_str;
+
+use crate::invalid::Invalid;
+
+/// Exit codes: 0 to 255 on Unix, 32 bits on Windows, where scripts see them signed or unsigned.
+const EXIT_CODES: RangeInclusive<i64> = -(1 << 31)..=(1 << 32) - 1;
+
+/// What a path says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Who beats.
+    pub(crate) host: HostId,
+    /// What it says, when the path tells.
+    pub(crate) signal: Option<Signal>,
+}
+
+/// Reads what follows `/v1/heartbeat/`, not yet percent-decoded.
+///
+/// The last of several segments is the signal if it is `fail` or an exit code; all others are the name. Only a
+/// slash that is written as such parts segments: `rack/7` is exit code 7 of `rack`, `rack%2F7` is a host.
+/// A number that is no exit code, and an empty last segment, are more likely a mistake than a name.
+pub(crate) fn read(raw: &str) -> Result<Named, Invalid> {
+    let (name, signal) = match raw.rsplit_once('/') {
+        None => (raw, None),
+        Some((_, "")) => return Err(Invalid::TrailingSlash),
+        Some((before, last)) => match signal(last)? {
+            None => (raw, None),
+            told => (before, told),
+        },
+    };
+    let name = percent_decode_str(name).decode_utf8().map_err(|_| Invalid::HostEncoding)?;
+    Ok(Named { host: name.parse()?, signal })
+}
+
+/// The signal that a segment is, if it is one.
+fn signal(segment: &str) -> Result<Option<Signal>, Invalid> {
+    if segment == "fail" {
+        return Ok(Some(Signal::Fail));
+    }
+    let digits = segment.strip_prefix('-').unwrap_or(segment);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Ok(None);
+    }
+    match segment.parse() {
+        Ok(0) => Ok(Some(Signal::Ok)),
+        Ok(code) if EXIT_CODES.contains(&code) => Ok(Some(Signal::Fail)),
+        _ => Err(Invalid::ExitCode),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hb_domain::HostIdError;
+
+    use super::*;
+
+    #[test]
+    fn the_last_segment_may_be_a_signal() {
+        let (ok, fail) = (Some(Signal::Ok), Some(Signal::Fail));
+        let cases = [
+            ("web-01", "web-01", None),
+            ("web-01/fail", "web-01", fail),
+            ("web-01/0", "web-01", ok),
+            ("web-01/00", "web-01", ok),
+            ("web-01/1", "web-01", fail),
+            ("web-01/255", "web-01", fail),
+            ("web-01/-1", "web-01", fail),
+            ("web-01/-2147483648", "web-01", fail),
+            ("web-01/3221225477", "web-01", fail),
+            ("web-01/4294967295", "web-01", fail),
+            ("fail", "fail", None),
+            ("7", "7", None),
+            ("99999999999", "99999999999", None),
+            ("fail/fail", "fail", fail),
+            ("7/0", "7", ok),
+            ("rack/7", "rack", fail),
+            ("rack%2F7", "rack/7", None),
+            ("rack%2f7", "rack/7", None),
+            ("rack/%37", "rack/7", None),
+            ("rack/7/0", "rack/7", ok),
+            ("db/base%2Ffail", "db/base/fail", None),
+            ("db/base", "db/base", None),
+            ("/etc/backup", "/etc/backup", None),
+            ("web-01/FAIL", "web-01/FAIL", None),
+            ("web-01/1.5", "web-01/1.5", None),
+            ("web-01/-", "web-01/-", None),
+            ("cron%40web.example.com%3A22", "cron@web.example.com:22", None),
+            ("cron@web.example.com:22", "cron@web.example.com:22", None),
+            ("%77eb", "web", None),
+        ];
+        for (raw, host, signal) in cases {
+            assert_eq!(read(raw), Ok(Named { host: host.parse().unwrap(), signal }), "{raw}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_refused() {
+        let long = "x".repeat(201);
+        let cases = [
+            ("", Invalid::Host(HostIdError::Empty)),
+            ("/fail", Invalid::Host(HostIdError::Empty)),
+            ("/0", Invalid::Host(HostIdError::Empty)),
+            ("/", Invalid::TrailingSlash),
+            ("web-01/", Invalid::TrailingSlash),
+            ("web-01/fail/", Invalid::TrailingSlash),
+            ("web-01/4294967296", Invalid::ExitCode),
+            ("web-01/-2147483649", Invalid::ExitCode),
+            ("web-01/99999999999999999999999", Invalid::ExitCode),
+            ("web%ff", Invalid::HostEncoding),
+            ("web%00", Invalid::Host(HostIdError::Character('\0', 4))),
+            ("web%2", Invalid::Host(HostIdError::Character('%', 4))),
+            ("web+01", Invalid::Host(HostIdError::Character('+', 4))),
+            ("w%C3%A4b", Invalid::Host(HostIdError::Character('ä', 2))),
+            (&long, Invalid::Host(HostIdError::TooLong(201))),
+        ];
+        for (raw, reason) in cases {
+            assert_eq!(read(raw), Err(reason), "{raw}");
+        }
+    }
+}

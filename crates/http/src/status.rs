@@ -1,0 +1,31 @@
+//! The route that says whether the service works.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use hb_service::Unhealthy;
+
+use crate::error::{Dependency, Error};
+use crate::{App, answer};
+
+/// As the log calls what this route does.
+const CHECKING: &str = "checking health";
+
+/// `GET /v1/status`, for load balancers and people: needs no key, so it says no more than which part is in trouble.
+pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, Error> {
+    let now = app.clock.now();
+    match app.health.check(now).await {
+        Ok(()) => {
+            app.troubles.worked(CHECKING, now);
+            Ok(answer::ok())
+        }
+        Err(error) => {
+            app.troubles.failed(CHECKING, &error, now);
+            Err(Error::Unavailable(match *error {
+                Unhealthy::Beats(_) => Dependency::Beats,
+                Unhealthy::Topic(_) => Dependency::Topic,
+            }))
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! What is refused with 400, and what the sentence says.
+
+use std::fmt::Write;
+
+use crate::world::World;
+
+/// What is answered to each body, after making sure that nothing was stored.
+async fn refused_bodies(bodies: &[&[u8]]) -> String {
+    let (world, mut answers) = (World::new().await, String::new());
+    for body in bodies {
+        let answer = world.ask("POST /v1/heartbeat", body.to_vec()).await;
+        let sent: String = body.escape_ascii().to_string().replace("\\\"", "\"").chars().take(70).collect();
+        writeln!(answers, "<{sent}>\n    {}", answer.short()).unwrap();
+    }
+    assert_eq!(world.stored().await, "");
+    answers
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_object() {
+    let deep = format!(r#"{{"hostId": "web-01", "x": {}"#, "[".repeat(500));
+    let answers = refused_bodies(&[
+        b"",
+        b" \r\n",
+        b"hostId=web-01",
+        b"'{hostId:web-01}'",
+        b"{\"hostId\": \"web-01\"",
+        b"{\"hostId\": \"web-01\"} x",
+        b"{\"hostId\": \"web-01\", \"message\": \"a \"quote\" inside\"}",
+        b"\xff\xfe{\0}\0",
+        b"[]",
+        b"[{\"hostId\": \"web-01\"}]",
+        b"\"web-01\"",
+        b"42",
+        b"null",
+        deep.as_bytes(),
+        b"{\"hostId\": \"web-01\", \"hostId\": \"web-01\"}",
+        b"{\"hostId\": \"web-01\", \"status\": null, \"status\": \"fail\"}",
+    ])
+    .await;
+    insta::assert_snapshot!(answers, @r#"
+    <>
+        400 invalid_body: the body is empty; send {"hostId": "web-01"}
+    < \r\n>
+        400 invalid_body: the body is empty; send {"hostId": "web-01"}
+    <hostId=web-01>
+        400 invalid_body: the body is not JSON: expected value at line 1 column 1; send {"hostId": "web-01"}
+    <\'{hostId:web-01}\'>
+        400 invalid_body: the body is not JSON: expected value at line 1 column 1; send {"hostId": "web-01"}
+    <{"hostId": "web-01">
+        400 invalid_body: the body is not JSON: EOF while parsing an object at line 1 column 19; send {"hostId": "web-01"}
+    <{"hostId": "web-01"} x>
+        400 invalid_body: the body is not JSON: trailing characters at line 1 column 22; send {"hostId": "web-01"}
+    <{"hostId": "web-01", "message": "a "quote" inside"}>
+        400 invalid_body: the body is not JSON: expected `,` or `}` at line 1 column 37; send {"hostId": "web-01"}
+    <\xff\xfe{\x00}\x00>
+        400 invalid_body: the body is not JSON: expected value at line 1 column 1; send {"hostId": "web-01"}
+    <[]>
+        400 invalid_body: the body is not a JSON object; send {"hostId": "web-01"}
+    <[{"hostId": "web-01"}]>
+        400 invalid_body: the body is not a JSON object; send {"hostId": "web-01"}
+    <"web-01">
+        400 invalid_body: the body is not a JSON object; send {"hostId": "web-01"}
+    <42>
+        400 invalid_body: the body is not a JSON object; send {"hostId": "web-01"}
+    <null>
+        400 invalid_body: the body is not a JSON object; send {"hostId": "web-01"}
+    <{"hostId": "web-01", "x": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[>
+        400 invalid_body: the body is nested too deeply; send {"hostId": "web-01"}
+    <{"hostId": "web-01", "hostId": "web-01"}>
+        400 duplicate_field: hostId is given twice; give it once
+    <{"hostId": "web-01", "status": null, "status": "fail"}>
+        400 duplicate_field: status is given twice; give it once
+    "#);
+}
+
+#[tokio::test]
+async fn hosts_that_are_none() {
+    let long = format!(r#"{{"hostId": "{}"}}"#, "x".repeat(201));
+    let answers = refused_bodies(&[
+        b"{}",
+        b"{\"hostID\": \"web-01\"}",
+        b"{\"hostId\": null}",
+        b"{\"hostId\": 1}",
+        b"{\"hostId\": [\"web-01\"]}",
+        b"{\"hostId\": \"\"}",
+        b"{\"hostId\": \" web-01\"}",
+        b"{\"hostId\": \"web\\n01\"}",
+        b"{\"hostId\": \"web\n01\"}",
+        b"{\"hostId\": \"web\xf0\x9f\x94\xa5\"}",
+        b"{\"hostId\": \"web\xff\"}",
+        b"{\"hostId\": \"web\\ud800\"}",
+        b"{\"hostId\": \"web\\u0000\"}",
+        long.as_bytes(),
+    ])
+    .await;
+    insta::assert_snapshot!(answers, @r#"
+    <{}>
+        400 invalid_host_id: hostId is missing; send {"hostId": "web-01"}
+    <{"hostID": "web-01"}>
+        400 invalid_host_id: hostId is missing; send {"hostId": "web-01"}
+    <{"hostId": null}>
+        400 invalid_host_id: hostId is missing; send {"hostId": "web-01"}
+    <{"hostId": 1}>
+        400 invalid_host_id: hostId must be a string such as "web-01", not 1
+    <{"hostId": ["web-01"]}>
+        400 invalid_host_id: hostId must be a string such as "web-01", not ["web-01"]
+    <{"hostId": ""}>
+        400 invalid_host_id: hostId is empty
+    <{"hostId": " web-01"}>
+        400 invalid_host_id: hostId has ' ' at place 1, allowed are A-Z a-z 0-9 . _ : @ / -
+    <{"hostId": "web\\n01"}>
+        400 invalid_host_id: hostId has '\n' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+    <{"hostId": "web\n01"}>
+        400 invalid_host_id: hostId has '\n' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+    <{"hostId": "web\xf0\x9f\x94\xa5"}>
+        400 invalid_host_id: hostId has '🔥' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+    <{"hostId": "web\xff"}>
+        400 invalid_host_id: hostId has '�' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+    <{"hostId": "web\\ud800"}>
+        400 invalid_host_id: hostId has '�' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+    <{"hostId": "web\\u0000"}>
+        400 invalid_host_id: hostId has '\0' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+    <{"hostId": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx>
+        400 invalid_host_id: hostId has 201 characters, at most 200 are allowed
+    "#);
+}
+
+#[tokio::test]
+async fn other_fields_that_are_wrong() {
+    let answers = refused_bodies(&[
+        b"{\"hostId\": \"web-01\", \"intervalMs\": 999}",
+        b"{\"hostId\": \"web-01\", \"intervalMs\": 31536000001}",
+        b"{\"hostId\": \"web-01\", \"intervalMs\": 0}",
+        b"{\"hostId\": \"web-01\", \"intervalMs\": -1}",
+        b"{\"hostId\": \"web-01\", \"intervalMs\": 1.5}",
+        b"{\"hostId\": \"web-01\", \"intervalMs\": \"5m\"}",
+        b"{\"hostId\": \"web-01\", \"intervalMs\": 1e30}",
+        b"{\"hostId\": \"web-01\", \"intervalMs\": true}",
+        b"{\"hostId\": \"web-01\", \"intervalMs\": [1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000]}",
+        b"{\"hostId\": \"web-01\", \"status\": \"up\"}",
+        b"{\"hostId\": \"web-01\", \"status\": \"OK\"}",
+        b"{\"hostId\": \"web-01\", \"status\": 1}",
+        b"{\"hostId\": \"web-01\", \"status\": true}",
+        b"{\"hostId\": \"web-01\", \"message\": 7}",
+        b"{\"hostId\": \"web-01\", \"message\": {\"text\": \"x\"}}",
+    ])
+    .await;
+    insta::assert_snapshot!(answers, @r#"
+    <{"hostId": "web-01", "intervalMs": 999}>
+        400 invalid_interval: intervalMs: an interval is 1000 to 31536000000 ms (1 s to 365 days), not 999
+    <{"hostId": "web-01", "intervalMs": 31536000001}>
+        400 invalid_interval: intervalMs: an interval is 1000 to 31536000000 ms (1 s to 365 days), not 31536000001
+    <{"hostId": "web-01", "intervalMs": 0}>
+        400 invalid_interval: intervalMs: an interval is 1000 to 31536000000 ms (1 s to 365 days), not 0
+    <{"hostId": "web-01", "intervalMs": -1}>
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not -1
+    <{"hostId": "web-01", "intervalMs": 1.5}>
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not 1.5
+    <{"hostId": "web-01", "intervalMs": "5m"}>
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not "5m"
+    <{"hostId": "web-01", "intervalMs": 1e30}>
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not 1e+30
+    <{"hostId": "web-01", "intervalMs": true}>
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not true
+    <{"hostId": "web-01", "intervalMs": [1000, 2000, 3000, 4000, 5000, 6000>
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not [1000,2000,3000,4000,5000,6000,7000,8000…
+    <{"hostId": "web-01", "status": "up"}>
+        400 invalid_status: status must be "ok" or "fail", not "up"
+    <{"hostId": "web-01", "status": "OK"}>
+        400 invalid_status: status must be "ok" or "fail", not "OK"
+    <{"hostId": "web-01", "status": 1}>
+        400 invalid_status: status must be "ok" or "fail", not 1
+    <{"hostId": "web-01", "status": true}>
+        400 invalid_status: status must be "ok" or "fail", not true
+    <{"hostId": "web-01", "message": 7}>
+        400 invalid_message: message must be a string, not 7
+    <{"hostId": "web-01", "message": {"text": "x"}}>
+        400 invalid_message: message must be a string, not {"text":"x"}
+    "#);
+}
+
+/// What is answered to each request, after making sure that nothing was stored.
+async fn refused(requests: &[(&str, &str)]) -> String {
+    let (world, mut answers) = (World::new().await, String::new());
+    for (line, body) in requests {
+        let answer = world.ask(line, (*body).to_owned()).await;
+        let body: String = body.chars().take(40).collect();
+        writeln!(answers, "{}\n    {}", format!("{line} {body}").trim_end(), answer.short()).unwrap();
+    }
+    assert_eq!(world.stored().await, "");
+    answers
+}
+
+#[tokio::test]
+async fn paths_that_are_no_hosts() {
+    let answers = refused(&[
+        ("GET /v1/heartbeat/", ""),
+        ("GET /v1/heartbeat//", ""),
+        ("GET /v1/heartbeat//fail", ""),
+        ("GET /v1/heartbeat/web-01/", ""),
+        ("GET /v1/heartbeat/web-01/4294967296", ""),
+        ("GET /v1/heartbeat/web-01/-2147483649", ""),
+        ("GET /v1/heartbeat/web%ff", ""),
+        ("GET /v1/heartbeat/web%0001", ""),
+        ("GET /v1/heartbeat/web%2001", ""),
+        ("GET /v1/heartbeat/web+01", ""),
+        ("GET /v1/heartbeat/%F0%9F%94%A5", ""),
+    ])
+    .await;
+    insta::assert_snapshot!(answers, @r"
+    GET /v1/heartbeat/
+        400 invalid_host_id: hostId is empty
+    GET /v1/heartbeat//
+        400 invalid_path: the path ends with a slash; end it with the hostId, and write a slash inside a hostId as %2F
+    GET /v1/heartbeat//fail
+        400 invalid_host_id: hostId is empty
+    GET /v1/heartbeat/web-01/
+        400 invalid_path: the path ends with a slash; end it with the hostId, and write a slash inside a hostId as %2F
+    GET /v1/heartbeat/web-01/4294967296
+        400 invalid_path: the path ends with a number that is no exit code (-2147483648 to 4294967295); write a slash inside a hostId as %2F
+    GET /v1/heartbeat/web-01/-2147483649
+        400 invalid_path: the path ends with a number that is no exit code (-2147483648 to 4294967295); write a slash inside a hostId as %2F
+    GET /v1/heartbeat/web%ff
+        400 invalid_host_id: the hostId in the path is not UTF-8 after percent-decoding
+    GET /v1/heartbeat/web%0001
+        400 invalid_host_id: hostId has '\0' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+    GET /v1/heartbeat/web%2001
+        400 invalid_host_id: hostId has ' ' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+    GET /v1/heartbeat/web+01
+        400 invalid_host_id: hostId has '+' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+    GET /v1/heartbeat/%F0%9F%94%A5
+        400 invalid_host_id: hostId has '🔥' at place 1, allowed are A-Z a-z 0-9 . _ : @ / -
+    ");
+}
+
+#[tokio::test]
+async fn parameters_that_are_wrong() {
+    let answers = refused(&[
+        ("GET /v1/heartbeat/web-01?intervalMs=999", ""),
+        ("GET /v1/heartbeat/web-01?intervalMs=31536000001", ""),
+        ("GET /v1/heartbeat/web-01?intervalMs=5m", ""),
+        ("GET /v1/heartbeat/web-01?intervalMs=", ""),
+        ("GET /v1/heartbeat/web-01?intervalMs=-1000", ""),
+        ("GET /v1/heartbeat/web-01?intervalMs=%2B1000", ""),
+        ("GET /v1/heartbeat/web-01?intervalMs=1000.0", ""),
+        ("GET /v1/heartbeat/web-01?intervalMs=99999999999999999999", ""),
+        ("GET /v1/heartbeat/web-01?status=up", ""),
+        ("GET /v1/heartbeat/web-01?status=", ""),
+        ("GET /v1/heartbeat/web-01?status=ok&status=ok", ""),
+        ("GET /v1/heartbeat/web-01?message=a&message=b", ""),
+    ])
+    .await;
+    insta::assert_snapshot!(answers, @r#"
+    GET /v1/heartbeat/web-01?intervalMs=999
+        400 invalid_interval: intervalMs: an interval is 1000 to 31536000000 ms (1 s to 365 days), not 999
+    GET /v1/heartbeat/web-01?intervalMs=31536000001
+        400 invalid_interval: intervalMs: an interval is 1000 to 31536000000 ms (1 s to 365 days), not 31536000001
+    GET /v1/heartbeat/web-01?intervalMs=5m
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not "5m"
+    GET /v1/heartbeat/web-01?intervalMs=
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not ""
+    GET /v1/heartbeat/web-01?intervalMs=-1000
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not "-1000"
+    GET /v1/heartbeat/web-01?intervalMs=%2B1000
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not "+1000"
+    GET /v1/heartbeat/web-01?intervalMs=1000.0
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not "1000.0"
+    GET /v1/heartbeat/web-01?intervalMs=99999999999999999999
+        400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not "99999999999999999999"
+    GET /v1/heartbeat/web-01?status=up
+        400 invalid_status: status must be "ok" or "fail", not "up"
+    GET /v1/heartbeat/web-01?status=
+        400 invalid_status: status must be "ok" or "fail", not ""
+    GET /v1/heartbeat/web-01?status=ok&status=ok
+        400 duplicate_field: status is given twice; give it once
+    GET /v1/heartbeat/web-01?message=a&message=b
+        400 duplicate_field: message is given twice; give it once
+    "#);
+}
+
+#[tokio::test]
+async fn requests_that_contradict_themselves() {
+    let deep = format!(r#"{{"status": "fail", "x": {}{}}}"#, "[".repeat(200), "]".repeat(200));
+    let answers = refused(&[
+        ("GET /v1/heartbeat/web-01?hostId=web-02", ""),
+        ("GET /v1/heartbeat/web-01/fail?status=ok", ""),
+        ("GET /v1/heartbeat/web-01/0?status=fail", ""),
+        ("GET /v1/heartbeat/web-01/7?status=ok", ""),
+        ("PUT /v1/heartbeat/web-01/0", r#"{"status": "fail"}"#),
+        ("PUT /v1/heartbeat/web-01", r#"{"hostId": "web-02"}"#),
+        ("PUT /v1/heartbeat/web-01", r#"{"status": "failed"}"#),
+        ("PUT /v1/heartbeat/web-01", r#"{"status": "fail", "status": "ok"}"#),
+        ("PUT /v1/heartbeat/web-01", &deep),
+        ("POST /v1/heartbeat?hostId=web-02", r#"{"hostId": "web-01"}"#),
+        ("POST /v1/heartbeat?hostId=web-01", ""),
+    ])
+    .await;
+    insta::assert_snapshot!(answers, @r#"
+    GET /v1/heartbeat/web-01?hostId=web-02
+        400 invalid_host_id: two different hostIds are given; path, query and body must name the same host
+    GET /v1/heartbeat/web-01/fail?status=ok
+        400 invalid_status: the path says one thing and the status another; leave one of them out
+    GET /v1/heartbeat/web-01/0?status=fail
+        400 invalid_status: the path says one thing and the status another; leave one of them out
+    GET /v1/heartbeat/web-01/7?status=ok
+        400 invalid_status: the path says one thing and the status another; leave one of them out
+    PUT /v1/heartbeat/web-01/0 {"status": "fail"}
+        400 invalid_status: the path says one thing and the status another; leave one of them out
+    PUT /v1/heartbeat/web-01 {"hostId": "web-02"}
+        400 invalid_host_id: two different hostIds are given; path, query and body must name the same host
+    PUT /v1/heartbeat/web-01 {"status": "failed"}
+        400 invalid_status: status must be "ok" or "fail", not "failed"
+    PUT /v1/heartbeat/web-01 {"status": "fail", "status": "ok"}
+        400 duplicate_field: status is given twice; give it once
+    PUT /v1/heartbeat/web-01 {"status": "fail", "x": [[[[[[[[[[[[[[[[
+        400 invalid_body: the body is nested too deeply; send {"hostId": "web-01"}
+    POST /v1/heartbeat?hostId=web-02 {"hostId": "web-01"}
+        400 invalid_host_id: two different hostIds are given; path, query and body must name the same host
+    POST /v1/heartbeat?hostId=web-01
+        400 invalid_body: the body is empty; send {"hostId": "web-01"}
+    "#);
+}
+
+/// A shell that spoils the quotes must not turn a `fail` into an `ok`.
+#[tokio::test]
+async fn what_begins_like_an_object_must_be_one() {
+    let answers = refused(&[
+        ("POST /v1/heartbeat/web-01", " { not json"),
+        ("PUT /v1/heartbeat/web-01/0", r#"{"status": "fail", "message": "a "quote""}"#),
+    ])
+    .await;
+    insta::assert_snapshot!(answers, @r#"
+    POST /v1/heartbeat/web-01  { not json
+        400 invalid_body: the body is not JSON: key must be a string at line 1 column 4; send {"hostId": "web-01"}
+    PUT /v1/heartbeat/web-01/0 {"status": "fail", "message": "a "quote"
+        400 invalid_body: the body is not JSON: expected `,` or `}` at line 1 column 35; send {"hostId": "web-01"}
+    "#);
+}

@@ -1,0 +1,76 @@
+//! Who may beat.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Request};
+
+use crate::world::{EXPIRING, MAIN, REVOKED, UNKNOWN, World, request, token};
+
+fn with(headers: &[(&str, &[u8])]) -> Request<Body> {
+    let mut request = request("GET /v1/heartbeat/web-01", None, "");
+    for (name, value) in headers {
+        let name: axum::http::HeaderName = name.parse().unwrap();
+        request.headers_mut().append(name, HeaderValue::from_bytes(value).unwrap());
+    }
+    request
+}
+
+#[tokio::test]
+async fn both_headers_carry_a_key() {
+    let key = token(MAIN);
+    let (bearer, lower, wrong) =
+        (format!("Bearer {key}"), format!("bearer  {key}"), format!("Bearer {}", token(UNKNOWN)));
+    let cases: [&[(&str, &[u8])]; 5] = [
+        &[("x-api-key", key.as_bytes())],
+        &[("X-API-KEY", key.as_bytes())],
+        &[("authorization", bearer.as_bytes())],
+        &[("Authorization", lower.as_bytes())],
+        &[("authorization", wrong.as_bytes()), ("x-api-key", key.as_bytes())],
+    ];
+    for headers in cases {
+        assert_eq!(World::new().await.send(with(headers)).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn all_who_are_refused_get_one_answer() {
+    let (world, key, unknown) = (World::new().await, token(MAIN), token(UNKNOWN));
+    let mut typo = key.clone();
+    typo.pop();
+    typo.push('7');
+    let (expired, revoked) = (token(EXPIRING), token(REVOKED));
+    let (bearer, basic) = (format!("Bearer {key}"), format!("Basic {key}"));
+    world.clock.advance(Duration::from_hours(1));
+    let cases: [&[(&str, &[u8])]; 12] = [
+        &[],
+        &[("x-api-key", b"")],
+        &[("x-api-key", b"secret")],
+        &[("x-api-key", b"\xff\xfe")],
+        &[("x-api-key", typo.as_bytes())],
+        &[("x-api-key", unknown.as_bytes())],
+        &[("x-api-key", expired.as_bytes())],
+        &[("x-api-key", revoked.as_bytes())],
+        &[("x-api-key", unknown.as_bytes()), ("authorization", bearer.as_bytes())],
+        &[("authorization", b"Bearer")],
+        &[("authorization", basic.as_bytes())],
+        &[("authorization", b"Bearer \xff")],
+    ];
+    let first = world.send(with(&[])).await.full();
+    assert!(first.starts_with("401 Unauthorized\n"), "{first}");
+    for headers in cases {
+        assert_eq!(world.send(with(headers)).await.full(), first);
+    }
+    assert_eq!(world.stored().await, "");
+}
+
+#[tokio::test]
+async fn a_key_expires_at_its_instant() {
+    let world = World::new().await;
+    let send =
+        async || world.send(request("GET /v1/heartbeat/web-01", Some(&token(EXPIRING)), "")).await.status;
+    world.clock.advance(Duration::from_hours(1) - Duration::from_millis(1));
+    assert_eq!(send().await, 200);
+    world.clock.advance(Duration::from_millis(1));
+    assert_eq!(send().await, 401, "also while the key is cached");
+}

@@ -1,0 +1,188 @@
+//! A router over memory, requests in one line, and answers as text.
+
+use std::fmt::Write;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use hb_domain::{Key, KeyId, Region, Scope, Secret, Timestamp, Token};
+use hb_http::{App, router};
+use hb_service::memory::{ManualClock, Memory};
+use hb_service::ports::{Clock, Heartbeats, Keys, Segment, Topic};
+use hb_service::{Authenticator, CachePolicy, Health, RateLimit, Recorder, Troubles};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use crate::logs;
+
+/// 2026-01-31T10:00:00Z.
+pub(crate) fn start() -> Timestamp {
+    Timestamp::from_millis(1_769_853_600_000).unwrap()
+}
+
+/// The key that most tests use: all hosts of `main`.
+pub(crate) const MAIN: u8 = 1;
+/// May beat for `web` only.
+pub(crate) const PREFIX: u8 = 2;
+/// May only read.
+pub(crate) const READ: u8 = 3;
+/// Of the fleet `edge`.
+pub(crate) const EDGE: u8 = 4;
+/// Expires an hour after the start.
+pub(crate) const EXPIRING: u8 = 5;
+/// Was revoked before the start.
+pub(crate) const REVOKED: u8 = 6;
+/// Nobody made it.
+pub(crate) const UNKNOWN: u8 = 7;
+
+/// The key of this number, as a machine sends it.
+pub(crate) fn token(key: u8) -> String {
+    Token::new(KeyId::from_random([key; 7]), Secret::from_random([key; 32])).reveal()
+}
+
+pub(crate) struct World {
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) router: Router,
+}
+
+/// An answer, read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// All of it, as on the wire.
+    pub(crate) fn full(&self) -> String {
+        let mut text = format!("{}\n", self.status);
+        let mut headers: Vec<_> = self.headers.iter().collect();
+        headers.sort_by_key(|(name, _)| name.as_str());
+        for (name, value) in headers {
+            writeln!(text, "{name}: {}", value.to_str().unwrap()).unwrap();
+        }
+        format!("{text}\n{}", self.body)
+    }
+
+    /// Its status, and its code and sentence if it is a problem.
+    pub(crate) fn short(&self) -> String {
+        let problem: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        match (problem["code"].as_str(), problem["detail"].as_str()) {
+            (Some(code), Some(detail)) => format!("{} {code}: {detail}", self.status.as_u16()),
+            _ => format!("{} {}", self.status.as_u16(), self.body),
+        }
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A world whose app was changed by `change`.
+    pub(crate) async fn with(change: impl FnOnce(&mut App)) -> Self {
+        logs::capture();
+        let (memory, clock) = (Arc::new(Memory::default()), Arc::new(ManualClock::new(start())));
+        for number in MAIN..UNKNOWN {
+            let mut key = key(number);
+            match number {
+                PREFIX => key.host_prefixes = vec!["web".parse().unwrap()],
+                READ => key.scope = Scope::Read,
+                EDGE => key.fleet = "edge".parse().unwrap(),
+                EXPIRING => key.expires = Some(start().plus(Duration::from_hours(1))),
+                REVOKED => key.revoked = Some(start().minus(Duration::from_hours(1))),
+                _ => {}
+            }
+            assert!(memory.create(&key).await.unwrap());
+        }
+        let troubles = Arc::new(Troubles::default());
+        let mut app = App {
+            authenticator: Authenticator::new(memory.clone(), CachePolicy::default(), troubles.clone()),
+            recorder: Recorder::new(memory.clone(), Region::local()),
+            health: Health::new(memory.clone(), memory.clone()),
+            limit: RateLimit::new(None),
+            clock: clock.clone(),
+            troubles,
+        };
+        change(&mut app);
+        Self { memory, clock, router: router(app) }
+    }
+
+    /// A world that lets this many beats of a key through in a second.
+    pub(crate) async fn limited(per_second: u32) -> Self {
+        Self::with(|app| app.limit = RateLimit::new(NonZeroU32::new(per_second))).await
+    }
+
+    /// A world with another topic.
+    pub(crate) async fn with_topic(topic: Arc<dyn Topic>) -> Self {
+        let beats = Arc::new(Memory::default());
+        Self::with(|app| app.health = Health::new(beats, topic)).await
+    }
+
+    /// A world with another clock.
+    pub(crate) async fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self::with(|app| app.clock = clock).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        Answer { status: head.status, headers: head.headers, body }
+    }
+
+    /// Sends `line`, such as `POST /v1/heartbeat`, with the key `MAIN`.
+    pub(crate) async fn ask(&self, line: &str, body: impl Into<Body>) -> Answer {
+        self.send(request(line, Some(&token(MAIN)), body)).await
+    }
+
+    /// What is stored, one line a host.
+    pub(crate) async fn stored(&self) -> String {
+        let page = self.memory.scan(Segment::WHOLE, None).await.unwrap();
+        assert!(page.next.is_none() && page.unreadable.is_empty());
+        let mut lines = String::new();
+        for heard in page.items {
+            let beat = &heard.heartbeat;
+            let failure = beat.failure.as_ref().and_then(|failure| failure.message.as_ref());
+            let message = failure.map(|message| format!(" {:?}", message.as_str())).unwrap_or_default();
+            let (signal, millis) = (beat.signal, beat.interval.as_millis());
+            writeln!(lines, "{} {signal:?} {millis}{message}", heard.key).unwrap();
+        }
+        lines
+    }
+}
+
+fn key(number: u8) -> Key {
+    let token: Token = token(number).parse().unwrap();
+    Key {
+        id: token.id().clone(),
+        name: "test".parse().unwrap(),
+        hash: token.secret().hash(),
+        fleet: "main".parse().unwrap(),
+        scope: Scope::Ingest,
+        host_prefixes: Vec::new(),
+        created: Timestamp::MIN,
+        expires: None,
+        revoked: None,
+    }
+}
+
+pub(crate) fn request(line: &str, key: Option<&str>, body: impl Into<Body>) -> Request<Body> {
+    let (method, uri) = line.split_once(' ').unwrap();
+    let request = Request::builder().method(method).uri(uri);
+    let request = if let Some(key) = key { request.header("x-api-key", key) } else { request };
+    request.body(body.into()).unwrap()
+}
+
+/// A clock that nobody may ask.
+pub(crate) struct BrokenClock;
+
+impl Clock for BrokenClock {
+    fn now(&self) -> Timestamp {
+        panic!("the clock is broken")
+    }
+}
