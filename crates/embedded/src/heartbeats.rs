@@ -1,0 +1,204 @@
+//! Beats in SQLite: one row a host and region, one statement a beat.
+
+use async_trait::async_trait;
+use hb_domain::{Failure, Heartbeat, HostKey, Interval, Message, Signal, Timestamp};
+use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment};
+use rusqlite::{Connection, Row, named_params, params};
+
+use crate::row;
+use crate::store::{Steps, Store};
+use crate::system;
+
+const TABLE: &str = "heartbeats";
+
+/// [`Heartbeat::merge`] as one statement: the newer beat wins and so does the newer failure, each by itself.
+const RECORD: &str = "
+    INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal, failed, message)
+    VALUES (:fleet, :host, :region, :first, :last, :interval, :signal, :failed, :message)
+    ON CONFLICT (fleet, host, region) DO UPDATE SET
+        first = min(first, excluded.first),
+        last = max(last, excluded.last),
+        interval = iif(excluded.last >= last, excluded.interval, interval),
+        signal = iif(excluded.last >= last, excluded.signal, signal),
+        failed = iif(excluded.failed >= ifnull(failed, excluded.failed), excluded.failed, failed),
+        message = iif(excluded.failed >= ifnull(failed, excluded.failed), excluded.message, message)";
+
+const LOAD: &str = "
+    SELECT fleet, host, region, first, last, interval, signal, failed, message FROM heartbeats
+    WHERE fleet = ?1 AND host = ?2 ORDER BY region";
+
+/// The message stays where it is: a scan of all hosts would carry it for nothing.
+const SCAN: &str = "
+    SELECT fleet, host, region, first, last, interval, signal, failed, NULL AS message FROM heartbeats
+    WHERE (fleet, host, region) > (?1, ?2, ?3)
+    ORDER BY fleet, host, region LIMIT ?4";
+
+/// The beats of all hosts of a [`Store`].
+#[derive(Clone, Debug)]
+pub struct SqliteHeartbeats {
+    store: Store,
+}
+
+impl SqliteHeartbeats {
+    /// The beats in `store`.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl Heartbeats for SqliteHeartbeats {
+    async fn record(&self, heard: &Heard) -> PortResult<()> {
+        let heard = heard.clone();
+        self.store.write(TABLE, Steps::One, move |connection| record(connection, &heard)).await
+    }
+
+    async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
+        let host = host.clone();
+        let rows = self
+            .store
+            .read(TABLE, move |connection| {
+                let mut statement = connection.prepare_cached(LOAD)?;
+                row::all(statement.query([host.fleet.as_str(), host.host.as_str()])?, 3, heard)
+            })
+            .await?;
+        rows.into_iter().map(|decoded| row::readable(&self.store.what(TABLE), decoded)).collect()
+    }
+
+    async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
+        if segment.index > 0 {
+            return Ok(Page::default());
+        }
+        let [fleet, host, region] = row::position(after.as_ref())?;
+        self.store
+            .read(TABLE, move |connection| {
+                let mut statement = connection.prepare_cached(SCAN)?;
+                row::page(statement.query(params![fleet, host, region, row::PAGE])?, 3, heard)
+            })
+            .await
+    }
+
+    async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
+        let host = host.clone();
+        self.store
+            .write(TABLE, Steps::One, move |connection| {
+                // All regions or none: a host that still beats somewhere is not forgotten.
+                connection
+                    .prepare_cached(
+                        "DELETE FROM heartbeats WHERE fleet = ?1 AND host = ?2 AND NOT EXISTS
+                         (SELECT 1 FROM heartbeats WHERE fleet = ?1 AND host = ?2 AND last > ?3)",
+                    )?
+                    .execute(params![host.fleet.as_str(), host.host.as_str(), up_to.as_millis()])
+            })
+            .await
+            .map(drop)
+    }
+
+    async fn check(&self) -> PortResult<()> {
+        self.store
+            .write(TABLE, Steps::Several, |connection| {
+                // No host has the empty name, and nobody sees the row before it is gone.
+                connection.prepare_cached(RECORD)?.execute(named_params! {
+                    ":fleet": "", ":host": "", ":region": "", ":first": 0, ":last": 0, ":interval": 0,
+                    ":signal": 0, ":failed": None::<i64>, ":message": None::<String>,
+                })?;
+                connection.prepare_cached("DELETE FROM heartbeats WHERE fleet = ''")?.execute([])?;
+                system::probe(connection)
+            })
+            .await
+    }
+}
+
+fn record(connection: &Connection, heard: &Heard) -> rusqlite::Result<()> {
+    let Heartbeat { first, last, interval, signal, failure } = &heard.heartbeat;
+    connection.prepare_cached(RECORD)?.execute(named_params! {
+        ":fleet": heard.key.fleet.as_str(),
+        ":host": heard.key.host.as_str(),
+        ":region": heard.region.as_str(),
+        ":first": first.as_millis(),
+        ":last": last.as_millis(),
+        ":interval": i64::try_from(interval.as_millis()).unwrap_or(i64::MAX),
+        ":signal": *signal == Signal::Fail,
+        ":failed": failure.as_ref().map(|failure| failure.at.as_millis()),
+        ":message": failure.as_ref().and_then(|failure| failure.message.as_ref()).map(Message::as_str),
+    })?;
+    Ok(())
+}
+
+/// By number: to find nine columns by name takes longer than the rest of a scan.
+fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
+    let [fleet, host, region, first, last, interval, signal, failed, message] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let message = row::get::<Option<String>>(row, message)?.map(Message::from);
+    Ok(Heard {
+        key: HostKey::new(row::parsed(row, fleet)?, row::parsed(row, host)?),
+        region: row::parsed(row, region)?,
+        heartbeat: Heartbeat {
+            first: row::instant(row, first)?,
+            last: row::instant(row, last)?,
+            interval: u64::try_from(row::get::<i64>(row, interval)?)
+                .map_err(|e| row::wrong(row, interval, e))
+                .and_then(|millis| Interval::from_millis(millis).map_err(|e| row::wrong(row, interval, e)))?,
+            signal: match row::get::<i64>(row, signal)? {
+                0 => Signal::Ok,
+                1 => Signal::Fail,
+                other => return Err(row::wrong(row, signal, format!("{other} is neither 0 nor 1"))),
+            },
+            failure: row::optional_instant(row, failed)?.map(|at| Failure { at, message }),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use hb_domain::{Beat, Fleet, Region};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn beat((at, interval, fail, message): (i64, u64, bool, Option<String>)) -> Heartbeat {
+        Heartbeat::new(Beat {
+            at: Timestamp::from_millis(at).unwrap(),
+            interval: Interval::from_millis(interval).unwrap(),
+            signal: if fail { Signal::Fail } else { Signal::Ok },
+            message: message.map(Message::from),
+        })
+    }
+
+    fn beats() -> impl Strategy<Value = Vec<(i64, u64, bool, Option<String>)>> {
+        // Few instants, so that many beats fall into one millisecond.
+        let beat = (0..6_i64, 1_000..1_010_u64, any::<bool>(), prop::option::of("[a-z]{1,3}"));
+        prop::collection::vec(beat, 1..12)
+    }
+
+    #[test]
+    fn a_page_of_a_scan_is_a_seek() {
+        let plan = crate::schema::plan(SCAN);
+        assert_eq!(plan, "SEARCH heartbeats USING PRIMARY KEY ((fleet,host,region)>(?,?,?))");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn the_statement_merges_as_the_domain_does(history in beats()) {
+            let connection = Connection::open_in_memory().unwrap();
+            connection.execute_batch(include_str!("schema.sql")).unwrap();
+            let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
+            let mut expected: Option<Heartbeat> = None;
+            for one in history {
+                let heartbeat = beat(one);
+                expected = Some(match expected {
+                    Some(before) => before.merge(heartbeat.clone()),
+                    None => heartbeat.clone(),
+                });
+                let heard = Heard { key: key.clone(), region: Region::local(), heartbeat };
+                record(&connection, &heard).unwrap();
+            }
+            let mut statement = connection.prepare(LOAD).unwrap();
+            let rows = row::all(statement.query(["main", "web-01"]).unwrap(), 3, heard).unwrap();
+            let stored: Vec<_> = rows.into_iter().map(|row| row.unwrap().heartbeat).collect();
+            prop_assert_eq!(stored, Vec::from_iter(expected));
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The versions of the schema, and how a database gets from one to the next.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::store::StoreError;
+
+/// Each step leads from the version of its place to the next. What a release wrote is never edited here: a change
+/// of the schema is one more step.
+const STEPS: &[&str] = &[include_str!("schema.sql")];
+
+/// Brings the database to the newest version. Safe when several processes do it at once.
+pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    run(connection, path, STEPS)
+}
+
+fn run(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Database { path: path.to_owned(), source };
+    let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
+    if version(connection).map_err(failed)? == known {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    // Asked again under the lock: another process may have been faster.
+    let found = version(&transaction).map_err(failed)?;
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    for step in steps.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(step).map_err(failed)?;
+    }
+    transaction.pragma_update(None, "user_version", known).map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// How SQLite would run `sql`.
+#[cfg(test)]
+pub(crate) fn plan(sql: &str) -> String {
+    let connection = Connection::open_in_memory().unwrap();
+    connection.execute_batch(&STEPS.concat()).unwrap();
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let values = vec![rusqlite::types::Value::Null; statement.parameter_count()];
+    let rows = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(3)).unwrap();
+    rows.map(Result::unwrap).collect::<Vec<String>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables(connection: &Connection) -> Vec<String> {
+        let mut statement = connection.prepare("SELECT sql FROM sqlite_schema ORDER BY name").unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+        rows.filter_map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn every_version_reaches_the_newest() {
+        let path = Path::new("test");
+        let mut fresh = Connection::open_in_memory().unwrap();
+        migrate(&mut fresh, path).unwrap();
+        for older in 0..=STEPS.len() {
+            let mut connection = Connection::open_in_memory().unwrap();
+            run(&mut connection, path, &STEPS[..older]).unwrap();
+            migrate(&mut connection, path).unwrap();
+            assert_eq!(tables(&connection), tables(&fresh), "from version {older}");
+        }
+    }
+
+    #[test]
+    fn later_steps_run_once_and_keep_what_is_stored() {
+        let steps = [STEPS, &["ALTER TABLE system ADD COLUMN note TEXT"]].concat();
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, Path::new("test")).unwrap();
+        connection.execute("INSERT INTO system (name, value) VALUES ('a', 'b')", []).unwrap();
+        for _ in 0..2 {
+            run(&mut connection, Path::new("test"), &steps).unwrap();
+        }
+        let kept: String = connection.query_row("SELECT value FROM system", [], |row| row.get(0)).unwrap();
+        assert_eq!((kept.as_str(), version(&connection).unwrap()), ("b", 2));
+    }
+
+    #[test]
+    fn a_failing_step_leaves_the_old_version() {
+        let steps = [STEPS, &["CREATE TABLE half (a) ; CREATE TABLE system (a)"]].concat();
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, Path::new("test")).unwrap();
+        let before = tables(&connection);
+        assert!(run(&mut connection, Path::new("test"), &steps).is_err());
+        assert_eq!((tables(&connection), version(&connection).unwrap()), (before, 1));
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_with_both_numbers() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", 7).unwrap();
+        let error = migrate(&mut connection, Path::new("/data/heartbeat.db")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "database /data/heartbeat.db has schema version 7 and this hb knows versions up to 1: \
+             use the newer hb that wrote it"
+        );
+    }
+}

@@ -1,0 +1,27 @@
+//! The terminal of `hb serve`, or whatever the binary wants to do with a notice.
+
+use async_trait::async_trait;
+use hb_domain::Notice;
+
+use super::{Delivery, SendError, Sender};
+
+/// Hands each notice to a function; this crate prints nothing itself.
+pub struct ConsoleSender {
+    show: Box<dyn Fn(&Notice) + Send + Sync>,
+}
+
+impl ConsoleSender {
+    /// `show` must return soon: it runs where everything else runs.
+    #[must_use]
+    pub fn new(show: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        Self { show: Box::new(show) }
+    }
+}
+
+#[async_trait]
+impl Sender for ConsoleSender {
+    async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
+        (self.show)(&delivery.notice);
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! What the service remembers of itself, in SQLite.
+
+use async_trait::async_trait;
+use hb_domain::Region;
+use hb_service::ports::{CompletedSweep, PortError, PortResult, System};
+use rusqlite::{Connection, Row, params};
+
+use crate::row;
+use crate::store::{Steps, Store};
+
+const TABLE: &str = "system";
+
+const LAST: &str = "SELECT name, value FROM system WHERE name = ?1";
+
+/// What cannot be read is replaced: the next completed sweep makes it good.
+const RECORD: &str = "
+    INSERT INTO system (name, value) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE
+        CASE WHEN json_valid(system.value)
+        THEN ifnull(system.value ->> 'began' <= excluded.value ->> 'began', 1) ELSE 1 END";
+
+/// The memory of a service on a [`Store`].
+#[derive(Clone, Debug)]
+pub struct SqliteSystem {
+    store: Store,
+}
+
+impl SqliteSystem {
+    /// The memory in `store`.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl System for SqliteSystem {
+    async fn last_sweep(&self, region: &Region) -> PortResult<Option<CompletedSweep>> {
+        let name = name(region);
+        let found = self
+            .store
+            .read(TABLE, move |connection| {
+                let mut statement = connection.prepare_cached(LAST)?;
+                row::first(statement.query([name])?, 1, sweep)
+            })
+            .await?;
+        row::found(&self.store.what(TABLE), found)
+    }
+
+    async fn record_sweep(&self, region: &Region, completed: &CompletedSweep) -> PortResult<()> {
+        let name = name(region);
+        let value = serde_json::to_string(completed)
+            .map_err(|e| PortError::unreadable(self.store.what(TABLE), &name, e))?;
+        self.store
+            .write(TABLE, Steps::One, move |connection| {
+                connection.prepare_cached(RECORD)?.execute(params![name, value])
+            })
+            .await
+            .map(drop)
+    }
+}
+
+fn name(region: &Region) -> String {
+    format!("sweep/{region}")
+}
+
+fn sweep(row: &Row<'_>) -> Result<CompletedSweep, row::Cause> {
+    serde_json::from_str(&row::get::<String>(row, "value")?).map_err(|e| e.to_string())
+}
+
+/// Writes something that differs from what was there: an equal value would not reach the disk.
+pub(crate) fn probe(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO system (name, value) VALUES ('probe', '1')
+        ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
