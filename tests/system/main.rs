@@ -1,1 +1,16 @@
-//! Whole-system tests.
+//! The whole system: the real binary, an empty environment, real sockets.
+//!
+//! Tests run in parallel, each with a folder, ports and processes of its own, and leave nothing behind. What the
+//! service does in its own time is polled for, with a generous limit.
+#![expect(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
+
+mod arrows;
+mod bad_input;
+mod beat_to_notice;
+mod commands;
+mod crash;
+mod docs;
+mod secrets;
+mod send;
+mod support;
+mod trouble;

@@ -41,7 +41,8 @@ mod tests {
     fn a_fleet_is_spread_evenly_and_each_host_keeps_its_place() {
         let within = Duration::from_mins(1);
         let places = (0..1_000).map(|i| splay(&format!("web-{i}").parse().unwrap(), within));
-        let early = places.inspect(|place| assert!(*place < within)).filter(|place| *place < within / 2).count();
+        let early =
+            places.inspect(|place| assert!(*place < within)).filter(|place| *place < within / 2).count();
         assert!((400..600).contains(&early), "{early}");
         assert_eq!(splay(&"web-01".parse().unwrap(), within).as_millis(), 2_722, "for ever");
     }

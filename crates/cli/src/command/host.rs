@@ -1,0 +1,199 @@
+//! `hb host`.
+
+use hb_domain::{Heartbeat, HostKey, State, Timestamp, Transition, human_duration};
+use hb_service::manage::HostView;
+use serde::Serialize;
+
+use super::tell_unreadable;
+use crate::args::{Format, HostArg, HostCommand, IntervalArg, StateArg};
+use crate::backend::Backend;
+use crate::exit::Failure;
+use crate::output::{self, Row, instant, or_dash};
+
+/// A host as it is shown.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HostRow {
+    host_id: String,
+    fleet: String,
+    state: State,
+    first_beat: Option<String>,
+    last_beat: Option<String>,
+    interval_ms: Option<u64>,
+    deadline: Option<String>,
+    paused_until: Option<String>,
+    #[serde(skip)]
+    view: HostView,
+}
+
+impl HostRow {
+    fn new(view: HostView, now: Timestamp) -> Self {
+        let beats = view.heartbeat.as_ref();
+        let settings = view.entry.as_ref().map(|entry| entry.settings.clone()).unwrap_or_default();
+        let pause = settings.pause.filter(|_| settings.is_paused(now));
+        Self {
+            host_id: view.key.host.to_string(),
+            fleet: view.key.fleet.to_string(),
+            state: view.state,
+            first_beat: beats.map(|beats| beats.first.to_string()),
+            last_beat: beats.map(|beats| beats.last.to_string()),
+            interval_ms: settings.interval.or(beats.map(|beats| beats.interval)).map(Into::into),
+            deadline: view.deadline.map(|deadline| deadline.to_string()),
+            paused_until: pause.and_then(|pause| pause.until).map(|until| until.to_string()),
+            view,
+        }
+    }
+
+    fn interval(&self) -> String {
+        or_dash(self.interval_ms.map(|millis| human_duration(std::time::Duration::from_millis(millis))))
+    }
+}
+
+impl Row for HostRow {
+    const HEAD: &'static [&'static str] = &["HOST", "FLEET", "STATE", "LAST BEAT", "INTERVAL", "DEADLINE"];
+
+    fn cells(&self, now: Timestamp) -> Vec<String> {
+        let shown = |at: Option<Timestamp>| or_dash(at.map(|at| instant(at, now)));
+        let last = self.view.heartbeat.as_ref().map(|beats| beats.last);
+        let (host, fleet) = (self.host_id.clone(), self.fleet.clone());
+        vec![host, fleet, self.state.to_string(), shown(last), self.interval(), shown(self.view.deadline)]
+    }
+}
+
+/// One host with its history.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HostDetails {
+    #[serde(flatten)]
+    row: HostRow,
+    epoch: u64,
+    notice_pending: bool,
+    last_failure: Option<String>,
+    transitions: Vec<TransitionRow>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TransitionRow {
+    epoch: u64,
+    kind: &'static str,
+    since: String,
+    decided: String,
+    message: Option<String>,
+}
+
+impl From<&Transition> for TransitionRow {
+    fn from(told: &Transition) -> Self {
+        Self {
+            epoch: told.epoch,
+            kind: told.kind.as_str(),
+            since: told.since.to_string(),
+            decided: told.at.to_string(),
+            message: told.message.as_ref().map(|message| message.as_str().to_owned()),
+        }
+    }
+}
+
+impl HostDetails {
+    fn new(view: HostView, now: Timestamp) -> Self {
+        let entry = view.entry.as_ref();
+        let failure = |beats: &Heartbeat| beats.failure.as_ref().map(|failure| failure.at.to_string());
+        Self {
+            epoch: entry.map_or(0, |entry| entry.epoch),
+            notice_pending: entry.is_some_and(|entry| entry.pending.is_some()),
+            last_failure: view.heartbeat.as_ref().and_then(failure),
+            transitions: entry.into_iter().flat_map(|entry| &entry.history).map(Into::into).collect(),
+            row: HostRow::new(view, now),
+        }
+    }
+
+    fn text(&self, now: Timestamp) -> String {
+        let (row, view) = (&self.row, &self.row.view);
+        let shown = |at: Option<Timestamp>| or_dash(at.map(|at| instant(at, now)));
+        let beats = view.heartbeat.as_ref();
+        let mut facts = vec![
+            ("host", row.host_id.clone()),
+            ("fleet", row.fleet.clone()),
+            ("state", row.state.to_string()),
+            ("last beat", shown(beats.map(|beats| beats.last))),
+            ("first beat", shown(beats.map(|beats| beats.first))),
+            ("interval", row.interval()),
+            ("deadline", shown(view.deadline)),
+        ];
+        if row.state == State::Paused {
+            let until = row.paused_until.clone();
+            facts.push(("paused until", until.unwrap_or_else(|| "`hb host resume`".to_owned())));
+        }
+        if let Some(failure) = beats.and_then(|beats| beats.failure.as_ref()) {
+            facts.push(("last failure", instant(failure.at, now)));
+        }
+        if self.notice_pending {
+            facts.push(("notice", "pending".to_owned()));
+        }
+        let facts: Vec<_> = facts.into_iter().map(|(name, fact)| format!("{name:<14}{fact}")).collect();
+        if self.transitions.is_empty() {
+            return facts.join("\n");
+        }
+        let cells = |told: &TransitionRow| {
+            let message = told.message.as_ref().map(|message| message.replace('\n', " "));
+            vec![
+                told.epoch.to_string(),
+                told.kind.to_owned(),
+                told.since.clone(),
+                told.decided.clone(),
+                or_dash(message),
+            ]
+        };
+        let head = ["EPOCH", "TRANSITION", "SINCE", "DECIDED", "MESSAGE"];
+        format!("{}\n\n{}", facts.join("\n"), output::table(&head, self.transitions.iter().rev().map(cells)))
+    }
+}
+
+pub(crate) async fn run(backend: &Backend, format: Format, command: HostCommand) -> Result<(), Failure> {
+    let now = backend.hosts.clock.now();
+    let hosts = &backend.hosts;
+    let shown = |view: HostView| {
+        let details = HostDetails::new(view, now);
+        output::one(format, &details.text(now), &details)
+    };
+    match command {
+        HostCommand::List { status, fleet } => {
+            let (views, unreadable) = hosts.list().await?;
+            tell_unreadable("host", &unreadable);
+            let wanted = |view: &HostView| {
+                status.is_none_or(|status| view.state == state(status))
+                    && fleet.as_ref().is_none_or(|fleet| view.key.fleet == *fleet)
+            };
+            let rows: Vec<_> = views.into_iter().filter(wanted).map(|view| HostRow::new(view, now)).collect();
+            output::rows(format, &rows, now)?;
+        }
+        HostCommand::Show(host) => shown(hosts.show(&key(host)).await?)?,
+        HostCommand::Pause { host, until } => {
+            shown(hosts.pause(&key(host), until.map(|lasts| now.plus(lasts))).await?)?;
+        }
+        HostCommand::Resume(host) => shown(hosts.resume(&key(host)).await?)?,
+        HostCommand::Set { host, interval: IntervalArg(interval) } => {
+            shown(hosts.set_interval(&key(host), interval).await?)?;
+        }
+        HostCommand::Forget(host) => {
+            let key = key(host);
+            hosts.forget(&key).await?;
+            let value = serde_json::json!({ "forgotten": key.host, "fleet": key.fleet });
+            output::one(format, &format!("forgot {key}; its next beat registers it again"), &value)?;
+        }
+    }
+    Ok(())
+}
+
+fn key(HostArg { host, fleet }: HostArg) -> HostKey {
+    HostKey::new(fleet, host)
+}
+
+fn state(status: StateArg) -> State {
+    match status {
+        StateArg::Up => State::Up,
+        StateArg::Missing => State::Missing,
+        StateArg::Failing => State::Failing,
+        StateArg::Paused => State::Paused,
+    }
+}

@@ -1,0 +1,130 @@
+//! How a command ends: one error type, one number for each sort of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use hb_domain::EndpointError;
+use hb_service::manage::{HostError, KeyError};
+use hb_service::ports::PortError;
+
+/// Why a command did not do what it was told. The message says what and why, [`Failure::next_step`] what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Store(#[from] hb_embedded::StoreError),
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error("there is no subscription {0}")]
+    NoSuchSubscription(String),
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error(transparent)]
+    Unsupported(#[from] hb_embedded::UnsupportedError),
+    #[error("the mail settings are wrong: {0}")]
+    Smtp(String),
+    #[error("no API key: HB_API_KEY is not set and there is no --key-file")]
+    NoApiKey,
+    #[error("the key file {0} cannot be read: {1}")]
+    KeyFile(PathBuf, io::Error),
+    #[error("what HB_API_KEY or the key file holds is no API key: {0}")]
+    BadApiKey(hb_domain::TokenError),
+    #[error("--url {0:?} is no URL of the form http://host:port: {1}")]
+    Url(String, String),
+    #[error("the server refused the beat with {0}: {1}")]
+    Refused(u16, String),
+    #[error("the beat was not delivered after {0} tries: {1}")]
+    NotDelivered(u32, String),
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    #[error("this should not happen, please report it: {0}")]
+    Internal(String),
+    #[error("the runtime cannot start: {0}")]
+    Runtime(io::Error),
+    /// Whoever read our output wants no more of it.
+    #[error("the output was closed")]
+    ClosedPipe,
+    #[error("the output cannot be written: {0}")]
+    Output(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::ClosedPipe } else { Self::Output(error) }
+    }
+}
+
+impl Failure {
+    /// The number that the process ends with; they are listed in `hb --help`.
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::ClosedPipe => 0,
+            Self::NoSuchSubscription(_)
+            | Self::Key(KeyError::NoSuchKey(_))
+            | Self::Host(HostError::NoSuchHost(_) | HostError::Busy(_)) => 1,
+            Self::Endpoint(_)
+            | Self::Unsupported(_)
+            | Self::Smtp(_)
+            | Self::NoApiKey
+            | Self::KeyFile(..)
+            | Self::BadApiKey(_)
+            | Self::Url(..)
+            | Self::Key(KeyError::TooManyPrefixes(_))
+            | Self::Host(HostError::Pause(_)) => 2,
+            Self::Store(_)
+            | Self::Port(_)
+            | Self::Internal(_)
+            | Self::Runtime(_)
+            | Self::Output(_)
+            | Self::Key(KeyError::NotRandom | KeyError::Port(_))
+            | Self::Host(HostError::Port(_)) => 3,
+            Self::Refused(..) => 4,
+            Self::NotDelivered(..) => 5,
+            Self::Listen(..) => 6,
+        })
+    }
+
+    /// What a person can do about it.
+    pub(crate) fn next_step(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Key(KeyError::NoSuchKey(_)) => "`hb key list` shows the keys there are",
+            Self::Host(HostError::NoSuchHost(_)) => {
+                "`hb host list` shows the hosts there are; names are case-sensitive, other fleets need --fleet"
+            }
+            Self::NoSuchSubscription(_) => "`hb subscription list` shows the subscriptions there are",
+            Self::NoApiKey => "export HB_API_KEY=hbk_...; `hb key create NAME` makes a key",
+            Self::KeyFile(..) => "give a file that holds a key of `hb key create`",
+            Self::BadApiKey(_) => "copy the key anew, or make one with `hb key create NAME`",
+            Self::Smtp(_) => {
+                "write smtp://USER:PASSWORD@HOST:587?tls=required and --smtp-from hb@example.com"
+            }
+            Self::Url(..) => "give the address that `hb serve` listens on, such as http://127.0.0.1:8080",
+            Self::Refused(401, _) => "`hb key list` shows which keys are alive",
+            Self::NotDelivered(..) => "see whether `hb serve` runs there and a firewall is between",
+            Self::Listen(_, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                "another process listens there, perhaps another hb serve; choose another port with --listen"
+            }
+            Self::Listen(..) => "choose an address of this machine with --listen",
+            Self::Store(_)
+            | Self::Port(_)
+            | Self::Key(KeyError::Port(_))
+            | Self::Host(HostError::Port(_)) => {
+                "see whether the data folder exists, belongs to you, and has space left; --data-dir names another"
+            }
+            Self::Key(KeyError::TooManyPrefixes(_) | KeyError::NotRandom)
+            | Self::Host(HostError::Busy(_) | HostError::Pause(_))
+            | Self::Endpoint(_)
+            | Self::Unsupported(_)
+            | Self::Refused(..)
+            | Self::Internal(_)
+            | Self::Runtime(_)
+            | Self::ClosedPipe
+            | Self::Output(_) => return None,
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! `hb serve`: the whole service on this machine.
+
+mod first_key;
+mod listener;
+mod log;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hb_domain::{Notice, Protocol, Region};
+use hb_embedded::{
+    ConsoleSender, Courier, Senders, SmtpSender, SqliteKeys, SqliteTopic, Store, WebhookSender,
+};
+use hb_http::App;
+use hb_service::ports::{Clock, Ids};
+use hb_service::{
+    Authenticator, CachePolicy, Health, RateLimit, Recorder, Sweep, SweepError, SweepReport, SweepSettings,
+    Troubles,
+};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use crate::args::{Format, Place, Serve};
+use crate::backend::{Backend, data_dir};
+use crate::exit::Failure;
+use crate::output;
+use crate::system::{SystemClock, SystemIds};
+
+/// The keys lie beside: asking for them costs little, and a revoked one is refused soon.
+const KEYS_FRESH: Duration = Duration::from_secs(2);
+
+/// Runs until SIGINT or SIGTERM.
+pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(), Failure> {
+    log::start(format);
+    let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
+    let senders = senders(&serve, format)?;
+    let dir = data_dir(place);
+    let store = Store::open(&dir)?;
+    let listening = |error| Failure::Listen(serve.listen, error);
+    let listener = TcpListener::bind(serve.listen).await.map_err(listening)?;
+    let address = listener.local_addr().map_err(listening)?;
+    let backend = Backend::embedded(&store);
+    first_key::ensure(&SqliteKeys::new(store.clone()), &backend.manager, format, address).await?;
+
+    let troubles = Arc::new(Troubles::default());
+    let topic = Arc::new(SqliteTopic::new(store.clone(), clock.clone()));
+    let keys_fresh = CachePolicy { positive: KEYS_FRESH, negative: KEYS_FRESH, ..CachePolicy::default() };
+    let app = App {
+        authenticator: Authenticator::new(backend.manager.keys.clone(), keys_fresh, troubles.clone()),
+        recorder: Recorder::new(backend.hosts.heartbeats.clone(), Region::local()),
+        health: Health::new(backend.hosts.heartbeats.clone(), topic.clone()),
+        limit: RateLimit::new(serve.rate_limit),
+        clock: clock.clone(),
+        troubles: troubles.clone(),
+    };
+    let sweep = Sweep {
+        heartbeats: backend.hosts.heartbeats.clone(),
+        ledger: backend.hosts.ledger.clone(),
+        topic,
+        system: Arc::new(hb_embedded::SqliteSystem::new(store.clone())),
+        clock: clock.clone(),
+        ids: ids.clone(),
+        settings: SweepSettings::local(),
+    };
+    let (stop, stopped) = watch::channel(false);
+    let courier = tokio::spawn(Courier::new(store, senders, clock, ids).run(on(stopped.clone())));
+    let sweeper = tokio::spawn(sweep_every(serve.sweep_every, sweep, troubles, stopped));
+    output::remark(&format!("listening on http://{address}"));
+    tracing::info!("data folder {}, a sweep every {:?}", dir.display(), serve.sweep_every);
+
+    listener::serve(listener, hb_http::router(app), signal()).await;
+    // Beats are over; a sweep under way is finished, and so are deliveries.
+    let _ = stop.send(true);
+    let _ = tokio::join!(sweeper, courier);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// How notices reach people from here.
+fn senders(serve: &Serve, format: Format) -> Result<Senders, Failure> {
+    let print = move |notice: &Notice| {
+        let text = format!("{} {} [{}]", notice.at, notice.text(), notice.id);
+        // A console that nobody reads is no reason to fail.
+        let _ = output::one(format, &text, &notice.json());
+    };
+    let webhook = Arc::new(WebhookSender::new().map_err(|error| Failure::Internal(error.to_string()))?);
+    let senders = Senders::default()
+        .with(Protocol::Console, Arc::new(ConsoleSender::new(print)))
+        .with(Protocol::Http, webhook.clone())
+        .with(Protocol::Https, webhook);
+    let Some(url) = &serve.smtp_url else { return Ok(senders) };
+    let from =
+        serve.smtp_from.as_deref().ok_or_else(|| Failure::Smtp("--smtp-from is missing".to_owned()))?;
+    let smtp = SmtpSender::new(url, from).map_err(|error| Failure::Smtp(error.to_string()))?;
+    Ok(senders.with(Protocol::Email, Arc::new(smtp)))
+}
+
+/// Sweeps at once, then every `period`, never two at a time, until it is stopped.
+async fn sweep_every(
+    period: Duration,
+    sweep: Sweep,
+    troubles: Arc<Troubles>,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = on(stopped.clone()) => return,
+            _ = ticks.tick() => {}
+        }
+        let result = sweep.run().await;
+        tell(&result, &troubles);
+    }
+}
+
+/// Logs what a sweep did, if it did anything, and what went wrong once per cause.
+fn tell(result: &Result<SweepReport, SweepError>, troubles: &Troubles) {
+    const ACTIVITY: &str = "sweeping";
+    let report = match result {
+        Ok(report) => report,
+        Err(SweepError { report, source }) => {
+            troubles.failed(ACTIVITY, source, report.ended);
+            report
+        }
+    };
+    for trouble in &report.troubles {
+        troubles.failed(ACTIVITY, trouble, report.ended);
+    }
+    if result.is_ok() && report.troubles.is_empty() {
+        troubles.worked(ACTIVITY, report.ended);
+    }
+    let SweepReport { began, ended, hosts, registered, missing, failing, recovered, accepted, .. } = report;
+    let millis = ended.since(*began).as_millis();
+    if registered + missing + failing + recovered + accepted > 0 {
+        tracing::info!(hosts, registered, missing, failing, recovered, accepted, millis, "swept");
+    } else {
+        tracing::debug!(hosts, millis, "swept");
+    }
+}
+
+/// Completes when it is time to stop.
+async fn on(mut stopped: watch::Receiver<bool>) {
+    // An error means that whoever would stop us is gone.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Completes at SIGINT or SIGTERM.
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        if let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,52 @@
+//! A service that nobody can send to is of no use: the first start makes a key and says how to use it.
+
+use std::net::SocketAddr;
+
+use hb_domain::{Fleet, Scope};
+use hb_embedded::SqliteKeys;
+use hb_service::manage::{KeyRequest, Manager};
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::command::key::NewKey;
+use crate::exit::Failure;
+use crate::output;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FirstKey {
+    first_key: NewKey,
+    crontab: String,
+}
+
+/// Makes a key for the fleet `main` if there is none at all, and shows it, once, with a line for the crontab.
+pub(crate) async fn ensure(
+    keys: &SqliteKeys,
+    manager: &Manager,
+    format: Format,
+    address: SocketAddr,
+) -> Result<(), Failure> {
+    let created = manager.draw_key(KeyRequest {
+        name: "first"
+            .parse()
+            .map_err(|error: hb_domain::KeyNameError| Failure::Internal(error.to_string()))?,
+        scope: Scope::Ingest,
+        fleet: Fleet::main(),
+        host_prefixes: Vec::new(),
+        expires_in: None,
+    })?;
+    if !keys.create_first(&created.key).await? {
+        return Ok(());
+    }
+    let key = NewKey::new(&created);
+    let crontab = format!(
+        r#"*/5 * * * * curl -fsS -m 10 --retry 5 -o /dev/null -H "x-api-key: {}" "http://{address}/v1/heartbeat/$(hostname)""#,
+        key.key,
+    );
+    let text = format!(
+        "The first API key, for fleet main. It is shown this once:\n\n  {}\n\nA line for the crontab of each machine:\n\n\
+         {crontab}\n",
+        key.key
+    );
+    Ok(output::one(format, &text, &FirstKey { first_key: key, crontab })?)
+}

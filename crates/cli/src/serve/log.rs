@@ -1,0 +1,27 @@
+//! What `hb serve` says on standard error: events, at the level that `HB_LOG` names.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::args::Format;
+
+/// Starts the log. `HB_LOG` is a level, or targets with levels such as `info,hb_http=debug`; others are not heard.
+pub(crate) fn start(format: Format) {
+    let wanted = std::env::var("HB_LOG").unwrap_or_default();
+    let targets: Targets = wanted.parse().unwrap_or_default();
+    let targets = if wanted.is_empty() || targets == Targets::default() {
+        Targets::new().with_default(LevelFilter::INFO)
+    } else {
+        targets
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(targets);
+    // It only fails when a log was started already.
+    let _ = match format {
+        Format::Table => registry.with(layer.with_ansi(io::stderr().is_terminal())).try_init(),
+        Format::Json => registry.with(layer.json()).try_init(),
+    };
+}

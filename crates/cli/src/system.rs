@@ -1,0 +1,34 @@
+//! The system's clock and its source of randomness: the only places that ask for either.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hb_domain::Timestamp;
+use hb_service::ports::{Clock, Ids};
+
+/// The clock of this machine.
+pub(crate) struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::MIN.plus(since_1970)
+    }
+}
+
+/// Random bytes of the operating system.
+pub(crate) struct SystemIds;
+
+impl Ids for SystemIds {
+    fn random(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        #[expect(clippy::disallowed_methods, reason = "this is the adapter of randomness")]
+        let filled = getrandom::fill(&mut bytes);
+        if let Err(error) = filled {
+            // Going on would hand out guessable keys.
+            tracing::error!("the operating system gives no random bytes: {error}");
+            std::process::abort();
+        }
+        bytes
+    }
+}

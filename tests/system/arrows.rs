@@ -1,0 +1,65 @@
+//! The dependency arrows of the architecture.
+
+use std::collections::BTreeSet;
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+fn metadata() -> Metadata {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
+    MetadataCommand::new()
+        .manifest_path(manifest)
+        .no_deps()
+        .other_options(vec!["--offline".to_owned()])
+        .exec()
+        .unwrap()
+}
+
+/// What `package` depends on, for itself or for its tests.
+fn dependencies(metadata: &Metadata, package: &str, kind: DependencyKind) -> BTreeSet<String> {
+    let package = metadata.packages.iter().find(|p| p.name.as_str() == package).unwrap();
+    package.dependencies.iter().filter(|d| d.kind == kind).map(|d| d.name.clone()).collect()
+}
+
+#[test]
+fn crates_know_only_those_before_them() {
+    let metadata = metadata();
+    let arrows = [
+        ("hb-domain", vec![]),
+        ("hb-service", vec!["hb-domain"]),
+        ("hb-embedded", vec!["hb-domain", "hb-service"]),
+        ("hb-http", vec!["hb-domain", "hb-service"]),
+        ("hb-cli", vec!["hb-domain", "hb-embedded", "hb-http", "hb-service"]),
+    ];
+    assert_eq!(metadata.workspace_packages().len(), arrows.len(), "every crate has its arrows here");
+    for (package, allowed) in arrows {
+        let known = dependencies(&metadata, package, DependencyKind::Normal);
+        let ours: Vec<_> = known.iter().filter(|name| name.starts_with("hb-")).collect();
+        assert_eq!(ours, allowed, "{package}");
+    }
+}
+
+#[test]
+fn technology_stays_in_its_crate() {
+    let metadata = metadata();
+    let homes = [
+        ("rusqlite", vec!["hb-embedded"]),
+        ("lettre", vec!["hb-embedded"]),
+        ("axum", vec!["hb-http"]),
+        ("clap", vec!["hb-cli"]),
+        ("getrandom", vec!["hb-cli"]),
+    ];
+    for (technology, homes) in homes {
+        let packages = metadata.packages.iter().map(|package| package.name.as_str());
+        let knows =
+            |package: &&str| dependencies(&metadata, package, DependencyKind::Normal).contains(technology);
+        assert_eq!(packages.filter(knows).collect::<Vec<_>>(), homes, "{technology}");
+    }
+}
+
+#[test]
+fn rules_know_no_io() {
+    let known = dependencies(&metadata(), "hb-domain", DependencyKind::Normal);
+    for technology in ["tokio", "async-trait", "futures", "tracing", "getrandom", "rand"] {
+        assert!(!known.contains(technology), "hb-domain depends on {technology}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Bad input over a real socket: each has its status, and nothing is stored.
+
+use crate::support::{Place, Server};
+
+#[tokio::test]
+async fn bad_input_has_its_status_and_stores_nothing() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]).await;
+    let key = server.first_key();
+    let host = |id: &str| format!(r#"{{"hostId": "{id}"}}"#);
+    let interval = |value: &str| format!(r#"{{"hostId": "web-01", "intervalMs": {value}}}"#);
+    let deep = format!(r#"{{"hostId": "web-01", "x": {}{}}}"#, "[".repeat(1_900), "]".repeat(1_900));
+    let bodies = [
+        (400, String::new()),
+        (400, "not JSON".to_owned()),
+        (400, r#"[{"hostId": "web-01"}]"#.to_owned()),
+        (400, r#"{"host": "web-01"}"#.to_owned()),
+        (400, r#"{"hostId": 7}"#.to_owned()),
+        (400, host("")),
+        (400, host(&"x".repeat(201))),
+        (400, host("web\\n01")),
+        (400, host("web🔥")),
+        (400, interval("999")),
+        (400, interval("31536000001")),
+        (400, interval("-1")),
+        (400, interval("1.5")),
+        (400, interval(r#""5m""#)),
+        (400, interval("1e30")),
+        (413, format!("{}{}", host("web-01"), " ".repeat(4_097 - host("web-01").len()))),
+        (400, deep),
+        (400, "[".repeat(4_096)),
+    ];
+    for (status, body) in bodies {
+        assert_eq!(server.beat(&key, &body).await.unwrap(), status, "{body:.80}");
+    }
+    assert_eq!(place.json(&["host", "list"]), serde_json::json!([]));
+    let full = format!("{}{}", host("web-01"), " ".repeat(4_096 - host("web-01").len()));
+    assert_eq!(server.beat(&key, &full).await.unwrap(), 200, "4,096 bytes are allowed");
+}
+
+#[tokio::test]
+async fn bad_keys_have_their_status_and_store_nothing() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]).await;
+    let good = server.first_key();
+    let revoked = place.key(&[]);
+    assert_eq!(place.run(&["key", "revoke", &revoked]).code, 0);
+    let typo = format!("{}{}", &good[..good.len() - 1], if good.ends_with('a') { 'b' } else { 'a' });
+    let prefixed = place.key(&["--host-prefix", "db"]);
+    let keys = [
+        (401, String::new()),
+        (401, "nonsense".to_owned()),
+        (401, typo),
+        (401, revoked),
+        (403, place.key(&["--scope", "read"])),
+        (403, prefixed.clone()),
+    ];
+    for (status, key) in keys {
+        assert_eq!(server.beat(&key, r#"{"hostId": "web-01"}"#).await.unwrap(), status, "{key:.16}");
+    }
+    assert_eq!(place.json(&["host", "list"]), serde_json::json!([]));
+    assert_eq!(server.beat(&prefixed, r#"{"hostId": "db-1"}"#).await.unwrap(), 200);
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_told_apart() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]).await;
+    for (status, method, path) in [
+        (404, reqwest::Method::GET, "/"),
+        (404, reqwest::Method::POST, "/v2/heartbeat"),
+        (405, reqwest::Method::GET, "/v1/heartbeat"),
+        (405, reqwest::Method::DELETE, "/v1/heartbeat/web-01"),
+        (405, reqwest::Method::POST, "/v1/status"),
+    ] {
+        let answer =
+            server.client.request(method.clone(), format!("{}{path}", server.url)).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{method} {path}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    }
+}

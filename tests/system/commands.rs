@@ -1,0 +1,194 @@
+//! The admin's commands: what they print, and the numbers they end with.
+
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::support::{Place, Server};
+
+#[test]
+fn keys_are_shown_once_listed_and_revoked() {
+    let place = Place::new();
+    let done = place.run(&["key", "create", "web fleet", "--host-prefix", "web-", "--expires", "90d"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let key = done.stdout.trim();
+    assert!(
+        key.starts_with("hbk_") && key.len() == 74 && done.stdout.lines().count() == 1,
+        "{}",
+        done.stdout
+    );
+    assert!(done.stderr.contains("not shown again") && !done.stderr.contains(key));
+    let list = place.run(&["key", "list"]);
+    assert!(
+        list.stdout.contains("web fleet")
+            && list.stdout.contains("live")
+            && !list.stdout.contains(&key[15..])
+    );
+    let id = &key[4..14];
+    let listed = place.json(&["key", "list"]);
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["hostPrefixes"], &listed[0]["live"]),
+        (&json!(id), &json!(["web-"]), &json!(true))
+    );
+    let done = place.run(&["key", "revoke", id]);
+    assert_eq!((done.code, done.stdout), (0, format!("revoked {id} (web fleet)\n")));
+    assert_eq!(place.json(&["key", "list"])[0]["live"], false);
+    let unknown = place.run(&["key", "revoke", "aaaaaaaaaa"]);
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (1, ""));
+    assert_eq!(
+        unknown.stderr,
+        "hb: there is no key aaaaaaaaaa\n    `hb key list` shows the keys there are\n"
+    );
+}
+
+#[test]
+fn subscriptions_are_added_listed_and_removed() {
+    let place = Place::new();
+    let added = place.json(&[
+        "subscription",
+        "add",
+        "https",
+        "https://example.com/hook",
+        "--fleet",
+        "lab",
+        "--kind",
+        "missing",
+    ]);
+    let list = place.json(&["subscription", "list"]);
+    let fields = ["protocol", "endpoint", "fleet", "kinds"].map(|field| &list[0][field]);
+    assert_eq!(
+        fields,
+        [&json!("https"), &json!("https://example.com/hook"), &json!("lab"), &json!(["missing"])]
+    );
+    let id = added["id"].as_str().unwrap();
+    assert_eq!(place.run(&["subscription", "remove", id]).stdout, format!("removed {id}\n"));
+    assert_eq!(place.run(&["subscription", "remove", id]).code, 1);
+    assert_eq!(place.json(&["subscription", "list"]), json!([]));
+}
+
+#[test]
+fn what_one_machine_cannot_deliver_is_said_with_what_to_use_instead() {
+    let place = Place::new();
+    let sms = place.run(&["subscription", "add", "sms", "+15550100123"]);
+    assert_eq!(sms.code, 2);
+    for part in ["deployed stage", "email", "webhook"] {
+        assert!(sms.stderr.contains(part), "{}", sms.stderr);
+    }
+    assert_eq!(place.json(&["subscription", "list"]), json!([]));
+}
+
+#[test]
+fn wrong_words_end_with_2_and_change_nothing() {
+    let place = Place::new();
+    for (args, cause) in [
+        (&["subscription", "add", "email", "nobody"][..], "no e-mail address"),
+        (&["subscription", "add", "http", "https://example.com"], "the scheme is https"),
+        (&["subscription", "add", "email", "a@example.com", "--kind", "late"], "no kind of notice"),
+        (&["key", "create", "x", "--fleet", "Main"], "a fleet is"),
+        (&["key", "create", "x", "--expires", "soon"], "90d"),
+        (&["key", "create", " "], "a key's name is"),
+        (&["host", "show", "web 01"], "hostId has ' ' at place 4"),
+        (&["host", "set", "web-01", "--interval", "10ms"], "1000 to 31536000000 ms"),
+        (&["serve", "--sweep-every", "0s"], "longer than zero"),
+        (&["serve", "--smtp-url", "nonsense", "--smtp-from", "a@example.com"], "mail"),
+        (&["frobnicate"], "frobnicate"),
+    ] {
+        let done = place.run(args);
+        assert_eq!(done.code, 2, "{args:?}: {}", done.stderr);
+        assert!(done.stderr.contains(cause), "{args:?}: {}", done.stderr);
+    }
+    assert_eq!((place.json(&["subscription", "list"]), place.json(&["key", "list"])), (json!([]), json!([])));
+}
+
+#[test]
+fn an_unknown_host_ends_with_1_and_says_where_to_look() {
+    let place = Place::new();
+    for verb in ["show", "pause", "resume", "forget"] {
+        let done = place.run(&["host", verb, "typo", "--fleet", "lab"]);
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        assert!(
+            done.stderr.starts_with("hb: there is no host lab/typo\n    `hb host list`"),
+            "{}",
+            done.stderr
+        );
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_not_a_failure() {
+    let place = Place::new();
+    let mut list = place.hb(&["key", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(list.stdout.take());
+    let done = list.wait_with_output().unwrap();
+    assert_eq!((done.status.code(), String::from_utf8(done.stderr).unwrap().as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_ends_with_3() {
+    let place = Place::new();
+    std::fs::write(place.path().join("file"), "").unwrap();
+    let done = place.run(&["key", "list", "--data-dir", place.path().join("file/data").to_str().unwrap()]);
+    assert_eq!(done.code, 3);
+    assert!(done.stderr.contains("--data-dir"), "{}", done.stderr);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_left_alone() {
+    let place = Place::new();
+    place.key(&[]);
+    place.database().pragma_update(None, "user_version", 1_000).unwrap();
+    let done = place.run(&["key", "create", "x"]);
+    assert_eq!(done.code, 3);
+    assert!(done.stderr.contains("1000") && done.stderr.contains("newer"), "{}", done.stderr);
+}
+
+#[tokio::test]
+async fn hosts_are_listed_by_name_and_filtered() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]).await;
+    let (main, lab) = (server.first_key(), place.key(&["--fleet", "lab"]));
+    for (key, name) in [(&main, "b"), (&main, "a"), (&lab, "c")] {
+        assert_eq!(server.beat(key, &format!(r#"{{"hostId": "{name}"}}"#)).await.unwrap(), 200);
+    }
+    assert_eq!(place.json(&["host", "pause", "b", "--until", "2h"])["state"], "paused");
+    let names = |args: &[&str]| {
+        let list = place.json(&[&["host", "list"], args].concat());
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|host| host["hostId"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["--fleet", "main"]), ["a", "b"]);
+    assert_eq!(names(&["--status", "paused"]), ["b"]);
+    assert_eq!(names(&["--fleet", "lab", "--status", "up"]), ["c"]);
+    assert_eq!(place.json(&["host", "resume", "b"])["state"], "up");
+    assert_eq!(place.json(&["host", "set", "b", "--interval", "1h"])["intervalMs"], 3_600_000);
+    assert_eq!(place.json(&["host", "set", "b", "--interval", "sent"])["intervalMs"], 600_000);
+    let table = place.run(&["host", "list"]).stdout;
+    let head: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head, ["HOST", "FLEET", "STATE", "LAST", "BEAT", "INTERVAL", "DEADLINE"]);
+}
+
+#[tokio::test]
+async fn the_first_start_makes_one_key_and_later_ones_none() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]).await;
+    let key = server.first_key();
+    let crontab = server.stdout().into_iter().find(|line| line.starts_with("*/5 * * * * curl ")).unwrap();
+    assert!(crontab.contains(&key) && crontab.contains(&server.url), "{crontab}");
+    assert_eq!(server.status().await.status(), 200);
+    assert_eq!(server.stop().await.0, 0);
+    let again = Server::start(&place, &["--output", "json"]).await;
+    assert_eq!((again.stdout(), place.json(&["key", "list"]).as_array().unwrap().len()), (vec![], 1));
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_ends_with_6_and_shows_no_key() {
+    let place = Place::new();
+    let server = Server::start(&place, &[]).await;
+    let other = Place::new();
+    let done = other.run(&["serve", "--listen", server.url.strip_prefix("http://").unwrap()]);
+    assert_eq!((done.code, done.stdout.as_str()), (6, ""));
+    assert!(done.stderr.contains("--listen"), "{}", done.stderr);
+}

@@ -1,0 +1,90 @@
+//! `kill -9` at random moments, under load.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::support::{Place, Server, Webhook, client, eventually};
+
+/// How often the server is killed.
+const KILLS: u64 = 6;
+/// Machines that send at the same time, each for hosts of its own.
+const MACHINES: usize = 8;
+
+/// Sends beats until it is aborted, each for a new host, again and again until it is acknowledged.
+async fn machine(
+    number: usize,
+    key: String,
+    url: Arc<Mutex<String>>,
+    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+) {
+    let client = client();
+    for count in 0.. {
+        let name = format!("m{number}-{count}");
+        let body = format!(r#"{{"hostId": "{name}", "intervalMs": 1000}}"#);
+        loop {
+            let target = format!("{}/v1/heartbeat", url.lock().unwrap());
+            let sent = client.post(target).header("x-api-key", &key).body(body.clone()).send().await;
+            if sent.is_ok_and(|answer| answer.status() == 200) {
+                acknowledged.lock().unwrap().insert(name);
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn no_acknowledged_beat_is_lost_and_no_silence_is_told_twice() {
+    let (place, webhook) = (Place::new(), Webhook::start().await);
+    let mut server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let key = server.first_key();
+    place.json(&["subscription", "add", "http", &webhook.url(), "--kind", "missing"]);
+    let (url, acknowledged) =
+        (Arc::new(Mutex::new(server.url.clone())), Arc::new(Mutex::new(BTreeSet::new())));
+    let machines: Vec<_> = (0..MACHINES)
+        .map(|number| tokio::spawn(machine(number, key.clone(), url.clone(), acknowledged.clone())))
+        .collect();
+    for kill in 0..KILLS {
+        // Spread over the sweep's second, so that each kill meets another step of it.
+        tokio::time::sleep(Duration::from_millis(700 + kill * 170)).await;
+        server.kill();
+        server = Server::start(&place, &["--sweep-every", "1s"]).await;
+        url.lock().unwrap().clone_from(&server.url);
+    }
+    for machine in machines {
+        machine.abort();
+        let _ = machine.await;
+    }
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    assert!(acknowledged.len() > 100, "there was load: {}", acknowledged.len());
+
+    let hosts = place.json(&["host", "list"]);
+    let stored: BTreeSet<_> =
+        hosts.as_array().unwrap().iter().map(|host| host["hostId"].as_str().unwrap().to_owned()).collect();
+    let lost: Vec<_> = acknowledged.difference(&stored).collect();
+    assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
+
+    // A beat whose answer the kill cut off is stored but not acknowledged; its host is told all the same.
+    let count = |sql: &str| -> usize {
+        place.database().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap().try_into().unwrap()
+    };
+    let missing = "FROM notices WHERE notice ->> 'kind' = 'missing'";
+    eventually("every silent host", async || {
+        (count(&format!("SELECT count(DISTINCT notice ->> 'host' ->> 'hostId') {missing}")) == stored.len())
+            .then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(count(&format!("SELECT count(*) {missing}")), stored.len(), "a silence was told twice");
+    eventually("every webhook", async || {
+        let told: BTreeSet<_> = webhook.hosts("missing").into_iter().collect();
+        (told == stored).then_some(())
+    })
+    .await;
+    // Delivery is at least once: a kill between the receiver's answer and our note of it sends a copy, with the
+    // same id.
+    let copies = webhook.received().len() - stored.len();
+    assert!(copies <= 40 * usize::try_from(KILLS).unwrap(), "{copies} copies");
+}

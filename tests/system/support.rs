@@ -1,0 +1,121 @@
+//! What the tests share: a place to run `hb` in, a running server, and the receivers of notices.
+
+mod mailbox;
+mod server;
+mod webhook;
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+pub(crate) use mailbox::Mailbox;
+pub(crate) use server::{Server, client};
+pub(crate) use webhook::Webhook;
+
+/// How long anything may take that the service does on its own.
+pub(crate) const SOON: Duration = Duration::from_mins(1);
+
+/// A folder of one's own, and `hb` in it with an empty environment.
+pub(crate) struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// `hb ARGS` on this place's data folder.
+    pub(crate) fn hb(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hb"));
+        command.args(args).env_clear().env("HOME", self.path()).env("HB_DATA_DIR", self.path().join("data"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `hb ARGS` to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Done {
+        Done::from(self.hb(args).output().unwrap())
+    }
+
+    /// Runs `hb ARGS --output json`, which must succeed.
+    pub(crate) fn json(&self, args: &[&str]) -> serde_json::Value {
+        let done = self.run(&[args, &["--output", "json"]].concat());
+        assert_eq!(done.code, 0, "hb {args:?}: {}", done.stderr);
+        serde_json::from_str(&done.stdout).unwrap()
+    }
+
+    /// A key for the fleet `main`, with further options.
+    pub(crate) fn key(&self, options: &[&str]) -> String {
+        let key = self.json(&[&["key", "create", "test"], options].concat());
+        key["key"].as_str().unwrap().to_owned()
+    }
+
+    /// The database, as another program sees it.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        let database = rusqlite::Connection::open(self.path().join("data/heartbeat.db")).unwrap();
+        database.busy_timeout(Duration::from_secs(10)).unwrap();
+        database
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Done {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// Polls until `found` gives something, at most [`SOON`].
+pub(crate) async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+    let poll = async {
+        loop {
+            match found().await {
+                Some(value) => return value,
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    tokio::time::timeout(SOON, poll).await.unwrap_or_else(|_| panic!("{what}: not within {SOON:?}"))
+}
+
+/// Whether the programs that a test needs are here. Says loudly that the test is skipped when not; CI has them all.
+pub(crate) fn have(programs: &[&str]) -> bool {
+    let found = |program: &&str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    };
+    let missing: Vec<_> = programs.iter().filter(|program| !found(program)).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI must not skip this test: {missing:?} are not installed");
+    skipped(&format!("{missing:?} are not installed"));
+    false
+}
+
+/// Says loudly that a test did not run.
+pub(crate) fn skipped(why: &str) {
+    let test = std::thread::current();
+    say(&format!("SKIPPED {}: {why}", test.name().unwrap_or("a test")));
+}
+
+/// Prints past the test runner, which keeps back what a test that passes prints.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

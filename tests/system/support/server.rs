@@ -1,0 +1,122 @@
+//! A running `hb serve`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{Place, eventually, say};
+
+pub(crate) struct Server {
+    process: Child,
+    out: Lines,
+    err: Lines,
+    /// `http://127.0.0.1:PORT`.
+    pub(crate) url: String,
+    pub(crate) client: reqwest::Client,
+}
+
+/// What was printed so far.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    /// Reads on in a thread of its own until the other end is closed.
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let sink = lines.0.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                sink.lock().unwrap().push(line);
+            }
+        });
+        lines
+    }
+
+    fn get(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// A client without a pool: a connection to a server that was killed must not be used again.
+pub(crate) fn client() -> reqwest::Client {
+    // All tests share the process; the first one installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(20)).build().unwrap()
+}
+
+impl Server {
+    /// Starts on a free port and waits until it is ready.
+    pub(crate) async fn start(place: &Place, options: &[&str]) -> Self {
+        Self::start_by(place.hb(&[&["serve", "--listen", "127.0.0.1:0"], options].concat())).await
+    }
+
+    /// Starts with a command of one's own.
+    pub(crate) async fn start_by(mut command: Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (out, err) =
+            (Lines::of(process.stdout.take().unwrap()), Lines::of(process.stderr.take().unwrap()));
+        let mut server = Self { process, out, err, url: String::new(), client: client() };
+        server.url = eventually("listening", async || {
+            let ended = server.process.try_wait().unwrap();
+            assert_eq!(ended, None, "the server ended: {}", server.err.get().join("\n"));
+            server.err.get().iter().find_map(|line| line.strip_prefix("listening on ").map(ToOwned::to_owned))
+        })
+        .await;
+        server
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn stdout(&self) -> Vec<String> {
+        self.out.get()
+    }
+
+    pub(crate) fn stderr(&self) -> Vec<String> {
+        self.err.get()
+    }
+
+    /// The key that the first start printed.
+    pub(crate) fn first_key(&self) -> String {
+        let out = self.out.get();
+        let key = out.iter().find_map(|line| line.trim().strip_prefix("hbk_"));
+        format!("hbk_{}", key.unwrap())
+    }
+
+    /// Sends a JSON beat; gives the status.
+    pub(crate) async fn beat(&self, key: &str, body: &str) -> reqwest::Result<u16> {
+        let request = self.client.post(format!("{}/v1/heartbeat", self.url));
+        Ok(request.header("x-api-key", key).body(body.to_owned()).send().await?.status().as_u16())
+    }
+
+    /// The status of `/v1/status`.
+    pub(crate) async fn status(&self) -> reqwest::Response {
+        self.client.get(format!("{}/v1/status", self.url)).send().await.unwrap()
+    }
+
+    /// SIGKILL: no warning, no last words.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub(crate) async fn stop(mut self) -> (i32, Vec<String>) {
+        let killed = Command::new("kill").arg(self.pid().to_string()).status().unwrap();
+        assert!(killed.success());
+        let status = eventually("the end of the server", async || self.process.try_wait().unwrap()).await;
+        (status.code().unwrap_or(-1), self.err.get())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            say(&format!("what the server said:\n{}", self.err.get().join("\n")));
+        }
+    }
+}
