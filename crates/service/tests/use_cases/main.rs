@@ -1,7 +1,8 @@
-//! The use cases over in-memory adapters: authentication, sweeps in trouble, and what admins do.
+//! The use cases over in-memory adapters: the contract, authentication, sweeps in trouble, and what admins do.
 #![expect(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 
 mod auth;
+mod contract;
 mod hosts;
 mod sweep;
 

@@ -1,12 +1,9 @@
 //! The courier against endpoints on this machine, with a clock that only the test moves.
-#![allow(clippy::unwrap_used, reason = "a step that fails fails the test")]
-
-mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{HANG, Hook, World, notice};
+use crate::common::{HANG, Hook, World, notice};
 use hb_domain::{Filter, Kind, Protocol, Publication};
 use hb_embedded::Courier;
 use hb_service::memory::CountingIds;

@@ -1,5 +1,4 @@
 //! E-mail against a mail server of a few lines.
-#![allow(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 use std::sync::{Arc, Mutex};
 
@@ -7,8 +6,6 @@ use hb_domain::{Endpoint, Protocol};
 use hb_embedded::{Delivery, Sender, SmtpSender};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-
-mod common;
 
 /// A mail server and the lines it was told.
 struct Server {
@@ -63,7 +60,7 @@ async fn converse(stream: TcpStream, recipient: &str, heard: Arc<Mutex<Vec<Strin
 
 fn delivery() -> Delivery {
     Delivery {
-        notice: common::notice("web", 1, hb_domain::Kind::Missing),
+        notice: crate::common::notice("web", 1, hb_domain::Kind::Missing),
         subscription: "on-call".parse().unwrap(),
         endpoint: Endpoint::parse(Protocol::Email, "on-call@example.org").unwrap(),
     }

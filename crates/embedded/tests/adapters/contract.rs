@@ -1,5 +1,4 @@
 //! The contract suite on SQLite.
-#![allow(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 use std::sync::Arc;
 

@@ -1,7 +1,5 @@
 //! A folder with a database, and endpoints that listen on this machine.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
-
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,11 +1,8 @@
 //! What the adapters say when the database is not as it should be.
-#![allow(clippy::unwrap_used, reason = "a step that fails fails the test")]
-
-mod common;
 
 use std::sync::Arc;
 
-use common::{World, notice};
+use crate::common::{World, notice};
 use hb_domain::{
     Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Key, KeyId, Kind, Region, Scope, Secret, Signal,
     Timestamp,
