@@ -20,5 +20,5 @@ pub use auth::{AuthError, Authenticator, CachePolicy, Refusal};
 pub use health::{Health, Unhealthy};
 pub use rate::RateLimit;
 pub use record::{RecordError, Recorder, Report};
-pub use sweep::{Sweep, SweepError, SweepReport, SweepSettings};
+pub use sweep::{Stop, Sweep, SweepError, SweepReport, SweepSettings};
 pub use trouble::Troubles;

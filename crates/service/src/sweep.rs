@@ -8,8 +8,11 @@ mod deliver;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::{Either, ready};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use hb_domain::{DeliveryPolicy, Entry, Heartbeat, HostKey, Kind, Region, Rules, Timestamp, decide};
 use serde::Serialize;
@@ -84,7 +87,8 @@ pub struct SweepReport {
 }
 
 impl SweepReport {
-    fn count(&mut self, step: Step) {
+    /// Counts a step; gives the error of one that failed, unless it is about one unreadable item only.
+    fn count(&mut self, step: Step) -> PortResult<()> {
         match step {
             Step::LostRace => self.lost_races += 1,
             Step::Claimed(Kind::Registered) => self.registered += 1,
@@ -100,7 +104,12 @@ impl SweepReport {
                 self.unknown += 1;
                 self.note(|| format!("the topic does not say whether it has {cause}"));
             }
+            Step::Failed(PortError::Unreadable { what, key, cause }) => {
+                self.skip(&what, &Unreadable { key, cause });
+            }
+            Step::Failed(error) => return Err(error),
         }
+        Ok(())
     }
 
     fn skip(&mut self, what: &str, item: &Unreadable) {
@@ -123,8 +132,19 @@ impl SweepReport {
 pub struct SweepError {
     /// How far it came.
     pub report: Box<SweepReport>,
-    /// What stopped it: the first error, where there were several.
-    pub source: PortError,
+    /// What stopped it: the first cause, where there were several.
+    pub source: Stop,
+}
+
+/// What stops a sweep.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// A store failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// It was told to end by now.
+    #[error("its time is over")]
+    OutOfTime,
 }
 
 /// Sweeps.
@@ -152,17 +172,23 @@ enum Step {
     Accepted,
     Refused(String),
     Unknown(String),
+    Failed(PortError),
 }
 
 impl Sweep {
     /// Sweeps once. What could be done is done, also when an error is returned.
     pub async fn run(&self) -> Result<SweepReport, SweepError> {
+        self.run_until(Timestamp::MAX).await
+    }
+
+    /// Sweeps once, and begins nothing more after `until`: what is under way then, a publish above all, is finished.
+    pub async fn run_until(&self, until: Timestamp) -> Result<SweepReport, SweepError> {
         let mut report = SweepReport { began: self.clock.now(), ..SweepReport::default() };
-        let result = self.pass(&mut report).await;
+        let result = self.pass(&mut report, until).await;
         report.ended = self.clock.now();
         let completed = CompletedSweep { began: report.began, ended: report.ended, hosts: report.hosts };
         let result = match result {
-            Ok(()) => self.system.record_sweep(&self.settings.region, &completed).await,
+            Ok(()) => self.system.record_sweep(&self.settings.region, &completed).await.map_err(Stop::from),
             error => error,
         };
         match result {
@@ -171,40 +197,53 @@ impl Sweep {
         }
     }
 
-    async fn pass(&self, report: &mut SweepReport) -> PortResult<()> {
+    async fn pass(&self, report: &mut SweepReport, until: Timestamp) -> Result<(), Stop> {
         let now = report.began;
         let last_sweep = self.system.last_sweep(&self.settings.region).await?.map(|sweep| sweep.began);
         let open = self.open_entries(report).await?;
         let unsent: Vec<_> = open.values().filter(|stored| stored.entry.pending.is_some()).cloned().collect();
-        let sent = self.each(unsent, report, |stored| self.deliver(stored.entry, stored.version)).await;
-        let candidates = self.candidates(&open, last_sweep, report).await?;
+        let sent =
+            self.each(unsent, until, report, |stored| self.deliver(stored.entry, stored.version)).await;
+        let candidates = self.candidates(&open, last_sweep, until, report).await?;
         drop(open);
-        let settled = self.each(candidates, report, |key| self.settle(key, now)).await;
+        let settled = self.each(candidates, until, report, |key| self.settle(key, now)).await;
         sent.and(settled)
+    }
+
+    fn in_time(&self, until: Timestamp) -> Result<(), Stop> {
+        if self.clock.now() < until { Ok(()) } else { Err(Stop::OutOfTime) }
     }
 
     /// Does `work` for all `items`, several at a time; one that fails does not keep the others from theirs.
     async fn each<T, F>(
         &self,
         items: Vec<T>,
+        until: Timestamp,
         report: &mut SweepReport,
         work: impl Fn(T) -> F,
-    ) -> PortResult<()>
+    ) -> Result<(), Stop>
     where
         F: Future<Output = PortResult<Vec<Step>>>,
     {
-        let mut results = stream::iter(items).map(work).buffer_unordered(self.settings.concurrency);
-        let mut first_error = Ok(());
+        let steps = |item| match self.in_time(until) {
+            Ok(()) => {
+                Either::Left(work(item).map(|steps| Ok(steps.unwrap_or_else(|e| vec![Step::Failed(e)]))))
+            }
+            Err(stop) => Either::Right(ready(Err(stop))),
+        };
+        let mut results = stream::iter(items).map(steps).buffer_unordered(self.settings.concurrency);
+        let mut first_stop = Ok(());
         while let Some(result) = results.next().await {
             match result {
-                Ok(steps) => steps.into_iter().for_each(|step| report.count(step)),
-                Err(PortError::Unreadable { what, key, cause }) => {
-                    report.skip(&what, &Unreadable { key, cause });
+                Ok(steps) => {
+                    for step in steps {
+                        first_stop = first_stop.and(report.count(step).map_err(Stop::from));
+                    }
                 }
-                Err(error) => first_error = first_error.and(Err(error)),
+                Err(stop) => first_stop = first_stop.and(Err(stop)),
             }
         }
-        first_error
+        first_stop
     }
 
     async fn open_entries(&self, report: &mut SweepReport) -> PortResult<HashMap<HostKey, Stored>> {
@@ -231,20 +270,27 @@ impl Sweep {
         &self,
         open: &HashMap<HostKey, Stored>,
         last_sweep: Option<Timestamp>,
+        until: Timestamp,
         report: &mut SweepReport,
-    ) -> PortResult<Vec<HostKey>> {
+    ) -> Result<Vec<HostKey>, Stop> {
         let now = report.began;
         let changed = |key: &HostKey, heartbeat: &Heartbeat| {
             let assumed = || Cow::Owned(Entry::assumed(key, heartbeat, last_sweep));
             let entry = open.get(key).map_or_else(assumed, |stored| Cow::Borrowed(&stored.entry));
             decide(&entry, heartbeat, now, &self.settings.rules).is_some()
         };
-        let of = self.settings.segments;
-        let segments = (0..of).map(|index| self.scan(Segment { index, of }, &changed));
-        let scans: Vec<_> = stream::iter(segments).buffer_unordered(of.max(1) as usize).try_collect().await?;
+        let (of, hosts) = (self.settings.segments, AtomicU64::new(0));
+        let look = |key: &HostKey, heartbeat: &Heartbeat| {
+            hosts.fetch_add(1, Ordering::Relaxed);
+            changed(key, heartbeat)
+        };
+        let segments = (0..of).map(|index| self.scan(Segment { index, of }, until, &look));
+        let scans: Result<Vec<_>, _> =
+            stream::iter(segments).buffer_unordered(of.max(1) as usize).try_collect().await;
+        // Also of a scan that did not reach its end: how far it came.
+        report.hosts = hosts.load(Ordering::Relaxed);
         let mut candidates = Vec::new();
-        for scan in scans {
-            report.hosts += scan.hosts;
+        for scan in scans? {
             scan.unreadable.iter().for_each(|item| report.skip("table heartbeats", item));
             candidates.extend(scan.candidates);
         }
@@ -254,13 +300,15 @@ impl Sweep {
     async fn scan(
         &self,
         segment: Segment,
+        until: Timestamp,
         changed: &impl Fn(&HostKey, &Heartbeat) -> bool,
-    ) -> PortResult<Scanned> {
+    ) -> Result<Scanned, Stop> {
         let mut scanned = Scanned::default();
         // The regions of a host follow each other, perhaps across two pages.
         let mut host: Option<Heard> = None;
         let mut after = None;
         loop {
+            self.in_time(until)?;
             let page = self.heartbeats.scan(segment, after).await?;
             scanned.unreadable.extend(page.unreadable);
             for heard in page.items {
@@ -296,7 +344,8 @@ impl Sweep {
             Swap::Conflict(_) => Ok(vec![Step::LostRace]),
             Swap::Done(version) => {
                 let claimed = claim.history.last().map(|told| Step::Claimed(told.kind));
-                let delivered = self.deliver(claim, version).await?;
+                let delivered = self.deliver(claim, version).await;
+                let delivered = delivered.unwrap_or_else(|error| vec![Step::Failed(error)]);
                 Ok(claimed.into_iter().chain(delivered).collect())
             }
         }
@@ -306,7 +355,6 @@ impl Sweep {
 /// What a scan of one segment found.
 #[derive(Default)]
 struct Scanned {
-    hosts: u64,
     unreadable: Vec<Unreadable>,
     candidates: Vec<HostKey>,
 }
@@ -314,7 +362,6 @@ struct Scanned {
 impl Scanned {
     fn host(&mut self, heard: Option<Heard>, changed: &impl Fn(&HostKey, &Heartbeat) -> bool) {
         let Some(Heard { key, heartbeat, .. }) = heard else { return };
-        self.hosts += 1;
         if changed(&key, &heartbeat) {
             self.candidates.push(key);
         }

@@ -33,7 +33,11 @@ impl Bench {
 
     /// A beat of `name` now, with an interval of a minute.
     async fn beat(&self, name: &str) {
-        let interval = Interval::try_from(Duration::from_mins(1)).unwrap();
+        self.beat_every(name, Duration::from_mins(1)).await;
+    }
+
+    async fn beat_every(&self, name: &str, interval: Duration) {
+        let interval = Interval::try_from(interval).unwrap();
         let beat = Beat { at: self.clock.now(), interval, signal: Signal::Ok, message: None };
         let heard = Heard { key: host(name), region: Region::local(), heartbeat: Heartbeat::new(beat) };
         self.memory.record(&heard).await.unwrap();

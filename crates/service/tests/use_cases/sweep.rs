@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use hb_domain::{DeliveryPolicy, Entry, HostKey, Kind, Notice, Publication, Timestamp};
 use hb_service::memory::Memory;
 use hb_service::ports::{
-    Cursor, Heard, Heartbeats, Ledger, Page, PortError, PortResult, Segment, Stored, Swap, System, Version,
+    Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortError, PortResult, Segment, Stored, Swap, System,
+    Version,
 };
 use hb_service::{Sweep, SweepSettings};
 use uuid::Uuid;
@@ -182,4 +183,48 @@ async fn an_unknown_outcome_waits_for_the_echo() {
     bench.pass(1);
     sweep.run().await.unwrap();
     assert_eq!(kinds(&bench.memory.published()), [(Kind::Missing, 1), (Kind::Missing, 2)]);
+}
+
+/// A clock that shows a second later each time it is asked.
+struct Ticking(Arc<hb_service::memory::ManualClock>);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        self.0.advance(Duration::from_secs(1));
+        self.0.now()
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_is_not_completed() {
+    let bench = Bench::new();
+    for i in 0..300 {
+        bench.beat_every(&format!("host-{i}"), Duration::from_hours(1)).await;
+    }
+    let sweep = Sweep { clock: Arc::new(Ticking(bench.clock.clone())), ..bench.sweep() };
+    let soon = bench.clock.now().plus(Duration::from_secs(4));
+    let error = sweep.run_until(soon).await.unwrap_err();
+    assert_eq!(error.to_string(), "the sweep stopped after 199 hosts: its time is over");
+    assert_eq!(bench.memory.last_sweep(&SweepSettings::local().region).await.unwrap(), None);
+
+    let soon = bench.clock.now().plus(Duration::from_secs(100));
+    let error = sweep.run_until(soon).await.unwrap_err();
+    let told = error.report.registered;
+    assert!(
+        (1..300).contains(&told) && error.report.accepted == told,
+        "what was begun is finished: {error:?}"
+    );
+    let rest = bench.sweep().run().await.unwrap();
+    assert_eq!(
+        (rest.registered, bench.memory.accepted().len()),
+        (300 - told, 300),
+        "the next one does the rest"
+    );
+}
+
+#[tokio::test]
+async fn a_claim_counts_also_when_its_notice_could_not_be_leased() {
+    let bench = silent().await;
+    let error = flaky(&bench, 2, false, true).run().await.unwrap_err();
+    assert_eq!((error.report.missing, error.report.accepted), (1, 0));
 }
