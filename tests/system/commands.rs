@@ -192,3 +192,17 @@ async fn an_address_that_is_taken_ends_with_6_and_shows_no_key() {
     assert_eq!((done.code, done.stdout.as_str()), (6, ""));
     assert!(done.stderr.contains("--listen"), "{}", done.stderr);
 }
+
+#[tokio::test]
+async fn a_machine_without_certificates_still_serves_and_sends_in_the_clear() {
+    let place = Place::new();
+    let bare = |args: &[&str]| {
+        let mut command = place.hb(args);
+        command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+        command
+    };
+    let server = Server::start_by(bare(&["serve", "--listen", "127.0.0.1:0"])).await;
+    assert!(server.stderr().join("\n").contains("ca-certificates"), "it is said what does not work");
+    let sent = bare(&["send", "web-01", "--url", &server.url]).env("HB_API_KEY", server.first_key()).output();
+    assert_eq!(sent.unwrap().status.code(), Some(0));
+}

@@ -24,7 +24,7 @@ pub use keys::SqliteKeys;
 pub use ledger::SqliteLedger;
 pub use sender::{
     ConsoleSender, Delivery, SendError, Sender, Senders, SmtpSender, SmtpSettingsError, UnsupportedError,
-    WebhookSender, supported,
+    WebhookSender, http_client, supported,
 };
 pub use store::{Store, StoreError};
 pub use subscriptions::{CONSOLE, SqliteSubscriptions};

@@ -12,7 +12,7 @@ use hb_domain::{Endpoint, Notice, Protocol, SubscriptionId};
 
 pub use console::ConsoleSender;
 pub use smtp::{SmtpSender, SmtpSettingsError};
-pub use webhook::WebhookSender;
+pub use webhook::{WebhookSender, http_client};
 
 /// Longest error that is kept of a try, in characters: a line of a table.
 const ERROR_CHARS: usize = 300;

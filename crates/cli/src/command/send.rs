@@ -37,9 +37,9 @@ pub(crate) async fn run(format: Format, send: Send) -> Result<(), Failure> {
     if let Some(within) = send.splay {
         tokio::time::sleep(splay(&send.host, within)).await;
     }
-    let client =
-        Client::builder().timeout(TIMEOUT).user_agent(concat!("hb/", env!("CARGO_PKG_VERSION"))).build();
-    let client = client.map_err(|error| Failure::NotDelivered(0, chain(&error)))?;
+    let agent = concat!("hb/", env!("CARGO_PKG_VERSION"));
+    let client = hb_embedded::http_client(|| Client::builder().timeout(TIMEOUT).user_agent(agent));
+    let client = client.map_err(|error| Failure::NotDelivered(0, error.to_string()))?;
     let mut tries = 0;
     loop {
         let request = client.post(url.clone()).header("x-api-key", token.reveal()).body(body.to_string());

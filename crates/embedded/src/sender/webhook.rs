@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, ClientBuilder, Response, redirect};
 use url::Url;
 
 use super::{Delivery, SendError, Sender};
@@ -32,20 +32,26 @@ pub struct WebhookSender {
 }
 
 impl WebhookSender {
-    /// A sender with a pool of connections.
-    ///
-    /// Fails when the system's certificates cannot be read, and panics when the process has not installed rustls's
-    /// default provider.
+    /// A sender with a pool of connections. Panics when the process has not installed rustls's default provider.
     pub fn new() -> Result<Self, SendError> {
-        let client = Client::builder()
-            .timeout(TIMEOUT)
-            .connect_timeout(CONNECT)
-            .redirect(redirect::Policy::none())
-            .user_agent(concat!("heartbeat/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| SendError::new(chain(&error)))?;
+        let client = http_client(|| {
+            Client::builder()
+                .timeout(TIMEOUT)
+                .connect_timeout(CONNECT)
+                .redirect(redirect::Policy::none())
+                .user_agent(concat!("heartbeat/", env!("CARGO_PKG_VERSION")))
+        })?;
         Ok(Self { client })
     }
+}
+
+/// The client that `settings` describe; on a machine without certificates one that trusts nobody over TLS, and still
+/// speaks HTTP in the clear. There everything else must go on.
+pub fn http_client(settings: impl Fn() -> ClientBuilder) -> Result<Client, SendError> {
+    settings().build().or_else(|error| {
+        tracing::warn!("https will not work here, install the package ca-certificates: {}", chain(&error));
+        settings().tls_certs_only([]).build().map_err(|error| SendError::new(chain(&error)))
+    })
 }
 
 #[async_trait]
