@@ -70,6 +70,13 @@ pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(
     tracing::info!("data folder {}, a sweep every {:?}", dir.display(), serve.sweep_every);
 
     listener::serve(listener, hb_http::router(app), signal()).await;
+    tokio::spawn(async {
+        signal().await;
+        tracing::warn!(
+            "told twice to stop: stopping at once; what was under way is done after the next start"
+        );
+        std::process::exit(130);
+    });
     // Beats are over; a sweep under way is finished, and so are deliveries.
     let _ = stop.send(true);
     let _ = tokio::join!(sweeper, courier);

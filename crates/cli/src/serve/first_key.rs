@@ -39,8 +39,14 @@ pub(crate) async fn ensure(
         return Ok(());
     }
     let key = NewKey::new(&created);
+    // Nobody can send to "all addresses".
+    let server = if address.ip().is_unspecified() {
+        format!("NAME_OF_THIS_MACHINE:{}", address.port())
+    } else {
+        address.to_string()
+    };
     let crontab = format!(
-        r#"*/5 * * * * curl -fsS -m 10 --retry 5 -o /dev/null -H "x-api-key: {}" "http://{address}/v1/heartbeat/$(hostname)""#,
+        r#"*/5 * * * * curl -fsS -m 10 --retry 5 -o /dev/null -H "x-api-key: {}" "http://{server}/v1/heartbeat/$(hostname)""#,
         key.key,
     );
     let text = format!(
