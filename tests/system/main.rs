@@ -12,5 +12,6 @@ mod crash;
 mod docs;
 mod secrets;
 mod send;
+mod stop_and_start;
 mod support;
 mod trouble;

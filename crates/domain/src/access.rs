@@ -72,6 +72,14 @@ pub struct KeyName(String);
 )]
 pub struct KeyNameError;
 
+impl KeyName {
+    /// The name of the key that the first start of a service makes.
+    #[must_use]
+    pub fn first() -> Self {
+        Self("first".to_owned())
+    }
+}
+
 impl FromStr for KeyName {
     type Err = KeyNameError;
     fn from_str(text: &str) -> Result<Self, KeyNameError> {

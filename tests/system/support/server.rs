@@ -102,12 +102,18 @@ impl Server {
         self.process.wait().unwrap();
     }
 
-    /// SIGTERM, and the exit code.
-    pub(crate) async fn stop(mut self) -> (i32, Vec<String>) {
+    /// The exit code, once the process has ended.
+    pub(crate) async fn ended(mut self) -> i32 {
+        let status = eventually("the end of the server", async || self.process.try_wait().unwrap()).await;
+        status.code().unwrap_or(-1)
+    }
+
+    /// SIGTERM, the exit code, and what was logged.
+    pub(crate) async fn stop(self) -> (i32, Vec<String>) {
         let killed = Command::new("kill").arg(self.pid().to_string()).status().unwrap();
         assert!(killed.success());
-        let status = eventually("the end of the server", async || self.process.try_wait().unwrap()).await;
-        (status.code().unwrap_or(-1), self.err.get())
+        let log = self.err.clone();
+        (self.ended().await, log.get())
     }
 }
 

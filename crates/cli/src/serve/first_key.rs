@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use hb_domain::{Fleet, Scope};
+use hb_domain::{Fleet, KeyName, Scope};
 use hb_embedded::SqliteKeys;
 use hb_service::manage::{KeyRequest, Manager};
 use serde::Serialize;
@@ -27,9 +27,7 @@ pub(crate) async fn ensure(
     address: SocketAddr,
 ) -> Result<(), Failure> {
     let created = manager.draw_key(KeyRequest {
-        name: "first"
-            .parse()
-            .map_err(|error: hb_domain::KeyNameError| Failure::Internal(error.to_string()))?,
+        name: KeyName::first(),
         scope: Scope::Ingest,
         fleet: Fleet::main(),
         host_prefixes: Vec::new(),

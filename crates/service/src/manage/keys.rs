@@ -108,7 +108,7 @@ impl Manager {
 
     /// Adds a subscription.
     pub async fn subscribe(&self, endpoint: Endpoint, filter: Filter) -> PortResult<Subscription> {
-        loop {
+        for _ in 0..TRIES {
             let bytes = self.ids.random();
             let subscription = Subscription {
                 id: SubscriptionId::from_random(std::array::from_fn(|i| bytes[i])),
@@ -120,5 +120,6 @@ impl Manager {
                 return Ok(subscription);
             }
         }
+        Err(PortError::unavailable("randomness", KeyError::NotRandom))
     }
 }
