@@ -26,6 +26,7 @@ fn crates_know_only_those_before_them() {
     let arrows = [
         ("hb-domain", vec![]),
         ("hb-service", vec!["hb-domain"]),
+        ("hb-aws", vec!["hb-domain", "hb-service"]),
         ("hb-embedded", vec!["hb-domain", "hb-service"]),
         ("hb-http", vec!["hb-domain", "hb-service"]),
         ("hb-cli", vec!["hb-domain", "hb-embedded", "hb-http", "hb-service"]),
@@ -42,6 +43,8 @@ fn crates_know_only_those_before_them() {
 fn technology_stays_in_its_crate() {
     let metadata = metadata();
     let homes = [
+        ("aws-sdk-dynamodb", vec!["hb-aws"]),
+        ("aws-sdk-sns", vec!["hb-aws"]),
         ("rusqlite", vec!["hb-embedded"]),
         ("lettre", vec!["hb-embedded"]),
         ("axum", vec!["hb-http"]),

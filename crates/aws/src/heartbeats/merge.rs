@@ -1,0 +1,232 @@
+//! [`Heartbeat::merge`] as conditional updates of one item.
+//!
+//! Three pieces of an item change independently of each other: the newest beat (`l`, `i`, `s`), the first (`f`) and the
+//! last failure (`x`, `m`). Each piece only ever moves one way: up, down, up. So an update may write any of them as
+//! soon as its condition holds, whatever else was written before it or will be after, and writing twice is writing once.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use hb_domain::{Heartbeat, Signal};
+
+use super::stored::{FAIL, FAILED, FIRST, INTERVAL, LAST, MESSAGE, SIGNAL};
+use crate::item;
+
+/// What one update writes of a heartbeat, and what it expects of the item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// All of it, if nothing newer is stored: right for nearly every beat, without knowing what is stored.
+    Hopeful,
+    /// These pieces of it, if the stored ones still give way, chosen by looking at an item that exists.
+    Late { newest: bool, first: bool, failure: bool },
+}
+
+impl Change {
+    /// What of `new` the stored `old` lacks; `None` when it has it all.
+    pub(super) fn late(old: &Heartbeat, new: &Heartbeat) -> Option<Self> {
+        let merged = old.clone().merge(new.clone());
+        let newest = (merged.last, merged.interval, merged.signal) != (old.last, old.interval, old.signal);
+        let first = merged.first != old.first;
+        let failure = merged.failure != old.failure;
+        (newest || first || failure).then_some(Self::Late { newest, first, failure })
+    }
+
+    /// The update of an item with `new`.
+    pub(super) fn of(self, new: &Heartbeat) -> Update {
+        let mut update = Update::default();
+        match self {
+            Self::Hopeful => {
+                update.newest(new);
+                update.set.push(format!("#{FIRST} = if_not_exists(#{FIRST}, :{FIRST})"));
+                update.value(FIRST, item::instant(new.first));
+                let mut gives_way = vec![format!("#{LAST} <= :{LAST}")];
+                // A single beat is its own first and failure, and nothing stored is newer than the last beat.
+                if new.first != new.last {
+                    gives_way.push(format!("#{FIRST} <= :{FIRST}"));
+                }
+                if let Some(failure) = &new.failure {
+                    update.failure(new);
+                    if failure.at != new.last {
+                        gives_way.push(NO_NEWER_FAILURE.to_owned());
+                    }
+                }
+                update.condition = format!("attribute_not_exists(#{LAST}) OR ({})", gives_way.join(" AND "));
+            }
+            Self::Late { newest, first, failure } => {
+                let mut holds = vec![format!("attribute_exists(#{LAST})")];
+                if newest {
+                    update.newest(new);
+                    holds.push(format!("#{LAST} <= :{LAST}"));
+                }
+                if first {
+                    update.set.push(format!("#{FIRST} = :{FIRST}"));
+                    update.value(FIRST, item::instant(new.first));
+                    holds.push(format!("#{FIRST} > :{FIRST}"));
+                }
+                if failure {
+                    update.failure(new);
+                    holds.push(NO_NEWER_FAILURE.to_owned());
+                }
+                update.condition = holds.join(" AND ");
+            }
+        }
+        update
+    }
+}
+
+const NO_NEWER_FAILURE: &str = "(attribute_not_exists(#x) OR #x <= :x)";
+
+/// The parts of an `UpdateItem`.
+#[derive(Debug, Default)]
+pub(super) struct Update {
+    pub(super) condition: String,
+    pub(super) values: HashMap<String, AttributeValue>,
+    set: Vec<String>,
+    remove: Vec<String>,
+}
+
+impl Update {
+    /// The update expression.
+    pub(super) fn expression(&self) -> String {
+        let set = format!("SET {}", self.set.join(", "));
+        if self.remove.is_empty() { set } else { format!("{set} REMOVE {}", self.remove.join(", ")) }
+    }
+
+    fn newest(&mut self, new: &Heartbeat) {
+        self.put(LAST, item::instant(new.last));
+        self.put(INTERVAL, item::number(new.interval.as_millis()));
+        match new.signal {
+            Signal::Ok => self.remove.push(format!("#{SIGNAL}")),
+            Signal::Fail => self.put(SIGNAL, item::text(FAIL)),
+        }
+    }
+
+    fn failure(&mut self, new: &Heartbeat) {
+        let Some(failure) = &new.failure else { return };
+        self.put(FAILED, item::instant(failure.at));
+        match &failure.message {
+            Some(message) => self.put(MESSAGE, item::text(message.as_str())),
+            None => self.remove.push(format!("#{MESSAGE}")),
+        }
+    }
+
+    fn put(&mut self, name: &str, value: AttributeValue) {
+        self.set.push(format!("#{name} = :{name}"));
+        self.value(name, value);
+    }
+
+    fn value(&mut self, name: &str, value: AttributeValue) {
+        self.values.insert(format!(":{name}"), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hb_domain::{Beat, Interval, Message, Timestamp};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Told = (i64, u64, bool, Option<String>);
+
+    fn beat((at, interval, fail, message): Told) -> Heartbeat {
+        Heartbeat::new(Beat {
+            at: Timestamp::from_millis(at).unwrap(),
+            interval: Interval::from_millis(interval).unwrap(),
+            signal: if fail { Signal::Fail } else { Signal::Ok },
+            message: message.map(Message::from),
+        })
+    }
+
+    fn beats() -> impl Strategy<Value = Heartbeat> {
+        // Few instants, so that many beats fall into one millisecond.
+        let told = (0..6_i64, 1_000..1_003_u64, any::<bool>(), prop::option::of("[a-z]{1,2}"));
+        // Some are merged already, as a copy of another store would be.
+        prop::collection::vec(told, 1..3)
+            .prop_map(|all| all.into_iter().map(beat).reduce(Heartbeat::merge).unwrap())
+    }
+
+    /// What DynamoDB makes of an item by `change`; `None` when its condition does not hold.
+    fn apply(change: Change, old: Option<&Heartbeat>, new: &Heartbeat) -> Option<Heartbeat> {
+        let failed = |heartbeat: &Heartbeat| heartbeat.failure.as_ref().map(|failure| failure.at);
+        let failure_gives_way = |old: &Heartbeat| failed(old) <= failed(new);
+        match (change, old) {
+            (Change::Hopeful, None) => Some(new.clone()),
+            (Change::Late { .. }, None) => None,
+            (Change::Hopeful, Some(old)) => {
+                let holds = old.last <= new.last
+                    && (new.first == new.last || old.first <= new.first)
+                    && (new.failure.is_none() || failed(new) == Some(new.last) || failure_gives_way(old));
+                let failure = new.failure.clone().or_else(|| old.failure.clone());
+                holds.then(|| Heartbeat { first: old.first, failure, ..new.clone() })
+            }
+            (Change::Late { newest, first, failure }, Some(old)) => {
+                let holds = (!newest || old.last <= new.last)
+                    && (!first || old.first > new.first)
+                    && (!failure || failure_gives_way(old));
+                let base = if newest { new } else { old };
+                holds.then(|| Heartbeat {
+                    first: if first { new.first } else { old.first },
+                    failure: if failure { new.failure.clone() } else { old.failure.clone() },
+                    ..base.clone()
+                })
+            }
+        }
+    }
+
+    proptest! {
+        /// Hopefully first, then by what is stored, whatever else is written between the two.
+        #[test]
+        fn updates_merge_as_the_domain_does(old in beats(), new in beats(), between in prop::option::of(beats())) {
+            if let Some(done) = apply(Change::Hopeful, Some(&old), &new) {
+                prop_assert_eq!(done, old.merge(new));
+                return Ok(());
+            }
+            let Some(change) = Change::late(&old, &new) else {
+                prop_assert_eq!(old.clone().merge(new), old);
+                return Ok(());
+            };
+            let stored = between.map_or(old.clone(), |between| old.clone().merge(between));
+            match apply(change, Some(&stored), &new) {
+                // Ties within a millisecond are won by whoever writes last, piece by piece.
+                Some(done) => prop_assert_eq!(Change::late(&done, &new).is_none() || done.last > new.last, true),
+                // Whoever moved it is seen at the next look, and then it fits.
+                None => if let Some(next) = Change::late(&stored, &new) {
+                    prop_assert_eq!(apply(next, Some(&stored), &new), Some(stored.merge(new)));
+                },
+            }
+        }
+
+        #[test]
+        fn one_look_is_enough_when_nobody_writes_between(old in beats(), new in beats()) {
+            if apply(Change::Hopeful, Some(&old), &new).is_none() && let Some(change) = Change::late(&old, &new) {
+                prop_assert_eq!(apply(change, Some(&old), &new), Some(old.merge(new)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_beat_is_one_short_expression() {
+        let ok = Change::Hopeful.of(&beat((5, 1_000, false, None)));
+        assert_eq!(ok.expression(), "SET #l = :l, #i = :i, #f = if_not_exists(#f, :f) REMOVE #s");
+        assert_eq!(ok.condition, "attribute_not_exists(#l) OR (#l <= :l)");
+        let fail = Change::Hopeful.of(&beat((5, 1_000, true, Some("disk full".to_owned()))));
+        assert_eq!(
+            fail.expression(),
+            "SET #l = :l, #i = :i, #s = :s, #f = if_not_exists(#f, :f), #x = :x, #m = :m"
+        );
+        assert_eq!(fail.condition, ok.condition);
+    }
+
+    #[test]
+    fn a_late_failure_writes_what_is_missing_only() {
+        let (old, new) = (beat((9, 1_000, false, None)), beat((5, 1_000, true, None)));
+        let late = Change::late(&old, &new).unwrap();
+        assert_eq!(late, Change::Late { newest: false, first: true, failure: true });
+        let update = late.of(&new);
+        assert_eq!(update.expression(), "SET #f = :f, #x = :x REMOVE #m");
+        let condition = "attribute_exists(#l) AND #f > :f AND (attribute_not_exists(#x) OR #x <= :x)";
+        assert_eq!(update.condition, condition);
+        assert_eq!(Change::late(&old.merge(new.clone()), &new), None, "written twice is written once");
+    }
+}

@@ -1,0 +1,157 @@
+//! How a heartbeat is stored: one item a host and region, with names of one letter, because a sweep pays for each byte.
+
+use hb_domain::{Failure, Heartbeat, HostKey, Interval, Message, Region, Signal};
+use hb_service::ports::Heard;
+
+use crate::item::{self, Cause};
+use crate::size::AttributeMap;
+
+/// The host, `fleet/host`: the partition key.
+pub(crate) const HOST: &str = "h";
+/// The region that heard it: the sort key.
+pub(crate) const REGION: &str = "r";
+/// The last beat.
+pub(super) const LAST: &str = "l";
+/// The interval sent with the last beat, in milliseconds.
+pub(super) const INTERVAL: &str = "i";
+/// The first beat.
+pub(super) const FIRST: &str = "f";
+/// The signal of the last beat, if it was not ok.
+pub(super) const SIGNAL: &str = "s";
+/// The last failure.
+pub(super) const FAILED: &str = "x";
+/// What the host said about the last failure.
+pub(super) const MESSAGE: &str = "m";
+
+/// The value of [`SIGNAL`] that means a failure.
+pub(super) const FAIL: &str = "f";
+
+/// The key of an item.
+pub(super) fn key(host: &HostKey, region: &Region) -> AttributeMap {
+    item::of([(HOST, item::text(host.to_string())), (REGION, item::text(region.as_str()))])
+}
+
+/// Reads an item.
+pub(super) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
+    let message = item::optional_text(item, MESSAGE)?.map(|text| Message::from(text.to_owned()));
+    let interval = Interval::from_millis(item::get_number(item, INTERVAL)?);
+    Ok(Heard {
+        key: item::get_host(item, HOST)?,
+        region: item::get_parsed(item, REGION)?,
+        heartbeat: Heartbeat {
+            first: item::get_instant(item, FIRST)?,
+            last: item::get_instant(item, LAST)?,
+            interval: interval.map_err(|error| item::wrong(INTERVAL, error))?,
+            signal: match item::optional_text(item, SIGNAL)? {
+                None => Signal::Ok,
+                Some(FAIL) => Signal::Fail,
+                Some(other) => return Err(item::wrong(SIGNAL, format!("{other:?} is no signal"))),
+            },
+            failure: item::optional_instant(item, FAILED)?.map(|at| Failure { at, message }),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    use hb_domain::{Beat, Fleet, Timestamp};
+
+    use super::super::merge::Change;
+    use super::*;
+    use crate::size::item_size;
+
+    /// The item of a host that was heard once.
+    fn item(heard: &Heard) -> AttributeMap {
+        let mut item = key(&heard.key, &heard.region);
+        let values = Change::Hopeful.of(&heard.heartbeat).values;
+        item.extend(values.into_iter().map(|(name, value)| (name[1..].to_owned(), value)));
+        item
+    }
+
+    fn heard(host: &str, signal: Signal, message: Option<&str>) -> Heard {
+        let beat = Beat {
+            at: Timestamp::from_millis(1_700_000_000_123).unwrap(),
+            interval: Interval::from_millis(31_535_999_999).unwrap(),
+            signal,
+            message: message.map(|text| Message::from(text.to_owned())),
+        };
+        Heard {
+            key: HostKey::new(Fleet::main(), host.parse().unwrap()),
+            region: "ap-southeast-1".parse().unwrap(),
+            heartbeat: Heartbeat::new(beat),
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for told in [
+            heard("web-01", Signal::Ok, None),
+            heard("a/b", Signal::Fail, None),
+            heard("a/b", Signal::Fail, Some("füll\n")),
+            heard("a/b", Signal::Fail, Some("")),
+        ] {
+            assert_eq!(decode(&item(&told)).unwrap(), told);
+        }
+    }
+
+    #[test]
+    fn what_version_0_1_0_wrote_still_reads() {
+        let n = |digits: &str| AttributeValue::N(digits.to_owned());
+        let stored = item::of([
+            ("h", item::text("lab/web/01")),
+            ("r", item::text("eu-west-1")),
+            ("l", n("1700000060000")),
+            ("i", n("60000")),
+            ("f", n("1690000000000")),
+            ("s", item::text("f")),
+            ("x", n("1700000060000")),
+            ("m", item::text("disk full")),
+        ]);
+        let Heard { key, region, heartbeat } = decode(&stored).unwrap();
+        assert_eq!((key.to_string().as_str(), region.as_str()), ("lab/web/01", "eu-west-1"));
+        assert_eq!(heartbeat.first.as_millis(), 1_690_000_000_000);
+        assert_eq!((heartbeat.interval.as_millis(), heartbeat.signal), (60_000, Signal::Fail));
+        assert_eq!(heartbeat.failure.unwrap().message.unwrap().as_str(), "disk full");
+    }
+
+    #[test]
+    fn garbage_is_an_error_that_names_the_attribute() {
+        let good = item(&heard("web-01", Signal::Fail, None));
+        let n = |digits: &str| AttributeValue::N(digits.to_owned());
+        let cases = [
+            ("h", item::text("no-slash")),
+            ("h", item::text("Not A Fleet/web-01")),
+            ("r", item::text("")),
+            ("l", n("-1")),
+            ("l", item::text("1")),
+            ("i", n("0")),
+            ("i", n("1.5")),
+            ("f", n("1e300")),
+            ("s", item::text("g")),
+            ("s", n("1")),
+            ("x", AttributeValue::Null(true)),
+            ("m", n("1")),
+        ];
+        for (name, value) in cases {
+            let mut bad = good.clone();
+            bad.insert(name.to_owned(), value.clone());
+            let error = decode(&bad).unwrap_err();
+            assert!(error.starts_with(&format!("attribute {name}: ")), "{value:?}: {error}");
+        }
+        for name in ["h", "r", "l", "i", "f"] {
+            let mut bad = good.clone();
+            bad.remove(name);
+            assert_eq!(decode(&bad).unwrap_err(), format!("attribute {name}: missing"));
+        }
+    }
+
+    #[test]
+    fn an_item_stays_under_128_bytes() {
+        let usual = item_size(&item(&heard("web-01.prod1", Signal::Ok, None)));
+        let failed = item_size(&item(&heard("web-01.prod1", Signal::Fail, None)));
+        assert_eq!((usual, failed), (59, 70));
+        let long = item_size(&item(&heard(&"x".repeat(60), Signal::Fail, None)));
+        assert!(long <= 128, "{long}");
+    }
+}

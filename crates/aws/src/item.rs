@@ -1,0 +1,111 @@
+//! From stored items to values. No stored byte makes this panic.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use hb_domain::{HostKey, Timestamp};
+use hb_service::ports::{Page, Unreadable};
+
+use crate::size::AttributeMap;
+
+/// What is wrong with an item.
+pub(crate) type Cause = String;
+
+/// A text.
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+/// A whole number.
+pub(crate) fn number(value: impl Display) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// An instant, in milliseconds since 1970.
+pub(crate) fn instant(value: Timestamp) -> AttributeValue {
+    number(value.as_millis())
+}
+
+/// Bytes.
+pub(crate) fn bytes(value: &[u8]) -> AttributeValue {
+    AttributeValue::B(Blob::new(value))
+}
+
+/// An item of these attributes.
+pub(crate) fn of<const N: usize>(attributes: [(&str, AttributeValue); N]) -> AttributeMap {
+    attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What is wrong with an attribute.
+pub(crate) fn wrong(name: &str, cause: impl Display) -> Cause {
+    format!("attribute {name}: {cause}")
+}
+
+/// The text of an attribute.
+pub(crate) fn get_text<'a>(item: &'a AttributeMap, name: &str) -> Result<&'a str, Cause> {
+    optional_text(item, name)?.ok_or_else(|| wrong(name, "missing"))
+}
+
+/// The text of an attribute that may be missing.
+pub(crate) fn optional_text<'a>(item: &'a AttributeMap, name: &str) -> Result<Option<&'a str>, Cause> {
+    match item.get(name) {
+        None => Ok(None),
+        Some(AttributeValue::S(text)) => Ok(Some(text)),
+        Some(_) => Err(wrong(name, "no text")),
+    }
+}
+
+/// An attribute that a domain type reads from its text.
+pub(crate) fn get_parsed<T: FromStr<Err: Display>>(item: &AttributeMap, name: &str) -> Result<T, Cause> {
+    get_text(item, name)?.parse().map_err(|error| wrong(name, error))
+}
+
+/// The number of an attribute.
+pub(crate) fn get_number<T: FromStr<Err: Display>>(item: &AttributeMap, name: &str) -> Result<T, Cause> {
+    match item.get(name) {
+        None => Err(wrong(name, "missing")),
+        Some(AttributeValue::N(digits)) => digits.parse().map_err(|error| wrong(name, error)),
+        Some(_) => Err(wrong(name, "no number")),
+    }
+}
+
+/// The instant of an attribute.
+pub(crate) fn get_instant(item: &AttributeMap, name: &str) -> Result<Timestamp, Cause> {
+    Timestamp::from_millis(get_number(item, name)?).map_err(|error| wrong(name, error))
+}
+
+/// The instant of an attribute that may be missing.
+pub(crate) fn optional_instant(item: &AttributeMap, name: &str) -> Result<Option<Timestamp>, Cause> {
+    item.contains_key(name).then(|| get_instant(item, name)).transpose()
+}
+
+/// The host of an attribute that holds `fleet/host`.
+pub(crate) fn get_host(item: &AttributeMap, name: &str) -> Result<HostKey, Cause> {
+    let (fleet, host) = get_text(item, name)?.split_once('/').ok_or_else(|| wrong(name, "no slash"))?;
+    let fleet = fleet.parse().map_err(|error| wrong(name, error))?;
+    Ok(HostKey::new(fleet, host.parse().map_err(|error| wrong(name, error))?))
+}
+
+/// The name of an item for people: its key attributes, joined by slashes.
+pub(crate) fn label(item: &AttributeMap, key: &[&str]) -> String {
+    let parts: Vec<_> = key.iter().map(|name| get_text(item, name).unwrap_or("?")).collect();
+    parts.join("/")
+}
+
+/// A page of what can be read of `items`, and of what cannot, by its `key` attributes.
+pub(crate) fn page<T>(
+    items: Vec<AttributeMap>,
+    key: &[&str],
+    decode: impl Fn(&AttributeMap) -> Result<T, Cause>,
+) -> Page<T> {
+    let mut page = Page { items: Vec::with_capacity(items.len()), ..Page::default() };
+    for item in items {
+        match decode(&item) {
+            Ok(value) => page.items.push(value),
+            Err(cause) => page.unreadable.push(Unreadable { key: label(&item, key), cause }),
+        }
+    }
+    page
+}

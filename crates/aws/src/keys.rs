@@ -1,0 +1,239 @@
+//! API keys in DynamoDB. Of the secret only its SHA-256 is here.
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
+use hb_domain::{HostPrefix, Key, KeyId, Scope, SecretHash, Timestamp};
+use hb_service::ports::{Cursor, Keys, Page, PortResult};
+
+use crate::client::Clients;
+use crate::expression::names;
+use crate::item::{self, Cause};
+use crate::meter::Operation;
+use crate::names::Stage;
+use crate::size::AttributeMap;
+use crate::table::{Conditional, Table};
+
+/// The partition key.
+pub(crate) const ID: &str = "id";
+const NAME: &str = "name";
+const HASH: &str = "hash";
+const FLEET: &str = "fleet";
+const SCOPE: &str = "scope";
+const PREFIXES: &str = "prefixes";
+const CREATED: &str = "created";
+const EXPIRES: &str = "expires";
+const REVOKED: &str = "revoked";
+
+/// The API keys of a stage.
+#[derive(Clone, Debug)]
+pub struct DynamoKeys {
+    /// For beats, which cannot wait.
+    quick: Table,
+    /// For admins.
+    table: Table,
+}
+
+impl DynamoKeys {
+    /// The keys of `stage`.
+    #[must_use]
+    pub fn new(clients: &Clients, stage: &Stage) -> Self {
+        let table = |client: &aws_sdk_dynamodb::Client| {
+            Table::new(client.clone(), stage.keys(), clients.meter.clone())
+        };
+        Self { quick: table(&clients.quick), table: table(&clients.patient) }
+    }
+
+    fn decode(&self, item: &AttributeMap) -> PortResult<Key> {
+        decode(item).map_err(|cause| self.table.unreadable(item::label(item, &[ID]), cause))
+    }
+}
+
+#[async_trait]
+impl Keys for DynamoKeys {
+    /// Strongly consistent: a key works as soon as `hb key create` has shown it.
+    async fn load(&self, id: &KeyId) -> PortResult<Option<Key>> {
+        let request = self.quick.client.get_item().table_name(&self.quick.name);
+        let answer = request
+            .key(ID, item::text(id.as_str()))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        let output = self.quick.settle(Operation::GetItem, answer)?;
+        output.item.map(|item| self.decode(&item)).transpose()
+    }
+
+    async fn create(&self, key: &Key) -> PortResult<bool> {
+        let condition = "attribute_not_exists(#id)";
+        let request = self.table.client.put_item().table_name(&self.table.name);
+        let answer = request
+            .set_item(Some(encode(key)))
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(names(&[condition])))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        let created = self.table.settle_conditional(Operation::PutItem, answer)?;
+        Ok(matches!(created, Conditional::Done(_)))
+    }
+
+    async fn revoke(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
+        let update = "SET #revoked = if_not_exists(#revoked, :at)";
+        let condition = "attribute_exists(#id)";
+        let request = self.table.client.update_item().table_name(&self.table.name);
+        let answer = request
+            .key(ID, item::text(id.as_str()))
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(names(&[update, condition])))
+            .expression_attribute_values(":at", item::instant(at))
+            .return_values(ReturnValue::AllNew)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match self.table.settle_conditional(Operation::UpdateItem, answer)? {
+            Conditional::Done(output) => output.attributes.map(|item| self.decode(&item)).transpose(),
+            Conditional::Failed(_) => Ok(None),
+        }
+    }
+
+    /// All keys in one page: DynamoDB lists in the order of hashes, and there are dozens of keys, not millions.
+    async fn list(&self, _after: Option<Cursor>) -> PortResult<Page<Key>> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let request = self.table.client.scan().table_name(&self.table.name);
+            let answer = request
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await;
+            let output = self.table.settle(Operation::Scan, answer)?;
+            items.extend(output.items.unwrap_or_default());
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        let mut page = item::page(items, &[ID], decode);
+        page.items.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(page)
+    }
+}
+
+fn encode(key: &Key) -> AttributeMap {
+    let prefixes = key.host_prefixes.iter().map(|prefix| item::text(prefix.as_str())).collect();
+    let mut item = item::of([
+        (ID, item::text(key.id.as_str())),
+        (NAME, item::text(key.name.as_str())),
+        (HASH, item::bytes(key.hash.as_bytes())),
+        (FLEET, item::text(key.fleet.as_str())),
+        (SCOPE, item::text(key.scope.to_string())),
+        (PREFIXES, AttributeValue::L(prefixes)),
+        (CREATED, item::instant(key.created)),
+    ]);
+    for (name, at) in [(EXPIRES, key.expires), (REVOKED, key.revoked)] {
+        item.extend(at.map(|at| (name.to_owned(), item::instant(at))));
+    }
+    item
+}
+
+fn decode(item: &AttributeMap) -> Result<Key, Cause> {
+    Ok(Key {
+        id: item::get_parsed(item, ID)?,
+        name: item::get_parsed(item, NAME)?,
+        hash: match item.get(HASH) {
+            Some(AttributeValue::B(hash)) => hash
+                .as_ref()
+                .try_into()
+                .map(SecretHash::from_bytes)
+                .map_err(|_| item::wrong(HASH, "not 32 bytes"))?,
+            _ => return Err(item::wrong(HASH, "no bytes")),
+        },
+        fleet: item::get_parsed(item, FLEET)?,
+        scope: match item::get_text(item, SCOPE)? {
+            "ingest" => Scope::Ingest,
+            "read" => Scope::Read,
+            other => return Err(item::wrong(SCOPE, format!("{other:?} is no scope"))),
+        },
+        host_prefixes: match item.get(PREFIXES) {
+            Some(AttributeValue::L(prefixes)) => prefixes.iter().map(prefix).collect::<Result<_, _>>()?,
+            _ => return Err(item::wrong(PREFIXES, "no list")),
+        },
+        created: item::get_instant(item, CREATED)?,
+        expires: item::optional_instant(item, EXPIRES)?,
+        revoked: item::optional_instant(item, REVOKED)?,
+    })
+}
+
+fn prefix(value: &AttributeValue) -> Result<HostPrefix, Cause> {
+    let text = value.as_s().map_err(|_| item::wrong(PREFIXES, "no text"))?;
+    text.parse().map_err(|error| item::wrong(PREFIXES, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use hb_domain::{Fleet, Secret};
+
+    use super::*;
+
+    fn key() -> Key {
+        Key {
+            id: KeyId::from_random([1; 7]),
+            name: "nightly bäckup".parse().unwrap(),
+            hash: Secret::from_random([2; 32]).hash(),
+            fleet: Fleet::main(),
+            scope: Scope::Ingest,
+            host_prefixes: vec!["web".parse().unwrap()],
+            created: Timestamp::MIN,
+            expires: Some(Timestamp::MAX),
+            revoked: None,
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let bare = Key { host_prefixes: Vec::new(), expires: None, scope: Scope::Read, ..key() };
+        for key in [key(), bare] {
+            assert_eq!(format!("{:?}", decode(&encode(&key)).unwrap()), format!("{key:?}"));
+        }
+    }
+
+    #[test]
+    fn what_version_0_1_0_wrote_still_reads() {
+        let item = item::of([
+            ("id", item::text("aeaqcaibae")),
+            ("name", item::text("ci")),
+            ("hash", item::bytes(&[7; 32])),
+            ("fleet", item::text("lab")),
+            ("scope", item::text("read")),
+            ("prefixes", AttributeValue::L(vec![item::text("web-")])),
+            ("created", item::number(1_700_000_000_000_i64)),
+            ("expires", item::number(1_800_000_000_000_i64)),
+            ("revoked", item::number(1_700_000_001_000_i64)),
+        ]);
+        let key = decode(&item).unwrap();
+        assert_eq!((key.scope, key.host_prefixes[0].as_str()), (Scope::Read, "web-"));
+        assert_eq!(key.revoked.unwrap().as_millis(), 1_700_000_001_000);
+    }
+
+    #[test]
+    fn garbage_is_an_error_that_names_the_attribute() {
+        let cases = [
+            (ID, item::text("no id")),
+            (HASH, item::bytes(&[1; 31])),
+            (HASH, item::text("hash")),
+            (SCOPE, item::text("admin")),
+            (PREFIXES, item::text("web")),
+            (PREFIXES, AttributeValue::L(vec![item::number(1)])),
+            (EXPIRES, item::number(-1)),
+        ];
+        for (name, value) in cases {
+            let mut bad = encode(&key());
+            bad.insert(name.to_owned(), value);
+            let error = decode(&bad).unwrap_err();
+            assert!(error.starts_with(&format!("attribute {name}: ")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Adapters for AWS: DynamoDB tables and an SNS topic behind the ports of `hb_service`.
+//!
+//! Nothing here decides when a host is missing or what a notice says, asks for the time, or reads the environment by
+//! itself: whoever calls passes the variables in. The AWS SDK is named in this crate only.
+
+mod client;
+mod create;
+mod cursor;
+mod error;
+mod expression;
+mod heartbeats;
+mod item;
+mod keys;
+mod ledger;
+mod meter;
+mod names;
+mod records;
+mod size;
+mod subscriptions;
+mod system;
+mod table;
+mod topic;
+
+pub use client::{Clients, ClientsError, https};
+pub use create::{Attribute, IndexDefinition, TableDefinition, create_stage, find_topic, table_definitions};
+pub use heartbeats::DynamoHeartbeats;
+pub use keys::DynamoKeys;
+pub use ledger::DynamoLedger;
+pub use meter::{Meter, Operation, Usage};
+pub use names::{ArnError, Stage, StageError, TopicArn};
+pub use size::{AttributeMap, item_size};
+pub use subscriptions::SnsSubscriptions;
+pub use system::DynamoSystem;
+pub use topic::SnsTopic;

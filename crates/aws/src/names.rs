@@ -1,0 +1,163 @@
+//! What things are called on AWS: the one place that spells names.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Longest stage, in characters: names of functions (64, AWS Lambda API reference) are made of it, too.
+const STAGE_CHARS: usize = 24;
+
+/// A deployed copy of the service, such as `dev` or `prod`: 1 to 24 characters of `a-z 0-9 -`. Names everything.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Stage(String);
+
+/// A string that is no [`Stage`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0:?} is no stage: write 1 to {STAGE_CHARS} characters of a-z, 0-9 and -, such as dev")]
+pub struct StageError(String);
+
+impl Stage {
+    /// Reads the name of a stage.
+    pub fn parse(text: &str) -> Result<Self, StageError> {
+        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let fits = (1..=STAGE_CHARS).contains(&text.len()) && text.bytes().all(known);
+        if fits { Ok(Self(text.to_owned())) } else { Err(StageError(text.to_owned())) }
+    }
+
+    /// The stage's own name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The table of the beats.
+    #[must_use]
+    pub fn heartbeats(&self) -> String {
+        self.named("heartbeats")
+    }
+
+    /// The table of the ledger.
+    #[must_use]
+    pub fn ledger(&self) -> String {
+        self.named("ledger")
+    }
+
+    /// The table of the API keys.
+    #[must_use]
+    pub fn keys(&self) -> String {
+        self.named("keys")
+    }
+
+    /// The table of what the service remembers of itself.
+    #[must_use]
+    pub fn system(&self) -> String {
+        self.named("system")
+    }
+
+    /// The topic of the notices.
+    #[must_use]
+    pub fn notices(&self) -> String {
+        self.named("notices")
+    }
+
+    /// The queue of the echoes.
+    #[must_use]
+    pub fn echo(&self) -> String {
+        self.named("echo")
+    }
+
+    fn named(&self, what: &str) -> String {
+        format!("hb-{}-{what}", self.0)
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Stage {
+    type Err = StageError;
+    fn from_str(text: &str) -> Result<Self, StageError> {
+        Self::parse(text)
+    }
+}
+
+/// The address of the topic: `arn:PARTITION:sns:REGION:ACCOUNT:NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicArn(String);
+
+/// A string that is not the ARN that was expected.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0:?} is no ARN of a DynamoDB table")]
+pub struct ArnError(String);
+
+impl TopicArn {
+    /// The topic of `stage` next to one of its tables: partition, region and account are theirs.
+    pub fn beside_table(stage: &Stage, table_arn: &str) -> Result<Self, ArnError> {
+        let parts: Vec<_> = table_arn.splitn(6, ':').collect();
+        match parts[..] {
+            ["arn", partition, "dynamodb", region, account, _] => {
+                Ok(Self(format!("arn:{partition}:sns:{region}:{account}:{}", stage.notices())))
+            }
+            _ => Err(ArnError(table_arn.to_owned())),
+        }
+    }
+
+    /// An ARN as SNS gave it.
+    pub(crate) fn given(arn: &str) -> Self {
+        Self(arn.to_owned())
+    }
+
+    /// The whole ARN.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The topic's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.rsplit(':').next().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_names_everything() {
+        let stage = Stage::parse("dev").unwrap();
+        let names =
+            [stage.heartbeats(), stage.ledger(), stage.keys(), stage.system(), stage.notices(), stage.echo()];
+        let expected = [
+            "hb-dev-heartbeats",
+            "hb-dev-ledger",
+            "hb-dev-keys",
+            "hb-dev-system",
+            "hb-dev-notices",
+            "hb-dev-echo",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn other_stages_are_refused() {
+        for bad in ["", "Dev", "a b", "a/b", "prod.eu", &"x".repeat(25)] {
+            assert_eq!(Stage::parse(bad), Err(StageError(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn the_topic_lies_beside_the_tables() {
+        let stage = Stage::parse("prod").unwrap();
+        let table = "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/hb-prod-ledger";
+        let topic = TopicArn::beside_table(&stage, table).unwrap();
+        assert_eq!(topic.as_str(), "arn:aws-cn:sns:cn-north-1:123456789012:hb-prod-notices");
+        assert_eq!(topic.name(), "hb-prod-notices");
+        for bad in ["", "arn:aws:sqs:eu-west-1:123456789012:queue", "arn:aws:dynamodb:eu-west-1"] {
+            assert!(TopicArn::beside_table(&stage, bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What the service remembers of itself, in DynamoDB.
+
+use async_trait::async_trait;
+use hb_domain::Region;
+use hb_service::ports::{CompletedSweep, PortResult, System};
+
+use crate::client::Clients;
+use crate::item::{self, Cause};
+use crate::names::Stage;
+use crate::records::Records;
+use crate::size::AttributeMap;
+
+const BEGAN: &str = "began";
+const ENDED: &str = "ended";
+const HOSTS: &str = "hosts";
+
+/// The memory of a stage.
+#[derive(Clone, Debug)]
+pub struct DynamoSystem {
+    sweeps: Records,
+}
+
+impl DynamoSystem {
+    /// The memory of `stage`.
+    #[must_use]
+    pub fn new(clients: &Clients, stage: &Stage) -> Self {
+        Self { sweeps: Records::new(clients, stage, "sweep") }
+    }
+}
+
+#[async_trait]
+impl System for DynamoSystem {
+    async fn last_sweep(&self, region: &Region) -> PortResult<Option<CompletedSweep>> {
+        let item = self.sweeps.load(region.as_str()).await?;
+        item.map(|item| self.sweeps.read(&item, decode)).transpose()
+    }
+
+    async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()> {
+        let later = "attribute_not_exists(#began) OR #began <= :began";
+        self.sweeps.put(region.as_str(), encode(sweep), later).await.map(drop)
+    }
+}
+
+fn encode(sweep: &CompletedSweep) -> AttributeMap {
+    item::of([
+        (BEGAN, item::instant(sweep.began)),
+        (ENDED, item::instant(sweep.ended)),
+        (HOSTS, item::number(sweep.hosts)),
+    ])
+}
+
+fn decode(item: &AttributeMap) -> Result<CompletedSweep, Cause> {
+    Ok(CompletedSweep {
+        began: item::get_instant(item, BEGAN)?,
+        ended: item::get_instant(item, ENDED)?,
+        hosts: item::get_number(item, HOSTS)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use hb_domain::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let sweep = CompletedSweep { began: Timestamp::MIN, ended: Timestamp::MAX, hosts: u64::MAX };
+        assert_eq!(decode(&encode(&sweep)).unwrap(), sweep);
+        let mut bad = encode(&sweep);
+        bad.remove(HOSTS);
+        assert_eq!(decode(&bad).unwrap_err(), "attribute hosts: missing");
+    }
+}
