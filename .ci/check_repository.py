@@ -25,7 +25,7 @@ SCHEME = re.compile(r"^(?:[a-z][a-z0-9+.-]*:|//)", re.IGNORECASE)
 def files():
     """Every file of the repository."""
     for path in sorted(ROOT.rglob("*")):
-        if path.relative_to(ROOT).parts[0] not in OUTSIDE and path.is_file():
+        if OUTSIDE.isdisjoint(path.relative_to(ROOT).parts) and path.is_file():
             yield path
 
 
