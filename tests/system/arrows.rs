@@ -43,6 +43,7 @@ fn crates_know_only_those_before_them() {
 fn technology_stays_in_its_crate() {
     let metadata = metadata();
     let homes = [
+        ("aws-config", vec!["hb-aws"]),
         ("aws-sdk-dynamodb", vec!["hb-aws"]),
         ("aws-sdk-sns", vec!["hb-aws"]),
         ("rusqlite", vec!["hb-embedded"]),

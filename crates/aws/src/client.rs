@@ -87,9 +87,13 @@ impl Patience {
 /// Clients of DynamoDB and SNS, ready to be shared by all adapters. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clients {
+    /// For beats and checks, which somebody waits for.
     pub(crate) quick: aws_sdk_dynamodb::Client,
+    /// For sweeps and admins.
     pub(crate) patient: aws_sdk_dynamodb::Client,
+    pub(crate) sns_quick: aws_sdk_sns::Client,
     pub(crate) sns: aws_sdk_sns::Client,
+    /// Tries once.
     pub(crate) publish: aws_sdk_sns::Client,
     pub(crate) meter: Arc<Meter>,
 }
@@ -133,7 +137,8 @@ impl Clients {
         Self {
             quick: dynamodb(&QUICK, RetryPartition::new("hb-quick")),
             patient: dynamodb(&PATIENT, unlimited),
-            sns: sns(&QUICK),
+            sns_quick: sns(&QUICK),
+            sns: sns(&PATIENT),
             publish: sns(&ONCE),
             meter: Arc::default(),
         }

@@ -63,13 +63,16 @@ impl Keys for DynamoKeys {
         output.item.map(|item| self.decode(&item)).transpose()
     }
 
+    /// The same key again is no other: its reply was lost, and the SDK tried again.
     async fn create(&self, key: &Key) -> PortResult<bool> {
-        let condition = "attribute_not_exists(#id)";
+        let condition = "attribute_not_exists(#id) OR (#hash = :hash AND #name = :name)";
         let request = self.table.client.put_item().table_name(&self.table.name);
         let answer = request
             .set_item(Some(encode(key)))
             .condition_expression(condition)
             .set_expression_attribute_names(Some(names(&[condition])))
+            .expression_attribute_values(":hash", item::bytes(key.hash.as_bytes()))
+            .expression_attribute_values(":name", item::text(key.name.as_str()))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;

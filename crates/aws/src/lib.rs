@@ -14,6 +14,8 @@ mod keys;
 mod ledger;
 mod meter;
 mod names;
+#[cfg(feature = "profile")]
+mod profile;
 mod records;
 mod size;
 mod subscriptions;

@@ -134,7 +134,9 @@ impl Subscriptions for SnsSubscriptions {
         let arn = self.subscribe(subscription).await?;
         let record = encode(subscription, &arn)
             .map_err(|cause| PortError::unreadable(self.what(), subscription.id.to_string(), cause))?;
-        self.records.put(subscription.id.as_str(), record, "attribute_not_exists(#name)").await
+        // The same record again is no other: its reply was lost, and the SDK tried again.
+        let free = "attribute_not_exists(#name) OR #arn = :arn";
+        self.records.put(subscription.id.as_str(), record, free).await
     }
 
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Subscription>> {

@@ -27,8 +27,8 @@ pub(crate) const FLEET: &str = "fleet";
 pub struct SnsTopic {
     /// Tries once.
     publish: Client,
-    /// For everything else.
-    client: Client,
+    /// For checks, which somebody waits for.
+    quick: Client,
     arn: TopicArn,
     meter: Arc<Meter>,
 }
@@ -37,8 +37,8 @@ impl SnsTopic {
     /// The topic at `arn`, as [`find_topic`](crate::find_topic) gives it.
     #[must_use]
     pub fn new(clients: &Clients, arn: TopicArn) -> Self {
-        let (publish, client) = (clients.publish.clone(), clients.sns.clone());
-        Self { publish, client, arn, meter: clients.meter.clone() }
+        let (publish, quick) = (clients.publish.clone(), clients.sns_quick.clone());
+        Self { publish, quick, arn, meter: clients.meter.clone() }
     }
 
     fn what(&self) -> String {
@@ -66,7 +66,7 @@ impl Topic for SnsTopic {
 
     async fn check(&self) -> PortResult<()> {
         self.meter.called(Operation::GetTopicAttributes);
-        let answer = self.client.get_topic_attributes().topic_arn(self.arn.as_str()).send().await;
+        let answer = self.quick.get_topic_attributes().topic_arn(self.arn.as_str()).send().await;
         match answer {
             Ok(_) => Ok(()),
             Err(cause) => Err(error::trouble(&self.what(), Operation::GetTopicAttributes, &cause)),

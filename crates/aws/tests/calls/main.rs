@@ -7,3 +7,4 @@ mod costs;
 mod publish;
 mod retries;
 mod script;
+mod subscribe;

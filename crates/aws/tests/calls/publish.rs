@@ -6,21 +6,17 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
-use hb_aws::{Clients, Operation, SnsTopic, TopicArn};
+use hb_aws::{Clients, Operation, SnsTopic};
 use hb_domain::{Notice, Publication};
 use hb_service::ports::Topic;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::script::{Answer, Script, stage};
+use crate::script::{Answer, Script, arn};
 
 const ACCEPTED: &str =
     "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>";
-
-fn arn() -> TopicArn {
-    TopicArn::beside_table(&stage(), "arn:aws:dynamodb:eu-west-1:123456789012:table/hb-prod-ledger").unwrap()
-}
 
 fn notice() -> Notice {
     serde_json::from_value(json!({

@@ -43,7 +43,7 @@ async fn a_throttled_scan_goes_on_with_growing_pauses() {
 #[tokio::test(start_paused = true)]
 async fn a_hundred_throttled_scans_do_not_use_up_each_others_retries() {
     let page = Answer::done(json!({"Items": []}));
-    let script = Script::new(vec![Answer::error(THROTTLED); 900].into_iter().chain([page]));
+    let script = Script::new(vec![Answer::error(THROTTLED); 500].into_iter().chain([page]));
     let heartbeats = DynamoHeartbeats::new(&script.clients(), &stage());
     let scans = (0..100).map(|index| heartbeats.scan(Segment { index, of: 100 }, None));
     for scan in futures::future::join_all(scans).await {

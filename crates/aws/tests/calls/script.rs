@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
-use hb_aws::{Clients, Stage};
+use hb_aws::{Clients, Stage, TopicArn};
 use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Message, Signal, Timestamp};
 use hb_service::ports::Heard;
 use serde_json::{Value, json};
@@ -63,6 +63,8 @@ pub(crate) struct Asked {
     pub(crate) operation: String,
     /// The body of DynamoDB's, null for others.
     pub(crate) json: Value,
+    /// The body as it was sent.
+    pub(crate) body: String,
 }
 
 /// A script, and what was asked so far. After the last answer it is repeated.
@@ -109,7 +111,7 @@ impl HttpConnector for Script {
         let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
         let operation = target.or(action).unwrap().to_owned();
         let json = serde_json::from_str(&body).unwrap_or_default();
-        self.asked.lock().unwrap().push(Asked { operation, json });
+        self.asked.lock().unwrap().push(Asked { operation, json, body });
         let answer = self.next();
         HttpConnectorFuture::new(async move {
             match answer {
@@ -131,6 +133,11 @@ impl HttpClient for Script {
 
 pub(crate) fn stage() -> Stage {
     Stage::parse("prod").unwrap()
+}
+
+/// The topic of the stage.
+pub(crate) fn arn() -> TopicArn {
+    TopicArn::beside_table(&stage(), "arn:aws:dynamodb:eu-west-1:123456789012:table/hb-prod-ledger").unwrap()
 }
 
 pub(crate) fn at(seconds: i64) -> Timestamp {

@@ -1,0 +1,102 @@
+//! Hosts, beats and adapters for the tests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use futures::stream::{self, StreamExt};
+use hb_aws::{
+    Clients, DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, SnsSubscriptions, SnsTopic, Stage,
+    TopicArn,
+};
+use hb_domain::{
+    Beat, DeliveryPolicy, Fleet, Heartbeat, HostKey, Interval, Region, Rules, Signal, Timestamp,
+};
+use hb_service::contract::World;
+use hb_service::memory::{CountingIds, ManualClock};
+use hb_service::ports::{Heard, Heartbeats};
+use hb_service::{Sweep, SweepSettings};
+
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis((1_700_000_000 + seconds) * 1_000).unwrap()
+}
+
+pub(crate) fn host(name: &str) -> HostKey {
+    HostKey::new(Fleet::main(), name.parse().unwrap())
+}
+
+/// A beat of `name` with an interval of a minute.
+pub(crate) fn heard(name: &str, seconds: i64) -> Heard {
+    let interval = Interval::try_from(Duration::from_mins(1)).unwrap();
+    let beat = Beat { at: at(seconds), interval, signal: Signal::Ok, message: None };
+    Heard { key: host(name), region: Region::local(), heartbeat: Heartbeat::new(beat) }
+}
+
+/// Beats of `host-0` to `host-{count - 1}`.
+pub(crate) async fn beat(heartbeats: &dyn Heartbeats, count: usize, seconds: i64) {
+    let beats = (0..count).map(|i| heard(&format!("host-{i}"), seconds));
+    let record = async |heard: Heard| heartbeats.record(&heard).await.unwrap();
+    stream::iter(beats).map(record).buffer_unordered(64).collect::<Vec<_>>().await;
+}
+
+/// The sweep of a stage, and its clock.
+pub(crate) fn sweep(clients: &Clients, stage: &Stage, topic: TopicArn) -> (Sweep, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let sweep = Sweep {
+        heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
+        ledger: Arc::new(DynamoLedger::new(clients, stage)),
+        topic: Arc::new(SnsTopic::new(clients, topic)),
+        system: Arc::new(DynamoSystem::new(clients, stage)),
+        clock: clock.clone(),
+        ids: Arc::new(CountingIds::default()),
+        settings: SweepSettings {
+            region: Region::local(),
+            rules: Rules { skew: Duration::ZERO },
+            delivery: DeliveryPolicy { lease: Duration::from_mins(1), echo_wait: Duration::from_mins(3) },
+            segments: 4,
+            concurrency: 32,
+        },
+    };
+    (sweep, clock)
+}
+
+/// All adapters of a stage.
+pub(crate) fn world(
+    clients: &Clients,
+    raw: aws_sdk_dynamodb::Client,
+    stage: &Stage,
+    topic: TopicArn,
+    fleet_size: usize,
+) -> World {
+    let spoilt = stage.clone();
+    World {
+        heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
+        ledger: Arc::new(DynamoLedger::new(clients, stage)),
+        keys: Arc::new(DynamoKeys::new(clients, stage)),
+        subscriptions: Arc::new(SnsSubscriptions::new(clients, stage, topic.clone())),
+        topic: Arc::new(SnsTopic::new(clients, topic)),
+        system: Arc::new(DynamoSystem::new(clients, stage)),
+        spoil: Box::new(move |host| {
+            let (raw, stage) = (raw.clone(), spoilt.clone());
+            Box::pin(async move { spoil(&raw, &stage, &host).await })
+        }),
+        fleet_size,
+        keep: Box::new(()),
+    }
+}
+
+async fn spoil(raw: &aws_sdk_dynamodb::Client, stage: &Stage, host: &HostKey) {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let name = text(&host.to_string());
+    let beat =
+        raw.update_item().table_name(stage.heartbeats()).key("h", name.clone()).key("r", text("local"));
+    let beat = beat
+        .update_expression("SET i = :i")
+        .expression_attribute_values(":i", AttributeValue::N("-1".into()));
+    beat.send().await.unwrap();
+    let entry =
+        raw.update_item().table_name(stage.ledger()).key("h", name).update_expression("SET #e = :e, #o = :o");
+    let entry = entry.expression_attribute_names("#e", "entry").expression_attribute_values(":e", text("{"));
+    let entry = entry.expression_attribute_names("#o", "open");
+    entry.expression_attribute_values(":o", AttributeValue::N("3".into())).send().await.unwrap();
+}
