@@ -30,6 +30,7 @@ fn crates_know_only_those_before_them() {
         ("hb-embedded", vec!["hb-domain", "hb-service"]),
         ("hb-http", vec!["hb-domain", "hb-service"]),
         ("hb-cli", vec!["hb-domain", "hb-embedded", "hb-http", "hb-service"]),
+        ("hb-lambda", vec!["hb-aws", "hb-domain", "hb-http", "hb-service"]),
     ];
     assert_eq!(metadata.workspace_packages().len(), arrows.len(), "every crate has its arrows here");
     for (package, allowed) in arrows {
@@ -50,7 +51,8 @@ fn technology_stays_in_its_crate() {
         ("lettre", vec!["hb-embedded"]),
         ("axum", vec!["hb-http"]),
         ("clap", vec!["hb-cli"]),
-        ("getrandom", vec!["hb-cli"]),
+        ("getrandom", vec!["hb-service"]),
+        ("lambda_runtime", vec!["hb-lambda"]),
     ];
     for (technology, homes) in homes {
         let packages = metadata.packages.iter().map(|package| package.name.as_str());

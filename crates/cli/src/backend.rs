@@ -11,10 +11,10 @@ use hb_embedded::{
 };
 use hb_service::manage::{Hosts, Manager};
 use hb_service::ports::{Deliveries, Subscriptions};
+use hb_service::system::{SystemClock, SystemIds};
 
 use crate::args::Place;
 use crate::exit::Failure;
-use crate::system::{SystemClock, SystemIds};
 
 /// What admin commands work on, whatever stands behind it.
 pub(crate) struct Backend {

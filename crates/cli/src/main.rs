@@ -6,7 +6,6 @@ mod command;
 mod exit;
 mod output;
 mod serve;
-mod system;
 
 use std::process::ExitCode;
 

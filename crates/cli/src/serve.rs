@@ -13,6 +13,7 @@ use hb_embedded::{
 };
 use hb_http::App;
 use hb_service::ports::{Clock, Ids};
+use hb_service::system::{SystemClock, SystemIds};
 use hb_service::{
     Authenticator, CachePolicy, Health, RateLimit, Recorder, Sweep, SweepError, SweepReport, SweepSettings,
     Troubles,
@@ -25,7 +26,6 @@ use crate::args::{Format, Place, Serve};
 use crate::backend::{Backend, data_dir};
 use crate::exit::Failure;
 use crate::output;
-use crate::system::{SystemClock, SystemIds};
 
 /// The keys lie beside: asking for them costs little, and a revoked one is refused soon.
 const KEYS_FRESH: Duration = Duration::from_secs(2);

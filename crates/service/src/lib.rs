@@ -14,6 +14,8 @@ mod rate;
 mod record;
 mod swap;
 mod sweep;
+#[cfg(feature = "system")]
+pub mod system;
 mod trouble;
 
 pub use auth::{AuthError, Authenticator, CachePolicy, Refusal};

@@ -25,6 +25,11 @@ use crate::swap::swap;
 
 /// Troubles that a report spells out; the rest is counted.
 const TROUBLES: usize = 10;
+/// How far the clocks of two machines may differ, when both follow a time service: far less than anyone notices in a
+/// notice, far more than such clocks drift.
+const SKEW: Duration = Duration::from_secs(5);
+/// How long the echo of a notice may take until the notice is published again.
+const ECHO_WAIT: Duration = Duration::from_mins(3);
 
 /// What a sweep depends on besides its ports.
 #[derive(Clone, Debug)]
@@ -51,6 +56,19 @@ impl SweepSettings {
             delivery: DeliveryPolicy { lease: Duration::from_secs(10), echo_wait: Duration::ZERO },
             segments: 1,
             concurrency: 64,
+        }
+    }
+
+    /// For several sweeps that may run at the same time on different machines, each of which may die at any moment,
+    /// and for a topic that cannot recognise a notice. No sweep may live longer than `lease` after it began.
+    #[must_use]
+    pub fn distributed(region: Region, lease: Duration) -> Self {
+        Self {
+            region,
+            rules: Rules { skew: SKEW },
+            delivery: DeliveryPolicy { lease, echo_wait: ECHO_WAIT },
+            segments: 4,
+            concurrency: 32,
         }
     }
 }

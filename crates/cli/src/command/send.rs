@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use hb_domain::{Token, pause, splay};
 use hb_service::ports::Ids;
+use hb_service::system::SystemIds;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, Url};
 
 use crate::args::{Format, Send, StatusArg};
 use crate::exit::Failure;
 use crate::output;
-use crate::system::SystemIds;
 
 /// One try may take this long.
 const TIMEOUT: Duration = Duration::from_secs(10);

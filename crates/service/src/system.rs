@@ -1,12 +1,13 @@
-//! The system's clock and its source of randomness: the only places that ask for either.
+//! The system's clock and its source of randomness, for binaries: the only places that ask for either.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hb_domain::Timestamp;
-use hb_service::ports::{Clock, Ids};
+
+use crate::ports::{Clock, Ids};
 
 /// The clock of this machine.
-pub(crate) struct SystemClock;
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
@@ -17,7 +18,7 @@ impl Clock for SystemClock {
 }
 
 /// Random bytes of the operating system.
-pub(crate) struct SystemIds;
+pub struct SystemIds;
 
 impl Ids for SystemIds {
     fn random(&self) -> [u8; 32] {

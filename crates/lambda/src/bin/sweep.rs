@@ -1,0 +1,5 @@
+//! The function that looks for the silent: invoked by a schedule, once a minute.
+
+fn main() -> std::process::ExitCode {
+    hb_lambda::sweep()
+}

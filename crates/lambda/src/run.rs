@@ -1,0 +1,121 @@
+//! How a function starts: settings, log, and the loop over events. The only place that looks at the environment.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use hb_domain::Timestamp;
+use hb_service::system::{SystemClock, SystemIds};
+use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use tracing::level_filters::LevelFilter;
+
+use crate::ingest::{Ingest, IngestError};
+use crate::log;
+use crate::passes::{Passes, PassesFailed};
+use crate::settings::{self, IngestSettings, SettingError, SweepSettings, Variables};
+
+/// Takes a line of metrics.
+pub(crate) type Print = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What Lambda sets, and its runtime crate panics without.
+const OF_LAMBDA: [&str; 4] = [
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+];
+
+/// The function `ingest`: runs until Lambda ends it.
+#[must_use]
+pub fn ingest() -> ExitCode {
+    start(IngestSettings::read, async |settings| {
+        let ingest = &Ingest::new(&settings, Arc::new(SystemClock), stdout());
+        let answer = async move |LambdaEvent { payload, context }: LambdaEvent<Value>| {
+            ingest.answer(payload, deadline(&context)).await
+        };
+        lambda_runtime::run(service_fn(answer)).await
+    })
+}
+
+/// The function `sweep`: runs until Lambda ends it. Whatever the event says, it sweeps.
+#[must_use]
+pub fn sweep() -> ExitCode {
+    start(SweepSettings::read, async |settings| {
+        let passes = &Passes::new(&settings, Arc::new(SystemClock), Arc::new(SystemIds), stdout());
+        let run = async move |event: LambdaEvent<IgnoredAny>| passes.run(deadline(&event.context)).await;
+        lambda_runtime::run(service_fn(run)).await
+    })
+}
+
+/// Reads the settings and serves. What is wrong with the start is one line of log, and the process ends, which Lambda
+/// shows as an error of the initialisation.
+fn start<S>(
+    read: impl FnOnce(Variables) -> Result<S, SettingError>,
+    serve: impl AsyncFnOnce(S) -> Result<(), lambda_runtime::Error>,
+) -> ExitCode {
+    let variables = |name: &str| std::env::var(name).ok();
+    let level = settings::log_level(&variables);
+    log::start(*level.as_ref().unwrap_or(&LevelFilter::INFO));
+    let settings = level.and_then(|_| on_lambda(&variables)).and_then(|()| read(&variables));
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(error) => {
+            tracing::error!("this function cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // One thread: an environment answers one event at a time, and has a part of a core.
+    let served = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(lambda_runtime::Error::from)
+        .and_then(|runtime| runtime.block_on(serve(settings)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("this function ends: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn on_lambda(variables: Variables) -> Result<(), SettingError> {
+    match OF_LAMBDA.into_iter().find(|name| variables(name).is_none()) {
+        None => Ok(()),
+        Some(name) => {
+            Err(SettingError::Missing(name, "this program runs on AWS Lambda; on a machine, run hb serve"))
+        }
+    }
+}
+
+/// When Lambda ends the process, if the event is not answered.
+fn deadline(context: &Context) -> Timestamp {
+    let millis = i64::try_from(context.deadline).ok();
+    millis.and_then(|millis| Timestamp::from_millis(millis).ok()).unwrap_or(Timestamp::MAX)
+}
+
+/// Metrics go to standard output, which CloudWatch reads like the log, each a line by itself.
+fn stdout() -> Print {
+    Arc::new(|line| {
+        // Without a reader there is nobody to tell.
+        let _ = writeln!(io::stdout().lock(), "{line}");
+    })
+}
+
+impl From<IngestError> for Diagnostic {
+    fn from(error: IngestError) -> Self {
+        let error_type = match error {
+            IngestError::NotHttp(_) => "NotHttp",
+            IngestError::Panicked => "Panicked",
+        };
+        Self { error_type: error_type.to_owned(), error_message: error.to_string() }
+    }
+}
+
+impl From<PassesFailed> for Diagnostic {
+    fn from(error: PassesFailed) -> Self {
+        Self { error_type: "PassesFailed".to_owned(), error_message: error.to_string() }
+    }
+}
