@@ -155,11 +155,7 @@ fn decode(item: &AttributeMap) -> Result<Key, Cause> {
             _ => return Err(item::wrong(HASH, "no bytes")),
         },
         fleet: item::get_parsed(item, FLEET)?,
-        scope: match item::get_text(item, SCOPE)? {
-            "ingest" => Scope::Ingest,
-            "read" => Scope::Read,
-            other => return Err(item::wrong(SCOPE, format!("{other:?} is no scope"))),
-        },
+        scope: item::get_parsed(item, SCOPE)?,
         host_prefixes: match item.get(PREFIXES) {
             Some(AttributeValue::L(prefixes)) => prefixes.iter().map(prefix).collect::<Result<_, _>>()?,
             _ => return Err(item::wrong(PREFIXES, "no list")),

@@ -18,6 +18,8 @@ pub enum Scope {
     Ingest,
     /// Reading hosts.
     Read,
+    /// Sending the service's own beats, and no others.
+    Canary,
 }
 
 impl fmt::Display for Scope {
@@ -25,7 +27,21 @@ impl fmt::Display for Scope {
         f.write_str(match self {
             Self::Ingest => "ingest",
             Self::Read => "read",
+            Self::Canary => "canary",
         })
+    }
+}
+
+/// A string that is no [`Scope`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a scope is ingest, read or canary")]
+pub struct ScopeError;
+
+impl FromStr for Scope {
+    type Err = ScopeError;
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        let named = |scope: &Self| scope.to_string() == text;
+        [Self::Ingest, Self::Read, Self::Canary].into_iter().find(named).ok_or(ScopeError)
     }
 }
 
@@ -132,6 +148,9 @@ pub enum Denied {
     /// The host is outside the key's prefixes.
     #[error("this key may not beat for {0}: its host prefixes do not cover that name")]
     Host(HostId),
+    /// The name is one of the service's own, or the key is for those alone.
+    #[error("this key may not beat for {0}: names that begin with hb: are the service's own")]
+    Reserved(HostId),
 }
 
 impl Key {
@@ -146,8 +165,12 @@ impl Key {
         if self.scope == needs { Ok(()) } else { Err(Denied::Scope { has: self.scope, needs }) }
     }
 
-    /// Whether the key covers `host`.
-    pub fn covers(&self, host: &HostId) -> Result<(), Denied> {
+    /// Whether the key may beat for `host`.
+    pub fn beats_for(&self, host: &HostId) -> Result<(), Denied> {
+        self.permits(if self.scope == Scope::Canary { Scope::Canary } else { Scope::Ingest })?;
+        if host.is_reserved() != (self.scope == Scope::Canary) {
+            return Err(Denied::Reserved(host.clone()));
+        }
         let open = self.host_prefixes.is_empty();
         if open || self.host_prefixes.iter().any(|p| p.covers(host)) {
             Ok(())

@@ -4,29 +4,33 @@ use std::time::Duration;
 
 use crate::beat::{Heartbeat, Signal};
 use crate::entry::{Entry, Kind, Settings, State, Transition};
+use crate::hearing::Hearing;
 use crate::host::HostKey;
 use crate::limits;
 use crate::time::Timestamp;
 
 /// What a decision depends on besides the host.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// How far clocks may differ: silence counts only past the deadline plus this. Zero on one machine.
     pub skew: Duration,
+    /// What could be heard: silence counts only then.
+    pub hearing: Hearing,
 }
 
-/// When silence becomes too long: the interval after the last beat, or after the end of a pause.
+/// When silence becomes too long: the interval after the last beat, or after the end of a pause, while somebody
+/// listened.
 #[must_use]
-pub fn deadline(heartbeat: &Heartbeat, settings: &Settings) -> Timestamp {
+pub fn deadline(heartbeat: &Heartbeat, settings: &Settings, hearing: &Hearing) -> Timestamp {
     let resumed = settings.pause.and_then(|pause| pause.until).unwrap_or(Timestamp::MIN);
     let interval = settings.interval.unwrap_or(heartbeat.interval);
-    heartbeat.last.max(resumed).plus(interval.duration())
+    hearing.overdue(heartbeat.last.max(resumed), interval.duration())
 }
 
 /// Whether the host has been silent past its deadline at `now`.
 #[must_use]
 pub fn is_silent(heartbeat: &Heartbeat, settings: &Settings, now: Timestamp, rules: &Rules) -> bool {
-    now > deadline(heartbeat, settings).plus(rules.skew)
+    rules.hearing.heard_up_to(now) > deadline(heartbeat, settings, &rules.hearing).plus(rules.skew)
 }
 
 /// What the ledger entry of a host should become at `now`, given its beats; `None` when nothing changes.
@@ -67,7 +71,7 @@ pub fn decide(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rule
         kind,
         since: match kind {
             Kind::Registered => heartbeat.first.max(entry.basis),
-            Kind::Missing => deadline(heartbeat, &entry.settings),
+            Kind::Missing => deadline(heartbeat, &entry.settings, &rules.hearing),
             Kind::Failing => failure.map_or(heartbeat.last, |failure| failure.at),
             Kind::Recovered => heartbeat.last,
         },
@@ -75,6 +79,8 @@ pub fn decide(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rule
         interval: entry.settings.interval.unwrap_or(heartbeat.interval),
         message: failure.filter(|_| kind == Kind::Failing).and_then(|failure| failure.message.clone()),
         at: now,
+        caveat: rules.hearing.caveat.clone().filter(|_| kind == Kind::Missing),
+        told: None,
     };
     let failure = failure.map(|failure| failure.at);
     Some(Entry { failure, ..entry.clone() }.transit(transition))

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::beat::{Interval, Message};
-use crate::host::HostKey;
+use crate::host::{HostKey, Region};
 use crate::limits;
-use crate::pending::Pending;
+use crate::pending::{Pending, Told};
 use crate::time::Timestamp;
 
 /// How a host stands.
@@ -95,7 +95,7 @@ impl FromStr for Kind {
 }
 
 /// One change of a host's state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Transition {
     /// Its number, counted per host from 1.
     pub epoch: u64,
@@ -112,10 +112,26 @@ pub struct Transition {
     pub message: Option<Message>,
     /// When it was decided.
     pub at: Timestamp,
+    /// What may make it less than sure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caveat: Option<Caveat>,
+    /// How people were told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+}
+
+/// What may make news less than sure.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Caveat {
+    /// Nothing was heard of this region, which may know better.
+    Unheard(Region),
+    /// Many fell silent at once, and nothing shows that the receiver hears.
+    Deaf,
 }
 
 /// An admin's wish for no notices of a host. Silence counts from its end on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pause {
     /// When it began.
     pub since: Timestamp,
@@ -133,7 +149,7 @@ pub struct PauseError {
 }
 
 /// What admins set for a host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Settings {
     /// The current or last pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,7 +168,7 @@ impl Settings {
 }
 
 /// All that the service remembers of a host besides its beats; swapped as a whole, never in parts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// Whose it is.
     #[serde(flatten)]
@@ -238,6 +254,30 @@ impl Entry {
         let basis = self.basis.max(now);
         let history = self.history;
         Self { state: State::Forgotten, epoch: self.epoch, basis, history, ..Self::new(self.key) }
+    }
+
+    /// The service's own host, the receiver of a fleet, changes between failing (with what it `says`) and up; `None`
+    /// when it is so already, or while a notice of it is pending.
+    #[must_use]
+    pub fn of_receiver(self, says: Option<Message>, now: Timestamp) -> Option<Self> {
+        let kind = match (self.state, &says) {
+            _ if self.pending.is_some() => return None,
+            (State::Failing, None) => Kind::Recovered,
+            (State::Failing, Some(_)) | (_, None) => return None,
+            (_, Some(_)) => Kind::Failing,
+        };
+        let transition = Transition {
+            epoch: self.epoch + 1,
+            kind,
+            since: now,
+            last_beat: now,
+            interval: Interval::default(),
+            message: says,
+            at: now,
+            caveat: None,
+            told: None,
+        };
+        Some(self.transit(transition))
     }
 
     /// Makes a transition of `kind` and its pending notice. The caller has seen that none is pending.

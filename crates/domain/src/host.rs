@@ -59,6 +59,29 @@ pub enum HostIdError {
     Character(char, usize),
 }
 
+/// How the names of the service's own hosts begin.
+const RESERVED: &str = "hb:";
+
+impl HostId {
+    /// Whether the name is one of the service's own: of its canaries and its receiver. No client may beat for them.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with(RESERVED)
+    }
+
+    /// The `n`-th canary.
+    #[must_use]
+    pub fn canary(n: u8) -> Self {
+        Self(format!("{RESERVED}canary-{n}"))
+    }
+
+    /// The receiver of beats, under whose name people are told that it is degraded.
+    #[must_use]
+    pub fn receiver() -> Self {
+        Self(format!("{RESERVED}receiver"))
+    }
+}
+
 /// Whether a character may separate the parts of a [`HostId`].
 pub(crate) fn is_delimiter(c: char) -> bool {
     matches!(c, '.' | '_' | ':' | '@' | '/' | '-')

@@ -7,7 +7,9 @@ mod access;
 mod backoff;
 mod beat;
 mod decide;
+mod digest;
 mod entry;
+mod hearing;
 mod host;
 mod key;
 pub mod limits;
@@ -17,15 +19,17 @@ mod subscription;
 mod text;
 mod time;
 
-pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope};
+pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope, ScopeError};
 pub use backoff::{pause, splay};
 pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Message, Signal};
 pub use decide::{Rules, deadline, decide, is_silent};
-pub use entry::{Entry, Kind, Pause, PauseError, Settings, State, Transition};
+pub use digest::{Digest, Member, Stage, digest_parts};
+pub use entry::{Caveat, Entry, Kind, Pause, PauseError, Settings, State, Transition};
+pub use hearing::{Blackout, Breaker, CanaryPolicy, Ear, Hearing, Receiver};
 pub use host::{Fleet, FleetError, HostId, HostIdError, HostKey, Region, RegionError};
 pub use key::{KeyId, KeyIdError, Secret, SecretHash, Token, TokenError};
-pub use notice::{Notice, NoticeHost, NoticeId, Severity};
-pub use pending::{DeliveryPolicy, Pending, Phase, Publication};
+pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Severity, Subject};
+pub use pending::{DeliveryPolicy, Echoed, Pending, Phase, Publication, Told};
 pub use subscription::{
     Endpoint, EndpointError, Filter, Protocol, Subscription, SubscriptionId, SubscriptionIdError,
 };

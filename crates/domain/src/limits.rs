@@ -44,3 +44,30 @@ pub const PAUSE_FIRST: Duration = Duration::from_secs(2);
 pub const PAUSE_LONGEST: Duration = Duration::from_mins(5);
 /// How long before the last completed sweep a first beat still counts as news, for copies that lag behind.
 pub const NEWS_MARGIN: Duration = Duration::from_mins(2);
+/// More notices of one fleet and kind than this in one sweep are told in a digest: what a person still reads one by one.
+pub const DIGEST_ABOVE: usize = 5;
+/// Most hosts of a digest, so that a power cut of 10,000 is 5 messages.
+pub const DIGEST_HOSTS: usize = 2_000;
+/// Most bytes of a digest's list of hosts as JSON: with the texts around it below [`NOTICE_BYTES`], and below the 400 KB
+/// of an item in DynamoDB (Amazon DynamoDB developer guide, "Quotas").
+pub const DIGEST_BYTES: usize = 200 * 1024;
+/// Hosts that the text of a digest names.
+pub const DIGEST_NAMES: usize = 20;
+/// Most messages a second to a topic. SNS deactivates an e-mail subscription above 10 (Amazon SNS quotas), and two
+/// regions may send at the same time.
+pub const MESSAGES_PER_SECOND: u32 = 5;
+/// Longest grace after a blackout, for hosts to speak first.
+pub const GRACE: Duration = Duration::from_mins(6);
+/// Blackouts that are remembered of a receiver: they matter as long as an interval is.
+pub const BLACKOUTS: usize = 64;
+/// So many hosts of a fleet silent at once may be the receiver's fault, when they are [`BREAKER_PERCENT`] as well.
+pub const BREAKER_HOSTS: u64 = 50;
+/// Likewise, in percent of the fleet.
+pub const BREAKER_PERCENT: u64 = 20;
+/// How long notices are held that may be the receiver's fault.
+pub const HOLD: Duration = Duration::from_mins(15);
+/// Canaries that are sent at a time: they lie in different partitions of the table, so that the oldest tells how far
+/// copies in other regions lag behind.
+pub const CANARIES: u8 = 3;
+/// A region of which nothing was heard for so long is no longer waited for.
+pub const REGION_DEAD_AFTER: Duration = Duration::from_mins(5);

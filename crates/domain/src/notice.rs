@@ -1,52 +1,68 @@
 //! Notices: what people are told about a transition, as one value rendered for each kind of reader.
 //!
-//! Everything in a notice follows from the ledger entry and the attempt, so that every region and every
+//! Everything in a notice follows from the ledger entry (or the digest) and the attempt, so that every region and every
 //! attempt makes the same one.
 
+mod json;
+mod text;
+
 use std::fmt;
-use std::time::Duration;
+use std::str::FromStr;
 
 use data_encoding::{Encoding, Specification};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::beat::{Interval, Message};
-use crate::entry::{Entry, Kind, Transition};
-use crate::host::{Fleet, HostId, HostKey, Region};
-use crate::limits;
-use crate::text::{ascii, human_duration, human_time, line};
+use crate::digest::{Digest as HostDigest, Member};
+use crate::entry::{Caveat, Entry, Kind, Transition};
+use crate::host::{Fleet, HostId, HostKey, Region, name};
 use crate::time::Timestamp;
 
 /// The short name of a notice, the same at every attempt and in every region: 10 characters of Crockford's
 /// base32 (50 bits of the SHA-256 of host, epoch and kind). For people; machines compare [`Notice::identity`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct NoticeId(String);
+
+/// Crockford's base32.
+const ALPHABET: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// Characters of an id.
+const CHARS: usize = 10;
+
+/// A string that is no [`NoticeId`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the id of a notice is {CHARS} characters of {ALPHABET}")]
+pub struct NoticeIdError;
+
+impl FromStr for NoticeId {
+    type Err = NoticeIdError;
+    fn from_str(text: &str) -> Result<Self, NoticeIdError> {
+        let good = text.len() == CHARS && text.chars().all(|c| ALPHABET.contains(c));
+        if good { Ok(Self(text.to_owned())) } else { Err(NoticeIdError) }
+    }
+}
 
 impl NoticeId {
     fn of(identity: &str) -> Self {
+        Self::of_bytes(Sha256::digest(identity).into())
+    }
+
+    /// The id that 50 of these bits make: drawn by chance for a digest.
+    #[must_use]
+    pub fn of_bytes(bytes: [u8; 32]) -> Self {
         static CROCKFORD: std::sync::LazyLock<Encoding> = std::sync::LazyLock::new(|| {
             let mut specification = Specification::new();
-            specification.symbols.push_str("0123456789ABCDEFGHJKMNPQRSTVWXYZ");
+            specification.symbols.push_str(ALPHABET);
             specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
         });
-        let mut text = CROCKFORD.encode(&Sha256::digest(identity)[..10]);
-        text.truncate(10);
+        let mut text = CROCKFORD.encode(&bytes[..CHARS]);
+        text.truncate(CHARS);
         Self(text)
     }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl fmt::Display for NoticeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+name!(NoticeId, NoticeIdError);
 
 /// How much a notice wants to wake somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +105,26 @@ pub struct NoticeHost {
     pub before: Option<(Kind, Timestamp)>,
 }
 
+/// What a notice is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum About {
+    /// A transition of one host.
+    #[serde(rename = "host")]
+    Host(NoticeHost),
+    /// A digest of these hosts.
+    #[serde(rename = "members")]
+    Digest(Vec<Member>),
+}
+
+/// Which notice it is, whatever it says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// That of the transition of this host to this epoch.
+    Host(HostKey, u64),
+    /// That of this digest.
+    Digest(NoticeId),
+}
+
 /// What people are told. Serialized as it is, it is what the embedded topic stores; [`Notice::json`] is what
 /// machines get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,12 +137,16 @@ pub struct Notice {
     pub kind: Kind,
     /// In which fleet.
     pub fleet: Fleet,
-    /// The host it happened to.
-    pub host: NoticeHost,
-    /// When it was decided.
+    /// To whom.
+    #[serde(flatten)]
+    pub about: About,
+    /// When it was decided; of a digest, when that was begun.
     pub at: Timestamp,
     /// The region that publishes it.
     pub region: Region,
+    /// What may make it less than sure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caveat: Option<Caveat>,
 }
 
 impl Notice {
@@ -121,7 +161,7 @@ impl Notice {
             attempt: pending.attempt.max(1),
             kind: told.kind,
             fleet: entry.key.fleet.clone(),
-            host: NoticeHost {
+            about: About::Host(NoticeHost {
                 host_id: entry.key.host.clone(),
                 since: told.since,
                 last_beat: told.last_beat,
@@ -129,152 +169,81 @@ impl Notice {
                 epoch: told.epoch,
                 message: told.message.clone(),
                 before: earlier.last().and_then(before),
-            },
+            }),
             at: told.at,
             region: region.clone(),
+            caveat: told.caveat.clone(),
         })
     }
 
-    /// What makes two notices the same: fleet, host, epoch and kind in full. [`Notice::id`] is its hash, which
-    /// two notices in a billion million share; losing an alarm to that would be silly.
+    /// The notice of a digest whose list is frozen and not told yet.
+    #[must_use]
+    pub fn of_digest(digest: &HostDigest, region: &Region) -> Option<Self> {
+        let pending = digest.pending.as_ref()?;
+        Some(Self {
+            id: digest.id.clone(),
+            attempt: pending.attempt.max(1),
+            kind: digest.kind,
+            fleet: digest.fleet.clone(),
+            about: About::Digest(digest.members.clone()),
+            at: digest.at,
+            region: region.clone(),
+            caveat: digest.caveat.clone(),
+        })
+    }
+
+    /// What makes two notices the same: fleet, host, epoch and kind in full, or the digest. [`Notice::id`] is a hash,
+    /// which two notices in a billion million share; losing an alarm to that would be silly.
     #[must_use]
     pub fn identity(&self) -> String {
-        identity(&self.host_key(), self.host.epoch, self.kind)
-    }
-
-    /// The host it is about.
-    #[must_use]
-    pub fn host_key(&self) -> HostKey {
-        HostKey::new(self.fleet.clone(), self.host.host_id.clone())
-    }
-
-    /// One line for people: `web-01 is missing: no beat since 09:52 UTC (10 min)`.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let NoticeHost { since, last_beat, interval, ref message, before, .. } = self.host;
-        let name = self.name(100);
-        let said = message.as_ref().filter(|m| !m.is_empty()).map(|m| format!(": {}", m.as_str()));
-        let what = match self.kind {
-            Kind::Registered => {
-                format!("is registered: first beat at {}, then every {}", self.clock(since), every(interval))
-            }
-            Kind::Missing => {
-                format!("is missing: no beat since {} ({})", self.clock(last_beat), every(interval))
-            }
-            Kind::Failing => format!("is failing since {}{}", self.clock(since), said.unwrap_or_default()),
-            Kind::Recovered => match before {
-                Some((kind, from)) => {
-                    let lasted = human_duration(whole_seconds(since.since(from)));
-                    format!("recovered at {}, after {lasted} {kind}", self.clock(since))
-                }
-                None => format!("recovered at {}", self.clock(since)),
-            },
-        };
-        line(&format!("{name} {what}{}", self.again()), limits::TEXT_CHARS)
-    }
-
-    /// The subject of an e-mail: printable ASCII, at most [`limits::SUBJECT_CHARS`].
-    #[must_use]
-    pub fn subject(&self) -> String {
-        let rest = format!(" {} {} {} ({})", self.kind, self.when(), self.clock(self.host.since), self.id);
-        let room = limits::SUBJECT_CHARS - "[hb] ".len() - rest.len();
-        format!("[hb] {}{rest}", self.name(room))
-    }
-
-    /// The text of an SMS: printable ASCII, at most [`limits::SMS_BYTES`].
-    #[must_use]
-    pub fn sms(&self) -> String {
-        let since = human_time(self.host.since, self.at);
-        let when = self.when();
-        let rest = format!(" {}, {}, {when} {since}Z. {}{}", self.kind, self.fleet, self.id, self.again());
-        let room = limits::SMS_BYTES - "hb: ".len() - rest.len();
-        format!("hb: {}{rest}", ascii(self.host.host_id.as_str(), room))
-    }
-
-    /// The body of an e-mail: what happened, since when, how to look, how to silence.
-    #[must_use]
-    pub fn email(&self) -> String {
-        let NoticeHost { ref host_id, since, last_beat, interval, ref message, .. } = self.host;
-        let fleet = if self.fleet.is_main() { String::new() } else { format!(" --fleet {}", self.fleet) };
-        let said = message.as_ref().filter(|m| !m.is_empty()).map(|m| {
-            let lines: Vec<_> = m.as_str().lines().map(|l| format!("  > {}\n", line(l, 200))).collect();
-            format!("\nThe host says:\n{}", lines.concat())
-        });
-        format!(
-            "{}\n\nhost       {host_id}\nfleet      {}\nsince      {since}\nlast beat  {last_beat}\n\
-             interval   {}\nregion     {}\nnotice     {}, attempt {}\n{}\n\
-             look:      hb host show {host_id}{fleet}\nsilence:   hb host pause {host_id}{fleet} --until 2h\n",
-            self.text(),
-            self.fleet,
-            every(interval),
-            self.region,
-            self.id,
-            self.attempt,
-            said.unwrap_or_default(),
-        )
-    }
-
-    /// What machines get, in the format of `version` 1; at most [`limits::NOTICE_BYTES`].
-    #[must_use]
-    pub fn json(&self) -> serde_json::Value {
-        let NoticeHost { ref host_id, since, last_beat, interval, epoch, ref message, .. } = self.host;
-        serde_json::json!({
-            "version": 1,
-            "id": self.id,
-            "attempt": self.attempt,
-            "kind": self.kind,
-            "severity": Severity::of(self.kind),
-            "fleet": self.fleet,
-            "hosts": [{
-                "hostId": host_id,
-                "since": since.to_string(),
-                "lastBeat": last_beat.to_string(),
-                "intervalMs": interval,
-                "epoch": epoch,
-                "message": message,
-            }],
-            "count": 1,
-            "digest": false,
-            "at": self.at.to_string(),
-            "text": self.text(),
-        })
-    }
-
-    /// The host's name in a text: cut, and with its fleet unless that is `main`.
-    fn name(&self, room: usize) -> String {
-        let fleet = if self.fleet.is_main() { String::new() } else { format!(" ({})", self.fleet) };
-        ascii(self.host.host_id.as_str(), room - fleet.len()) + &fleet
-    }
-
-    /// The word before the instant: what is wrong lasts, what is well happened.
-    fn when(&self) -> &'static str {
-        match Severity::of(self.kind) {
-            Severity::Critical => "since",
-            Severity::Info => "at",
+        match self.subject() {
+            Subject::Host(key, epoch) => identity(&key, epoch, self.kind),
+            // No fleet is called so: a host's identity begins with one, and a slash.
+            Subject::Digest(id) => format!("#digest/{id}"),
         }
     }
 
-    fn clock(&self, instant: Timestamp) -> String {
-        human_time(instant, self.at) + " UTC"
+    /// Which notice it is.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        match &self.about {
+            About::Host(host) => {
+                Subject::Host(HostKey::new(self.fleet.clone(), host.host_id.clone()), host.epoch)
+            }
+            About::Digest(_) => Subject::Digest(self.id.clone()),
+        }
     }
 
-    /// Says so when this is not the first attempt.
-    fn again(&self) -> String {
-        if self.attempt > 1 { format!(" (attempt {}, same id)", self.attempt) } else { String::new() }
+    /// Whom it is about, for logs: `main/web-01`, or `812 hosts of main`.
+    #[must_use]
+    pub fn about_whom(&self) -> String {
+        match &self.about {
+            About::Host(host) => format!("{}/{}", self.fleet, host.host_id),
+            About::Digest(members) => format!("{} hosts of {}", members.len(), self.fleet),
+        }
+    }
+
+    /// How many hosts it tells.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match &self.about {
+            About::Host(_) => 1,
+            About::Digest(members) => members.len(),
+        }
+    }
+
+    /// The names of the hosts that it tells.
+    pub fn host_ids(&self) -> impl Iterator<Item = &HostId> {
+        let (host, members) = match &self.about {
+            About::Host(host) => (Some(&host.host_id), &[][..]),
+            About::Digest(members) => (None, &members[..]),
+        };
+        host.into_iter().chain(members.iter().map(|member| &member.host))
     }
 }
 
 fn identity(key: &HostKey, epoch: u64, kind: Kind) -> String {
     format!("{key}#{epoch}/{kind}")
-}
-
-fn every(interval: Interval) -> String {
-    human_duration(interval.duration())
-}
-
-/// Milliseconds say nothing in "recovered after".
-fn whole_seconds(duration: Duration) -> Duration {
-    Duration::from_secs(duration.as_secs())
 }
 
 #[cfg(test)]

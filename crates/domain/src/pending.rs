@@ -1,4 +1,5 @@
-//! The life of a pending notice: pending, leased to a sender, accepted, refused or of unknown outcome.
+//! The life of a pending notice: pending, leased to a sender, accepted, refused or of unknown outcome; or told by a
+//! digest.
 
 use std::time::Duration;
 
@@ -6,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::backoff::pause;
+use crate::digest::{Digest, Stage};
 use crate::entry::Entry;
+use crate::notice::NoticeId;
 use crate::time::Timestamp;
 
 /// How far a pending notice has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "lowercase")]
 pub enum Phase {
     /// To be published, once the instant has come.
@@ -30,16 +33,36 @@ pub enum Phase {
         /// When the sender gave up waiting for the answer.
         since: Timestamp,
     },
+    /// To be told by a digest, if that lists it.
+    Batched {
+        /// Which one.
+        digest: NoticeId,
+    },
 }
 
-/// The notice of an entry's last transition, as long as the topic has not accepted it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A notice, as long as the topic has not accepted it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pending {
     /// How far it has come.
     #[serde(flatten)]
     pub phase: Phase,
     /// How often it was leased.
     pub attempt: u32,
+    /// Whether an earlier attempt may have been accepted without a word of it: only then can a second copy arise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubt: bool,
+}
+
+/// How a notice was told: once the topic has accepted it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Told {
+    /// At which attempt.
+    pub attempt: u32,
+    /// When that was known.
+    pub at: Timestamp,
+    /// In which digest, if in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<NoticeId>,
 }
 
 /// What became of publishing a notice.
@@ -63,19 +86,67 @@ pub struct DeliveryPolicy {
     pub echo_wait: Duration,
 }
 
+/// What the echo of a notice says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Echoed<T> {
+    /// It was accepted, which nobody knew: this is what is to be stored.
+    Accepted(T),
+    /// It was accepted at another attempt as well: people have it twice.
+    SecondCopy,
+    /// Nothing new.
+    Known,
+}
+
 impl Pending {
     pub(crate) fn new(at: Timestamp) -> Self {
-        Self { phase: Phase::Pending { not_before: at }, attempt: 0 }
+        Self { phase: Phase::Pending { not_before: at }, attempt: 0, doubt: false }
     }
 
-    /// From when on a sender may lease it.
+    /// From when on a sender may lease it; `None` while a digest has it.
     #[must_use]
-    pub fn ready_at(&self, policy: &DeliveryPolicy) -> Timestamp {
+    pub fn ready_at(&self, policy: &DeliveryPolicy) -> Option<Timestamp> {
         match self.phase {
-            Phase::Pending { not_before } => not_before,
-            Phase::Sending { until, .. } => until.plus(policy.echo_wait),
-            Phase::Unknown { since } => since.plus(policy.echo_wait),
+            Phase::Pending { not_before } => Some(not_before),
+            Phase::Sending { until, .. } => Some(until.plus(policy.echo_wait)),
+            Phase::Unknown { since } => Some(since.plus(policy.echo_wait)),
+            Phase::Batched { .. } => None,
         }
+    }
+
+    /// Leases it to `owner`; `None` when it is not ready at `now`.
+    pub(crate) fn leased(&self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
+        self.ready_at(policy).filter(|ready| *ready <= now)?;
+        Some(Self {
+            phase: Phase::Sending { owner, until: now.plus(policy.lease) },
+            attempt: self.attempt.saturating_add(1),
+            doubt: self.doubt || !matches!(self.phase, Phase::Pending { .. }),
+        })
+    }
+
+    /// After a publish by `owner` that was not accepted; `None` when that changes nothing: it says something only
+    /// about the sender's own lease.
+    pub(crate) fn unaccepted(&self, owner: Uuid, outcome: &Publication, now: Timestamp) -> Option<Self> {
+        let mine = matches!(self.phase, Phase::Sending { owner: holder, .. } if holder == owner);
+        let phase = match outcome {
+            Publication::Refused(_) => Phase::Pending { not_before: now.plus(pause(self.attempt, 0)) },
+            Publication::Unknown(_) => Phase::Unknown { since: now },
+            Publication::Accepted => return None,
+        };
+        mine.then(|| Self { phase, ..self.clone() })
+    }
+
+    /// Who holds the lease at `now`.
+    #[must_use]
+    pub fn holder(&self, now: Timestamp) -> Option<Uuid> {
+        match self.phase {
+            Phase::Sending { owner, until } if now < until => Some(owner),
+            _ => None,
+        }
+    }
+
+    /// Whether a digest may take it: it is ready at `now`, and no copy of it can be on its way.
+    fn can_batch(&self, now: Timestamp) -> bool {
+        matches!(self.phase, Phase::Pending { not_before } if not_before <= now) && !self.doubt
     }
 }
 
@@ -83,13 +154,11 @@ impl Entry {
     /// Leases the pending notice to `owner`; `None` when there is none, or it is not ready at `now`.
     #[must_use]
     pub fn leased(mut self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
-        let pending = self.pending.as_mut().filter(|pending| pending.ready_at(policy) <= now)?;
-        pending.phase = Phase::Sending { owner, until: now.plus(policy.lease) };
-        pending.attempt = pending.attempt.saturating_add(1);
+        self.pending = Some(self.pending.as_ref()?.leased(owner, now, policy)?);
         Some(self)
     }
 
-    /// What `owner`'s publish of the notice of `epoch` came to; `None` when that changes nothing.
+    /// What `owner`'s publish of the notice of `epoch` came to, at that `attempt`; `None` when that changes nothing.
     ///
     /// An acceptance is a fact, whoever holds the lease by now. The other outcomes say something only about the
     /// sender's own lease.
@@ -98,77 +167,94 @@ impl Entry {
         mut self,
         epoch: u64,
         owner: Uuid,
+        attempt: u32,
         outcome: &Publication,
         now: Timestamp,
     ) -> Option<Self> {
-        let pending = self.pending.as_mut().filter(|_| self.epoch == epoch)?;
-        let mine = matches!(pending.phase, Phase::Sending { owner: holder, .. } if holder == owner);
-        match outcome {
-            Publication::Accepted => self.pending = None,
-            _ if !mine => return None,
-            Publication::Refused(_) => {
-                pending.phase = Phase::Pending { not_before: now.plus(pause(pending.attempt, 0)) };
-            }
-            Publication::Unknown(_) => pending.phase = Phase::Unknown { since: now },
+        let pending = self.pending.as_ref().filter(|_| self.epoch == epoch)?;
+        if *outcome == Publication::Accepted {
+            return Some(self.told(Told { attempt, at: now, digest: None }));
         }
+        self.pending = Some(pending.unaccepted(owner, outcome, now)?);
         Some(self)
+    }
+
+    /// What the echo of the notice of `epoch` at `attempt` says.
+    #[must_use]
+    pub fn echoed(self, epoch: u64, attempt: u32, now: Timestamp) -> Echoed<Self> {
+        if self.epoch == epoch && self.pending.is_some() {
+            return Echoed::Accepted(self.told(Told { attempt, at: now, digest: None }));
+        }
+        let told = self.history.iter().find(|transition| transition.epoch == epoch);
+        let told = told.and_then(|transition| transition.told.as_ref());
+        if told.is_some_and(|told| told.attempt != attempt) { Echoed::SecondCopy } else { Echoed::Known }
+    }
+
+    /// Gives the pending notice to a digest; `None` when there is none to give at `now`.
+    #[must_use]
+    pub fn batched(mut self, digest: &NoticeId, now: Timestamp) -> Option<Self> {
+        let pending = self.pending.as_mut().filter(|pending| pending.can_batch(now))?;
+        pending.phase = Phase::Batched { digest: digest.clone() };
+        Some(self)
+    }
+
+    /// Whether a digest may take the pending notice at `now`.
+    #[must_use]
+    pub fn can_batch(&self, now: Timestamp) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.can_batch(now))
+    }
+
+    /// Whether the pending notice may have been accepted without a word of it.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        let doubtful = |pending: &Pending| {
+            pending.doubt || matches!(pending.phase, Phase::Sending { .. } | Phase::Unknown { .. })
+        };
+        self.pending.as_ref().is_some_and(doubtful)
+    }
+
+    /// The digest that has the pending notice.
+    #[must_use]
+    pub fn digest(&self) -> Option<&NoticeId> {
+        match &self.pending.as_ref()?.phase {
+            Phase::Batched { digest } => Some(digest),
+            _ => None,
+        }
+    }
+
+    /// What becomes of a notice that was given to a digest, now that `digest` (the one it was given to) stands like
+    /// this; `None` when nothing changes yet.
+    ///
+    /// A digest that was told has told it. One that does not list it never will: the notice is pending again. Without
+    /// that, a host given to a digest by a builder that was paused until the list was frozen would be lost.
+    #[must_use]
+    pub fn released(mut self, digest: Option<&Digest>, now: Timestamp) -> Option<Self> {
+        self.digest()?;
+        let listed = digest.is_some_and(|digest| digest.lists(&self));
+        match digest.map(|digest| (digest.stage, &digest.told)) {
+            Some((Stage::Open, _)) => None,
+            Some((Stage::Ready, _)) if listed => None,
+            Some((Stage::Told, Some(told))) if listed => {
+                let told = Told { digest: digest.map(|digest| digest.id.clone()), ..told.clone() };
+                Some(self.told(told))
+            }
+            // A closed digest lists nobody: it was closed when all that it listed were released.
+            _ => {
+                let pending = self.pending.as_mut()?;
+                pending.phase = Phase::Pending { not_before: now };
+                Some(self)
+            }
+        }
+    }
+
+    fn told(mut self, told: Told) -> Self {
+        self.pending = None;
+        if let Some(last) = self.history.last_mut() {
+            last.told = Some(told);
+        }
+        self
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::beat::{Beat, Heartbeat, Interval, Signal};
-    use crate::decide::{Rules, decide};
-    use crate::host::{Fleet, HostKey};
-
-    const POLICY: DeliveryPolicy =
-        DeliveryPolicy { lease: Duration::from_secs(10), echo_wait: Duration::from_mins(3) };
-    const ME: Uuid = Uuid::from_u128(1);
-    const OTHER: Uuid = Uuid::from_u128(2);
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_millis(1_000_000 + seconds * 1_000).unwrap()
-    }
-
-    fn pending() -> Entry {
-        let beat = Beat { at: at(0), interval: Interval::default(), signal: Signal::Ok, message: None };
-        let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
-        decide(&Entry::new(key), &Heartbeat::new(beat), at(0), &Rules::default()).unwrap()
-    }
-
-    fn phase(entry: &Entry) -> &Phase {
-        &entry.pending.as_ref().unwrap().phase
-    }
-
-    #[test]
-    fn only_one_sender_holds_the_lease() {
-        let leased = pending().leased(ME, at(0), &POLICY).unwrap();
-        assert_eq!(phase(&leased), &Phase::Sending { owner: ME, until: at(10) });
-        assert_eq!(leased.clone().leased(OTHER, at(189), &POLICY), None, "the echo may still come");
-        let second = leased.leased(OTHER, at(190), &POLICY).unwrap();
-        assert_eq!(second.pending.unwrap().attempt, 2);
-    }
-
-    #[test]
-    fn an_acceptance_is_a_fact_whoever_holds_the_lease() {
-        let taken = pending().leased(ME, at(0), &POLICY).unwrap().leased(OTHER, at(200), &POLICY).unwrap();
-        let late = taken.clone().published(1, ME, &Publication::Accepted, at(201)).unwrap();
-        assert_eq!(late.pending, None);
-        for nothing in [Publication::Refused(String::new()), Publication::Unknown(String::new())] {
-            assert_eq!(taken.clone().published(1, ME, &nothing, at(201)), None);
-        }
-        assert_eq!(taken.published(2, OTHER, &Publication::Accepted, at(201)), None, "another epoch");
-    }
-
-    #[test]
-    fn refused_waits_a_pause_and_unknown_waits_for_the_echo() {
-        let leased = pending().leased(ME, at(0), &POLICY).unwrap();
-        let refused = leased.clone().published(1, ME, &Publication::Refused(String::new()), at(1)).unwrap();
-        assert_eq!(phase(&refused), &Phase::Pending { not_before: at(3) });
-        let unknown = leased.published(1, ME, &Publication::Unknown(String::new()), at(1)).unwrap();
-        assert_eq!(phase(&unknown), &Phase::Unknown { since: at(1) });
-        assert_eq!(unknown.clone().leased(ME, at(180), &POLICY), None);
-        assert!(unknown.leased(ME, at(181), &POLICY).is_some());
-    }
-}
+mod tests;

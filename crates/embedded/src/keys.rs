@@ -116,11 +116,7 @@ fn key(row: &Row<'_>) -> Result<Key, row::Cause> {
         name: row::parsed(row, "name")?,
         hash: SecretHash::from_bytes(row::get(row, "hash")?),
         fleet: row::parsed(row, "fleet")?,
-        scope: match row::get::<String>(row, "scope")?.as_str() {
-            "ingest" => Scope::Ingest,
-            "read" => Scope::Read,
-            other => return Err(format!("column scope: {other:?} is no scope")),
-        },
+        scope: row::parsed(row, "scope")?,
         host_prefixes: serde_json::from_str(&row::get::<String>(row, "prefixes")?)
             .map_err(|e| format!("column prefixes: {e}"))?,
         created: row::instant(row, "created")?,

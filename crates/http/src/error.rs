@@ -80,7 +80,9 @@ impl Error {
             },
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", None),
             Self::Denied(Denied::Scope { .. }) => (StatusCode::FORBIDDEN, "scope_denied", None),
-            Self::Denied(Denied::Host(_)) => (StatusCode::FORBIDDEN, "host_denied", None),
+            Self::Denied(Denied::Host(_) | Denied::Reserved(_)) => {
+                (StatusCode::FORBIDDEN, "host_denied", None)
+            }
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", None),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),

@@ -1,32 +1,32 @@
-//! How a ledger entry and a notice are stored: as JSON, the same in every adapter.
+//! How records and notices are stored: as JSON, the same in every adapter.
 //!
 //! Members are only ever added, with a default: what any released version wrote must still read.
 
-use hb_domain::{Entry, Notice};
+use hb_domain::Notice;
 
-/// Why stored text is no entry or notice.
+use crate::ports::Record;
+
+/// Why stored text is no record or notice.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
     /// Not the JSON that was expected.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
-    /// A notice is pending but no transition is there to tell.
-    #[error("a notice is pending but the history does not end with epoch {0}")]
-    PendingWithoutTransition(u64),
+    /// It reads, but cannot be true.
+    #[error("{0}")]
+    Untrue(String),
 }
 
-/// An entry as text.
-pub fn encode_entry(entry: &Entry) -> Result<String, CodecError> {
-    Ok(serde_json::to_string(entry)?)
+/// A record as text.
+pub fn encode<T: Record>(record: &T) -> Result<String, CodecError> {
+    Ok(serde_json::to_string(record)?)
 }
 
-/// An entry from text.
-pub fn decode_entry(text: &str) -> Result<Entry, CodecError> {
-    let entry: Entry = serde_json::from_str(text)?;
-    if entry.pending.is_some() && entry.history.last().is_none_or(|told| told.epoch != entry.epoch) {
-        return Err(CodecError::PendingWithoutTransition(entry.epoch));
-    }
-    Ok(entry)
+/// A record from text.
+pub fn decode<T: Record>(text: &str) -> Result<T, CodecError> {
+    let record: T = serde_json::from_str(text)?;
+    record.check().map_err(CodecError::Untrue)?;
+    Ok(record)
 }
 
 /// A notice as text.
@@ -41,6 +41,8 @@ pub fn decode_notice(text: &str) -> Result<Notice, CodecError> {
 
 #[cfg(test)]
 mod tests {
+    use hb_domain::Entry;
+
     use super::*;
 
     /// What version 0.1.0 wrote, with every member in it.
@@ -49,8 +51,8 @@ mod tests {
 
     #[test]
     fn what_earlier_versions_wrote_still_reads() {
-        let entry = decode_entry(ENTRY_0_1_0).unwrap();
-        assert_eq!(encode_entry(&entry).unwrap(), ENTRY_0_1_0);
+        let entry = decode::<Entry>(ENTRY_0_1_0).unwrap();
+        assert_eq!(encode(&entry).unwrap(), ENTRY_0_1_0);
         let notice = decode_notice(NOTICE_0_1_0).unwrap();
         assert_eq!(encode_notice(&notice).unwrap(), NOTICE_0_1_0);
     }
@@ -58,7 +60,7 @@ mod tests {
     #[test]
     fn members_that_are_not_there_have_a_default() {
         let bare = r#"{"fleet":"main","host":"web-01","state":"up","epoch":3,"basis":1700000000000}"#;
-        assert_eq!(decode_entry(bare).unwrap().epoch, 3);
+        assert_eq!(decode::<Entry>(bare).unwrap().epoch, 3);
     }
 
     #[test]
@@ -66,7 +68,7 @@ mod tests {
         let pending = r#"{"fleet":"main","host":"a","state":"up","epoch":3,"basis":1,
             "pending":{"phase":"pending","not_before":1,"attempt":0}}"#;
         for garbage in ["", "{}", "[]", "null", pending, &ENTRY_0_1_0.replace("lab", "no fleet")] {
-            assert!(decode_entry(garbage).is_err(), "{garbage}");
+            assert!(decode::<Entry>(garbage).is_err(), "{garbage}");
         }
     }
 }

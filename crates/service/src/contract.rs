@@ -17,6 +17,7 @@ mod beats;
 mod entries;
 mod records;
 mod sweeps;
+mod telling;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -24,15 +25,17 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use hb_domain::{
-    Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Message, Region, Rules, Signal, Timestamp, decide,
+    Beat, Digest, Entry, Fleet, Heartbeat, HostKey, Interval, Message, Receiver, Region, Rules, Signal,
+    Timestamp, decide,
 };
 
 pub use beats::*;
 pub use entries::*;
 pub use records::*;
 pub use sweeps::*;
+pub use telling::*;
 
-use crate::ports::{Heard, Heartbeats, Keys, Ledger, Subscriptions, System, Topic};
+use crate::ports::{Echoes, Heard, Heartbeats, Keys, Ledger, Subscriptions, System, Topic};
 
 /// One empty store, behind all its ports.
 pub struct World {
@@ -40,12 +43,18 @@ pub struct World {
     pub heartbeats: Arc<dyn Heartbeats>,
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
+    /// The digests.
+    pub digests: Arc<dyn Ledger<Digest>>,
+    /// The receivers.
+    pub receivers: Arc<dyn Ledger<Receiver>>,
     /// The keys.
     pub keys: Arc<dyn Keys>,
     /// The subscriptions.
     pub subscriptions: Arc<dyn Subscriptions>,
     /// The topic.
     pub topic: Arc<dyn Topic>,
+    /// What it accepted.
+    pub echoes: Arc<dyn Echoes>,
     /// What the service remembers of itself.
     pub system: Arc<dyn System>,
     /// Makes what is stored of a host unreadable: its heartbeats and its ledger entry.
@@ -68,7 +77,9 @@ macro_rules! contract_suite {
             a_lost_reply_is_recognised, only_open_entries_are_listed_page_by_page,
             unreadable_entries_are_told_and_skipped, keys_are_created_revoked_and_listed,
             subscriptions_are_added_listed_and_removed, the_last_completed_sweep_is_remembered,
-            silence_is_told_once_and_so_is_the_return, of_two_sweeps_at_once_one_claims);
+            silence_is_told_once_and_so_is_the_return, of_two_sweeps_at_once_one_claims,
+            digests_and_receivers_are_swapped_like_entries, every_accepted_notice_has_an_echo,
+            many_at_once_are_told_in_digests, what_nobody_was_sure_of_is_closed_by_its_echo);
     };
     ($fresh:path: $($case:ident),+) => {
         $(

@@ -3,6 +3,7 @@
 //! Everything here works on ports; which adapters stand behind them is chosen by the binaries.
 
 mod auth;
+mod canary;
 pub mod codec;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -19,6 +20,7 @@ pub mod system;
 mod trouble;
 
 pub use auth::{AuthError, Authenticator, CachePolicy, Refusal};
+pub use canary::{Caller, Canaries, CanaryError};
 pub use health::{Health, Unhealthy};
 pub use rate::RateLimit;
 pub use record::{RecordError, Recorder, Report};

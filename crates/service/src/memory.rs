@@ -15,12 +15,15 @@ use uuid::Uuid;
 
 use crate::codec;
 use crate::ports::{
-    Clock, CompletedSweep, Cursor, Heard, Heartbeats, Ids, Keys, Ledger, Page, PortError, PortResult,
-    Segment, Stored, Subscriptions, Swap, System, Topic, Unreadable, Version,
+    Clock, CompletedSweep, Cursor, Echo, Echoes, Heard, Heartbeats, Ids, Keys, Ledger, Page, PortError,
+    PortResult, Record, Segment, Stored, Subscriptions, Swap, System, Topic, Unreadable, Version,
 };
 
 /// Items in a page: small, so that tests turn pages.
 const PAGE: usize = 100;
+
+/// A record as text, its version and its writer.
+type Row = (String, Version, Uuid);
 
 /// All ports at once, over maps.
 #[derive(Default)]
@@ -32,13 +35,14 @@ pub struct Memory {
 struct Tables {
     fails: Option<String>,
     heartbeats: BTreeMap<(String, String), Result<Heard, String>>,
-    /// Entries as text, as any adapter keeps them, so that the codec is in every test.
-    ledger: BTreeMap<String, (String, Version, Uuid)>,
+    /// Records by table, as text, as any adapter keeps them, so that the codec is in every test.
+    records: BTreeMap<&'static str, BTreeMap<String, Row>>,
     keys: BTreeMap<KeyId, Key>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
     sweeps: BTreeMap<Region, CompletedSweep>,
     outcomes: Vec<Publication>,
     published: Vec<Notice>,
+    echoes: Vec<Echo>,
     accepted: BTreeMap<String, Notice>,
     calls: u64,
 }
@@ -78,7 +82,8 @@ impl Memory {
         for (_, item) in tables.heartbeats.iter_mut().filter(|((key, _), _)| *key == host.to_string()) {
             *item = Err("garbage".to_owned());
         }
-        if let Some((text, ..)) = tables.ledger.get_mut(&host.to_string()) {
+        let entries = tables.records.entry(Entry::TABLE).or_default();
+        if let Some((text, ..)) = entries.get_mut(&host.to_string()) {
             "garbage".clone_into(text);
         }
     }
@@ -161,34 +166,37 @@ impl Heartbeats for Memory {
     }
 }
 
-fn stored(key: &str, (text, version, writer): &(String, Version, Uuid)) -> PortResult<Stored> {
-    let entry = codec::decode_entry(text).map_err(|e| PortError::unreadable("table ledger", key, e))?;
+fn stored<T: Record>(key: &str, (text, version, writer): &Row) -> PortResult<Stored<T>> {
+    let unreadable = |error| PortError::unreadable(format!("table {}", T::TABLE), key, error);
+    let entry = codec::decode(text).map_err(unreadable)?;
     Ok(Stored { entry, version: *version, writer: *writer })
 }
 
 #[async_trait]
-impl Ledger for Memory {
-    async fn load(&self, host: &HostKey) -> PortResult<Option<Stored>> {
-        let (tables, key) = (self.call("table ledger")?, host.to_string());
-        tables.ledger.get(&key).map(|row| stored(&key, row)).transpose()
+impl<T: Record> Ledger<T> for Memory {
+    async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>> {
+        let (mut tables, key) = (self.call(&format!("table {}", T::TABLE))?, key.to_string());
+        tables.records.entry(T::TABLE).or_default().get(&key).map(|row| stored(&key, row)).transpose()
     }
 
-    async fn swap(&self, entry: &Entry, expected: Option<Version>, writer: Uuid) -> PortResult<Swap> {
-        let (mut tables, key) = (self.call("table ledger")?, entry.key.to_string());
-        let text = codec::encode_entry(entry).map_err(|e| PortError::unreadable("table ledger", &key, e))?;
-        let current = tables.ledger.get(&key);
+    async fn swap(&self, entry: &T, expected: Option<Version>, writer: Uuid) -> PortResult<Swap<T>> {
+        let (mut tables, key) = (self.call(&format!("table {}", T::TABLE))?, entry.key().to_string());
+        let text = codec::encode(entry).map_err(|e| PortError::unreadable(T::TABLE, &key, e))?;
+        let records = tables.records.entry(T::TABLE).or_default();
+        let current = records.get(&key);
         if current.map(|(_, version, _)| *version) != expected {
             return Ok(Swap::Conflict(current.map(|row| stored(&key, row)).transpose()?));
         }
         let version = expected.unwrap_or(0) + 1;
-        tables.ledger.insert(key, (text, version, writer));
+        records.insert(key, (text, version, writer));
         Ok(Swap::Done(version))
     }
 
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored>> {
-        let tables = self.call("table ledger")?;
-        let read = |row: &(String, Version, Uuid)| stored("", row).map_err(|e| e.to_string());
-        let mut page = page(&tables.ledger, after.map(|c| c.0), Clone::clone, read);
+    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
+        let mut tables = self.call(&format!("table {}", T::TABLE))?;
+        let records = tables.records.entry(T::TABLE).or_default();
+        let read = |row: &Row| stored("", row).map_err(|e| e.to_string());
+        let mut page: Page<Stored<T>> = page(records, after.map(|c| c.0), Clone::clone, read);
         page.items.retain(|stored| stored.entry.is_open());
         Ok(page)
     }
@@ -253,6 +261,8 @@ impl Topic for Memory {
         let outcome =
             if tables.outcomes.is_empty() { Publication::Accepted } else { tables.outcomes.remove(0) };
         if outcome == Publication::Accepted {
+            let receipt = tables.published.len().to_string();
+            tables.echoes.push(Echo { subject: notice.subject(), attempt: notice.attempt, receipt });
             tables.accepted.entry(notice.identity()).or_insert_with(|| notice.clone());
         }
         outcome
@@ -260,6 +270,19 @@ impl Topic for Memory {
 
     async fn check(&self) -> PortResult<()> {
         self.call("topic").map(|_| ())
+    }
+}
+
+#[async_trait]
+impl Echoes for Memory {
+    async fn receive(&self) -> PortResult<Page<Echo>> {
+        let items = self.call("queue echo")?.echoes.clone();
+        Ok(Page { items, ..Page::default() })
+    }
+
+    async fn acknowledge(&self, receipts: &[String]) -> PortResult<()> {
+        self.call("queue echo")?.echoes.retain(|echo| !receipts.contains(&echo.receipt));
+        Ok(())
     }
 }
 
@@ -300,9 +323,15 @@ impl ManualClock {
     }
 }
 
+#[async_trait]
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::SeqCst)).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Lets the time pass at once.
+    async fn sleep(&self, duration: Duration) {
+        self.advance(duration);
     }
 }
 

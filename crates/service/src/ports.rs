@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    Entry, Heartbeat, HostKey, Key, KeyId, Notice, Publication, Region, Subscription, SubscriptionId,
-    Timestamp,
+    Digest, Entry, Heartbeat, HostKey, Key, KeyId, Notice, NoticeId, Publication, Receiver, Region, Subject,
+    Subscription, SubscriptionId, Timestamp,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -130,14 +132,86 @@ pub trait Heartbeats: Send + Sync {
     async fn check(&self) -> PortResult<()>;
 }
 
-/// The version of a ledger entry: rises with each swap.
+/// The version of a record: rises with each swap.
 pub type Version = u64;
 
-/// A ledger entry as it is stored.
+/// What a ledger keeps: a value that is swapped as a whole.
+pub trait Record:
+    Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// What names it.
+    type Key: Clone + Ord + fmt::Display + Send + Sync + 'static;
+
+    /// The name of its table.
+    const TABLE: &'static str;
+
+    /// Its name.
+    fn key(&self) -> &Self::Key;
+
+    /// Whether a sweep must know it.
+    fn is_open(&self) -> bool;
+
+    /// What is wrong with one that was read, if anything.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Record for Entry {
+    type Key = HostKey;
+    const TABLE: &'static str = "ledger";
+
+    fn key(&self) -> &HostKey {
+        &self.key
+    }
+
+    fn is_open(&self) -> bool {
+        self.is_open()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.pending.is_some() && self.history.last().is_none_or(|told| told.epoch != self.epoch) {
+            return Err(format!(
+                "a notice is pending but the history does not end with epoch {}",
+                self.epoch
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Record for Digest {
+    type Key = NoticeId;
+    const TABLE: &'static str = "digests";
+
+    fn key(&self) -> &NoticeId {
+        &self.id
+    }
+
+    fn is_open(&self) -> bool {
+        self.is_open()
+    }
+}
+
+/// The receivers of all regions are always open: a sweep must know each.
+impl Record for Receiver {
+    type Key = Region;
+    const TABLE: &'static str = "receivers";
+
+    fn key(&self) -> &Region {
+        &self.region
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
+/// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The entry.
-    pub entry: Entry,
+pub struct Stored<T = Entry> {
+    /// The record.
+    pub entry: T,
     /// Its version.
     pub version: Version,
     /// Who swapped it in: one token per attempt to swap.
@@ -147,25 +221,26 @@ pub struct Stored {
 /// What became of a swap.
 #[expect(clippy::large_enum_variant, reason = "lives for a moment, and losing is as common as winning")]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Swap {
-    /// The new entry is stored, under this version.
+pub enum Swap<T = Entry> {
+    /// The new record is stored, under this version.
     Done(Version),
-    /// The expected version is not there any more; this is what is. The new entry was not stored, unless the
+    /// The expected version is not there any more; this is what is. The new record was not stored, unless the
     /// writer in it is one's own: then an earlier reply was lost.
-    Conflict(Option<Stored>),
+    Conflict(Option<Stored<T>>),
 }
 
-/// The ledger: one entry a host, swapped as a whole, strongly consistent. Every rule lives in `hb_domain`.
+/// Records that are swapped as a whole, strongly consistent, in all regions: the ledger itself with one entry a host,
+/// digests, and receivers. Every rule lives in `hb_domain`.
 #[async_trait]
-pub trait Ledger: Send + Sync {
-    /// The entry of `host`.
-    async fn load(&self, host: &HostKey) -> PortResult<Option<Stored>>;
+pub trait Ledger<T: Record = Entry>: Send + Sync {
+    /// The record of `key`.
+    async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>>;
 
     /// Stores `entry` if the stored one still has the version `expected`; `None` expects that there is none.
-    async fn swap(&self, entry: &Entry, expected: Option<Version>, writer: Uuid) -> PortResult<Swap>;
+    async fn swap(&self, entry: &T, expected: Option<Version>, writer: Uuid) -> PortResult<Swap<T>>;
 
-    /// One page of the open entries ([`Entry::is_open`]), perhaps a little stale.
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored>>;
+    /// One page of the open records ([`Record::is_open`]), perhaps a little stale.
+    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>>;
 }
 
 /// API keys.
@@ -192,6 +267,28 @@ pub trait Topic: Send + Sync {
 
     /// Whether a notice could be published now.
     async fn check(&self) -> PortResult<()>;
+}
+
+/// The topic's own copy of a notice, which proves that it was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Echo {
+    /// Which notice.
+    pub subject: Subject,
+    /// At which attempt.
+    pub attempt: u32,
+    /// What acknowledges it; only the adapter that made it can read it.
+    pub receipt: String,
+}
+
+/// The echoes of all notices that the topic accepted.
+#[async_trait]
+pub trait Echoes: Send + Sync {
+    /// Some of the echoes that were not acknowledged yet; none when there are no more for now. Each comes at least
+    /// once, in any order. What cannot be read is told, and stays.
+    async fn receive(&self) -> PortResult<Page<Echo>>;
+
+    /// These need not come again.
+    async fn acknowledge(&self, receipts: &[String]) -> PortResult<()>;
 }
 
 /// Who listens to the topic.
@@ -249,9 +346,13 @@ pub trait System: Send + Sync {
 }
 
 /// The time.
+#[async_trait]
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// Completes when `duration` has passed.
+    async fn sleep(&self, duration: Duration);
 }
 
 /// Randomness.

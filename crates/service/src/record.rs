@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hb_domain::{
-    Beat, Denied, Heartbeat, HostId, HostKey, Interval, Key, Message, Region, Scope, Signal, Timestamp,
+    Beat, Denied, Heartbeat, HostId, HostKey, Interval, Key, Message, Region, Signal, Timestamp,
 };
 
 use crate::ports::{Heard, Heartbeats, PortError};
@@ -48,8 +48,7 @@ impl Recorder {
     /// Records what a host reported with `key` at `now`; durable when it returns.
     pub async fn record(&self, key: &Key, report: Report, now: Timestamp) -> Result<(), RecordError> {
         let Report { host, interval, signal, message } = report;
-        key.permits(Scope::Ingest)?;
-        key.covers(&host)?;
+        key.beats_for(&host)?;
         let heard = Heard {
             key: HostKey::new(key.fleet.clone(), host),
             region: self.region.clone(),

@@ -1,17 +1,15 @@
 //! Compare-and-swap over a connection that may lose replies.
 
-use hb_domain::Entry;
+use crate::ports::{Ids, Ledger, PortResult, Record, Swap, Version};
 
-use crate::ports::{Ids, Ledger, PortResult, Swap, Version};
-
-/// Swaps an entry, and tells a lost reply from a lost race: after an error the same swap is tried once more, and
-/// a conflict with an entry of the own writer token means that the first try was stored.
-pub(crate) async fn swap(
-    ledger: &dyn Ledger,
+/// Swaps a record, and tells a lost reply from a lost race: after an error the same swap is tried once more, and
+/// a conflict with a record of the own writer token means that the first try was stored.
+pub(crate) async fn swap<T: Record>(
+    ledger: &dyn Ledger<T>,
     ids: &dyn Ids,
-    entry: &Entry,
+    entry: &T,
     expected: Option<Version>,
-) -> PortResult<Swap> {
+) -> PortResult<Swap<T>> {
     let writer = ids.token();
     let result = match ledger.swap(entry, expected, writer).await {
         Err(_) => ledger.swap(entry, expected, writer).await,

@@ -1,30 +1,33 @@
-//! One pass over all hosts: scan, decide, confirm, claim, deliver.
+//! One pass over all hosts: hear, scan, decide, confirm, claim, deliver.
 //!
-//! A sweep holds open entries and candidates in memory, never the fleet. Any number of sweeps may run at the same
-//! time, in any number of processes: a claim has one winner.
+//! A sweep holds open entries, candidates and claims in memory, never the fleet. Any number of sweeps may run at the
+//! same time, in any number of processes and regions: a claim has one winner.
 
+mod claim;
 mod deliver;
+mod digest;
+mod echo;
+mod hold;
+mod report;
+mod scan;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{Either, ready};
-use futures::stream::{self, StreamExt, TryStreamExt};
-use hb_domain::{DeliveryPolicy, Entry, Heartbeat, HostKey, Kind, Region, Rules, Timestamp, decide};
-use serde::Serialize;
+use futures::stream::{self, StreamExt};
+use hb_domain::{CanaryPolicy, DeliveryPolicy, Digest, HostKey, Receiver, Region, Rules, Timestamp, limits};
 
+use self::deliver::Pace;
+use self::report::Step;
+pub use self::report::SweepReport;
 use crate::ports::{
-    Clock, CompletedSweep, Heard, Heartbeats, Ids, Ledger, PortError, PortResult, Segment, Stored, Swap,
-    System, Topic, Unreadable,
+    Clock, CompletedSweep, Echoes, Heartbeats, Ids, Ledger, PortError, PortResult, Record, Stored, System,
+    Topic,
 };
-use crate::swap::swap;
 
-/// Troubles that a report spells out; the rest is counted.
-const TROUBLES: usize = 10;
 /// How far the clocks of two machines may differ, when both follow a time service: far less than anyone notices in a
 /// notice, far more than such clocks drift.
 const SKEW: Duration = Duration::from_secs(5);
@@ -36,110 +39,51 @@ const ECHO_WAIT: Duration = Duration::from_mins(3);
 pub struct SweepSettings {
     /// Whose sweep this is; stands in its notices.
     pub region: Region,
-    /// When silence counts.
-    pub rules: Rules,
+    /// How far clocks may differ.
+    pub skew: Duration,
     /// When a notice is tried again.
     pub delivery: DeliveryPolicy,
+    /// How long the receiver is believed after a canary.
+    pub canaries: CanaryPolicy,
     /// In how many parts the hosts are scanned at the same time.
     pub segments: u32,
     /// How many hosts are confirmed, claimed and delivered at the same time.
     pub concurrency: usize,
+    /// Most messages a second to the topic; `None` where nothing is lost by sending faster.
+    pub messages_per_second: Option<u32>,
 }
 
 impl SweepSettings {
-    /// For one machine: one scan, no skew, and a topic that accepts a notice once, so that nothing waits for an echo.
+    /// For one machine: one scan, no skew, a topic that accepts a notice once, so that nothing waits for an echo, and
+    /// canaries every 3 s.
     #[must_use]
     pub fn local() -> Self {
+        let seconds = Duration::from_secs;
         Self {
             region: Region::local(),
-            rules: Rules { skew: Duration::ZERO },
-            delivery: DeliveryPolicy { lease: Duration::from_secs(10), echo_wait: Duration::ZERO },
+            skew: Duration::ZERO,
+            delivery: DeliveryPolicy { lease: seconds(10), echo_wait: Duration::ZERO },
+            canaries: CanaryPolicy { fresh: seconds(7), deaf_after: seconds(13) },
             segments: 1,
             concurrency: 64,
+            messages_per_second: None,
         }
     }
 
     /// For several sweeps that may run at the same time on different machines, each of which may die at any moment,
-    /// and for a topic that cannot recognise a notice. No sweep may live longer than `lease` after it began.
+    /// for a topic that cannot recognise a notice, and canaries every 30 s. No sweep may live longer than `lease` after
+    /// it began.
     #[must_use]
     pub fn distributed(region: Region, lease: Duration) -> Self {
+        let seconds = Duration::from_secs;
         Self {
             region,
-            rules: Rules { skew: SKEW },
+            skew: SKEW,
             delivery: DeliveryPolicy { lease, echo_wait: ECHO_WAIT },
+            canaries: CanaryPolicy { fresh: seconds(45), deaf_after: seconds(90) },
             segments: 4,
             concurrency: 32,
-        }
-    }
-}
-
-/// What a sweep did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct SweepReport {
-    /// When it began.
-    pub began: Timestamp,
-    /// When it ended.
-    pub ended: Timestamp,
-    /// Hosts looked at.
-    pub hosts: u64,
-    /// Stored items that could not be read, and were skipped.
-    pub unreadable: u64,
-    /// Transitions decided by this sweep.
-    pub registered: u64,
-    /// Likewise.
-    pub missing: u64,
-    /// Likewise.
-    pub failing: u64,
-    /// Likewise.
-    pub recovered: u64,
-    /// Claims and leases that somebody else had first.
-    pub lost_races: u64,
-    /// Notices that the topic accepted.
-    pub accepted: u64,
-    /// Notices that it refused; they are tried again.
-    pub refused: u64,
-    /// Notices of unknown outcome; they are tried again when no echo comes.
-    pub unknown: u64,
-    /// What a person should look at, in words; the first few.
-    pub troubles: Vec<String>,
-}
-
-impl SweepReport {
-    /// Counts a step; gives the error of one that failed, unless it is about one unreadable item only.
-    fn count(&mut self, step: Step) -> PortResult<()> {
-        match step {
-            Step::LostRace => self.lost_races += 1,
-            Step::Claimed(Kind::Registered) => self.registered += 1,
-            Step::Claimed(Kind::Missing) => self.missing += 1,
-            Step::Claimed(Kind::Failing) => self.failing += 1,
-            Step::Claimed(Kind::Recovered) => self.recovered += 1,
-            Step::Accepted => self.accepted += 1,
-            Step::Refused(cause) => {
-                self.refused += 1;
-                self.note(|| format!("the topic refuses {cause}"));
-            }
-            Step::Unknown(cause) => {
-                self.unknown += 1;
-                self.note(|| format!("the topic does not say whether it has {cause}"));
-            }
-            Step::Failed(PortError::Unreadable { what, key, cause }) => {
-                self.skip(&what, &Unreadable { key, cause });
-            }
-            Step::Failed(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn skip(&mut self, what: &str, item: &Unreadable) {
-        self.unreadable += 1;
-        self.note(|| {
-            format!("{what} holds an unreadable item {}, which is skipped: {}", item.key, item.cause)
-        });
-    }
-
-    fn note(&mut self, trouble: impl FnOnce() -> String) {
-        if self.troubles.len() < TROUBLES {
-            self.troubles.push(trouble());
+            messages_per_second: Some(limits::MESSAGES_PER_SECOND),
         }
     }
 }
@@ -166,13 +110,20 @@ pub enum Stop {
 }
 
 /// Sweeps.
+#[derive(Clone)]
 pub struct Sweep {
     /// The beats.
     pub heartbeats: Arc<dyn Heartbeats>,
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
+    /// Digests.
+    pub digests: Arc<dyn Ledger<Digest>>,
+    /// What is known of the receivers of all regions.
+    pub receivers: Arc<dyn Ledger<Receiver>>,
     /// Where notices go.
     pub topic: Arc<dyn Topic>,
+    /// What the topic accepted.
+    pub echoes: Arc<dyn Echoes>,
     /// Where completed sweeps are remembered.
     pub system: Arc<dyn System>,
     /// The time.
@@ -183,14 +134,14 @@ pub struct Sweep {
     pub settings: SweepSettings,
 }
 
-/// What one step of a sweep came to.
-enum Step {
-    LostRace,
-    Claimed(Kind),
-    Accepted,
-    Refused(String),
-    Unknown(String),
-    Failed(PortError),
+/// One sweep while it runs.
+struct Pass<'a> {
+    sweep: &'a Sweep,
+    /// When it began: the instant of all its decisions.
+    now: Timestamp,
+    /// Nothing is begun after this.
+    until: Timestamp,
+    pace: Pace,
 }
 
 impl Sweep {
@@ -202,7 +153,8 @@ impl Sweep {
     /// Sweeps once, and begins nothing more after `until`: what is under way then, a publish above all, is finished.
     pub async fn run_until(&self, until: Timestamp) -> Result<SweepReport, SweepError> {
         let mut report = SweepReport { began: self.clock.now(), ..SweepReport::default() };
-        let result = self.pass(&mut report, until).await;
+        let pace = Pace::new(self.settings.messages_per_second);
+        let result = Pass { sweep: self, now: report.began, until, pace }.run(&mut report).await;
         report.ended = self.clock.now();
         let completed = CompletedSweep { began: report.began, ended: report.ended, hosts: report.hosts };
         let result = match result {
@@ -214,174 +166,81 @@ impl Sweep {
             Err(source) => Err(SweepError { report: Box::new(report), source }),
         }
     }
+}
 
-    async fn pass(&self, report: &mut SweepReport, until: Timestamp) -> Result<(), Stop> {
-        let now = report.began;
-        let last_sweep = self.system.last_sweep(&self.settings.region).await?.map(|sweep| sweep.began);
+impl Pass<'_> {
+    async fn run(&self, report: &mut SweepReport) -> Result<(), Stop> {
+        let sweep = self.sweep;
+        let last_sweep = sweep.system.last_sweep(&sweep.settings.region).await?.map(|sweep| sweep.began);
+        // Without echoes nobody knows which notices of unknown outcome were accepted: those wait.
+        let echoes = self.echoes(report).await;
         let open = self.open_entries(report).await?;
-        let unsent: Vec<_> = open.values().filter(|stored| stored.entry.pending.is_some()).cloned().collect();
-        let sent =
-            self.each(unsent, until, report, |stored| self.deliver(stored.entry, stored.version)).await;
-        let candidates = self.candidates(&open, last_sweep, until, report).await?;
-        drop(open);
-        let settled = self.each(candidates, until, report, |key| self.settle(key, now)).await;
-        sent.and(settled)
+        let digests = self.digests(report).await;
+        let orphans = self.orphans(&open, report).await;
+        let unsent = open.values().filter(|stored| stored.entry.pending.is_some()).cloned();
+        let unsent = unsent.filter(|stored| echoes.is_ok() || !stored.entry.is_in_doubt());
+        let unsent = unsent.filter(|stored| stored.entry.digest().is_none()).chain(orphans.ready);
+        let sent = self.deliver(unsent.collect(), report).await;
+        let claimed = self.claim(&open, last_sweep, report).await;
+        echoes.and(digests).and(orphans.result).and(sent).and(claimed)
     }
 
-    fn in_time(&self, until: Timestamp) -> Result<(), Stop> {
-        if self.clock.now() < until { Ok(()) } else { Err(Stop::OutOfTime) }
+    fn in_time(&self) -> Result<(), Stop> {
+        if self.sweep.clock.now() < self.until { Ok(()) } else { Err(Stop::OutOfTime) }
     }
 
     /// Does `work` for all `items`, several at a time; one that fails does not keep the others from theirs.
     async fn each<T, F>(
         &self,
-        items: Vec<T>,
-        until: Timestamp,
+        items: impl IntoIterator<Item = T>,
         report: &mut SweepReport,
         work: impl Fn(T) -> F,
     ) -> Result<(), Stop>
     where
         F: Future<Output = PortResult<Vec<Step>>>,
     {
-        let steps = |item| match self.in_time(until) {
-            Ok(()) => {
-                Either::Left(work(item).map(|steps| Ok(steps.unwrap_or_else(|e| vec![Step::Failed(e)]))))
-            }
-            Err(stop) => Either::Right(ready(Err(stop))),
+        let steps = |item| match self.in_time() {
+            Ok(()) => Either::Left(work(item).map(|steps| steps.unwrap_or_else(|e| vec![Step::Failed(e)]))),
+            Err(_) => Either::Right(ready(vec![Step::OutOfTime])),
         };
-        let mut results = stream::iter(items).map(steps).buffer_unordered(self.settings.concurrency);
+        let mut results = stream::iter(items).map(steps).buffer_unordered(self.sweep.settings.concurrency);
         let mut first_stop = Ok(());
-        while let Some(result) = results.next().await {
-            match result {
-                Ok(steps) => {
-                    for step in steps {
-                        first_stop = first_stop.and(report.count(step).map_err(Stop::from));
-                    }
-                }
-                Err(stop) => first_stop = first_stop.and(Err(stop)),
+        while let Some(steps) = results.next().await {
+            for step in steps {
+                first_stop = first_stop.and(report.count(step));
             }
         }
         first_stop
     }
 
     async fn open_entries(&self, report: &mut SweepReport) -> PortResult<HashMap<HostKey, Stored>> {
-        let (mut open, mut after) = (HashMap::new(), None);
-        loop {
-            let page = self.ledger.open(after).await?;
-            page.unreadable.iter().for_each(|item| report.skip("table ledger", item));
-            for mut stored in page.items {
-                if stored.entry.pending.is_none() {
-                    // Only a pending notice is told from it; the history would be most of the memory.
-                    stored.entry.history = Vec::new();
-                }
-                open.insert(stored.entry.key.clone(), stored);
+        let entries = all_open(&*self.sweep.ledger, report).await?;
+        let slim = |mut stored: Stored| {
+            if stored.entry.pending.is_none() {
+                // Only a pending notice is told from it; the history would be most of the memory.
+                stored.entry.history = Vec::new();
             }
-            after = page.next;
-            if after.is_none() {
-                return Ok(open);
-            }
-        }
-    }
-
-    /// Hosts for which something seems to have changed, by a perhaps stale look at all of them.
-    async fn candidates(
-        &self,
-        open: &HashMap<HostKey, Stored>,
-        last_sweep: Option<Timestamp>,
-        until: Timestamp,
-        report: &mut SweepReport,
-    ) -> Result<Vec<HostKey>, Stop> {
-        let now = report.began;
-        let changed = |key: &HostKey, heartbeat: &Heartbeat| {
-            let assumed = || Cow::Owned(Entry::assumed(key, heartbeat, last_sweep));
-            let entry = open.get(key).map_or_else(assumed, |stored| Cow::Borrowed(&stored.entry));
-            decide(&entry, heartbeat, now, &self.settings.rules).is_some()
+            (stored.entry.key.clone(), stored)
         };
-        let (of, hosts) = (self.settings.segments, AtomicU64::new(0));
-        let look = |key: &HostKey, heartbeat: &Heartbeat| {
-            hosts.fetch_add(1, Ordering::Relaxed);
-            changed(key, heartbeat)
-        };
-        let segments = (0..of).map(|index| self.scan(Segment { index, of }, until, &look));
-        let scans: Result<Vec<_>, _> =
-            stream::iter(segments).buffer_unordered(of.max(1) as usize).try_collect().await;
-        // Also of a scan that did not reach its end: how far it came.
-        report.hosts = hosts.load(Ordering::Relaxed);
-        let mut candidates = Vec::new();
-        for scan in scans? {
-            scan.unreadable.iter().for_each(|item| report.skip("table heartbeats", item));
-            candidates.extend(scan.candidates);
-        }
-        Ok(candidates)
+        Ok(entries.into_iter().map(slim).collect())
     }
+}
 
-    async fn scan(
-        &self,
-        segment: Segment,
-        until: Timestamp,
-        changed: &impl Fn(&HostKey, &Heartbeat) -> bool,
-    ) -> Result<Scanned, Stop> {
-        let mut scanned = Scanned::default();
-        // The regions of a host follow each other, perhaps across two pages.
-        let mut host: Option<Heard> = None;
-        let mut after = None;
-        loop {
-            self.in_time(until)?;
-            let page = self.heartbeats.scan(segment, after).await?;
-            scanned.unreadable.extend(page.unreadable);
-            for heard in page.items {
-                host = Some(match host.take() {
-                    Some(before) if before.key == heard.key => {
-                        Heard { heartbeat: before.heartbeat.merge(heard.heartbeat), ..before }
-                    }
-                    before => {
-                        scanned.host(before, changed);
-                        heard
-                    }
-                });
-            }
-            after = page.next;
-            if after.is_none() {
-                scanned.host(host, changed);
-                return Ok(scanned);
-            }
-        }
-    }
-
-    /// Confirms a candidate by strongly consistent reads, claims its transition and delivers the notice.
-    async fn settle(&self, key: HostKey, now: Timestamp) -> PortResult<Vec<Step>> {
-        let heard = self.heartbeats.load(&key).await?;
-        let Some(heartbeat) = heard.into_iter().map(|h| h.heartbeat).reduce(Heartbeat::merge) else {
-            return Ok(vec![]);
-        };
-        let stored = self.ledger.load(&key).await?;
-        let expected = stored.as_ref().map(|stored| stored.version);
-        let entry = stored.map_or_else(|| Entry::new(key), |stored| stored.entry);
-        let Some(claim) = decide(&entry, &heartbeat, now, &self.settings.rules) else { return Ok(vec![]) };
-        match swap(&*self.ledger, &*self.ids, &claim, expected).await? {
-            Swap::Conflict(_) => Ok(vec![Step::LostRace]),
-            Swap::Done(version) => {
-                let claimed = claim.history.last().map(|told| Step::Claimed(told.kind));
-                let delivered = self.deliver(claim, version).await;
-                let delivered = delivered.unwrap_or_else(|error| vec![Step::Failed(error)]);
-                Ok(claimed.into_iter().chain(delivered).collect())
-            }
+/// All open records of a ledger.
+async fn all_open<T: Record>(ledger: &dyn Ledger<T>, report: &mut SweepReport) -> PortResult<Vec<Stored<T>>> {
+    let (mut open, mut after) = (Vec::new(), None);
+    loop {
+        let page = ledger.open(after).await?;
+        page.unreadable.iter().for_each(|item| report.skip(&format!("table {}", T::TABLE), item));
+        open.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return Ok(open);
         }
     }
 }
 
-/// What a scan of one segment found.
-#[derive(Default)]
-struct Scanned {
-    unreadable: Vec<Unreadable>,
-    candidates: Vec<HostKey>,
-}
-
-impl Scanned {
-    fn host(&mut self, heard: Option<Heard>, changed: &impl Fn(&HostKey, &Heartbeat) -> bool) {
-        let Some(Heard { key, heartbeat, .. }) = heard else { return };
-        if changed(&key, &heartbeat) {
-            self.candidates.push(key);
-        }
-    }
+/// The rules of a sweep: what it takes for silence.
+fn rules(settings: &SweepSettings, hearing: hb_domain::Hearing) -> Rules {
+    Rules { skew: settings.skew, hearing }
 }

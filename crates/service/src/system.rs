@@ -1,7 +1,8 @@
 //! The system's clock and its source of randomness, for binaries: the only places that ask for either.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use hb_domain::Timestamp;
 
 use crate::ports::{Clock, Ids};
@@ -9,11 +10,16 @@ use crate::ports::{Clock, Ids};
 /// The clock of this machine.
 pub struct SystemClock;
 
+#[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::MIN.plus(since_1970)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
     }
 }
 

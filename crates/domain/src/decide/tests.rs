@@ -4,7 +4,8 @@ use super::*;
 use crate::beat::{Beat, Interval, Message};
 use crate::host::Fleet;
 
-const RULES: Rules = Rules { skew: Duration::ZERO };
+const RULES: Rules =
+    Rules { skew: Duration::ZERO, hearing: Hearing { blackouts: Vec::new(), until: None, caveat: None } };
 
 /// The stories' second 0, so that none happens in 1970.
 const START: i64 = 1_700_000_000;
@@ -111,7 +112,7 @@ fn silence_is_told_once_and_so_is_the_return() {
 fn the_deadline_itself_is_still_in_time() {
     let silent = |s| is_silent(&beat(0, Signal::Ok), &Settings::default(), at(s), &RULES);
     assert!(!silent(60) && silent(61));
-    let skewed = Rules { skew: Duration::from_secs(5) };
+    let skewed = Rules { skew: Duration::from_secs(5), ..RULES };
     assert!(!is_silent(&beat(0, Signal::Ok), &Settings::default(), at(65), &skewed));
 }
 

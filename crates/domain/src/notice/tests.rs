@@ -1,9 +1,12 @@
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use std::time::Duration;
+
 use super::*;
 use crate::beat::{Beat, Heartbeat, Signal};
 use crate::decide::{Rules, decide};
+use crate::limits;
 use crate::pending::DeliveryPolicy;
 
 const AT_10: i64 = 1_769_853_720_000; // 2026-01-31T10:02:00Z
@@ -76,7 +79,7 @@ fn people_read_a_line_a_subject_and_an_sms() {
     for (notice, name) in
         [(missing(), "missing"), (recovered(), "recovered"), (notice(&again), "failing, again")]
     {
-        let shown = format!("{}\n{}\n{}", notice.text(), notice.subject(), notice.sms());
+        let shown = format!("{}\n{}\n{}", notice.text(), notice.subject_line(), notice.sms());
         match name {
             "missing" => insta::assert_snapshot!(shown, @"
             web-01 is missing: no beat since 09:52 UTC (10 min)
@@ -143,9 +146,9 @@ proptest! {
         entry.pending.as_mut().unwrap().attempt = attempts;
         let notice = notice(&entry);
         let plain = |text: &str| text.bytes().all(|b| (b' '..=b'~').contains(&b));
-        prop_assert!(notice.subject().len() <= limits::SUBJECT_CHARS && plain(&notice.subject()));
+        prop_assert!(notice.subject_line().len() <= limits::SUBJECT_CHARS && plain(&notice.subject_line()));
         prop_assert!(notice.sms().len() <= limits::SMS_BYTES && plain(&notice.sms()));
-        prop_assert!(notice.subject().contains(notice.id.as_str()) && notice.sms().contains(notice.id.as_str()));
+        prop_assert!(notice.subject_line().contains(notice.id.as_str()) && notice.sms().contains(notice.id.as_str()));
         prop_assert!(notice.text().chars().count() <= limits::TEXT_CHARS && !notice.text().contains('\n'));
         prop_assert!(!notice.email().chars().any(|c| c.is_control() && c != '\n'));
         prop_assert!(notice.json().to_string().len() <= limits::NOTICE_BYTES);

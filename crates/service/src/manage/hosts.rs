@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hb_domain::{Entry, Heartbeat, HostKey, Interval, PauseError, State, Timestamp, deadline};
+use hb_domain::{
+    Blackout, Entry, Hearing, Heartbeat, HostKey, Interval, PauseError, Receiver, Region, State, Timestamp,
+    deadline,
+};
 
 use super::every_page;
+use crate::canary::receivers;
 use crate::ports::{
     Clock, Heartbeats, Ids, Ledger, PortError, PortResult, Segment, Stored, Swap, Unreadable,
 };
@@ -25,19 +29,29 @@ pub struct HostView {
     pub heartbeat: Option<Heartbeat>,
     /// When its silence becomes too long.
     pub deadline: Option<Timestamp>,
+    /// When nobody could hear it, since its last beat.
+    pub blackouts: Vec<Blackout>,
     /// Its ledger entry. A listing has it for open entries only.
     pub entry: Option<Entry>,
 }
 
 impl HostView {
-    fn new(key: HostKey, heartbeat: Option<Heartbeat>, entry: Option<Entry>, now: Timestamp) -> Self {
+    fn new(
+        key: HostKey,
+        heartbeat: Option<Heartbeat>,
+        entry: Option<Entry>,
+        hearing: &Hearing,
+        now: Timestamp,
+    ) -> Self {
         // Whoever beats and was not decided on yet is on its way to be registered.
         let undecided =
             |state| if state == State::Forgotten && heartbeat.is_some() { State::Up } else { state };
         let state = undecided(entry.as_ref().map_or(State::Forgotten, |entry| entry.state_at(now)));
         let settings = entry.as_ref().map(|entry| entry.settings.clone()).unwrap_or_default();
-        let deadline = heartbeat.as_ref().map(|heartbeat| deadline(heartbeat, &settings));
-        Self { key, state, heartbeat, deadline, entry }
+        let deadline = heartbeat.as_ref().map(|heartbeat| deadline(heartbeat, &settings, hearing));
+        let last = heartbeat.as_ref().map_or(now, |heartbeat| heartbeat.last);
+        let blackouts = hearing.blackouts.iter().filter(|blackout| blackout.until > last).copied().collect();
+        Self { key, state, heartbeat, deadline, blackouts, entry }
     }
 }
 
@@ -64,6 +78,8 @@ pub struct Hosts {
     pub heartbeats: Arc<dyn Heartbeats>,
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
+    /// What is known of the receivers of all regions.
+    pub receivers: Arc<dyn Ledger<Receiver>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for writer tokens.
@@ -74,13 +90,14 @@ impl Hosts {
     /// All hosts in the order of their names, and what could not be read.
     pub async fn list(&self) -> PortResult<(Vec<HostView>, Vec<Unreadable>)> {
         let now = self.clock.now();
+        let hearing = self.hearing(now).await?;
         let (open, mut unreadable) = every_page(|after| self.ledger.open(after)).await?;
         let mut open: BTreeMap<_, _> =
             open.into_iter().map(|Stored { entry, .. }| (entry.key.clone(), entry)).collect();
         let (heard, more) = every_page(|after| self.heartbeats.scan(Segment::WHOLE, after)).await?;
         unreadable.extend(more);
         let mut beats: BTreeMap<HostKey, Heartbeat> = BTreeMap::new();
-        for heard in heard {
+        for heard in heard.into_iter().filter(|heard| !heard.key.host.is_reserved()) {
             let merged = match beats.remove(&heard.key) {
                 Some(kept) => kept.merge(heard.heartbeat),
                 None => heard.heartbeat,
@@ -89,7 +106,7 @@ impl Hosts {
         }
         let views = beats.into_iter().map(|(key, heartbeat)| {
             let entry = open.remove(&key);
-            HostView::new(key, Some(heartbeat), entry, now)
+            HostView::new(key, Some(heartbeat), entry, &hearing, now)
         });
         Ok((views.collect(), unreadable))
     }
@@ -97,7 +114,15 @@ impl Hosts {
     /// One host with its ledger entry.
     pub async fn show(&self, key: &HostKey) -> Result<HostView, HostError> {
         let (heartbeat, stored) = self.read(key).await?;
-        Ok(HostView::new(key.clone(), heartbeat, stored.map(|stored| stored.entry), self.clock.now()))
+        let now = self.clock.now();
+        let (hearing, entry) = (self.hearing(now).await?, stored.map(|stored| stored.entry));
+        Ok(HostView::new(key.clone(), heartbeat, entry, &hearing, now))
+    }
+
+    /// What was heard, as far as it is known after the fact.
+    async fn hearing(&self, now: Timestamp) -> PortResult<Hearing> {
+        let receivers = receivers(&*self.receivers).await?;
+        Ok(Hearing::of(&Region::local(), &receivers, &BTreeMap::new(), now))
     }
 
     /// No notices of the host until `until`, or until it is resumed.
@@ -149,7 +174,7 @@ impl Hosts {
             let entry = stored.map_or_else(|| Entry::new(key.clone()), |stored| stored.entry);
             let next = change(entry, now)?;
             if let Swap::Done(_) = swap(&*self.ledger, &*self.ids, &next, expected).await? {
-                return Ok(HostView::new(key.clone(), heartbeat, Some(next), now));
+                return Ok(HostView::new(key.clone(), heartbeat, Some(next), &self.hearing(now).await?, now));
             }
         }
         Err(HostError::Busy(key.clone()))

@@ -1,44 +1,176 @@
-//! Brings a pending notice to the topic: lease, publish, write down what became of it.
+//! Brings pending notices to the topic: lease, publish, write down what became of it.
 
-use hb_domain::{Entry, Notice, Publication};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::{Step, Sweep};
-use crate::ports::{PortResult, Swap, Version};
+use hb_domain::{DeliveryPolicy, Digest, Entry, Fleet, Kind, Notice, Publication, Region, Timestamp, limits};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::report::Step;
+use super::{Pass, Stop, SweepReport};
+use crate::ports::{Clock, Ledger, PortResult, Record, Stored, Swap, Version};
 use crate::swap::swap;
 
-/// How often an outcome is written down anew when the entry changed meanwhile, say by an admin.
+/// How often an outcome is written down anew when the record changed meanwhile, say by an admin.
 const TRIES: u32 = 5;
 
-impl Sweep {
-    /// Publishes the pending notice of `entry`, if it is ready and nobody else has leased it.
-    ///
-    /// A crash anywhere in here leaves a lease that runs out; then the notice is published again, with the same id.
-    pub(super) async fn deliver(&self, entry: Entry, version: Version) -> PortResult<Vec<Step>> {
-        let owner = self.ids.token();
-        let Some(leased) = entry.leased(owner, self.clock.now(), &self.settings.delivery) else {
-            return Ok(vec![]);
-        };
-        let version = match swap(&*self.ledger, &*self.ids, &leased, Some(version)).await? {
-            Swap::Done(version) => version,
-            Swap::Conflict(_) => return Ok(vec![Step::LostRace]),
-        };
-        let Some(notice) = Notice::of(&leased, &self.settings.region) else { return Ok(vec![]) };
-        let outcome = self.topic.publish(&notice).await;
-        let now = self.clock.now();
-        let epoch = leased.epoch;
-        let (mut current, mut version) = (leased, version);
-        for _ in 0..TRIES {
-            let Some(next) = current.published(epoch, owner, &outcome, now) else { break };
-            match swap(&*self.ledger, &*self.ids, &next, Some(version)).await? {
-                Swap::Conflict(Some(stored)) => (current, version) = (stored.entry, stored.version),
-                Swap::Done(_) | Swap::Conflict(None) => break,
+/// A record with a notice.
+pub(super) trait Told: Record {
+    /// Leases its notice.
+    fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self>;
+    /// The notice that is pending in it.
+    fn notice(&self, region: &Region) -> Option<Notice>;
+    /// Whether `owner` still has the lease.
+    fn is_leased_to(&self, owner: Uuid, now: Timestamp) -> bool;
+    /// What publishing the notice of `sent` came to.
+    fn settled(self, sent: &Self, owner: Uuid, outcome: &Publication, now: Timestamp) -> Option<Self>;
+}
+
+impl Told for Entry {
+    fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
+        self.leased(owner, now, policy)
+    }
+
+    fn notice(&self, region: &Region) -> Option<Notice> {
+        Notice::of(self, region)
+    }
+
+    fn is_leased_to(&self, owner: Uuid, now: Timestamp) -> bool {
+        self.pending.as_ref().and_then(|pending| pending.holder(now)) == Some(owner)
+    }
+
+    fn settled(self, sent: &Self, owner: Uuid, outcome: &Publication, now: Timestamp) -> Option<Self> {
+        let attempt = sent.pending.as_ref()?.attempt;
+        self.published(sent.epoch, owner, attempt, outcome, now)
+    }
+}
+
+impl Told for Digest {
+    fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
+        self.leased(owner, now, policy)
+    }
+
+    fn notice(&self, region: &Region) -> Option<Notice> {
+        Notice::of_digest(self, region)
+    }
+
+    fn is_leased_to(&self, owner: Uuid, now: Timestamp) -> bool {
+        self.pending.as_ref().and_then(|pending| pending.holder(now)) == Some(owner)
+    }
+
+    fn settled(self, sent: &Self, owner: Uuid, outcome: &Publication, now: Timestamp) -> Option<Self> {
+        let attempt = sent.pending.as_ref()?.attempt;
+        self.published(owner, attempt, outcome, now)
+    }
+}
+
+/// Keeps messages apart.
+pub(super) struct Pace {
+    gap: Duration,
+    next: Mutex<Timestamp>,
+}
+
+impl Pace {
+    pub(super) fn new(per_second: Option<u32>) -> Self {
+        let gap = per_second.map_or(Duration::ZERO, |count| Duration::from_secs(1) / count.max(1));
+        Self { gap, next: Mutex::new(Timestamp::MIN) }
+    }
+
+    /// Completes when the next message may go.
+    async fn wait(&self, clock: &dyn Clock) {
+        if self.gap.is_zero() {
+            return;
+        }
+        let mut next = self.next.lock().await;
+        let wait = next.since(clock.now());
+        if !wait.is_zero() {
+            clock.sleep(wait).await;
+        }
+        *next = clock.now().plus(self.gap);
+    }
+}
+
+impl Pass<'_> {
+    /// Publishes the pending notices of these entries, as far as they are ready: few of a fleet and kind each by
+    /// itself, many as digests.
+    pub(super) async fn deliver(&self, entries: Vec<Stored>, report: &mut SweepReport) -> Result<(), Stop> {
+        let mut groups: BTreeMap<(Fleet, Kind), Vec<Stored>> = BTreeMap::new();
+        let mut single = Vec::new();
+        for stored in entries {
+            let kind = stored.entry.history.last().map(|told| told.kind);
+            match kind.filter(|_| stored.entry.can_batch(self.sweep.clock.now())) {
+                Some(kind) => groups.entry((stored.entry.key.fleet.clone(), kind)).or_default().push(stored),
+                None => single.push(stored),
             }
         }
-        let told = |cause: String| format!("notice {} of {}: {cause}", notice.id, notice.host_key());
-        Ok(vec![match outcome {
-            Publication::Accepted => Step::Accepted,
-            Publication::Refused(cause) => Step::Refused(told(cause)),
-            Publication::Unknown(cause) => Step::Unknown(told(cause)),
-        }])
+        let (many, few): (Vec<_>, Vec<_>) =
+            groups.into_values().partition(|group| group.len() > limits::DIGEST_ABOVE);
+        single.extend(few.into_iter().flatten());
+        let send = async |stored: Stored| {
+            let (steps, _) = self.publish(&*self.sweep.ledger, stored.entry, stored.version).await?;
+            Ok(steps)
+        };
+        let mut result = self.each(single, report, send).await;
+        for group in many {
+            result = result.and(self.batch(group, report).await);
+        }
+        result
     }
+
+    /// Publishes the pending notice of a record, if it is ready and nobody else has leased it. Gives the record as it
+    /// then is, as far as that is known.
+    ///
+    /// A crash anywhere in here leaves a lease that runs out; then the notice is published again, with the same id.
+    pub(super) async fn publish<T: Told>(
+        &self,
+        ledger: &dyn Ledger<T>,
+        record: T,
+        version: Version,
+    ) -> PortResult<(Vec<Step>, Option<(T, Version)>)> {
+        let (sweep, owner) = (self.sweep, self.sweep.ids.token());
+        let policy = &sweep.settings.delivery;
+        if record.clone().lease(owner, sweep.clock.now(), policy).is_none() {
+            return Ok((vec![], None));
+        }
+        self.pace.wait(&*sweep.clock).await;
+        if self.in_time().is_err() {
+            return Ok((vec![Step::OutOfTime], None));
+        }
+        let Some(leased) = record.lease(owner, sweep.clock.now(), policy) else { return Ok((vec![], None)) };
+        let version = match swap(ledger, &*sweep.ids, &leased, Some(version)).await? {
+            Swap::Done(version) => version,
+            Swap::Conflict(_) => return Ok((vec![Step::LostRace], None)),
+        };
+        let Some(notice) = leased.notice(&sweep.settings.region) else { return Ok((vec![], None)) };
+        if !leased.is_leased_to(owner, sweep.clock.now()) {
+            // Whoever was held up this long must not publish: somebody else may.
+            return Ok((vec![Step::LostRace], None));
+        }
+        let outcome = sweep.topic.publish(&notice).await;
+        let now = sweep.clock.now();
+        let (mut current, mut version) = (leased.clone(), version);
+        for _ in 0..TRIES {
+            let Some(next) = current.clone().settled(&leased, owner, &outcome, now) else { break };
+            match swap(ledger, &*sweep.ids, &next, Some(version)).await? {
+                Swap::Conflict(Some(stored)) => (current, version) = (stored.entry, stored.version),
+                Swap::Done(done) => {
+                    (current, version) = (next, done);
+                    break;
+                }
+                Swap::Conflict(None) => break,
+            }
+        }
+        let step = match outcome {
+            Publication::Accepted => Step::Accepted,
+            Publication::Refused(cause) => Step::Refused(words(&notice, &cause)),
+            Publication::Unknown(cause) => Step::Unknown(words(&notice, &cause)),
+        };
+        Ok((vec![step], Some((current, version))))
+    }
+}
+
+/// A notice and what is to be said about it.
+fn words(notice: &Notice, cause: &str) -> String {
+    format!("notice {} of {}: {cause}", notice.id, notice.about_whom())
 }

@@ -11,6 +11,9 @@ async fn fresh() -> World {
     World {
         heartbeats: memory.clone(),
         ledger: memory.clone(),
+        digests: memory.clone(),
+        receivers: memory.clone(),
+        echoes: memory.clone(),
         keys: memory.clone(),
         subscriptions: memory.clone(),
         topic: memory.clone(),

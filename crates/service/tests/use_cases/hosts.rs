@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Interval, State};
+use hb_domain::{Entry, Interval, State};
 use hb_service::manage::{HostError, Hosts};
 use hb_service::ports::{Clock, Heartbeats, Ledger};
 
@@ -11,6 +11,7 @@ fn hosts(bench: &Bench) -> Hosts {
     Hosts {
         heartbeats: bench.memory.clone(),
         ledger: bench.memory.clone(),
+        receivers: bench.memory.clone(),
         clock: bench.clock.clone(),
         ids: bench.ids.clone(),
     }
@@ -84,7 +85,7 @@ async fn nothing_is_stored_for_a_host_that_nobody_knows() {
     let hosts = hosts(&bench);
     let error = hosts.pause(&host("typo"), None).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no host main/typo");
-    assert_eq!(Ledger::load(&*bench.memory, &host("typo")).await.unwrap(), None);
+    assert_eq!(Ledger::<Entry>::load(&*bench.memory, &host("typo")).await.unwrap(), None);
     assert_eq!(Heartbeats::load(&*bench.memory, &host("typo")).await.unwrap(), []);
 }
 
@@ -102,6 +103,6 @@ async fn admins_and_sweeps_may_change_an_entry_at_the_same_time() {
     for change in changes.collect::<Vec<_>>() {
         change.await.unwrap().unwrap();
     }
-    let stored = Ledger::load(&*bench.memory, &host("a")).await.unwrap().unwrap();
+    let stored = Ledger::<Entry>::load(&*bench.memory, &host("a")).await.unwrap().unwrap();
     assert_eq!(stored.version, 20, "no change was lost");
 }

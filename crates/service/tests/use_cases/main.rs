@@ -47,6 +47,9 @@ impl Bench {
         Sweep {
             heartbeats: self.memory.clone(),
             ledger: self.memory.clone(),
+            digests: self.memory.clone(),
+            receivers: self.memory.clone(),
+            echoes: self.memory.clone(),
             topic: self.memory.clone(),
             system: self.memory.clone(),
             clock: self.clock.clone(),

@@ -1,0 +1,70 @@
+//! Notices for machines.
+
+use serde_json::{Value, json};
+
+use super::{About, Notice, NoticeHost, Severity, Subject};
+use crate::entry::Caveat;
+use crate::host::HostKey;
+
+impl Notice {
+    /// What machines get, in the format of `version` 1; at most [`limits::NOTICE_BYTES`](crate::limits::NOTICE_BYTES).
+    /// A digest lists each of its hosts in short form.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let hosts: Vec<_> = match &self.about {
+            About::Host(host) => vec![long(host)],
+            About::Digest(members) => members
+                .iter()
+                .map(|member| json!({"hostId": member.host, "since": member.since.to_string()}))
+                .collect(),
+        };
+        let mut json = json!({
+            "version": 1,
+            "id": self.id,
+            "attempt": self.attempt,
+            "kind": self.kind,
+            "severity": Severity::of(self.kind),
+            "fleet": self.fleet,
+            "count": self.count(),
+            "hosts": hosts,
+            "digest": matches!(self.about, About::Digest(_)),
+            "at": self.at.to_string(),
+            "text": self.text(),
+        });
+        let caveat = self.caveat.as_ref().map(|caveat| match caveat {
+            Caveat::Unheard(region) => json!({"unheard": region}),
+            Caveat::Deaf => json!("deaf"),
+        });
+        if let (Some(caveat), Some(members)) = (caveat, json.as_object_mut()) {
+            members.insert("caveat".to_owned(), caveat);
+        }
+        json
+    }
+
+    /// Which notice some JSON is of, and which attempt; `None` when it is of none.
+    #[must_use]
+    pub fn read_subject(json: &Value) -> Option<(Subject, u32)> {
+        let attempt = json.get("attempt")?.as_u64()?.try_into().ok()?;
+        let subject = if json.get("digest")?.as_bool()? {
+            Subject::Digest(json.get("id")?.as_str()?.parse().ok()?)
+        } else {
+            let host = json.get("hosts")?.get(0)?;
+            let fleet = json.get("fleet")?.as_str()?.parse().ok()?;
+            let key = HostKey::new(fleet, host.get("hostId")?.as_str()?.parse().ok()?);
+            Subject::Host(key, host.get("epoch")?.as_u64()?)
+        };
+        Some((subject, attempt))
+    }
+}
+
+fn long(host: &NoticeHost) -> Value {
+    let NoticeHost { host_id, since, last_beat, interval, epoch, message, .. } = host;
+    json!({
+        "hostId": host_id,
+        "since": since.to_string(),
+        "lastBeat": last_beat.to_string(),
+        "intervalMs": interval,
+        "epoch": epoch,
+        "message": message,
+    })
+}

@@ -1,0 +1,214 @@
+//! Notices for people: a line, the subject and the body of an e-mail, an SMS.
+
+use std::time::Duration;
+
+use super::{About, Notice, NoticeHost, Severity};
+use crate::beat::Interval;
+use crate::digest::Member;
+use crate::entry::{Caveat, Kind};
+use crate::host::HostId;
+use crate::limits;
+use crate::text::{ascii, human_duration, human_time, line};
+use crate::time::Timestamp;
+
+/// Longest name of a host in a line, in characters.
+const NAME: usize = 100;
+/// Longest name of a host in the line of a digest.
+const SHORT_NAME: usize = 40;
+
+impl Notice {
+    /// One line for people: `web-01 is missing: no beat since 09:52 UTC (10 min)`, or
+    /// `812 hosts missing in main since 10:02 UTC: web-01, web-02 and 810 more`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let text = match &self.about {
+            About::Host(host) => self.text_of_host(host),
+            About::Digest(members) => self.text_of_digest(members),
+        };
+        let tail = format!("{}{}", self.remark(), self.again());
+        line(&text, limits::TEXT_CHARS - tail.chars().count()) + &tail
+    }
+
+    fn text_of_host(&self, host: &NoticeHost) -> String {
+        let NoticeHost { since, last_beat, interval, ref message, before, .. } = *host;
+        let name = self.name(&host.host_id, NAME);
+        let said = message.as_ref().filter(|m| !m.is_empty()).map(|m| format!(": {}", m.as_str()));
+        let what = match self.kind {
+            Kind::Registered => {
+                format!("is registered: first beat at {}, then every {}", self.clock(since), every(interval))
+            }
+            Kind::Missing => {
+                format!("is missing: no beat since {} ({})", self.clock(last_beat), every(interval))
+            }
+            Kind::Failing => format!("is failing since {}{}", self.clock(since), said.unwrap_or_default()),
+            Kind::Recovered => match before {
+                Some((kind, from)) => {
+                    let lasted = human_duration(whole_seconds(since.since(from)));
+                    format!("recovered at {}, after {lasted} {kind}", self.clock(since))
+                }
+                None => format!("recovered at {}", self.clock(since)),
+            },
+        };
+        format!("{name} {what}")
+    }
+
+    fn text_of_digest(&self, members: &[Member]) -> String {
+        const NAMED: usize = 5;
+        let names: Vec<_> =
+            members.iter().take(NAMED).map(|member| ascii(member.host.as_str(), SHORT_NAME)).collect();
+        let rest = match members.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            rest => format!(" and {rest} more"),
+        };
+        format!("{}: {}{rest}", self.sum(), names.join(", "))
+    }
+
+    /// The subject of an e-mail: printable ASCII, at most [`limits::SUBJECT_CHARS`].
+    #[must_use]
+    pub fn subject_line(&self) -> String {
+        let About::Host(host) = &self.about else {
+            return format!("[hb] {} ({})", self.sum(), self.id);
+        };
+        let rest = format!(" {} {} {} ({})", self.kind, self.when(), self.clock(host.since), self.id);
+        let room = limits::SUBJECT_CHARS - "[hb] ".len() - rest.len();
+        format!("[hb] {}{rest}", self.name(&host.host_id, room))
+    }
+
+    /// The text of an SMS: printable ASCII, at most [`limits::SMS_BYTES`].
+    #[must_use]
+    pub fn sms(&self) -> String {
+        let (when, since) = (self.when(), human_time(self.since(), self.at));
+        let rest = format!(" {}, {}, {when} {since}Z. {}{}", self.kind, self.fleet, self.id, self.again());
+        let room = limits::SMS_BYTES - "hb: ".len() - rest.len();
+        let who = match &self.about {
+            About::Host(host) => ascii(host.host_id.as_str(), room),
+            About::Digest(members) => hosts(members.len()),
+        };
+        let remark = ascii(&self.remark(), room);
+        if who.len() + remark.len() <= room {
+            format!("hb: {who}{rest}{remark}")
+        } else {
+            format!("hb: {who}{rest}")
+        }
+    }
+
+    /// The body of an e-mail: what happened, since when, how to look, how to silence.
+    #[must_use]
+    pub fn email(&self) -> String {
+        match &self.about {
+            About::Host(host) => self.email_of_host(host),
+            About::Digest(members) => self.email_of_digest(members),
+        }
+    }
+
+    fn email_of_host(&self, host: &NoticeHost) -> String {
+        let NoticeHost { ref host_id, since, last_beat, interval, ref message, .. } = *host;
+        let fleet = self.fleet_option();
+        let said = message.as_ref().filter(|m| !m.is_empty()).map(|m| {
+            let lines: Vec<_> = m.as_str().lines().map(|l| format!("  > {}\n", line(l, 200))).collect();
+            format!("\nThe host says:\n{}", lines.concat())
+        });
+        format!(
+            "{}\n\nhost       {host_id}\nfleet      {}\nsince      {since}\nlast beat  {last_beat}\n\
+             interval   {}\nregion     {}\nnotice     {}, attempt {}\n{}\n\
+             look:      hb host show {host_id}{fleet}\nsilence:   hb host pause {host_id}{fleet} --until 2h\n",
+            self.text(),
+            self.fleet,
+            every(interval),
+            self.region,
+            self.id,
+            self.attempt,
+            said.unwrap_or_default(),
+        )
+    }
+
+    fn email_of_digest(&self, members: &[Member]) -> String {
+        let names = members.iter().take(limits::DIGEST_NAMES);
+        let names: Vec<_> = names
+            .map(|member| format!("  {}  {}\n", member.since, ascii(member.host.as_str(), NAME)))
+            .collect();
+        let rest = match members.len().saturating_sub(limits::DIGEST_NAMES) {
+            0 => String::new(),
+            rest => format!("  and {rest} more\n"),
+        };
+        let status = match self.kind {
+            Kind::Missing | Kind::Failing => format!(" --status {}", self.kind),
+            Kind::Registered | Kind::Recovered => String::new(),
+        };
+        format!(
+            "{}\n\nfleet      {}\nsince      {}\nregion     {}\nnotice     {}, attempt {}\n\n{}{rest}\n\
+             list:      hb host list{status}{}\n",
+            self.text(),
+            self.fleet,
+            self.since(),
+            self.region,
+            self.id,
+            self.attempt,
+            names.concat(),
+            self.fleet_option(),
+        )
+    }
+
+    /// `812 hosts missing in main since 10:02 UTC`.
+    fn sum(&self) -> String {
+        let (when, since) = (self.when(), self.clock(self.since()));
+        format!("{} {} in {} {when} {since}", hosts(self.count()), self.kind, self.fleet)
+    }
+
+    /// Since when the first of its hosts is so.
+    fn since(&self) -> Timestamp {
+        match &self.about {
+            About::Host(host) => host.since,
+            About::Digest(members) => members.iter().map(|member| member.since).min().unwrap_or(self.at),
+        }
+    }
+
+    /// The host's name in a text: cut, and with its fleet unless that is `main`.
+    fn name(&self, host: &HostId, room: usize) -> String {
+        let fleet = if self.fleet.is_main() { String::new() } else { format!(" ({})", self.fleet) };
+        ascii(host.as_str(), room - fleet.len()) + &fleet
+    }
+
+    fn fleet_option(&self) -> String {
+        if self.fleet.is_main() { String::new() } else { format!(" --fleet {}", self.fleet) }
+    }
+
+    /// The word before the instant: what is wrong lasts, what is well happened.
+    fn when(&self) -> &'static str {
+        match Severity::of(self.kind) {
+            Severity::Critical => "since",
+            Severity::Info => "at",
+        }
+    }
+
+    fn clock(&self, instant: Timestamp) -> String {
+        human_time(instant, self.at) + " UTC"
+    }
+
+    /// What makes it less than sure.
+    fn remark(&self) -> String {
+        match &self.caveat {
+            Some(Caveat::Unheard(region)) => format!(" (region {region} is not heard)"),
+            Some(Caveat::Deaf) => " (or the receiver is deaf)".to_owned(),
+            None => String::new(),
+        }
+    }
+
+    /// Says so when this is not the first attempt.
+    fn again(&self) -> String {
+        if self.attempt > 1 { format!(" (attempt {}, same id)", self.attempt) } else { String::new() }
+    }
+}
+
+fn hosts(count: usize) -> String {
+    if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
+}
+
+fn every(interval: Interval) -> String {
+    human_duration(interval.duration())
+}
+
+/// Milliseconds say nothing in "recovered after".
+fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs())
+}

@@ -1,0 +1,54 @@
+use super::*;
+use crate::beat::{Beat, Heartbeat, Interval, Signal};
+use crate::decide::{Rules, decide};
+use crate::host::{Fleet, HostKey};
+
+const POLICY: DeliveryPolicy =
+    DeliveryPolicy { lease: Duration::from_secs(10), echo_wait: Duration::from_mins(3) };
+const ME: Uuid = Uuid::from_u128(1);
+const OTHER: Uuid = Uuid::from_u128(2);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_000_000 + seconds * 1_000).unwrap()
+}
+
+fn pending() -> Entry {
+    let beat = Beat { at: at(0), interval: Interval::default(), signal: Signal::Ok, message: None };
+    let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
+    decide(&Entry::new(key), &Heartbeat::new(beat), at(0), &Rules::default()).unwrap()
+}
+
+fn phase(entry: &Entry) -> &Phase {
+    &entry.pending.as_ref().unwrap().phase
+}
+
+#[test]
+fn only_one_sender_holds_the_lease() {
+    let leased = pending().leased(ME, at(0), &POLICY).unwrap();
+    assert_eq!(phase(&leased), &Phase::Sending { owner: ME, until: at(10) });
+    assert_eq!(leased.clone().leased(OTHER, at(189), &POLICY), None, "the echo may still come");
+    let second = leased.leased(OTHER, at(190), &POLICY).unwrap();
+    assert_eq!(second.pending.unwrap().attempt, 2);
+}
+
+#[test]
+fn an_acceptance_is_a_fact_whoever_holds_the_lease() {
+    let taken = pending().leased(ME, at(0), &POLICY).unwrap().leased(OTHER, at(200), &POLICY).unwrap();
+    let late = taken.clone().published(1, ME, 1, &Publication::Accepted, at(201)).unwrap();
+    assert_eq!(late.pending, None);
+    for nothing in [Publication::Refused(String::new()), Publication::Unknown(String::new())] {
+        assert_eq!(taken.clone().published(1, ME, 1, &nothing, at(201)), None);
+    }
+    assert_eq!(taken.published(2, OTHER, 2, &Publication::Accepted, at(201)), None, "another epoch");
+}
+
+#[test]
+fn refused_waits_a_pause_and_unknown_waits_for_the_echo() {
+    let leased = pending().leased(ME, at(0), &POLICY).unwrap();
+    let refused = leased.clone().published(1, ME, 1, &Publication::Refused(String::new()), at(1)).unwrap();
+    assert_eq!(phase(&refused), &Phase::Pending { not_before: at(3) });
+    let unknown = leased.published(1, ME, 1, &Publication::Unknown(String::new()), at(1)).unwrap();
+    assert_eq!(phase(&unknown), &Phase::Unknown { since: at(1) });
+    assert_eq!(unknown.clone().leased(ME, at(180), &POLICY), None);
+    assert!(unknown.leased(ME, at(181), &POLICY).is_some());
+}

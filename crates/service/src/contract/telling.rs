@@ -1,0 +1,141 @@
+use std::collections::BTreeSet;
+
+use futures::stream::{self, StreamExt};
+use hb_domain::{
+    Beat, Digest, Heartbeat, HostId, Interval, Notice, NoticeId, Publication, Receiver, Region, Signal,
+    Stage, Subject,
+};
+use uuid::Uuid;
+
+use super::sweeps::sweep;
+use super::{World, at, heard, host, missing};
+use crate::manage::every_page;
+use crate::ports::{Echo, Heard, Swap};
+
+/// An id that no other digest has.
+fn id(n: u8) -> NoticeId {
+    NoticeId::of_bytes([n; 32])
+}
+
+/// Digests and receivers are kept as the ledger keeps its entries, and not among them.
+pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
+    let (digests, receivers) = (&*world.digests, &*world.receivers);
+    let entry = missing("web-01");
+    world.ledger.swap(&entry, None, Uuid::from_u128(1)).await.unwrap();
+    let digest = Digest::new(id(1), &[&entry], at(70)).unwrap();
+    assert_eq!(digests.load(&digest.id).await.unwrap(), None);
+    let Swap::Done(version) = digests.swap(&digest, None, Uuid::from_u128(2)).await.unwrap() else {
+        panic!("there is none yet")
+    };
+    let Swap::Conflict(Some(stored)) = digests.swap(&digest, None, Uuid::from_u128(3)).await.unwrap() else {
+        panic!("there is one")
+    };
+    assert_eq!((&stored.entry, stored.version, stored.writer), (&digest, version, Uuid::from_u128(2)));
+    let (open, _) = every_page(|after| digests.open(after)).await.unwrap();
+    assert_eq!(open.len(), 1);
+    let closed = Digest { stage: Stage::Closed, members: Vec::new(), ..digest };
+    digests.swap(&closed, Some(version), Uuid::from_u128(4)).await.unwrap();
+    let (open, _) = every_page(|after| digests.open(after)).await.unwrap();
+    assert_eq!(open, []);
+    assert_eq!(digests.load(&closed.id).await.unwrap().unwrap().entry, closed);
+
+    let regions: [Region; 2] = ["eu-west-1", "us-east-1"].map(|name| name.parse().unwrap());
+    for region in regions.clone() {
+        let receiver = Receiver::new(region);
+        receivers.swap(&receiver, None, Uuid::from_u128(5)).await.unwrap();
+    }
+    let (open, _) = every_page(|after| receivers.open(after)).await.unwrap();
+    let known: BTreeSet<_> = open.into_iter().map(|stored| stored.entry.region).collect();
+    assert_eq!(known, BTreeSet::from(regions));
+    let (entries, _) = every_page(|after| world.ledger.open(after)).await.unwrap();
+    assert_eq!(entries.len(), 1, "the ledger lists neither digests nor receivers");
+}
+
+/// All echoes that can be had now.
+async fn echoes(world: &World) -> Vec<Echo> {
+    let mut echoes = Vec::new();
+    loop {
+        let page = world.echoes.receive().await.unwrap();
+        assert_eq!(page.unreadable, []);
+        let receipts: Vec<_> = page.items.iter().map(|echo| echo.receipt.clone()).collect();
+        if receipts.is_empty() {
+            return echoes;
+        }
+        world.echoes.acknowledge(&receipts).await.unwrap();
+        echoes.extend(page.items);
+    }
+}
+
+/// What the topic accepted can be read back, notices of hosts and digests alike, until it is acknowledged.
+pub async fn every_accepted_notice_has_an_echo(world: World) {
+    let entry = missing("web-01");
+    let single = Notice::of(&entry, &Region::local()).unwrap();
+    let batched = entry.clone().batched(&id(7), at(70)).unwrap();
+    let digest = Digest::new(id(7), &[&entry], at(70)).unwrap().frozen(&[batched], at(70)).unwrap();
+    let many = Notice::of_digest(&digest, &Region::local()).unwrap();
+    assert_eq!(echoes(&world).await, []);
+    for notice in [&single, &many] {
+        assert_eq!(world.topic.publish(notice).await, Publication::Accepted);
+    }
+    let heard: BTreeSet<_> =
+        echoes(&world).await.into_iter().map(|echo| (echo.subject, echo.attempt)).collect();
+    let expected = [(Subject::Host(host("web-01"), 1), 1), (Subject::Digest(id(7)), 1)];
+    assert_eq!(heard, BTreeSet::from(expected));
+    assert_eq!(echoes(&world).await, [], "acknowledged");
+}
+
+/// Six hosts of a fleet are one message, and so is their return; five are five.
+pub async fn many_at_once_are_told_in_digests(world: World) {
+    let (sweep, clock) = sweep(&world);
+    let beat = async |fleet: &str, i: u32, seconds| {
+        let mut heard = heard(&format!("host-{i}"), "local", seconds, Signal::Ok);
+        heard.key.fleet = fleet.parse().unwrap();
+        world.heartbeats.record(&heard).await.unwrap();
+    };
+    let all = || (0..11).map(|i| if i < 6 { ("main", i) } else { ("lab", i) });
+    let story = [(1, true, "registered"), (62, false, "missing"), (120, true, "recovered")];
+    for (seconds, beats, what) in story {
+        if beats {
+            stream::iter(all()).for_each(|(fleet, i)| beat(fleet, i, seconds)).await;
+        }
+        clock.set(at(seconds));
+        let report = sweep.run().await.unwrap();
+        let told = report.registered + report.missing + report.recovered;
+        assert_eq!((told, report.batched, report.accepted), (11, 6, 6), "{what}: {report:?}");
+        clock.set(at(seconds + 1));
+        let quiet = sweep.run().await.unwrap();
+        assert_eq!((quiet.accepted, quiet.second_copies), (0, 0), "{quiet:?}");
+    }
+    let (open, _) = every_page(|after| world.digests.open(after)).await.unwrap();
+    assert_eq!(open, []);
+    let (open, _) = every_page(|after| world.ledger.open(after)).await.unwrap();
+    assert_eq!(open, []);
+}
+
+/// A notice that was accepted while nobody heard of it is not published again.
+pub async fn what_nobody_was_sure_of_is_closed_by_its_echo(world: World) {
+    let (sweep, clock) = sweep(&world);
+    // Registered, leased by a process that published and died.
+    let beat = Beat { at: at(0), interval: Interval::default(), signal: Signal::Ok, message: None };
+    let name: HostId = "web-01".parse().unwrap();
+    let key = host(name.as_str());
+    let heard = Heard { key: key.clone(), region: Region::local(), heartbeat: Heartbeat::new(beat) };
+    world.heartbeats.record(&heard).await.unwrap();
+    clock.set(at(1));
+    let entry = hb_domain::decide(
+        &hb_domain::Entry::new(key.clone()),
+        &heard.heartbeat,
+        at(1),
+        &hb_domain::Rules::default(),
+    );
+    let policy = sweep.settings.delivery;
+    let leased = entry.unwrap().leased(Uuid::from_u128(1), at(1), &policy).unwrap();
+    world.ledger.swap(&leased, None, Uuid::from_u128(2)).await.unwrap();
+    let notice = Notice::of(&leased, &Region::local()).unwrap();
+    assert_eq!(world.topic.publish(&notice).await, Publication::Accepted);
+    let report = sweep.run().await.unwrap();
+    assert_eq!((report.echoed, report.accepted), (1, 0), "{report:?}");
+    let stored = world.ledger.load(&key).await.unwrap().unwrap().entry;
+    assert_eq!(stored.pending, None);
+    assert_eq!(stored.history[0].told.as_ref().unwrap().attempt, 1);
+}

@@ -1,0 +1,110 @@
+//! What a sweep did, in numbers and words.
+
+use hb_domain::{Kind, Timestamp};
+use serde::Serialize;
+
+use super::Stop;
+use crate::ports::{PortError, Unreadable};
+
+/// Troubles that a report spells out; the rest is counted.
+const TROUBLES: usize = 10;
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SweepReport {
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// Hosts looked at.
+    pub hosts: u64,
+    /// Stored items that could not be read, and were skipped.
+    pub unreadable: u64,
+    /// Transitions decided by this sweep.
+    pub registered: u64,
+    /// Likewise.
+    pub missing: u64,
+    /// Likewise.
+    pub failing: u64,
+    /// Likewise.
+    pub recovered: u64,
+    /// Hosts that seem silent, and are not told because the receiver may be at fault.
+    pub held: u64,
+    /// Claims and leases that somebody else had first.
+    pub lost_races: u64,
+    /// Notices that went into digests.
+    pub batched: u64,
+    /// Notices that the topic accepted; a digest is one.
+    pub accepted: u64,
+    /// Notices that it refused; they are tried again.
+    pub refused: u64,
+    /// Notices of unknown outcome; they are tried again when no echo comes.
+    pub unknown: u64,
+    /// Notices of unknown outcome that an echo showed to be accepted.
+    pub echoed: u64,
+    /// Second copies of a notice that the topic accepted.
+    pub second_copies: u64,
+    /// What a person should look at, in words; the first few.
+    pub troubles: Vec<String>,
+}
+
+/// What one step of a sweep came to.
+pub(super) enum Step {
+    LostRace,
+    Claimed(Kind),
+    Batched,
+    Accepted,
+    Refused(String),
+    Unknown(String),
+    Echoed,
+    SecondCopy(String),
+    Failed(PortError),
+    OutOfTime,
+}
+
+impl SweepReport {
+    /// Counts a step; gives what stops the sweep. One unreadable item does not.
+    pub(super) fn count(&mut self, step: Step) -> Result<(), Stop> {
+        match step {
+            Step::LostRace => self.lost_races += 1,
+            Step::Claimed(Kind::Registered) => self.registered += 1,
+            Step::Claimed(Kind::Missing) => self.missing += 1,
+            Step::Claimed(Kind::Failing) => self.failing += 1,
+            Step::Claimed(Kind::Recovered) => self.recovered += 1,
+            Step::Batched => self.batched += 1,
+            Step::Accepted => self.accepted += 1,
+            Step::Refused(cause) => {
+                self.refused += 1;
+                self.note(|| format!("the topic refuses {cause}"));
+            }
+            Step::Unknown(cause) => {
+                self.unknown += 1;
+                self.note(|| format!("the topic does not say whether it has {cause}"));
+            }
+            Step::Echoed => self.echoed += 1,
+            Step::SecondCopy(notice) => {
+                self.second_copies += 1;
+                self.note(|| format!("the topic has a second copy of {notice}"));
+            }
+            Step::Failed(PortError::Unreadable { what, key, cause }) => {
+                self.skip(&what, &Unreadable { key, cause });
+            }
+            Step::Failed(error) => return Err(error.into()),
+            Step::OutOfTime => return Err(Stop::OutOfTime),
+        }
+        Ok(())
+    }
+
+    pub(super) fn skip(&mut self, what: &str, item: &Unreadable) {
+        self.unreadable += 1;
+        self.note(|| {
+            format!("{what} holds an unreadable item {}, which is skipped: {}", item.key, item.cause)
+        });
+    }
+
+    pub(super) fn note(&mut self, trouble: impl FnOnce() -> String) {
+        if self.troubles.len() < TROUBLES {
+            self.troubles.push(trouble());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Looks at all hosts, by perhaps stale copies, for those for which something seems to have changed.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use hb_domain::{Entry, Fleet, Heartbeat, HostKey, Kind, Timestamp, decide};
+
+use super::hold::Look;
+use super::{Pass, Stop, SweepReport};
+use crate::ports::{Heard, Segment, Stored, Unreadable};
+
+/// A host that may have changed.
+pub(super) struct Candidate {
+    pub(super) key: HostKey,
+    pub(super) kind: Kind,
+    /// Only so if the receiver hears, of which nothing is sure.
+    pub(super) doubtful: bool,
+    /// Not to be told yet.
+    pub(super) held: bool,
+}
+
+/// What a look at all hosts found.
+#[derive(Default)]
+pub(super) struct Scanned {
+    unreadable: Vec<Unreadable>,
+    pub(super) candidates: Vec<Candidate>,
+    /// Hosts in each fleet.
+    pub(super) hosts: BTreeMap<Fleet, u64>,
+}
+
+impl Scanned {
+    fn host(&mut self, heard: Option<Heard>, look: impl Fn(&HostKey, &Heartbeat) -> Option<(Kind, bool)>) {
+        let Some(Heard { key, heartbeat, .. }) = heard.filter(|heard| !heard.key.host.is_reserved()) else {
+            return;
+        };
+        match self.hosts.get_mut(&key.fleet) {
+            Some(count) => *count += 1,
+            None => drop(self.hosts.insert(key.fleet.clone(), 1)),
+        }
+        if let Some((kind, doubtful)) = look(&key, &heartbeat) {
+            self.candidates.push(Candidate { key, kind, doubtful, held: false });
+        }
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        self.unreadable.extend(other.unreadable);
+        self.candidates.extend(other.candidates);
+        for (fleet, count) in other.hosts {
+            *self.hosts.entry(fleet).or_default() += count;
+        }
+        self
+    }
+}
+
+impl Pass<'_> {
+    /// Hosts for which something seems to have changed.
+    pub(super) async fn scan(
+        &self,
+        open: &HashMap<HostKey, Stored>,
+        last_sweep: Option<Timestamp>,
+        how: &Look,
+        report: &mut SweepReport,
+    ) -> Result<Scanned, Stop> {
+        let hosts = AtomicU64::new(0);
+        let look = |key: &HostKey, heartbeat: &Heartbeat| {
+            hosts.fetch_add(1, Ordering::Relaxed);
+            let assumed = || Cow::Owned(Entry::assumed(key, heartbeat, last_sweep));
+            let entry = open.get(key).map_or_else(assumed, |stored| Cow::Borrowed(&stored.entry));
+            let kind =
+                |rules| decide(&entry, heartbeat, self.now, rules)?.history.last().map(|told| told.kind);
+            match (kind(&how.sure), &how.raw) {
+                (Some(kind), _) => Some((kind, false)),
+                (None, Some(raw)) => kind(raw).map(|kind| (kind, true)),
+                (None, None) => None,
+            }
+        };
+        let of = self.sweep.settings.segments;
+        let segments = (0..of).map(|index| self.segment(Segment { index, of }, &look));
+        let scans: Result<Vec<_>, _> =
+            stream::iter(segments).buffer_unordered(of.max(1) as usize).try_collect().await;
+        // Also of a scan that did not reach its end: how far it came.
+        report.hosts = hosts.load(Ordering::Relaxed);
+        let scanned = scans?.into_iter().reduce(Scanned::merge).unwrap_or_default();
+        scanned.unreadable.iter().for_each(|item| report.skip("table heartbeats", item));
+        Ok(scanned)
+    }
+
+    async fn segment(
+        &self,
+        segment: Segment,
+        look: &impl Fn(&HostKey, &Heartbeat) -> Option<(Kind, bool)>,
+    ) -> Result<Scanned, Stop> {
+        let mut scanned = Scanned::default();
+        // The regions of a host follow each other, perhaps across two pages.
+        let mut host: Option<Heard> = None;
+        let mut after = None;
+        loop {
+            self.in_time()?;
+            let page = self.sweep.heartbeats.scan(segment, after).await?;
+            scanned.unreadable.extend(page.unreadable);
+            for heard in page.items {
+                host = Some(match host.take() {
+                    Some(before) if before.key == heard.key => {
+                        Heard { heartbeat: before.heartbeat.merge(heard.heartbeat), ..before }
+                    }
+                    before => {
+                        scanned.host(before, look);
+                        heard
+                    }
+                });
+            }
+            after = page.next;
+            if after.is_none() {
+                scanned.host(host, look);
+                return Ok(scanned);
+            }
+        }
+    }
+}
