@@ -219,7 +219,6 @@ pub struct Stored<T = Entry> {
 }
 
 /// What became of a swap.
-#[expect(clippy::large_enum_variant, reason = "lives for a moment, and losing is as common as winning")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Swap<T = Entry> {
     /// The new record is stored, under this version.
