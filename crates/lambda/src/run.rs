@@ -10,6 +10,7 @@ use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
+use tracing::{Instrument, Span};
 
 use crate::ingest::{Ingest, IngestError};
 use crate::log;
@@ -33,7 +34,7 @@ pub fn ingest() -> ExitCode {
     start(IngestSettings::read, async |settings| {
         let ingest = &Ingest::new(&settings, Arc::new(SystemClock), stdout());
         let answer = async move |LambdaEvent { payload, context }: LambdaEvent<Value>| {
-            ingest.answer(payload, deadline(&context)).await
+            ingest.answer(payload, deadline(&context)).instrument(request(&context)).await
         };
         lambda_runtime::run(service_fn(answer)).await
     })
@@ -44,7 +45,9 @@ pub fn ingest() -> ExitCode {
 pub fn sweep() -> ExitCode {
     start(SweepSettings::read, async |settings| {
         let passes = &Passes::new(&settings, Arc::new(SystemClock), Arc::new(SystemIds), stdout());
-        let run = async move |event: LambdaEvent<IgnoredAny>| passes.run(deadline(&event.context)).await;
+        let run = async move |LambdaEvent { context, .. }: LambdaEvent<IgnoredAny>| {
+            passes.run(deadline(&context)).instrument(request(&context)).await
+        };
         lambda_runtime::run(service_fn(run)).await
     })
 }
@@ -88,6 +91,12 @@ fn on_lambda(variables: Variables) -> Result<(), SettingError> {
             Err(SettingError::Missing(name, "this program runs on AWS Lambda; on a machine, run hb serve"))
         }
     }
+}
+
+/// What each line of log about an invocation bears, so that Lambda's own lines about it are found. The runtime has such
+/// a span too, but the log does not hear it below `warn`.
+fn request(context: &Context) -> Span {
+    tracing::error_span!("invocation", requestId = context.request_id)
 }
 
 /// When Lambda ends the process, if the event is not answered.
