@@ -13,7 +13,7 @@ use super::front::Front;
 use super::runtime_api::{Outcome, RuntimeApi};
 
 /// Secrets of the functions, which no log may show.
-pub(crate) const SECRETS: [&str; 2] = ["hunter2hunter2", "session0token0"];
+const SECRETS: [&str; 2] = ["hunter2hunter2", "session0token0"];
 
 /// As long as an answer may take that nobody holds up.
 const TIME: Duration = Duration::from_secs(30);
@@ -81,7 +81,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// The function `name` on the API at `address`, its DynamoDB and SNS at these URLs. Nothing else is in its environment.
-pub(crate) fn command(name: &str, address: &str, dynamodb: &str, sns: &str) -> Command {
+fn command(name: &str, address: &str, dynamodb: &str, sns: &str) -> Command {
     let mut command = Command::new(program(name));
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).envs([
         ("AWS_LAMBDA_RUNTIME_API", address),

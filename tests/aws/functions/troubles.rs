@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::function::{Function, command};
+use super::function::Function;
 use super::ingest::{World as Ingest, beat};
 use super::sweep::{World, scheduled};
 use crate::faults::{BROKEN, THROTTLED};
@@ -195,33 +195,4 @@ async fn logs_are_lines_of_json_at_every_level() {
         // Metrics are no log.
         assert_eq!(world.function.metrics(3).await.len(), 3);
     }
-}
-
-#[test]
-fn a_function_that_cannot_start_says_why_in_one_line() {
-    let run = |name: &str, variable: &str, value: Option<&str>| {
-        let mut command = command(name, "127.0.0.1:9", "http://127.0.0.1:9", "http://127.0.0.1:9");
-        match value {
-            Some(value) => command.env(variable, value),
-            None => command.env_remove(variable),
-        };
-        let output = command.output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{name} without {variable}");
-        assert!(output.stdout.is_empty());
-        let log = String::from_utf8(output.stderr).unwrap();
-        let line: Value =
-            serde_json::from_str(&log).unwrap_or_else(|_| panic!("not one line of JSON: {log}"));
-        assert_eq!(line["level"], "ERROR");
-        line["message"].as_str().unwrap().to_owned()
-    };
-    for name in ["ingest", "sweep"] {
-        for variable in ["HB_STAGE", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_LAMBDA_RUNTIME_API"] {
-            let message = run(name, variable, None);
-            assert!(message.starts_with("this function cannot start: "), "{message}");
-            assert!(message.contains(variable), "{message}");
-        }
-        assert!(run(name, "HB_LOG", Some("loud")).contains(r#"HB_LOG is "loud": one of off, error"#));
-    }
-    let message = run("sweep", "HB_SWEEP_EVERY_S", Some("5"));
-    assert!(message.contains(r#"HB_SWEEP_EVERY_S is "5": a whole number in 10..=60"#), "{message}");
 }
