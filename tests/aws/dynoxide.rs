@@ -18,9 +18,9 @@ use hb_aws::{Clients, Stage, TopicArn, create_stage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::sns::Sns;
+use crate::sns::{self, Form, Sns};
 
-/// Decides what becomes of a request by its operation: `None` lets it through, else the error code of DynamoDB.
+/// Decides what becomes of a request by its operation: `None` lets it through, else the error code of DynamoDB or SNS.
 pub(crate) type Fault = dyn Fn(&str) -> Option<&'static str> + Send + Sync;
 
 /// An account with DynamoDB and SNS of its own.
@@ -46,6 +46,11 @@ impl Account {
     /// From now on requests fail as `fault` has it.
     pub(crate) fn fail(&self, fault: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static) {
         *self.fault.lock().unwrap() = Some(Arc::new(fault));
+    }
+
+    /// Every publish that SNS accepted, in order.
+    pub(crate) fn accepted(&self) -> Vec<Form> {
+        self.sns.accepted()
     }
 
     pub(crate) fn config(&self) -> SdkConfig {
@@ -75,29 +80,37 @@ pub(crate) fn config(url: &str) -> aws_types::sdk_config::Builder {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }
 
+impl Account {
+    /// The status and body of the answer to a request: of DynamoDB when there is an operation, else of SNS.
+    pub(crate) async fn answer(&self, operation: Option<String>, body: String) -> (u16, String) {
+        let fault = self.fault.lock().unwrap().clone();
+        let fault = |operation: &str| fault.as_ref().and_then(|fault| fault(operation));
+        let Some(operation) = operation else {
+            let form = sns::form(&body);
+            return fault(&form["Action"]).map_or_else(|| self.sns.answer(&form), sns::refusal);
+        };
+        if let Some(code) = fault(&operation) {
+            // By the status, too, the SDK tells what is worth another try.
+            let status = if code == "InternalServerError" { 500 } else { 400 };
+            return (status, format!(r#"{{"__type":"com.amazonaws#{code}","message":"said"}}"#));
+        }
+        let database = self.database.clone();
+        tokio::task::spawn_blocking(move || answer(&database, &operation, &body)).await.unwrap()
+    }
+}
+
+/// The operation that a header `X-Amz-Target` names.
+pub(crate) fn operation(target: &str) -> Option<String> {
+    target.rsplit('.').next().map(ToOwned::to_owned)
+}
+
 impl HttpConnector for Account {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let body = String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap();
-        let target = request.headers().get("x-amz-target");
-        let operation = target.and_then(|target| target.rsplit('.').next()).map(ToOwned::to_owned);
+        let operation = request.headers().get("x-amz-target").and_then(operation);
         let account = self.clone();
         HttpConnectorFuture::new(async move {
-            let (status, body) = match operation {
-                None => account.sns.answer(&body),
-                Some(operation) => {
-                    let fault = account.fault.lock().unwrap().clone();
-                    match fault.and_then(|fault| fault(&operation)) {
-                        Some(code) => {
-                            (400, format!(r#"{{"__type":"com.amazonaws#{code}","message":"said"}}"#))
-                        }
-                        None => {
-                            tokio::task::spawn_blocking(move || answer(&account.database, &operation, &body))
-                                .await
-                                .unwrap()
-                        }
-                    }
-                }
-            };
+            let (status, body) = account.answer(operation, body).await;
             Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
         })
     }
@@ -122,7 +135,14 @@ fn answer(database: &Database, operation: &str, body: &str) -> (u16, String) {
         other => panic!("the adapters never ask for {other}"),
     };
     match answer {
-        Ok(body) => (200, body),
+        // As the account of the emulated SNS has it.
+        Ok(body) => (
+            200,
+            body.replace(
+                "arn:aws:dynamodb:dynoxide:000000000000:",
+                "arn:aws:dynamodb:eu-west-1:123456789012:",
+            ),
+        ),
         Err(error) => (error.status_code(), error.to_json()),
     }
 }

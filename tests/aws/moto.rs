@@ -30,7 +30,7 @@ sys.stdin.read()
 ";
 
 /// The server's URL; `None` when there is none, which is said aloud, and is a failure in CI.
-fn server() -> Option<&'static str> {
+pub(crate) fn server() -> Option<&'static str> {
     static SERVED: OnceLock<Option<String>> = OnceLock::new();
     SERVED.get_or_init(start).as_deref()
 }

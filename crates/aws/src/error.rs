@@ -71,6 +71,7 @@ fn service(what: &str, operation: Operation, code: &str, said: &str, status: u16
         "ProvisionedThroughputExceededException"
         | "ThrottlingException"
         | "Throttling"
+        | "Throttled"
         | "ThrottledException"
         | "RequestLimitExceeded"
         | "KMSThrottling" => format!("throttled: {operation:?} was refused for its rate ({code})"),
@@ -123,6 +124,7 @@ mod tests {
             ),
             ("InvalidClientTokenId", "the credentials are not accepted (InvalidClientTokenId): said"),
             ("ThrottlingException", "throttled: UpdateItem was refused for its rate (ThrottlingException)"),
+            ("Throttled", "throttled: UpdateItem was refused for its rate (Throttled)"),
             ("ValidationException", "ValidationException to UpdateItem (HTTP status 400): said"),
             ("", "HTTP status 400 to UpdateItem"),
         ];

@@ -74,7 +74,12 @@ impl Ingest {
         let before = self.meter.usage();
         // The router answers its own panics; this is for what stands around it.
         let answered = AssertUnwindSafe(self.route(event, deadline)).catch_unwind().await;
-        let (answer, outcome) = answered.unwrap_or(Err(IngestError::Panicked))?;
+        let (answer, outcome) = answered.unwrap_or(Err(IngestError::Panicked)).inspect_err(|error| {
+            // The log has the place of a panic already.
+            if let IngestError::NotHttp(_) = error {
+                tracing::error!("{error}");
+            }
+        })?;
         let capacity = Capacity::between(&before, &self.meter.usage());
         if let Some(line) = metrics::of_request(&self.stage, self.clock.now(), &outcome, capacity) {
             (self.print)(&line);

@@ -11,11 +11,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// What is ours. All others are heard from `warn` upwards only, whatever the level: the Lambda runtime traces whole
 /// events, with the API keys in their headers, and the AWS SDK its requests.
 const OURS: [&str; 6] = ["hb_aws", "hb_domain", "hb_http", "hb_lambda", "hb_service", "panic"];
+/// Where the runtime logs each error of an invocation. Ours are logged already, in words instead of in code.
+const SAID_TWICE: &str = "lambda_runtime::layers::panic";
 
 /// Starts the log at `level`; from then on a panic is a line of it, too.
 pub(crate) fn start(level: LevelFilter) {
     let others = Targets::new().with_default(level.min(LevelFilter::WARN));
     let targets = others.with_targets(OURS.map(|target| (target, level)));
+    let targets = targets.with_target(SAID_TWICE, LevelFilter::OFF);
     let layer = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)

@@ -169,7 +169,8 @@ fn tell(report: &SweepReport, cause: Option<&str>) {
         tracing::warn!("{trouble}");
     }
     let SweepReport { began, ended, hosts, registered, missing, failing, recovered, accepted, .. } = report;
-    let millis = ended.since(*began).as_millis();
+    // The log writes longer numbers as text.
+    let millis = u64::try_from(ended.since(*began).as_millis()).unwrap_or(u64::MAX);
     if let Some(cause) = cause {
         tracing::error!(
             hosts,

@@ -3,13 +3,16 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hb_domain::Timestamp;
+use hb_service::ports::Clock;
 use hb_service::system::{SystemClock, SystemIds};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
+use tracing::{Instrument, Span};
 
 use crate::ingest::{Ingest, IngestError};
 use crate::log;
@@ -33,7 +36,7 @@ pub fn ingest() -> ExitCode {
     start(IngestSettings::read, async |settings| {
         let ingest = &Ingest::new(&settings, Arc::new(SystemClock), stdout());
         let answer = async move |LambdaEvent { payload, context }: LambdaEvent<Value>| {
-            ingest.answer(payload, deadline(&context)).await
+            ingest.answer(payload, deadline(&context)).instrument(request(&context)).await
         };
         lambda_runtime::run(service_fn(answer)).await
     })
@@ -44,7 +47,9 @@ pub fn ingest() -> ExitCode {
 pub fn sweep() -> ExitCode {
     start(SweepSettings::read, async |settings| {
         let passes = &Passes::new(&settings, Arc::new(SystemClock), Arc::new(SystemIds), stdout());
-        let run = async move |event: LambdaEvent<IgnoredAny>| passes.run(deadline(&event.context)).await;
+        let run = async move |LambdaEvent { context, .. }: LambdaEvent<IgnoredAny>| {
+            passes.run(deadline(&context)).instrument(request(&context)).await
+        };
         lambda_runtime::run(service_fn(run)).await
     })
 }
@@ -90,10 +95,22 @@ fn on_lambda(variables: Variables) -> Result<(), SettingError> {
     }
 }
 
+/// What each line of log about an invocation bears, so that Lambda's own lines about it are found. The runtime has such
+/// a span too, but the log does not hear it below `warn`.
+fn request(context: &Context) -> Span {
+    tracing::error_span!("invocation", requestId = context.request_id)
+}
+
 /// When Lambda ends the process, if the event is not answered.
+///
+/// No invocation takes longer than 15 minutes (Lambda quotas), and none begins after its end: an emulator says so
+/// (`cargo lambda watch` sends 600), and means that it does not care.
 fn deadline(context: &Context) -> Timestamp {
+    let now = SystemClock.now();
+    let longest = now.plus(Duration::from_mins(15));
     let millis = i64::try_from(context.deadline).ok();
-    millis.and_then(|millis| Timestamp::from_millis(millis).ok()).unwrap_or(Timestamp::MAX)
+    let told = millis.and_then(|millis| Timestamp::from_millis(millis).ok());
+    told.filter(|told| *told > now).map_or(longest, |told| told.min(longest))
 }
 
 /// Metrics go to standard output, which CloudWatch reads like the log, each a line by itself.

@@ -1,0 +1,39 @@
+//! Makes the tables and the topic of a bare stage, and a key for beats, which it prints: for emulators.
+//!
+//! Reads `HB_STAGE` and the variables that the functions read: region, credentials, `AWS_ENDPOINT_URL`.
+#![expect(clippy::print_stdout, reason = "a tool for developers")]
+
+use std::error::Error;
+use std::sync::Arc;
+
+use hb_aws::{Clients, DynamoKeys, SnsSubscriptions, Stage, create_stage};
+use hb_domain::{Fleet, KeyName, Scope};
+use hb_service::manage::{KeyRequest, Manager};
+use hb_service::system::{SystemClock, SystemIds};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(make())
+}
+
+async fn make() -> Result<(), Box<dyn Error>> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let clients = Clients::from_env(variable)?;
+    let stage = Stage::parse(&variable("HB_STAGE").unwrap_or_else(|| "dev".to_owned()))?;
+    let topic = create_stage(&clients, &stage).await?;
+    let manager = Manager {
+        keys: Arc::new(DynamoKeys::new(&clients, &stage)),
+        subscriptions: Arc::new(SnsSubscriptions::new(&clients, &stage, topic)),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(SystemIds),
+    };
+    let request = KeyRequest {
+        name: KeyName::first(),
+        scope: Scope::Ingest,
+        fleet: Fleet::main(),
+        host_prefixes: Vec::new(),
+        expires_in: None,
+    };
+    println!("{}", manager.create_key(request).await?.token.reveal());
+    Ok(())
+}
