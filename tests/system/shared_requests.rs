@@ -31,8 +31,11 @@ async fn send(server: &Server, case: &Case, key: &str) {
 /// What is stored of all hosts, in order.
 fn stored(place: &Place) -> Vec<Stored> {
     let database = place.database();
-    let mut query =
-        database.prepare("SELECT host, signal, interval, message FROM heartbeats ORDER BY host").unwrap();
+    let mut query = database
+        .prepare(
+            "SELECT host, signal, interval, message FROM heartbeats WHERE host NOT LIKE 'hb:%' ORDER BY host",
+        )
+        .unwrap();
     let row = |row: &rusqlite::Row| {
         let signal = if row.get::<_, i64>(1)? == 0 { "ok" } else { "fail" };
         let (host, interval_ms, message) = (row.get(0)?, row.get(2)?, row.get(3)?);

@@ -41,7 +41,7 @@ async fn servers_that_start_at_once_on_an_empty_folder_make_one_key() {
     let place = Place::new();
     let start = || Server::start(&place, &["--sweep-every", "1s"]);
     let (a, b, c) = tokio::join!(start(), start(), start());
-    assert_eq!(place.json(&["key", "list"]).as_array().unwrap().len(), 1);
+    assert_eq!(place.keys().len(), 1);
     let printed =
         [&a, &b, &c].map(|server| server.stdout().iter().any(|line| line.trim().starts_with("hbk_")));
     assert_eq!(printed.iter().filter(|printed| **printed).count(), 1);

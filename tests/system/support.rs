@@ -55,6 +55,22 @@ impl Place {
         key["key"].as_str().unwrap().to_owned()
     }
 
+    /// The keys that are listed, without that of the server's own beats.
+    pub(crate) fn keys(&self) -> Vec<serde_json::Value> {
+        let keys = self.json(&["key", "list"]);
+        keys.as_array().unwrap().iter().filter(|key| key["scope"] != "canary").cloned().collect()
+    }
+
+    /// The hosts that were told so, in the order in which the topic accepted it; those of digests as well.
+    pub(crate) fn told(&self, kind: &str) -> Vec<String> {
+        let sql = "SELECT ifnull(notice ->> 'host' ->> 'hostId', member.value ->> 0) FROM notices
+            LEFT JOIN json_each(notice, '$.members') AS member WHERE notice ->> 'kind' = ?1
+            ORDER BY accepted, notices.rowid";
+        let database = self.database();
+        let mut query = database.prepare(sql).unwrap();
+        query.query_map([kind], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
     /// The database, as another program sees it.
     pub(crate) fn database(&self) -> rusqlite::Connection {
         let database = rusqlite::Connection::open(self.path().join("data/heartbeat.db")).unwrap();

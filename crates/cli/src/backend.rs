@@ -18,7 +18,7 @@ use crate::exit::Failure;
 
 /// What admin commands work on, whatever stands behind it.
 pub(crate) struct Backend {
-    pub(crate) manager: Manager,
+    pub(crate) manager: Arc<Manager>,
     pub(crate) hosts: Hosts,
     pub(crate) subscriptions: Arc<dyn Subscriptions>,
     /// Only a topic of our own knows what became of its notices.
@@ -38,15 +38,16 @@ impl Backend {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
         let subscriptions = Arc::new(SqliteSubscriptions::new(store.clone()));
         Self {
-            manager: Manager {
+            manager: Arc::new(Manager {
                 keys: Arc::new(SqliteKeys::new(store.clone())),
                 subscriptions: subscriptions.clone(),
                 clock: clock.clone(),
                 ids: ids.clone(),
-            },
+            }),
             hosts: Hosts {
                 heartbeats: Arc::new(SqliteHeartbeats::new(store.clone())),
                 ledger: Arc::new(SqliteLedger::new(store.clone())),
+                receivers: Arc::new(SqliteLedger::new(store.clone())),
                 clock,
                 ids,
             },

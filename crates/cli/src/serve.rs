@@ -1,5 +1,6 @@
 //! `hb serve`: the whole service on this machine.
 
+mod canary;
 mod first_key;
 mod listener;
 mod log;
@@ -15,8 +16,8 @@ use hb_http::App;
 use hb_service::ports::{Clock, Ids};
 use hb_service::system::{SystemClock, SystemIds};
 use hb_service::{
-    Authenticator, CachePolicy, Health, RateLimit, Recorder, Sweep, SweepError, SweepReport, SweepSettings,
-    Troubles,
+    Authenticator, CachePolicy, Canaries, Health, RateLimit, Recorder, Sweep, SweepError, SweepReport,
+    SweepSettings, Troubles,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -54,18 +55,33 @@ pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(
         clock: clock.clone(),
         troubles: troubles.clone(),
     };
+    let settings = SweepSettings::local();
+    let canaries = Canaries {
+        caller: Arc::new(canary::HttpCaller::new(address, &dir, backend.manager.clone())?),
+        receivers: backend.hosts.receivers.clone(),
+        clock: clock.clone(),
+        ids: ids.clone(),
+        region: settings.region.clone(),
+        deaf_after: settings.canaries.deaf_after,
+    };
     let sweep = Sweep {
         heartbeats: backend.hosts.heartbeats.clone(),
         ledger: backend.hosts.ledger.clone(),
+        digests: Arc::new(hb_embedded::SqliteLedger::new(store.clone())),
+        receivers: backend.hosts.receivers.clone(),
         topic,
+        echoes: Arc::new(hb_embedded::SqliteEchoes::new(store.clone())),
         system: Arc::new(hb_embedded::SqliteSystem::new(store.clone())),
         clock: clock.clone(),
         ids: ids.clone(),
-        settings: SweepSettings::local(),
+        settings,
     };
     let (stop, stopped) = watch::channel(false);
+    let (tried, heard) = watch::channel(false);
+    let canaries = canary::send_every(canaries, clock.clone(), troubles.clone(), tried, stopped.clone());
+    let canaries = tokio::spawn(canaries);
     let courier = tokio::spawn(Courier::new(store, senders, clock, ids).run(on(stopped.clone())));
-    let sweeper = tokio::spawn(sweep_every(serve.sweep_every, sweep, troubles, stopped));
+    let sweeper = tokio::spawn(sweep_every(serve.sweep_every, sweep, troubles, heard, stopped));
     output::remark(&format!("listening on http://{address}"));
     tracing::info!("data folder {}, a sweep every {:?}", dir.display(), serve.sweep_every);
 
@@ -77,6 +93,7 @@ pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(
         );
         std::process::exit(130);
     });
+    canaries.abort();
     // Beats are over; a sweep under way is finished, and so are deliveries.
     let _ = stop.send(true);
     let _ = tokio::join!(sweeper, courier);
@@ -103,13 +120,19 @@ fn senders(serve: &Serve, format: Format) -> Result<Senders, Failure> {
     Ok(senders.with(Protocol::Email, Arc::new(smtp)))
 }
 
-/// Sweeps at once, then every `period`, never two at a time, until it is stopped.
+/// Sweeps every `period`, never two at a time, until it is stopped. Not before the first canary: after a stop it says
+/// how long nobody listened.
 async fn sweep_every(
     period: Duration,
     sweep: Sweep,
     troubles: Arc<Troubles>,
+    heard: watch::Receiver<bool>,
     stopped: watch::Receiver<bool>,
 ) {
+    tokio::select! {
+        () = on(stopped.clone()) => return,
+        () = on(heard) => {}
+    }
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -94,6 +94,12 @@ impl KeyName {
     pub fn first() -> Self {
         Self("first".to_owned())
     }
+
+    /// The name of the key of the service's own beats.
+    #[must_use]
+    pub fn canary() -> Self {
+        Self("canary".to_owned())
+    }
 }
 
 impl FromStr for KeyName {

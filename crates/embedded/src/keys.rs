@@ -1,7 +1,7 @@
 //! API keys in SQLite. Of the secret only its SHA-256 is here.
 
 use async_trait::async_trait;
-use hb_domain::{Key, KeyId, Scope, SecretHash, Timestamp};
+use hb_domain::{Key, KeyId, SecretHash, Timestamp};
 use hb_service::ports::{Cursor, Keys, Page, PortResult};
 use rusqlite::{Connection, Row, params};
 

@@ -1,97 +1,102 @@
-//! The ledger in SQLite: an entry is one row, swapped by its version.
+//! Records in SQLite: ledger entries, digests and receivers, each one row, swapped by its version.
 
 use async_trait::async_trait;
-use hb_domain::{Entry, HostKey};
 use hb_service::codec;
-use hb_service::ports::{Cursor, Ledger, Page, PortError, PortResult, Stored, Swap, Version};
+use hb_service::ports::{Cursor, Ledger, Page, PortError, PortResult, Record, Stored, Swap, Version};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use crate::row::{self, Decoded};
 use crate::store::{Steps, Store};
 
-const TABLE: &str = "ledger";
-
-const LOAD: &str = "SELECT fleet, host, version, writer, entry FROM ledger WHERE fleet = ?1 AND host = ?2";
-
-const OPEN: &str = "
-    SELECT fleet, host, version, writer, entry FROM ledger
-    WHERE open = 1 AND (fleet, host) > (?1, ?2)
-    ORDER BY fleet, host LIMIT ?3";
-
-const INSERT: &str = "
-    INSERT INTO ledger (fleet, host, version, writer, open, entry) VALUES (?1, ?2, 1, ?4, ?5, ?6)
-    ON CONFLICT DO NOTHING";
-
-const REPLACE: &str = "
-    UPDATE ledger SET version = version + 1, writer = ?4, open = ?5, entry = ?6
-    WHERE fleet = ?1 AND host = ?2 AND version = ?3";
-
-/// The ledger of a [`Store`].
+/// The records of a [`Store`], of every kind: each kind has a table of its own, and all tables look alike.
 #[derive(Clone, Debug)]
 pub struct SqliteLedger {
     store: Store,
 }
 
 impl SqliteLedger {
-    /// The ledger in `store`.
+    /// The records in `store`.
     #[must_use]
     pub fn new(store: Store) -> Self {
         Self { store }
     }
 }
 
+fn load_sql(table: &str) -> String {
+    format!("SELECT key, version, writer, record FROM {table} WHERE key = ?1")
+}
+
+fn open_sql(table: &str) -> String {
+    format!(
+        "SELECT key, version, writer, record FROM {table} WHERE open = 1 AND key > ?1 ORDER BY key LIMIT ?2"
+    )
+}
+
+fn insert_sql(table: &str) -> String {
+    format!(
+        "INSERT INTO {table} (key, version, writer, open, record) VALUES (?1, 1, ?3, ?4, ?5)
+         ON CONFLICT DO NOTHING"
+    )
+}
+
+fn replace_sql(table: &str) -> String {
+    format!(
+        "UPDATE {table} SET version = version + 1, writer = ?3, open = ?4, record = ?5
+         WHERE key = ?1 AND version = ?2"
+    )
+}
+
 #[async_trait]
-impl Ledger for SqliteLedger {
-    async fn load(&self, host: &HostKey) -> PortResult<Option<Stored>> {
-        let host = host.clone();
-        let found = self.store.read(TABLE, move |connection| find(connection, &host)).await?;
-        row::found(&self.store.what(TABLE), found)
+impl<T: Record> Ledger<T> for SqliteLedger {
+    async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>> {
+        let key = key.to_string();
+        let found = self.store.read(T::TABLE, move |connection| find(connection, &key)).await?;
+        row::found(&self.store.what(T::TABLE), found)
     }
 
-    async fn swap(&self, entry: &Entry, expected: Option<Version>, writer: Uuid) -> PortResult<Swap> {
-        let text = codec::encode_entry(entry)
-            .map_err(|e| PortError::unreadable(self.store.what(TABLE), entry.key.to_string(), e))?;
+    async fn swap(&self, entry: &T, expected: Option<Version>, writer: Uuid) -> PortResult<Swap<T>> {
+        let key = entry.key().to_string();
+        let text = codec::encode(entry)
+            .map_err(|error| PortError::unreadable(self.store.what(T::TABLE), &key, error))?;
         // A version that SQLite cannot hold was never given out.
         let version = expected.map(|version| i64::try_from(version).unwrap_or(-1));
-        let (key, open) = (entry.key.clone(), entry.is_open());
+        let open = entry.is_open();
         let current = self
             .store
-            .write(TABLE, Steps::Several, move |connection| {
-                let sql = if version.is_some() { REPLACE } else { INSERT };
-                let (fleet, host) = (key.fleet.as_str(), key.host.as_str());
-                let values = params![fleet, host, version, writer.to_string(), open, text];
-                let changed = connection.prepare_cached(sql)?.execute(values)?;
+            .write(T::TABLE, Steps::Several, move |connection| {
+                let sql = if version.is_some() { replace_sql(T::TABLE) } else { insert_sql(T::TABLE) };
+                let values = params![key, version, writer.to_string(), open, text];
+                let changed = connection.prepare_cached(&sql)?.execute(values)?;
                 if changed == 1 { Ok(None) } else { find(connection, &key).map(Some) }
             })
             .await?;
         match current {
             None => Ok(Swap::Done(expected.unwrap_or(0) + 1)),
-            Some(found) => Ok(Swap::Conflict(row::found(&self.store.what(TABLE), found)?)),
+            Some(found) => Ok(Swap::Conflict(row::found(&self.store.what(T::TABLE), found)?)),
         }
     }
 
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored>> {
-        let [fleet, host] = row::position(after.as_ref())?;
+    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
+        let [key] = row::position(after.as_ref())?;
         self.store
-            .read(TABLE, move |connection| {
-                let mut statement = connection.prepare_cached(OPEN)?;
-                row::page(statement.query(params![fleet, host, row::PAGE])?, 2, stored)
+            .read(T::TABLE, move |connection| {
+                let mut statement = connection.prepare_cached(&open_sql(T::TABLE))?;
+                row::page(statement.query(params![key, row::PAGE])?, 1, stored)
             })
             .await
     }
 }
 
-fn find(connection: &Connection, host: &HostKey) -> rusqlite::Result<Option<Decoded<Stored>>> {
-    let mut statement = connection.prepare_cached(LOAD)?;
-    row::first(statement.query([host.fleet.as_str(), host.host.as_str()])?, 2, stored)
+fn find<T: Record>(connection: &Connection, key: &str) -> rusqlite::Result<Option<Decoded<Stored<T>>>> {
+    let mut statement = connection.prepare_cached(&load_sql(T::TABLE))?;
+    row::first(statement.query([key])?, 1, stored)
 }
 
-fn stored(row: &Row<'_>) -> Result<Stored, row::Cause> {
-    let entry = codec::decode_entry(&row::get::<String>(row, "entry")?).map_err(|e| e.to_string())?;
-    let key = HostKey::new(row::parsed(row, "fleet")?, row::parsed(row, "host")?);
-    if entry.key != key {
-        return Err(format!("the entry is of {}", entry.key));
+fn stored<T: Record>(row: &Row<'_>) -> Result<Stored<T>, row::Cause> {
+    let entry: T = codec::decode(&row::get::<String>(row, "record")?).map_err(|e| e.to_string())?;
+    if entry.key().to_string() != row::get::<String>(row, "key")? {
+        return Err(format!("the record is of {}", entry.key()));
     }
     let version = row::get::<i64>(row, "version")?;
     Ok(Stored {
@@ -103,11 +108,15 @@ fn stored(row: &Row<'_>) -> Result<Stored, row::Cause> {
 
 #[cfg(test)]
 mod tests {
+    use hb_domain::{Digest, Entry, Receiver};
+
     use super::*;
 
     #[test]
-    fn a_page_of_open_entries_is_a_seek() {
-        let plan = crate::schema::plan(OPEN);
-        assert_eq!(plan, "SEARCH ledger USING INDEX ledger_open ((fleet,host)>(?,?))");
+    fn a_page_of_open_records_is_a_seek() {
+        for table in [Entry::TABLE, Digest::TABLE, Receiver::TABLE] {
+            let plan = crate::schema::plan(&open_sql(table));
+            assert_eq!(plan, format!("SEARCH {table} USING INDEX {table}_open (key>?)"));
+        }
     }
 }

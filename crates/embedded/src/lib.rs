@@ -6,6 +6,7 @@
 
 mod courier;
 mod deliveries;
+mod echoes;
 mod heartbeats;
 mod keys;
 mod ledger;
@@ -19,6 +20,7 @@ mod topic;
 
 pub use courier::Courier;
 pub use deliveries::SqliteDeliveries;
+pub use echoes::SqliteEchoes;
 pub use heartbeats::SqliteHeartbeats;
 pub use keys::SqliteKeys;
 pub use ledger::SqliteLedger;

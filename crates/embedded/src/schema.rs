@@ -8,7 +8,7 @@ use crate::store::StoreError;
 
 /// Each step leads from the version of its place to the next. What a release wrote is never edited here: a change
 /// of the schema is one more step.
-const STEPS: &[&str] = &[include_str!("schema.sql")];
+const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// Brings the database to the newest version. Safe when several processes do it at once.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -73,6 +73,34 @@ mod tests {
     }
 
     #[test]
+    fn version_1_keeps_its_entries_and_its_deliveries_keep_their_places() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        run(&mut connection, Path::new("test"), &STEPS[..1]).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO ledger VALUES ('lab', 'web-01', 3, 'w', 1, '{}'), ('lab', 'web-02', 1, 'w', 0, '{}');
+                 INSERT INTO notices VALUES ('i', 'id', '{}', 5);
+                 INSERT INTO deliveries (notice, subscription, host, accepted, state, due) VALUES
+                     ('i', 'a', 'lab/web-01', 5, 'due', 5), ('j', 'a', 'lab/web-01', 5, 'waiting', 5),
+                     ('k', 'a', 'lab/web-01', 5, 'delivered', 5)",
+            )
+            .unwrap();
+        migrate(&mut connection, Path::new("test")).unwrap();
+        let text = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(
+            text("SELECT group_concat(key || version || open) FROM ledger"),
+            "lab/web-0131,lab/web-0210"
+        );
+        assert_eq!(
+            text("SELECT group_concat(subscription || host || number) FROM lanes"),
+            "alab/web-011,alab/web-012"
+        );
+        assert_eq!(text("SELECT group_concat(echoed) FROM notices"), "1");
+        connection.execute("DELETE FROM deliveries", []).unwrap();
+        assert_eq!(text("SELECT CAST(count(*) AS TEXT) FROM lanes"), "0");
+    }
+
+    #[test]
     fn later_steps_run_once_and_keep_what_is_stored() {
         let steps = [STEPS, &["ALTER TABLE system ADD COLUMN note TEXT"]].concat();
         let mut connection = Connection::open_in_memory().unwrap();
@@ -82,7 +110,7 @@ mod tests {
             run(&mut connection, Path::new("test"), &steps).unwrap();
         }
         let kept: String = connection.query_row("SELECT value FROM system", [], |row| row.get(0)).unwrap();
-        assert_eq!((kept.as_str(), version(&connection).unwrap()), ("b", 2));
+        assert_eq!((kept.as_str(), version(&connection).unwrap()), ("b", 3));
     }
 
     #[test]
@@ -92,7 +120,7 @@ mod tests {
         migrate(&mut connection, Path::new("test")).unwrap();
         let before = tables(&connection);
         assert!(run(&mut connection, Path::new("test"), &steps).is_err());
-        assert_eq!((tables(&connection), version(&connection).unwrap()), (before, 1));
+        assert_eq!((tables(&connection), version(&connection).unwrap()), (before, 2));
     }
 
     #[test]
@@ -102,7 +130,7 @@ mod tests {
         let error = migrate(&mut connection, Path::new("/data/heartbeat.db")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "database /data/heartbeat.db has schema version 7 and this hb knows versions up to 1: \
+            "database /data/heartbeat.db has schema version 7 and this hb knows versions up to 2: \
              use the newer hb that wrote it"
         );
     }

@@ -3,25 +3,32 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hb_domain::{Notice, Publication};
+use hb_domain::{Notice, Publication, Subject};
 use hb_service::codec;
 use hb_service::ports::{Clock, PortResult, Topic};
 use rusqlite::{Connection, params};
+use serde_json::Value;
 
 use crate::store::{Steps, Store, WriteError};
 use crate::subscriptions::{self, CONSOLE};
 use crate::system;
 
 const NOTICE: &str = "
-    INSERT INTO notices (identity, id, notice, accepted) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    INSERT INTO notices (identity, id, notice, accepted, echoed) VALUES (?1, ?2, ?3, ?4, 0)
+    ON CONFLICT DO NOTHING";
 
-/// Behind what its host already has in the queue of the subscription, if anything.
+/// Behind what its hosts already have in the lanes of the subscription, if anything.
 const DELIVERY: &str = "
     INSERT INTO deliveries (notice, subscription, host, accepted, due, state)
     VALUES (?1, ?2, ?3, ?4, ?4, iif(
-        EXISTS (SELECT 1 FROM deliveries WHERE subscription = ?2 AND host = ?3 AND state = 'due'),
+        EXISTS (SELECT 1 FROM json_each(?5) AS concerned CROSS JOIN lanes
+                ON lanes.subscription = ?2 AND lanes.host = concerned.value),
         'waiting', 'due'))
     ON CONFLICT DO NOTHING";
+
+const LANES: &str = "
+    INSERT INTO lanes (subscription, host, number) SELECT ?1, value, ?2 FROM json_each(?3)
+    WHERE true ON CONFLICT DO NOTHING";
 
 /// The topic of a [`Store`]. A [`Courier`](crate::Courier) delivers what it accepts.
 #[derive(Clone)]
@@ -43,7 +50,10 @@ struct Accepted {
     identity: String,
     id: String,
     text: String,
-    host: String,
+    /// What it is about, as the deliveries name it: a host, or a digest.
+    about: String,
+    /// The keys of all its hosts, as JSON.
+    hosts: String,
     at: i64,
 }
 
@@ -58,7 +68,15 @@ impl Topic for SqliteTopic {
             identity: notice.identity(),
             id: notice.id.to_string(),
             text,
-            host: notice.host_key().to_string(),
+            about: match notice.subject() {
+                Subject::Host(key, _) => key.to_string(),
+                Subject::Digest(_) => notice.identity(),
+            },
+            hosts: notice
+                .host_ids()
+                .map(|host| format!("{}/{host}", notice.fleet))
+                .collect::<Value>()
+                .to_string(),
             at: self.clock.now().as_millis(),
         };
         let notice = notice.clone();
@@ -86,8 +104,8 @@ impl Topic for SqliteTopic {
             .write("notices", Steps::Several, |connection| {
                 // No notice has the empty identity, and nobody sees the rows before they are gone.
                 let nothing = String::new;
-                let probe =
-                    Accepted { identity: nothing(), id: nothing(), text: nothing(), host: nothing(), at: 0 };
+                let (identity, id, text, about) = (nothing(), nothing(), nothing(), nothing());
+                let probe = Accepted { identity, id, text, about, hosts: r#"[""]"#.to_owned(), at: 0 };
                 insert(connection, &probe)?;
                 deliver(connection, &probe, CONSOLE)?;
                 connection.prepare_cached("SELECT id, filter FROM subscriptions LIMIT 1")?.exists([])?;
@@ -105,9 +123,14 @@ fn insert(connection: &Connection, notice: &Accepted) -> rusqlite::Result<bool> 
     Ok(connection.prepare_cached(NOTICE)?.execute(params![identity, id, text, at])? == 1)
 }
 
-fn deliver(connection: &Connection, notice: &Accepted, subscription: &str) -> rusqlite::Result<usize> {
-    let Accepted { identity, host, at, .. } = notice;
-    connection.prepare_cached(DELIVERY)?.execute(params![identity, subscription, host, at])
+fn deliver(connection: &Connection, notice: &Accepted, subscription: &str) -> rusqlite::Result<()> {
+    let Accepted { identity, about, hosts, at, .. } = notice;
+    let values = params![identity, subscription, about, at, hosts];
+    if connection.prepare_cached(DELIVERY)?.execute(values)? == 1 {
+        let number = connection.last_insert_rowid();
+        connection.prepare_cached(LANES)?.execute(params![subscription, number, hosts])?;
+    }
+    Ok(())
 }
 
 /// The console and every subscription whose filter lets the notice through. A filter that cannot be read does:

@@ -79,12 +79,13 @@ impl Webhook {
         self.received.lock().unwrap().clone()
     }
 
-    /// The hosts of all notices of a kind, in the order of arrival, sorted.
+    /// The hosts of all notices of a kind, those of digests as well, sorted.
     pub(crate) fn hosts(&self, kind: &str) -> Vec<String> {
         let received = self.received();
         let of_kind = received.iter().filter(|received| received.notice["kind"] == kind);
         let mut hosts: Vec<_> = of_kind
-            .map(|received| received.notice["hosts"][0]["hostId"].as_str().unwrap().to_owned())
+            .flat_map(|received| received.notice["hosts"].as_array().unwrap())
+            .map(|host| host["hostId"].as_str().unwrap().to_owned())
             .collect();
         hosts.sort();
         hosts

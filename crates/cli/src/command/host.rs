@@ -1,6 +1,6 @@
 //! `hb host`.
 
-use hb_domain::{Heartbeat, HostKey, State, Timestamp, Transition, human_duration};
+use hb_domain::{Blackout, Heartbeat, HostKey, State, Timestamp, Transition, human_duration};
 use hb_service::manage::HostView;
 use serde::Serialize;
 
@@ -70,6 +70,14 @@ struct HostDetails {
     notice_pending: bool,
     last_failure: Option<String>,
     transitions: Vec<TransitionRow>,
+    /// When nobody could hear it, since its last beat.
+    blackouts: Vec<BlackoutRow>,
+}
+
+#[derive(Serialize)]
+struct BlackoutRow {
+    since: String,
+    until: String,
 }
 
 #[derive(Serialize)]
@@ -80,6 +88,10 @@ struct TransitionRow {
     since: String,
     decided: String,
     message: Option<String>,
+    /// When the topic had its notice.
+    told: Option<String>,
+    /// In which digest.
+    digest: Option<String>,
 }
 
 impl From<&Transition> for TransitionRow {
@@ -90,6 +102,8 @@ impl From<&Transition> for TransitionRow {
             since: told.since.to_string(),
             decided: told.at.to_string(),
             message: told.message.as_ref().map(|message| message.as_str().to_owned()),
+            told: told.told.as_ref().map(|told| told.at.to_string()),
+            digest: told.told.as_ref().and_then(|told| Some(told.digest.as_ref()?.to_string())),
         }
     }
 }
@@ -103,6 +117,14 @@ impl HostDetails {
             notice_pending: entry.is_some_and(|entry| entry.pending.is_some()),
             last_failure: view.heartbeat.as_ref().and_then(failure),
             transitions: entry.into_iter().flat_map(|entry| &entry.history).map(Into::into).collect(),
+            blackouts: view
+                .blackouts
+                .iter()
+                .map(|Blackout { since, until }| BlackoutRow {
+                    since: since.to_string(),
+                    until: until.to_string(),
+                })
+                .collect(),
             row: HostRow::new(view, now),
         }
     }
@@ -126,6 +148,10 @@ impl HostDetails {
         }
         if let Some(failure) = beats.and_then(|beats| beats.failure.as_ref()) {
             facts.push(("last failure", instant(failure.at, now)));
+        }
+        for Blackout { since, until } in &view.blackouts {
+            let times = format!("from {} to {}", instant(*since, now), instant(*until, now));
+            facts.push(("nobody heard", times));
         }
         if self.notice_pending {
             facts.push(("notice", "pending".to_owned()));

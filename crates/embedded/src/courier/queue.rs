@@ -1,6 +1,7 @@
 //! The deliveries in the database, as a courier needs them.
 //!
-//! At most one delivery of a subscription and host is `due`: the head of their queue, which alone may be sent.
+//! Of the deliveries of a subscription that concern the same host, only the first is `due` and may be sent: the head of
+//! their lane. A digest has a place in the lane of each of its hosts, and is due when it is the head of all of them.
 
 use hb_domain::{Endpoint, Protocol, SubscriptionId, Timestamp};
 use hb_service::codec;
@@ -38,20 +39,27 @@ const LEASE: &str = "UPDATE deliveries SET owner = ?2, due = ?3 WHERE number = ?
 /// A delivery is a fact, whoever holds the lease by now.
 const DELIVERED: &str = "
     UPDATE deliveries SET state = 'delivered', owner = NULL, error = NULL WHERE number = ?1 AND state = 'due'
-    RETURNING subscription, host";
+    RETURNING subscription";
 
 /// The rest says something only about one's own try.
 const DEAD: &str = "
     UPDATE deliveries SET state = 'dead', owner = NULL, tries = tries + 1, tried = ?3, error = ?4
-    WHERE number = ?1 AND owner = ?2 AND state = 'due' RETURNING subscription, host";
+    WHERE number = ?1 AND owner = ?2 AND state = 'due' RETURNING subscription";
 
 const AGAIN: &str = "
     UPDATE deliveries SET owner = NULL, tries = tries + 1, tried = ?3, error = ?4, due = ?5
     WHERE number = ?1 AND owner = ?2 AND state = 'due'";
 
+const LEAVE: &str = "DELETE FROM lanes WHERE number = ?1 RETURNING host";
+
+/// Whoever now is the head of all lanes that it has a place in.
 const NEXT: &str = "
-    UPDATE deliveries SET state = 'due', due = ?3 WHERE number = (
-        SELECT min(number) FROM deliveries WHERE subscription = ?1 AND host = ?2 AND state = 'waiting')";
+    UPDATE deliveries SET state = 'due', due = ?3 WHERE state = 'waiting' AND number IN (
+        SELECT (SELECT min(number) FROM lanes WHERE subscription = ?1 AND host = value) FROM json_each(?2))
+    AND NOT EXISTS (
+        SELECT 1 FROM lanes AS mine CROSS JOIN lanes AS earlier
+        ON earlier.subscription = mine.subscription AND earlier.host = mine.host AND earlier.number < mine.number
+        WHERE mine.number = deliveries.number)";
 
 /// The endpoint works: what pauses after a failure need not.
 const REVIVE: &str = "
@@ -181,22 +189,25 @@ fn settle(
     outcome: &Outcome,
     now: i64,
 ) -> rusqlite::Result<()> {
-    let place = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let of = |row: &Row<'_>| row.get::<_, String>(0);
     let over = match outcome {
         Outcome::Again { due, error } => {
             let values = params![number, owner, now, error.to_string(), due.as_millis()];
             connection.prepare_cached(AGAIN)?.execute(values)?;
             None
         }
-        Outcome::Delivered => connection.prepare_cached(DELIVERED)?.query_row([number], place).optional()?,
+        Outcome::Delivered => connection.prepare_cached(DELIVERED)?.query_row([number], of).optional()?,
         Outcome::Dead { error } => {
             let values = params![number, owner, now, error.to_string()];
-            connection.prepare_cached(DEAD)?.query_row(values, place).optional()?
+            connection.prepare_cached(DEAD)?.query_row(values, of).optional()?
         }
     };
     // Nothing is over when the subscription was removed, or when somebody else was faster.
-    let Some((subscription, host)) = over else { return Ok(()) };
-    connection.prepare_cached(NEXT)?.execute(params![subscription, host, now])?;
+    let Some(subscription) = over else { return Ok(()) };
+    let mut leave = connection.prepare_cached(LEAVE)?;
+    let hosts = leave.query_map([number], of)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let hosts = serde_json::Value::from(hosts).to_string();
+    connection.prepare_cached(NEXT)?.execute(params![subscription, hosts, now])?;
     if *outcome == Outcome::Delivered {
         connection.prepare_cached(REVIVE)?.execute(params![subscription, now])?;
     }
@@ -294,7 +305,8 @@ mod tests {
 
     #[test]
     fn no_statement_reads_all_deliveries() {
-        for sql in [DUE, HEADS, LEASE, DELIVERED, DEAD, AGAIN, NEXT, REVIVE, CLEAN_DELIVERIES, CLEAN_NOTICES]
+        for sql in
+            [DUE, HEADS, LEASE, DELIVERED, DEAD, AGAIN, LEAVE, NEXT, REVIVE, CLEAN_DELIVERIES, CLEAN_NOTICES]
         {
             let plan = crate::schema::plan(sql);
             for slow in ["SCAN deliveries", "SCAN notices", "TEMP B-TREE"] {

@@ -71,7 +71,7 @@ impl SmtpSender {
         let mut message = Message::builder()
             .from(self.from.clone())
             .to(to)
-            .subject(notice.subject())
+            .subject(notice.subject_line())
             // The same at every try: whoever gets a mail twice can see it.
             .date(date(notice))
             .message_id(Some(format!("<{}.{subscription}@{domain}>", plain(id))))

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hb_domain::{Endpoint, Filter, Kind, Notice, Protocol, Subscription, Timestamp};
+use hb_domain::{Endpoint, Filter, Kind, Notice, NoticeId, Protocol, Subscription, Timestamp};
 use hb_embedded::{
     ConsoleSender, Courier, Senders, SqliteDeliveries, SqliteSubscriptions, SqliteTopic, Store, WebhookSender,
 };
@@ -23,7 +23,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) topic: SqliteTopic,
     pub(crate) subscriptions: SqliteSubscriptions,
-    /// The ids of what the console showed.
+    /// The names of what the console showed.
     pub(crate) shown: Arc<Mutex<Vec<String>>>,
 }
 
@@ -57,7 +57,7 @@ impl World {
     pub(crate) fn senders(&self) -> Senders {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let shown = self.shown.clone();
-        let console = ConsoleSender::new(move |notice| shown.lock().unwrap().push(notice.id.to_string()));
+        let console = ConsoleSender::new(move |notice| shown.lock().unwrap().push(name(&notice.json())));
         Senders::default()
             .with(Protocol::Console, Arc::new(console))
             .with(Protocol::Http, Arc::new(WebhookSender::new().unwrap()))
@@ -119,15 +119,28 @@ impl Running {
     }
 }
 
-/// The notice of a transition of `host`; its id is `HOST-EPOCH` without the dash.
+/// The notice of a transition of `host`.
 pub(crate) fn notice(host: &str, epoch: u64, kind: Kind) -> Notice {
     serde_json::from_value(serde_json::json!({
-        "id": format!("{host}{epoch}"), "attempt": 1, "kind": kind, "fleet": "main",
+        "id": notice_id(host, epoch), "attempt": 1, "kind": kind, "fleet": "main",
         "host": {"hostId": host, "since": START, "lastBeat": START, "interval": 600_000, "epoch": epoch,
                  "message": null, "before": null},
         "at": START, "region": "local",
     }))
     .unwrap()
+}
+
+/// Host and epoch of a notice as JSON: `web1`.
+pub(crate) fn name(notice: &serde_json::Value) -> String {
+    let host = &notice["hosts"][0];
+    format!("{}{}", host["hostId"].as_str().unwrap(), host["epoch"])
+}
+
+/// An id that no other transition of these tests has.
+pub(crate) fn notice_id(host: &str, epoch: u64) -> NoticeId {
+    let mut bytes = [0; 32];
+    format!("{epoch}{host}").bytes().zip(&mut bytes).for_each(|(byte, place)| *place = byte);
+    NoticeId::of_bytes(bytes)
 }
 
 /// One request as it arrived.
@@ -170,10 +183,10 @@ impl Hook {
         self.requests.lock().unwrap().clone()
     }
 
-    /// The ids of the notices that were answered with `status`, in the order of arrival.
+    /// The names, host and epoch, of the notices that were answered with `status`, in the order of arrival.
     pub(crate) fn ids(&self, status: u16) -> Vec<String> {
         let requests = self.requests().into_iter().filter(|request| request.status == status);
-        requests.map(|request| request.body["id"].as_str().unwrap().to_owned()).collect()
+        requests.map(|request| name(&request.body)).collect()
     }
 
     pub(crate) async fn until_requests(&self, count: usize) {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hb_embedded::{
-    SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteSystem, SqliteTopic, Store,
+    SqliteEchoes, SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteSystem, SqliteTopic,
+    Store,
 };
 use hb_service::contract::World;
 use hb_service::memory::ManualClock;
@@ -16,6 +17,9 @@ async fn fresh() -> World {
     World {
         heartbeats: Arc::new(SqliteHeartbeats::new(store.clone())),
         ledger: Arc::new(SqliteLedger::new(store.clone())),
+        digests: Arc::new(SqliteLedger::new(store.clone())),
+        receivers: Arc::new(SqliteLedger::new(store.clone())),
+        echoes: Arc::new(SqliteEchoes::new(store.clone())),
         keys: Arc::new(SqliteKeys::new(store.clone())),
         subscriptions: Arc::new(SqliteSubscriptions::new(store.clone())),
         topic: Arc::new(SqliteTopic::new(
@@ -29,7 +33,7 @@ async fn fresh() -> World {
                 let connection = Connection::open(path).unwrap();
                 for sql in [
                     "UPDATE heartbeats SET interval = -1 WHERE fleet = ?1 AND host = ?2",
-                    "UPDATE ledger SET entry = '{' WHERE fleet = ?1 AND host = ?2",
+                    "UPDATE ledger SET record = '{' WHERE key = ?1 || '/' || ?2",
                 ] {
                     connection.execute(sql, params![host.fleet.as_str(), host.host.as_str()]).unwrap();
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{HANG, Hook, World, notice};
+use crate::common::{HANG, Hook, World, notice, notice_id};
 use hb_domain::{Filter, Kind, Protocol, Publication};
 use hb_embedded::Courier;
 use hb_service::memory::CountingIds;
@@ -67,7 +67,7 @@ async fn a_webhook_gets_the_json_and_can_tell_a_resend() {
     let agent = format!("user-agent: heartbeat/{}\r\n", env!("CARGO_PKG_VERSION"));
     for line in [
         "post /hooks/s3cr3t http/1.1\r\n",
-        "idempotency-key: web1\r\n",
+        &format!("idempotency-key: {}\r\n", notice_id("web", 1).as_str().to_lowercase()),
         "content-type: application/json\r\n",
         &agent,
     ] {
@@ -260,7 +260,8 @@ async fn stored_garbage_stops_no_other_delivery() {
     publish(&world, "broken", 1, Kind::Missing).await;
     publish(&world, "lost", 1, Kind::Missing).await;
     world.sql(
-        "UPDATE notices SET notice = '{' WHERE id = 'broken1'; DELETE FROM notices WHERE id = 'lost1';
+        "UPDATE notices SET notice = '{' WHERE identity = 'main/broken#1/missing';
+         DELETE FROM notices WHERE identity = 'main/lost#1/missing';
          UPDATE subscriptions SET address = 'nowhere' WHERE id = 'bad-address';
          UPDATE subscriptions SET filter = x'ff' || '' WHERE id = 'bad-filter';
          INSERT INTO subscriptions VALUES (CAST(x'ff' AS TEXT), 'telex', '', '', -1);

@@ -4,5 +4,6 @@
 mod common;
 mod contract;
 mod courier;
+mod digests;
 mod smtp;
 mod trouble;

@@ -108,7 +108,7 @@ async fn garbage_in_the_other_tables_is_told_by_name() {
     world.sql("UPDATE ledger SET version = -5");
     let error = ledger.swap(&entry, Some(1), Uuid::nil()).await.unwrap_err();
     assert!(matches!(&error, PortError::Unreadable { cause, .. } if cause.contains("version")), "{error}");
-    assert_eq!(ledger.open(None).await.unwrap().unreadable.len(), 1);
+    assert_eq!(Ledger::<Entry>::open(&ledger, None).await.unwrap().unreadable.len(), 1);
 
     world.sql(&format!(
         "UPDATE keys SET hash = x'00' WHERE id = '{}'; UPDATE keys SET scope = 'root' WHERE id = '{}';

@@ -181,8 +181,11 @@ pub(crate) fn request(line: &str, key: Option<&str>, body: impl Into<Body>) -> R
 /// A clock that nobody may ask.
 pub(crate) struct BrokenClock;
 
+#[async_trait::async_trait]
 impl Clock for BrokenClock {
     fn now(&self) -> Timestamp {
         panic!("the clock is broken")
     }
+
+    async fn sleep(&self, _: Duration) {}
 }

@@ -1,0 +1,182 @@
+//! Canaries of the local server: beats to its own listener, so that it knows when it was deaf.
+//!
+//! They need a key like every beat. It lies beside the database, readable for its owner alone: whoever can read it can
+//! read the database, and all that it is good for is canaries.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hb_domain::{Fleet, HostId, KeyName, Scope, Token};
+use hb_service::manage::{KeyRequest, Manager};
+use hb_service::ports::Clock;
+use hb_service::{Caller, Canaries, CanaryError, Troubles};
+use reqwest::{Client, StatusCode};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use crate::exit::Failure;
+
+/// How often: the settings of the sweep build on it.
+const EVERY: Duration = Duration::from_secs(3);
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The file with the key, in the data folder.
+const KEY_FILE: &str = "canary.key";
+/// How often a key may be refused until it is replaced.
+const REFUSALS: u32 = 3;
+/// As the log calls this.
+const HEARING: &str = "hearing canaries";
+
+/// Sends beats to a server, as its clients do.
+pub(crate) struct HttpCaller {
+    client: Client,
+    url: String,
+    file: PathBuf,
+    manager: Arc<Manager>,
+    token: Mutex<Option<Token>>,
+    refusals: AtomicU32,
+}
+
+impl HttpCaller {
+    /// Calls the server that listens on `address` and keeps its data in `dir`.
+    pub(crate) fn new(address: SocketAddr, dir: &Path, manager: Arc<Manager>) -> Result<Self, Failure> {
+        let client = hb_embedded::http_client(|| Client::builder().timeout(TIMEOUT).no_proxy());
+        let client = client.map_err(|error| Failure::Internal(error.to_string()))?;
+        let url = format!("http://{}/v1/heartbeat", reachable(address));
+        Ok(Self {
+            client,
+            url,
+            file: dir.join(KEY_FILE),
+            manager,
+            token: Mutex::new(None),
+            refusals: AtomicU32::new(0),
+        })
+    }
+
+    /// The key that is known, or the one in the file, or a new one.
+    async fn token(&self) -> Result<Token, String> {
+        let known = self.known().clone();
+        if let Some(token) = known.or_else(|| read(&self.file)) {
+            *self.known() = Some(token.clone());
+            return Ok(token);
+        }
+        let request = KeyRequest {
+            name: KeyName::canary(),
+            scope: Scope::Canary,
+            fleet: Fleet::main(),
+            host_prefixes: Vec::new(),
+            expires_in: None,
+        };
+        let drawn = self.manager.draw_key(request).map_err(|error| error.to_string())?;
+        match write(&self.file, &drawn.token) {
+            Ok(()) => {}
+            // Another server on this folder was faster: its key serves both.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return read(&self.file).ok_or_else(|| format!("{} holds no key", self.file.display()));
+            }
+            Err(error) => tracing::warn!("{} cannot be written: {error}", self.file.display()),
+        }
+        self.manager.keys.create(&drawn.key).await.map_err(|error| error.to_string())?;
+        *self.known() = Some(drawn.token.clone());
+        Ok(drawn.token)
+    }
+
+    /// The key was refused. Once in a while that is so because whoever wrote the file has yet to store the key; after
+    /// that somebody took it back, or the database is another one, and the next canary has a new key.
+    fn refused(&self) {
+        if self.refusals.fetch_add(1, Ordering::Relaxed) >= REFUSALS {
+            self.refusals.store(0, Ordering::Relaxed);
+            let _ = std::fs::remove_file(&self.file);
+        }
+        *self.known() = None;
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Token>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Caller for HttpCaller {
+    async fn beat(&self, host: &HostId) -> Result<(), String> {
+        let token = self.token().await?;
+        let request = self.client.post(format!("{}/{host}", self.url)).header("x-api-key", token.reveal());
+        let answer = request.send().await.map_err(|error| error.without_url().to_string())?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            self.refused();
+        }
+        if answer.status().is_success() { Ok(()) } else { Err(format!("the answer was {}", answer.status())) }
+    }
+}
+
+/// Nobody can call "all addresses": this machine is one of them.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn read(file: &Path) -> Option<Token> {
+    std::fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+/// Never a file that is half written, or that others can read, and never over another.
+fn write(file: &Path, token: &Token) -> std::io::Result<()> {
+    let draft = file.with_extension(format!("{}.tmp", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(&draft)?.write_all(token.reveal().as_bytes())?;
+    let linked = std::fs::hard_link(&draft, file);
+    std::fs::remove_file(&draft)?;
+    linked
+}
+
+/// Sends canaries until it is stopped. `tried` becomes true after the first one, whatever came of it.
+pub(crate) async fn send_every(
+    canaries: Canaries,
+    clock: Arc<dyn Clock>,
+    troubles: Arc<Troubles>,
+    tried: watch::Sender<bool>,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = super::on(stopped.clone()) => return,
+            _ = ticks.tick() => {}
+        }
+        let sent = tokio::select! {
+            () = super::on(stopped.clone()) => return,
+            sent = canaries.send() => sent,
+        };
+        tell(&sent, &troubles, &*clock);
+        let _ = tried.send(true);
+    }
+}
+
+fn tell(sent: &Result<Option<Duration>, CanaryError>, troubles: &Troubles, clock: &dyn Clock) {
+    match sent {
+        Ok(None) => {}
+        Ok(Some(deaf)) => {
+            let deaf = hb_domain::human_duration(Duration::from_secs(deaf.as_secs()));
+            tracing::warn!("no beat could be heard for {deaf}: that time does not count as silence of hosts");
+        }
+        Err(error) => {
+            troubles.failed(HEARING, error, clock.now());
+            return;
+        }
+    }
+    troubles.worked(HEARING, clock.now());
+}
