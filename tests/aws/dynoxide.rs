@@ -53,6 +53,11 @@ impl Account {
         self.sns.accepted()
     }
 
+    /// From now on the echoes of what SNS accepts wait, or wait no more.
+    pub(crate) fn hold_echoes(&self, hold: bool) {
+        self.sns.hold_echoes(hold);
+    }
+
     pub(crate) fn config(&self) -> SdkConfig {
         config("http://dynoxide.invalid").http_client(self.clone()).build()
     }
@@ -81,7 +86,7 @@ pub(crate) fn config(url: &str) -> aws_types::sdk_config::Builder {
 }
 
 impl Account {
-    /// The status and body of the answer to a request: of DynamoDB when there is an operation, else of SNS.
+    /// The status and body of the answer to a request: of DynamoDB or SQS when there is an operation, else of SNS.
     pub(crate) async fn answer(&self, operation: Option<String>, body: String) -> (u16, String) {
         let fault = self.fault.lock().unwrap().clone();
         let fault = |operation: &str| fault.as_ref().and_then(|fault| fault(operation));
@@ -93,6 +98,9 @@ impl Account {
             // By the status, too, the SDK tells what is worth another try.
             let status = if code == "InternalServerError" { 500 } else { 400 };
             return (status, format!(r#"{{"__type":"com.amazonaws#{code}","message":"said"}}"#));
+        }
+        if let Some(answer) = self.sns.answer_as_queue(&operation, &body) {
+            return (200, answer.to_string());
         }
         let database = self.database.clone();
         tokio::task::spawn_blocking(move || answer(&database, &operation, &body)).await.unwrap()

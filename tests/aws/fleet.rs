@@ -6,12 +6,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::stream::{self, StreamExt};
 use hb_aws::{
-    Clients, DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, SnsSubscriptions, SnsTopic, Stage,
-    TopicArn,
+    Clients, DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, SnsSubscriptions, SnsTopic, SqsEchoes,
+    Stage, TopicArn,
 };
-use hb_domain::{
-    Beat, DeliveryPolicy, Fleet, Heartbeat, HostKey, Interval, Region, Rules, Signal, Timestamp,
-};
+use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
 use hb_service::contract::World;
 use hb_service::memory::{CountingIds, ManualClock};
 use hb_service::ports::{Heard, Heartbeats};
@@ -42,19 +40,21 @@ pub(crate) async fn beat(heartbeats: &dyn Heartbeats, count: usize, seconds: i64
 /// The sweep of a stage, and its clock.
 pub(crate) fn sweep(clients: &Clients, stage: &Stage, topic: TopicArn) -> (Sweep, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(at(0)));
+    let ledger = Arc::new(DynamoLedger::new(clients, stage));
     let sweep = Sweep {
         heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
-        ledger: Arc::new(DynamoLedger::new(clients, stage)),
+        ledger: ledger.clone(),
+        digests: ledger.clone(),
+        receivers: ledger,
+        echoes: Arc::new(SqsEchoes::new(clients, stage)),
         topic: Arc::new(SnsTopic::new(clients, topic)),
         system: Arc::new(DynamoSystem::new(clients, stage)),
         clock: clock.clone(),
         ids: Arc::new(CountingIds::default()),
         settings: SweepSettings {
-            region: Region::local(),
-            rules: Rules { skew: Duration::ZERO },
-            delivery: DeliveryPolicy { lease: Duration::from_mins(1), echo_wait: Duration::from_mins(3) },
-            segments: 4,
-            concurrency: 32,
+            skew: Duration::ZERO,
+            messages_per_second: None,
+            ..SweepSettings::distributed(Region::local(), Duration::from_mins(1))
         },
     };
     (sweep, clock)
@@ -72,6 +72,9 @@ pub(crate) fn world(
     World {
         heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
         ledger: Arc::new(DynamoLedger::new(clients, stage)),
+        digests: Arc::new(DynamoLedger::new(clients, stage)),
+        receivers: Arc::new(DynamoLedger::new(clients, stage)),
+        echoes: Arc::new(SqsEchoes::new(clients, stage)),
         keys: Arc::new(DynamoKeys::new(clients, stage)),
         subscriptions: Arc::new(SnsSubscriptions::new(clients, stage, topic.clone())),
         topic: Arc::new(SnsTopic::new(clients, topic)),

@@ -1,7 +1,10 @@
-//! As much of SNS as the adapters ask for, in memory: `dynoxide` has none. What SNS delivers is moto's to show.
+//! As much of SNS and SQS as the adapters ask for, in memory: `dynoxide` has neither. What SNS delivers is moto's to show.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
 
 /// The fields of a request.
 pub(crate) type Form = HashMap<String, String>;
@@ -11,6 +14,10 @@ pub(crate) type Form = HashMap<String, String>;
 pub(crate) struct Sns {
     subscribed: Arc<Mutex<u64>>,
     accepted: Arc<Mutex<Vec<Form>>>,
+    /// Echoes with their receipts; they come again until they are deleted.
+    echoes: Arc<Mutex<Vec<(String, String)>>>,
+    /// Whether they are late.
+    held: Arc<AtomicBool>,
 }
 
 /// What a request says.
@@ -24,6 +31,32 @@ impl Sns {
         self.accepted.lock().unwrap().clone()
     }
 
+    /// From now on echoes wait, or wait no more.
+    pub(crate) fn hold_echoes(&self, hold: bool) {
+        self.held.store(hold, Ordering::SeqCst);
+    }
+
+    /// The answer of SQS, if `operation` is one of it.
+    pub(crate) fn answer_as_queue(&self, operation: &str, body: &str) -> Option<Value> {
+        let mut echoes = self.echoes.lock().unwrap();
+        Some(match operation {
+            "CreateQueue" | "GetQueueUrl" => json!({"QueueUrl": "https://sqs.invalid/echo"}),
+            "ReceiveMessage" if self.held.load(Ordering::SeqCst) => json!({}),
+            "ReceiveMessage" => {
+                let message = |(receipt, body): &(String, String)| json!({"MessageId": receipt, "ReceiptHandle": receipt, "Body": body});
+                json!({"Messages": echoes.iter().take(10).map(message).collect::<Vec<_>>()})
+            }
+            "DeleteMessageBatch" => {
+                let request: Value = serde_json::from_str(body).unwrap();
+                let entries = request["Entries"].as_array().unwrap();
+                echoes
+                    .retain(|(receipt, _)| !entries.iter().any(|entry| entry["ReceiptHandle"] == **receipt));
+                json!({"Successful": [], "Failed": []})
+            }
+            _ => return None,
+        })
+    }
+
     /// The status and body of the answer to a form of the Query protocol.
     pub(crate) fn answer(&self, form: &Form) -> (u16, String) {
         let topic = |name: &str| format!("arn:aws:sns:eu-west-1:123456789012:{name}");
@@ -32,7 +65,11 @@ impl Sns {
             "CreateTopic" => format!("<TopicArn>{}</TopicArn>", topic(&form["Name"])),
             "GetTopicAttributes" => "<Attributes></Attributes>".to_owned(),
             "Publish" => {
-                self.accepted.lock().unwrap().push(form.clone());
+                let message: Value = serde_json::from_str(&form["Message"]).unwrap();
+                let mut accepted = self.accepted.lock().unwrap();
+                accepted.push(form.clone());
+                let echo = (accepted.len().to_string(), message["default"].as_str().unwrap().to_owned());
+                self.echoes.lock().unwrap().push(echo);
                 "<MessageId>1</MessageId>".to_owned()
             }
             "Subscribe" => {

@@ -84,7 +84,7 @@ impl Patience {
     }
 }
 
-/// Clients of DynamoDB and SNS, ready to be shared by all adapters. Cheap to clone.
+/// Clients of DynamoDB, SNS and SQS, ready to be shared by all adapters. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clients {
     /// For beats and checks, which somebody waits for.
@@ -95,6 +95,7 @@ pub struct Clients {
     pub(crate) sns: aws_sdk_sns::Client,
     /// Tries once.
     pub(crate) publish: aws_sdk_sns::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
     pub(crate) meter: Arc<Meter>,
 }
 
@@ -132,6 +133,11 @@ impl Clients {
                 .retry_config(patience.retries());
             aws_sdk_sns::Client::from_conf(config.build())
         };
+        let sqs = aws_sdk_sqs::config::Builder::from(config)
+            .behavior_version(behavior())
+            .http_client(http.clone())
+            .timeout_config(PATIENT.timeouts())
+            .retry_config(PATIENT.retries());
         // The SDK's quota of retries ends them when many calls are throttled at once, which is when a sweep needs them.
         let unlimited = RetryPartition::custom("hb-patient").token_bucket(TokenBucket::unlimited()).build();
         Self {
@@ -140,13 +146,14 @@ impl Clients {
             sns_quick: sns(&QUICK),
             sns: sns(&PATIENT),
             publish: sns(&ONCE),
+            sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
             meter: Arc::default(),
         }
     }
 
     /// Clients as the environment of a function describes them: `AWS_REGION` (or `AWS_DEFAULT_REGION`),
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, and for emulators `AWS_ENDPOINT_URL`,
-    /// `AWS_ENDPOINT_URL_DYNAMODB` and `AWS_ENDPOINT_URL_SNS`. `variable` gives the value of a variable that is set.
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, `_SNS` and `_SQS`. `variable` gives the value of a variable that is set.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ClientsError> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let needed = |name: &'static str| set(name).ok_or(ClientsError::Credentials(name));
@@ -189,7 +196,7 @@ impl Endpoints {
     const ALL: &str = "AWS_ENDPOINT_URL";
 
     fn from_env(set: impl Fn(&str) -> Option<String>) -> Self {
-        let names = [Self::ALL, "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SNS"];
+        let names = [Self::ALL, "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SNS", "AWS_ENDPOINT_URL_SQS"];
         Self(names.into_iter().filter_map(|name| Some((name, set(name)?))).collect())
     }
 }

@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, TableStatus,
 };
+use aws_sdk_sqs::types::QueueAttributeName;
 use hb_service::ports::{PortError, PortResult};
 
 use crate::client::Clients;
@@ -82,7 +83,7 @@ pub fn table_definitions(stage: &Stage) -> [TableDefinition; 4] {
     ]
 }
 
-/// Makes the tables and the topic of `stage` where they are missing, and waits until they can be used. What is there
+/// Makes the tables, the topic and the echo queue of `stage` where they are missing, and waits until they can be used. What is there
 /// stays as it is.
 pub async fn create_stage(clients: &Clients, stage: &Stage) -> PortResult<TopicArn> {
     for table in table_definitions(stage) {
@@ -93,7 +94,29 @@ pub async fn create_stage(clients: &Clients, stage: &Stage) -> PortResult<TopicA
     let answer = clients.sns.create_topic().name(name).send().await;
     let output = answer.map_err(|cause| trouble(&what, Operation::CreateTopic, &cause))?;
     let arn = output.topic_arn.ok_or_else(|| PortError::unavailable(what, "it was made without an ARN"))?;
-    Ok(TopicArn::given(&arn))
+    let topic = TopicArn::given(&arn);
+    create_echo(clients, stage, &topic).await?;
+    Ok(topic)
+}
+
+/// Makes the queue that hears all that the topic accepts, as it is and without a filter.
+async fn create_echo(clients: &Clients, stage: &Stage, topic: &TopicArn) -> PortResult<()> {
+    let (what, queue) = (format!("queue {}", stage.echo()), topic.beside(&stage.echo(), "sqs"));
+    let policy = serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
+            "Resource": queue, "Condition": {"ArnEquals": {"aws:SourceArn": topic.as_str()}},
+        }],
+    });
+    clients.meter.called(Operation::CreateQueue);
+    let request = clients.sqs.create_queue().queue_name(stage.echo());
+    let answer = request.attributes(QueueAttributeName::Policy, policy.to_string()).send().await;
+    answer.map_err(|cause| trouble(&what, Operation::CreateQueue, &cause))?;
+    clients.meter.called(Operation::Subscribe);
+    let request = clients.sns.subscribe().topic_arn(topic.as_str()).protocol("sqs").endpoint(queue);
+    let answer = request.attributes("RawMessageDelivery", "true").send().await;
+    answer.map(drop).map_err(|cause| trouble(&what, Operation::Subscribe, &cause))
 }
 
 /// The topic of a deployed stage. Its ARN holds the account, which the ARN of a table tells.

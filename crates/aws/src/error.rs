@@ -52,7 +52,11 @@ fn service(what: &str, operation: Operation, code: &str, said: &str, status: u16
         "AccessDeniedException" | "AccessDenied" | "AuthorizationError" | "AuthorizationErrorException" => {
             format!("not allowed: allow {action} on {what}")
         }
-        "ResourceNotFoundException" | "NotFound" | "NotFoundException" => {
+        "ResourceNotFoundException"
+        | "NotFound"
+        | "NotFoundException"
+        | "QueueDoesNotExist"
+        | "AWS.SimpleQueueService.NonExistentQueue" => {
             format!(
                 "{what} does not exist in this account and region: deploy the stage, or check its name and the region"
             )

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
-use hb_domain::{HostPrefix, Key, KeyId, Scope, SecretHash, Timestamp};
+use hb_domain::{HostPrefix, Key, KeyId, SecretHash, Timestamp};
 use hb_service::ports::{Cursor, Keys, Page, PortResult};
 
 use crate::client::Clients;
@@ -173,7 +173,7 @@ fn prefix(value: &AttributeValue) -> Result<HostPrefix, Cause> {
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Fleet, Secret};
+    use hb_domain::{Fleet, Scope, Secret};
 
     use super::*;
 

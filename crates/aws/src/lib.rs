@@ -6,6 +6,7 @@
 mod client;
 mod create;
 mod cursor;
+mod echo;
 mod error;
 mod expression;
 mod heartbeats;
@@ -25,6 +26,7 @@ mod topic;
 
 pub use client::{Clients, ClientsError, https};
 pub use create::{Attribute, IndexDefinition, TableDefinition, create_stage, find_topic, table_definitions};
+pub use echo::SqsEchoes;
 pub use heartbeats::DynamoHeartbeats;
 pub use keys::DynamoKeys;
 pub use ledger::DynamoLedger;

@@ -22,7 +22,7 @@ pub enum Operation {
     DescribeTable,
     /// Likewise.
     CreateTable,
-    /// Of SNS, as are all that follow.
+    /// Of SNS, as are all up to [`Operation::Unsubscribe`].
     Publish,
     /// Likewise.
     GetTopicAttributes,
@@ -32,11 +32,19 @@ pub enum Operation {
     Subscribe,
     /// Likewise.
     Unsubscribe,
+    /// Of SQS, as are all that follow.
+    GetQueueUrl,
+    /// Likewise.
+    ReceiveMessage,
+    /// Likewise, for several messages at once.
+    DeleteMessage,
+    /// Likewise.
+    CreateQueue,
 }
 
 impl Operation {
     /// All of them, in the order of their places in a [`Meter`].
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 17] = [
         Self::UpdateItem,
         Self::PutItem,
         Self::DeleteItem,
@@ -50,6 +58,10 @@ impl Operation {
         Self::CreateTopic,
         Self::Subscribe,
         Self::Unsubscribe,
+        Self::GetQueueUrl,
+        Self::ReceiveMessage,
+        Self::DeleteMessage,
+        Self::CreateQueue,
     ];
 
     /// What IAM calls it: `dynamodb:UpdateItem`.
@@ -69,6 +81,10 @@ impl Operation {
             Self::CreateTopic => "sns:CreateTopic",
             Self::Subscribe => "sns:Subscribe",
             Self::Unsubscribe => "sns:Unsubscribe",
+            Self::GetQueueUrl => "sqs:GetQueueUrl",
+            Self::ReceiveMessage => "sqs:ReceiveMessage",
+            Self::DeleteMessage => "sqs:DeleteMessage",
+            Self::CreateQueue => "sqs:CreateQueue",
         }
     }
 

@@ -104,6 +104,17 @@ impl TopicArn {
         }
     }
 
+    /// What is called `name` in `service`, in the same region and account.
+    pub(crate) fn beside(&self, name: &str, service: &str) -> String {
+        let parts: Vec<_> = self.0.splitn(6, ':').collect();
+        match parts[..] {
+            [arn, partition, _, region, account, _] => {
+                format!("{arn}:{partition}:{service}:{region}:{account}:{name}")
+            }
+            _ => name.to_owned(),
+        }
+    }
+
     /// An ARN as SNS gave it.
     pub(crate) fn given(arn: &str) -> Self {
         Self(arn.to_owned())

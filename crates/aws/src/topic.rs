@@ -54,7 +54,7 @@ impl Topic for SnsTopic {
         let answer = request
             .message_structure("json")
             .message(message(notice))
-            .subject(notice.subject())
+            .subject(notice.subject_line())
             .set_message_attributes(Some(attributes(notice)))
             .send()
             .await;
@@ -132,7 +132,7 @@ fn never_connected(error: &(dyn Error + 'static)) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Kind, NoticeHost};
+    use hb_domain::Kind;
 
     use super::*;
 
@@ -172,8 +172,7 @@ mod tests {
         ] {
             assert_eq!(told(name), (data_type.to_owned(), value.to_owned()));
         }
-        let calm =
-            Notice { kind: Kind::Recovered, host: NoticeHost { epoch: 8, ..notice().host }, ..notice() };
+        let calm = Notice { kind: Kind::Recovered, ..notice() };
         assert_eq!(attributes(&calm)["severity"].string_value(), Some("info"));
     }
 }

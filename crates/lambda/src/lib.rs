@@ -5,6 +5,7 @@
 //! that matter (see `event`), and because a bad event must be answered, not end in a panic.
 
 mod answer;
+mod canary;
 mod event;
 mod ingest;
 mod log;

@@ -3,6 +3,8 @@
 //!
 //! The format: Amazon CloudWatch user guide, "Specification: Embedded metric format".
 
+use std::time::Duration;
+
 use hb_aws::Usage;
 use hb_domain::Timestamp;
 use hb_service::SweepReport;
@@ -88,11 +90,26 @@ pub(crate) fn of_pass(
         ("NoticesAccepted", number(report.accepted)),
         ("NoticesRefused", number(report.refused)),
         ("NoticesUnknown", number(report.unknown)),
+        ("NoticesEchoed", number(report.echoed)),
+        ("NoticesBatched", number(report.batched)),
+        ("SecondCopies", number(report.second_copies)),
+        ("HostsHeld", number(report.held)),
         ("UnreadableItems", number(report.unreadable)),
     ]);
     let seconds = report.ended.since(report.began).as_secs_f64();
     line.directive(&[&[STAGE]], [("SweepSeconds", "Seconds", seconds)]);
     line.capacity(capacity);
+    line.end()
+}
+
+/// The line of a canary; `deaf` is how long nobody could be heard before it.
+#[must_use]
+pub(crate) fn of_canary(stage: &str, at: Timestamp, heard: bool, deaf: Option<Duration>) -> Option<String> {
+    let mut line = Line::new(stage, at);
+    line.counts([("CanaryAccepted", f64::from(u8::from(heard)))]);
+    if let Some(deaf) = deaf {
+        line.directive(&[&[STAGE]], [("BlackoutSeconds", "Seconds", deaf.as_secs_f64())]);
+    }
     line.end()
 }
 
@@ -202,7 +219,7 @@ mod tests {
         };
         let line =
             |completed| of_pass("prod", &report, completed, Capacity { read: 1_562.5, write: 12.0 }).unwrap();
-        assert_snapshot!(line(true), @r#"{"Claims":4.0,"HostsScanned":100000.0,"NoticesAccepted":2.0,"NoticesRefused":1.0,"NoticesUnknown":1.0,"ReadUnits":1562.5,"Stage":"prod","SweepCompleted":1.0,"SweepSeconds":2.0,"UnreadableItems":1.0,"WriteUnits":12.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepCompleted","Unit":"Count"},{"Name":"HostsScanned","Unit":"Count"},{"Name":"Claims","Unit":"Count"},{"Name":"NoticesAccepted","Unit":"Count"},{"Name":"NoticesRefused","Unit":"Count"},{"Name":"NoticesUnknown","Unit":"Count"},{"Name":"UnreadableItems","Unit":"Count"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepSeconds","Unit":"Seconds"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"ReadUnits","Unit":"Count"},{"Name":"WriteUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000002000}}"#);
+        assert_snapshot!(line(true), @r#"{"Claims":4.0,"HostsHeld":0.0,"HostsScanned":100000.0,"NoticesAccepted":2.0,"NoticesBatched":0.0,"NoticesEchoed":0.0,"NoticesRefused":1.0,"NoticesUnknown":1.0,"ReadUnits":1562.5,"SecondCopies":0.0,"Stage":"prod","SweepCompleted":1.0,"SweepSeconds":2.0,"UnreadableItems":1.0,"WriteUnits":12.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepCompleted","Unit":"Count"},{"Name":"HostsScanned","Unit":"Count"},{"Name":"Claims","Unit":"Count"},{"Name":"NoticesAccepted","Unit":"Count"},{"Name":"NoticesRefused","Unit":"Count"},{"Name":"NoticesUnknown","Unit":"Count"},{"Name":"NoticesEchoed","Unit":"Count"},{"Name":"NoticesBatched","Unit":"Count"},{"Name":"SecondCopies","Unit":"Count"},{"Name":"HostsHeld","Unit":"Count"},{"Name":"UnreadableItems","Unit":"Count"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepSeconds","Unit":"Seconds"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"ReadUnits","Unit":"Count"},{"Name":"WriteUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000002000}}"#);
         let line: Value = serde_json::from_str(&line(false)).unwrap();
         assert_eq!(line["SweepCompleted"], 0.0);
     }

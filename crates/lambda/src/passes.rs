@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use hb_aws::{DynamoHeartbeats, DynamoLedger, DynamoSystem, Meter};
+use hb_aws::{DynamoHeartbeats, DynamoLedger, DynamoSystem, Meter, SqsEchoes};
 use hb_domain::Timestamp;
 use hb_service::ports::{Clock, Ids};
 use hb_service::{Sweep, SweepError, SweepReport, SweepSettings as Rules};
@@ -67,9 +67,13 @@ impl Passes {
         let mut rules = Rules::distributed(settings.shared.region.clone(), SLACK);
         rules.segments = settings.segments.unwrap_or(rules.segments);
         rules.concurrency = settings.concurrency.unwrap_or(rules.concurrency);
+        let ledger = Arc::new(DynamoLedger::new(clients, stage));
         let sweep = Sweep {
             heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
-            ledger: Arc::new(DynamoLedger::new(clients, stage)),
+            ledger: ledger.clone(),
+            digests: ledger.clone(),
+            receivers: ledger,
+            echoes: Arc::new(SqsEchoes::new(clients, stage)),
             topic: Arc::new(StageTopic::new(clients.clone(), stage.clone())),
             system: Arc::new(DynamoSystem::new(clients, stage)),
             clock,
@@ -78,6 +82,11 @@ impl Passes {
         };
         let (stage, meter) = (stage.to_string(), clients.meter().clone());
         Self { sweep, every: settings.every, stage, meter, print }
+    }
+
+    /// How long after its last canary the receiver is deaf.
+    pub(crate) fn deaf_after(&self) -> Duration {
+        self.sweep.settings.canaries.deaf_after
     }
 
     /// Sweeps at once and then every period, for a minute or until shortly before `deadline`, when the function ends.
@@ -131,15 +140,7 @@ impl Passes {
     fn until(&self, deadline: Timestamp, began: Timestamp) -> Sweep {
         let mut settings = self.sweep.settings.clone();
         settings.delivery.lease = deadline.since(began) + SLACK;
-        Sweep {
-            heartbeats: self.sweep.heartbeats.clone(),
-            ledger: self.sweep.ledger.clone(),
-            topic: self.sweep.topic.clone(),
-            system: self.sweep.system.clone(),
-            clock: self.sweep.clock.clone(),
-            ids: self.sweep.ids.clone(),
-            settings,
-        }
+        Sweep { settings, ..self.sweep.clone() }
     }
 
     /// Sweeps once; logs and counts what came of it. An error is why it did not complete.
@@ -168,7 +169,8 @@ fn tell(report: &SweepReport, cause: Option<&str>) {
     for trouble in &report.troubles {
         tracing::warn!("{trouble}");
     }
-    let SweepReport { began, ended, hosts, registered, missing, failing, recovered, accepted, .. } = report;
+    let SweepReport { began, ended, hosts, registered, missing, failing, recovered, accepted, held, .. } =
+        report;
     // The log writes longer numbers as text.
     let millis = u64::try_from(ended.since(*began).as_millis()).unwrap_or(u64::MAX);
     if let Some(cause) = cause {
@@ -181,8 +183,8 @@ fn tell(report: &SweepReport, cause: Option<&str>) {
             millis,
             "a sweep did not complete: {cause}"
         );
-    } else if registered + missing + failing + recovered + accepted > 0 {
-        tracing::info!(hosts, registered, missing, failing, recovered, accepted, millis, "swept");
+    } else if registered + missing + failing + recovered + accepted + held > 0 {
+        tracing::info!(hosts, registered, missing, failing, recovered, accepted, held, millis, "swept");
     } else {
         tracing::debug!(hosts, millis, "swept");
     }

@@ -9,14 +9,15 @@ use hb_domain::Timestamp;
 use hb_service::ports::Clock;
 use hb_service::system::{SystemClock, SystemIds};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
-use serde::de::IgnoredAny;
+use serde::Serialize;
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, Span};
 
+use crate::canary::{CanaryFailed, CanaryTask, Sung};
 use crate::ingest::{Ingest, IngestError};
 use crate::log;
-use crate::passes::{Passes, PassesFailed};
+use crate::passes::{Minute, Passes, PassesFailed};
 use crate::settings::{self, IngestSettings, SettingError, SweepSettings, Variables};
 
 /// Takes a line of metrics.
@@ -42,16 +43,34 @@ pub fn ingest() -> ExitCode {
     })
 }
 
-/// The function `sweep`: runs until Lambda ends it. Whatever the event says, it sweeps.
+/// The function `sweep`: runs until Lambda ends it. For the event `{"task": "canary"}` it sends a canary; whatever else
+/// the event says, it sweeps.
 #[must_use]
 pub fn sweep() -> ExitCode {
     start(SweepSettings::read, async |settings| {
-        let passes = &Passes::new(&settings, Arc::new(SystemClock), Arc::new(SystemIds), stdout());
-        let run = async move |LambdaEvent { context, .. }: LambdaEvent<IgnoredAny>| {
-            passes.run(deadline(&context)).instrument(request(&context)).await
+        let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+        let passes = &Passes::new(&settings, clock.clone(), ids.clone(), stdout());
+        let canary = &CanaryTask::new(&settings, clock, ids, passes.deaf_after(), stdout())?;
+        let run = async move |LambdaEvent { payload, context }: LambdaEvent<Value>| {
+            let work = async {
+                if payload.get("task").is_some_and(|task| task == "canary") {
+                    Ok(Done::Canary(canary.run().await?))
+                } else {
+                    Ok::<_, Diagnostic>(Done::Sweeps(passes.run(deadline(&context)).await?))
+                }
+            };
+            work.instrument(request(&context)).await
         };
         lambda_runtime::run(service_fn(run)).await
     })
+}
+
+/// What an invocation of `sweep` did.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Done {
+    Sweeps(Minute),
+    Canary(Sung),
 }
 
 /// Reads the settings and serves. What is wrong with the start is one line of log, and the process ends, which Lambda
@@ -128,6 +147,12 @@ impl From<IngestError> for Diagnostic {
             IngestError::Panicked => "Panicked",
         };
         Self { error_type: error_type.to_owned(), error_message: error.to_string() }
+    }
+}
+
+impl From<CanaryFailed> for Diagnostic {
+    fn from(error: CanaryFailed) -> Self {
+        Self { error_type: "CanaryFailed".to_owned(), error_message: error.to_string() }
     }
 }
 

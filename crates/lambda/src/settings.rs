@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hb_aws::{Clients, ClientsError, Stage};
-use hb_domain::Region;
+use hb_domain::{Region, Token};
 use tracing::level_filters::LevelFilter;
 
 /// Seconds between two sweeps that an invocation a minute can keep. Below, a pass costs more than it finds sooner.
@@ -64,6 +64,45 @@ pub(crate) struct SweepSettings {
     pub(crate) segments: Option<u32>,
     /// `HB_CONCURRENCY`: hosts that are claimed and delivered at the same time, 1 to 256.
     pub(crate) concurrency: Option<usize>,
+    /// Where canaries go, if any are sent.
+    pub(crate) canary: Option<CanarySettings>,
+}
+
+/// Where canaries go.
+#[derive(Clone)]
+pub(crate) struct CanarySettings {
+    /// `HB_CANARY_URL`: the public address of the service, without a path.
+    pub(crate) url: String,
+    /// `HB_CANARY_KEY`: an API key with the scope `canary`.
+    pub(crate) token: Token,
+}
+
+impl std::fmt::Debug for CanarySettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CanarySettings").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl CanarySettings {
+    /// Reads them; both or neither is set. The key is not in the error of a wrong one.
+    fn read(variables: Variables) -> Result<Option<Self>, SettingError> {
+        let (url, key) = (set(variables, "HB_CANARY_URL"), set(variables, "HB_CANARY_KEY"));
+        let Some(url) = url else {
+            return match key {
+                None => Ok(None),
+                Some(_) => {
+                    Err(SettingError::Missing("HB_CANARY_URL", "name the public address of the service"))
+                }
+            };
+        };
+        if !["https://", "http://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(bad("HB_CANARY_URL", url, "the public address of the service, https://HOST"));
+        }
+        const KEY: &str = "an API key with the scope canary";
+        let key = key.ok_or(SettingError::Missing("HB_CANARY_KEY", KEY))?;
+        let token = key.parse().map_err(|_| bad("HB_CANARY_KEY", "a secret", KEY))?;
+        Ok(Some(Self { url: url.trim_end_matches('/').to_owned(), token }))
+    }
 }
 
 /// `HB_LOG`: `off`, `error`, `warn`, `info`, `debug` or `trace`; `info` without it.
@@ -104,7 +143,7 @@ impl SweepSettings {
         let concurrency =
             optional(variables, "HB_CONCURRENCY", &within(&CONCURRENCY), |n| CONCURRENCY.contains(n))?;
         let every = Duration::from_secs(every.unwrap_or(*SWEEP_EVERY.end()));
-        Ok(Self { shared, every, segments, concurrency })
+        Ok(Self { shared, every, segments, concurrency, canary: CanarySettings::read(variables)? })
     }
 }
 

@@ -94,6 +94,7 @@ fn command(name: &str, address: &str, dynamodb: &str, sns: &str) -> Command {
         ("AWS_SESSION_TOKEN", SECRETS[1]),
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
         ("AWS_ENDPOINT_URL_SNS", sns),
+        ("AWS_ENDPOINT_URL_SQS", dynamodb),
         ("HB_STAGE", "test"),
     ]);
     command

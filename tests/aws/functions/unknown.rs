@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hb_aws::DynamoLedger;
-use hb_domain::Phase;
+use hb_domain::{Entry, Phase};
 use hb_service::ports::{Heartbeats, Ledger, Stored, Swap};
 use serde_json::json;
 use uuid::Uuid;
@@ -22,7 +22,7 @@ impl World {
         let ledger = DynamoLedger::new(&self.clients, &self.stage);
         let mut pending = Vec::new();
         for name in HOSTS {
-            let stored = ledger.load(&host(name)).await.unwrap().unwrap();
+            let stored = Ledger::<Entry>::load(&ledger, &host(name)).await.unwrap().unwrap();
             pending.extend(stored.entry.pending.is_some().then_some(stored));
         }
         pending
@@ -45,6 +45,7 @@ impl World {
 #[tokio::test]
 async fn a_publish_without_answer_is_neither_forgotten_nor_sent_again_before_its_echo_had_time() {
     let world = World::new().await;
+    world.account.hold_echoes(true);
     for name in HOSTS {
         world.heartbeats().record(&heard(name, Duration::from_hours(1))).await.unwrap();
     }
@@ -82,4 +83,26 @@ async fn a_publish_without_answer_is_neither_forgotten_nor_sent_again_before_its
     let ids: BTreeSet<_> = accepted.iter().map(|form| form["Subject"].rsplit('(').next().unwrap()).collect();
     assert_eq!((accepted.len(), ids.len()), (3, 2), "the second copy bears the same id: {accepted:#?}");
     assert!(accepted[2]["Message"].contains(r#"\"attempt\":2"#), "and says which attempt it is");
+
+    // When the echoes come after all, the second copy is counted.
+    world.account.hold_echoes(false);
+    let done = function.invoke(&scheduled()).await.unwrap();
+    assert_eq!(told(&done["passes"][0], ["echoed", "second_copies", "accepted"]), json!([0, 1, 0]));
+    assert_eq!(function.metrics(2).await[1]["SecondCopies"], 1.0);
+}
+
+#[tokio::test]
+async fn a_publish_without_answer_whose_echo_comes_is_told_once() {
+    let world = World::new().await;
+    for name in HOSTS {
+        world.heartbeats().record(&heard(name, Duration::from_hours(1))).await.unwrap();
+    }
+    let sns = sns_that_hangs_up(&world.account, 1).await;
+    let function = Function::start_at("sweep", &world.front.url, &sns, &[("HB_CONCURRENCY", "1")]).await;
+    let done = function.invoke(&scheduled()).await.unwrap();
+    assert_eq!(told(&done["passes"][0], ["accepted", "unknown"]), json!([1, 1]));
+    let done = function.invoke(&scheduled()).await.unwrap();
+    assert_eq!(told(&done["passes"][0], ["echoed", "second_copies", "accepted"]), json!([1, 0, 0]));
+    assert!(world.pending().await.is_empty());
+    assert_eq!(world.account.accepted().len(), 2);
 }

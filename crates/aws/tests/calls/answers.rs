@@ -1,7 +1,7 @@
 //! Errors of AWS, as the log shows them.
 
 use hb_aws::{DynamoHeartbeats, DynamoLedger, Stage, create_stage, find_topic};
-use hb_domain::Signal;
+use hb_domain::{Entry, Signal};
 use hb_service::ports::{Heartbeats, Ledger, PortError};
 use serde_json::json;
 
@@ -56,7 +56,8 @@ async fn an_item_that_cannot_be_read_is_named() {
     assert!(matches!(&error, PortError::Unreadable { key, .. } if key == "main/web-01/eu-west-1"), "{error}");
     let entry = json!({"h": {"S": "main/web-01"}, "entry": {"S": "{"}});
     let script = Script::new([Answer::done(json!({"Item": entry}))]);
-    let error = DynamoLedger::new(&script.clients(), &stage()).load(&host()).await.unwrap_err();
+    let error =
+        Ledger::<Entry>::load(&DynamoLedger::new(&script.clients(), &stage()), &host()).await.unwrap_err();
     assert!(matches!(&error, PortError::Unreadable { key, .. } if key == "main/web-01"), "{error}");
 }
 

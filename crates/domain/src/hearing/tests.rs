@@ -1,1 +1,158 @@
+use proptest::prelude::*;
 
+use super::*;
+
+const MINUTE: Duration = Duration::from_mins(1);
+const DEAF_AFTER: Duration = Duration::from_secs(90);
+const POLICY: CanaryPolicy = CanaryPolicy { fresh: Duration::from_secs(45), deaf_after: DEAF_AFTER };
+
+/// An instant, minutes into the stories.
+fn at(minutes: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + minutes * 60_000).unwrap()
+}
+
+fn minutes(instant: Timestamp) -> i64 {
+    (instant.as_millis() - at(0).as_millis()) / 60_000
+}
+
+fn hearing(blackouts: &[(i64, i64)]) -> Hearing {
+    let blackouts =
+        blackouts.iter().map(|(since, until)| Blackout { since: at(*since), until: at(*until) }).collect();
+    Hearing { blackouts, ..Hearing::default() }
+}
+
+fn region(name: &str) -> Region {
+    name.parse().unwrap()
+}
+
+#[test]
+fn silence_counts_only_while_somebody_listened() {
+    // Blackouts; interval; the minute from which a host is overdue that was last heard at minute 0.
+    let cases: [(&[(i64, i64)], u32, i64); 10] = [
+        (&[], 10, 10),
+        (&[(-9, -1)], 10, 10),
+        (&[(20, 30)], 10, 10),
+        (&[(2, 62)], 10, 70),
+        (&[(9, 69)], 10, 75),
+        (&[(9, 69)], 3, 3),
+        (&[(1, 61)], 3, 64),
+        (&[(-5, 5)], 10, 15),
+        (&[(1, 11), (12, 22)], 10, 30),
+        (&[(1, 11), (5, 15)], 10, 24),
+    ];
+    for (blackouts, interval, expected) in cases {
+        let overdue = hearing(blackouts).overdue(at(0), MINUTE * interval);
+        assert_eq!(minutes(overdue), expected, "{blackouts:?}, {interval} min");
+    }
+}
+
+#[test]
+fn a_receiver_was_deaf_between_two_canaries_that_are_far_apart() {
+    let receiver = Receiver::new(Region::local());
+    assert_eq!(receiver.ear(at(0), &POLICY), Ear::Unsure, "it never heard one");
+    let receiver = receiver.with_canary(at(0), DEAF_AFTER).with_canary(at(1), DEAF_AFTER);
+    assert_eq!(receiver.blackouts, []);
+    let after = |seconds| at(1).plus(Duration::from_secs(seconds));
+    let ears = [45, 46, 90, 91].map(|seconds| receiver.ear(after(seconds), &POLICY));
+    assert_eq!(ears, [Ear::Hears, Ear::Unsure, Ear::Unsure, Ear::Deaf(at(1))]);
+    let receiver = receiver.with_canary(at(61), DEAF_AFTER);
+    assert_eq!(receiver.blackouts, [Blackout { since: at(1), until: at(61) }]);
+    let receiver = receiver.with_canary(at(60), DEAF_AFTER);
+    assert_eq!((receiver.heard, receiver.blackouts.len()), (Some(at(61)), 1), "a late one changes nothing");
+    let many = (0..200).fold(receiver, |receiver, n| receiver.with_canary(at(100 + 2 * n), DEAF_AFTER));
+    assert_eq!(many.blackouts.len(), limits::BLACKOUTS);
+    assert_eq!(many.blackouts.last().unwrap().until, at(498));
+}
+
+#[test]
+fn a_region_is_waited_for_until_it_is_presumed_dead() {
+    let (home, other) = (region("eu-west-1"), region("us-east-1"));
+    let seen = |minutes| [(other.clone(), at(minutes)), (home.clone(), at(0))].into();
+    let near = Hearing::of(&home, &[], &seen(7), at(10));
+    assert_eq!((near.heard_up_to(at(10)), near.caveat), (at(7), None));
+    let gone = Hearing::of(&home, &[], &seen(4), at(10));
+    assert_eq!((gone.heard_up_to(at(10)), gone.caveat), (at(10), Some(Caveat::Unheard(other))));
+    let alone = Hearing::of(&home, &[], &BTreeMap::new(), at(10));
+    assert_eq!(alone.heard_up_to(at(10)), at(10));
+}
+
+#[test]
+fn of_another_regions_blackout_no_more_counts_than_it_was_waited_for() {
+    let receiver = |name: &str| Receiver {
+        blackouts: vec![Blackout { since: at(0), until: at(60) }],
+        ..Receiver::new(region(name))
+    };
+    let heard = |receivers: &[Receiver]| {
+        Hearing::of(&region("eu-west-1"), receivers, &BTreeMap::new(), at(70)).blackouts
+    };
+    assert_eq!(heard(&[receiver("eu-west-1")]), [Blackout { since: at(0), until: at(60) }]);
+    assert_eq!(heard(&[receiver("us-east-1")]), [Blackout { since: at(0), until: at(5) }]);
+}
+
+#[test]
+fn many_at_once_are_held_unless_the_receiver_surely_hears() {
+    use Breaker::{Closed, Hold, Marked};
+    let deaf = Ear::Deaf(at(0));
+    let cases = [
+        (49, 49, Ear::Unsure, None, Closed),
+        (50, 250, Ear::Unsure, None, Closed),
+        (51, 250, Ear::Unsure, None, Hold),
+        (900, 900, Ear::Hears, None, Closed),
+        (900, 900, Ear::Hears, Some(0), Closed),
+        (900, 900, Ear::Unsure, Some(6), Hold),
+        (900, 900, Ear::Unsure, Some(5), Marked),
+        (0, 900, deaf, Some(0), Closed),
+        (1, 900, deaf, None, Hold),
+        (1, 900, deaf, Some(5), Marked),
+    ];
+    for (silent, hosts, ear, held, expected) in cases {
+        let verdict = Breaker::of(silent, hosts, ear, held.map(at), at(20));
+        assert_eq!(verdict, expected, "{silent} of {hosts}, {ear:?}, held since {held:?}");
+    }
+}
+
+prop_compose! {
+    fn some_blackouts()(spans in prop::collection::vec((0..500_i64, 1..60_i64), 0..6)) -> Vec<(i64, i64)> {
+        let mut blackouts: Vec<_> = spans.into_iter().map(|(since, lasts)| (since, since + lasts)).collect();
+        blackouts.sort_unstable();
+        blackouts
+    }
+}
+
+proptest! {
+    #[test]
+    fn blackouts_make_nobody_overdue_sooner(blackouts in some_blackouts(), last in 0..300_i64, interval in 1..120_u32) {
+        let interval = MINUTE * interval;
+        let overdue = hearing(&blackouts).overdue(at(last), interval);
+        prop_assert!(overdue >= at(last).plus(interval));
+        if let Some((_, fewer)) = blackouts.split_last() {
+            prop_assert!(hearing(fewer).overdue(at(last), interval) <= overdue);
+        }
+        let lost: i64 = blackouts.iter().map(|(since, until)| until - since).sum();
+        let most = at(last).plus(interval).plus(MINUTE * u32::try_from(lost).unwrap()).plus(limits::GRACE);
+        prop_assert!(overdue <= most, "bounded by the blackouts and the grace");
+    }
+
+    /// Whoever beats as often as it said, whenever it can be heard, and within the grace after a blackout, is not overdue.
+    #[test]
+    fn a_host_that_speaks_when_it_can_is_never_overdue(blackouts in some_blackouts(), interval in 2..30_u32) {
+        let (hearing, every) = (hearing(&blackouts), i64::from(interval) - 1);
+        let deaf = |minute: i64| blackouts.iter().any(|(since, until)| (*since..*until).contains(&minute));
+        let grace = i64::from(interval).min(6) - 1;
+        let (mut last, mut next) = (0, every);
+        for minute in 0..700 {
+            if minute == next {
+                if deaf(minute) {
+                    // It tries again, and is heard within the grace.
+                    let end = blackouts.iter().filter(|(since, until)| (*since..*until).contains(&minute));
+                    next = end.map(|(_, until)| *until).max().unwrap_or(minute) + grace.min(1);
+                } else {
+                    (last, next) = (minute, minute + every);
+                }
+            }
+            if !deaf(minute) {
+                prop_assert!(hearing.overdue(at(last), MINUTE * interval) >= at(minute), "at {minute}, last heard {last}");
+            }
+        }
+    }
+}

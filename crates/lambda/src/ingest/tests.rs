@@ -28,11 +28,14 @@ fn event(method: &Method, path: &str) -> Value {
 #[tokio::test]
 async fn a_panic_ends_one_request_and_no_more() {
     struct Dropped(AtomicBool);
+    #[async_trait::async_trait]
     impl Clock for Dropped {
         fn now(&self) -> Timestamp {
             assert!(!self.0.swap(false, Ordering::SeqCst), "the clock fell off the wall");
             at(0)
         }
+
+        async fn sleep(&self, _: std::time::Duration) {}
     }
     let router = Router::new().fallback(async |method: Method| {
         assert_eq!(method, Method::GET);

@@ -11,9 +11,14 @@ use super::*;
 /// Time as the tests have it: it stands still while something is done, and jumps to the next timer.
 struct Paused(Instant);
 
+#[async_trait]
 impl Clock for Paused {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(1_700_000_000_000).unwrap().plus(self.0.elapsed())
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
     }
 }
 
@@ -33,6 +38,9 @@ impl World {
         let sweep = Sweep {
             heartbeats: memory.clone(),
             ledger: memory.clone(),
+            digests: memory.clone(),
+            receivers: memory.clone(),
+            echoes: memory.clone(),
             topic: memory.clone(),
             system: memory.clone(),
             clock,
