@@ -62,7 +62,7 @@ pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(
         clock: clock.clone(),
         ids: ids.clone(),
         region: settings.region.clone(),
-        deaf_after: settings.canaries.deaf_after,
+        fresh: settings.canaries.fresh,
     };
     let sweep = Sweep {
         heartbeats: backend.hosts.heartbeats.clone(),

@@ -22,9 +22,19 @@ pub struct Rules {
 /// listened.
 #[must_use]
 pub fn deadline(heartbeat: &Heartbeat, settings: &Settings, hearing: &Hearing) -> Timestamp {
+    deadline_after(heartbeat.last, heartbeat, settings, hearing)
+}
+
+/// The same when the host is known to have beaten at `last`.
+fn deadline_after(
+    last: Timestamp,
+    heartbeat: &Heartbeat,
+    settings: &Settings,
+    hearing: &Hearing,
+) -> Timestamp {
     let resumed = settings.pause.and_then(|pause| pause.until).unwrap_or(Timestamp::MIN);
     let interval = settings.interval.unwrap_or(heartbeat.interval);
-    hearing.overdue(heartbeat.last.max(resumed), interval.duration())
+    hearing.overdue(last.max(resumed), interval.duration())
 }
 
 /// Whether the host has been silent past its deadline at `now`.
@@ -50,7 +60,10 @@ pub fn decide(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rule
         return None;
     }
     let heard_since = heartbeat.last > entry.basis;
-    let silent = is_silent(heartbeat, &entry.settings, now, rules);
+    // The ledger may know of a beat that has yet to arrive here from another region.
+    let last = heartbeat.last.max(entry.basis);
+    let deadline = deadline_after(last, heartbeat, &entry.settings, &rules.hearing);
+    let silent = rules.hearing.heard_up_to(now) > deadline.plus(rules.skew);
     let failed = heartbeat.signal == Signal::Fail || unaccounted_failure(entry, heartbeat);
     let kind = match entry.state {
         State::Forgotten if !heard_since => return None,
@@ -62,7 +75,8 @@ pub fn decide(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rule
         State::Up | State::Paused => return None,
         State::Missing if silent || !heard_since => return None,
         State::Missing if failed => Kind::Failing,
-        State::Failing if heartbeat.signal == Signal::Fail => return None,
+        // Nor does an old copy say that it is well again.
+        State::Failing if heartbeat.signal == Signal::Fail || heartbeat.last < entry.basis => return None,
         State::Missing | State::Failing => Kind::Recovered,
     };
     let failure = heartbeat.failure.as_ref();
@@ -71,11 +85,11 @@ pub fn decide(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rule
         kind,
         since: match kind {
             Kind::Registered => heartbeat.first.max(entry.basis),
-            Kind::Missing => deadline(heartbeat, &entry.settings, &rules.hearing),
+            Kind::Missing => deadline,
             Kind::Failing => failure.map_or(heartbeat.last, |failure| failure.at),
             Kind::Recovered => heartbeat.last,
         },
-        last_beat: heartbeat.last,
+        last_beat: last,
         interval: entry.settings.interval.unwrap_or(heartbeat.interval),
         message: failure.filter(|_| kind == Kind::Failing).and_then(|failure| failure.message.clone()),
         at: now,

@@ -25,9 +25,10 @@ pub struct Blackout {
 /// How long a receiver is believed after its last canary.
 #[derive(Clone, Copy, Debug)]
 pub struct CanaryPolicy {
-    /// It surely hears so long after it.
+    /// It surely hears so long after it: a little longer than from one canary to the next. Of what comes later nothing
+    /// is known until the next one.
     pub fresh: Duration,
-    /// It is deaf this long after it.
+    /// It is deaf this long after it, and people are to know.
     pub deaf_after: Duration,
 }
 
@@ -52,8 +53,8 @@ pub struct Receiver {
 pub enum Ear {
     /// A canary showed it just now.
     Hears,
-    /// Nothing shows it, be it that canaries are late or that there are none.
-    Unsure,
+    /// Nothing shows it: the last canary was then, and the next one is late; or there never was any.
+    Unsure(Option<Timestamp>),
     /// It does not, since then.
     Deaf(Timestamp),
 }
@@ -65,11 +66,11 @@ impl Receiver {
         Self { region, heard: None, blackouts: Vec::new(), holds: BTreeMap::new() }
     }
 
-    /// It heard a canary that was sent at `at`. When that is more than `deaf_after` after the one before, it was deaf
+    /// It heard a canary that was sent at `at`. When the one before was not `fresh` any more, it may have been deaf
     /// between.
     #[must_use]
-    pub fn with_canary(mut self, at: Timestamp, deaf_after: Duration) -> Self {
-        if let Some(since) = self.heard.filter(|heard| at.since(*heard) > deaf_after) {
+    pub fn with_canary(mut self, at: Timestamp, fresh: Duration) -> Self {
+        if let Some(since) = self.heard.filter(|heard| at.since(*heard) > fresh) {
             self.blackouts.push(Blackout { since, until: at });
             let surplus = self.blackouts.len().saturating_sub(limits::BLACKOUTS);
             self.blackouts.drain(..surplus);
@@ -84,7 +85,7 @@ impl Receiver {
         match self.heard {
             Some(heard) if now.since(heard) <= policy.fresh => Ear::Hears,
             Some(heard) if now.since(heard) > policy.deaf_after => Ear::Deaf(heard),
-            _ => Ear::Unsure,
+            heard => Ear::Unsure(heard),
         }
     }
 }
@@ -186,8 +187,9 @@ impl Breaker {
         let many = silent >= limits::BREAKER_HOSTS
             && silent.saturating_mul(100) > hosts.saturating_mul(limits::BREAKER_PERCENT);
         let doubtful = match ear {
-            Ear::Hears => false,
-            Ear::Unsure => many,
+            // While a canary is late, silence counts up to the last one; those whom that makes silent are.
+            Ear::Hears | Ear::Unsure(Some(_)) => false,
+            Ear::Unsure(None) => many,
             Ear::Deaf(_) => silent > 0,
         };
         if !doubtful {

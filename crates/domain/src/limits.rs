@@ -53,9 +53,9 @@ pub const DIGEST_HOSTS: usize = 2_000;
 pub const DIGEST_BYTES: usize = 200 * 1024;
 /// Hosts that the text of a digest names.
 pub const DIGEST_NAMES: usize = 20;
-/// Most messages a second to a topic. SNS deactivates an e-mail subscription above 10 (Amazon SNS quotas), and two
-/// regions may send at the same time.
-pub const MESSAGES_PER_SECOND: u32 = 5;
+/// Most messages a second that a sweep sends. SNS deactivates an e-mail subscription above 10 (Amazon SNS quotas), two
+/// sweeps may send at the same time, and messages that left a quarter of a second apart arrive closer at times.
+pub const MESSAGES_PER_SECOND: u32 = 4;
 /// Longest grace after a blackout, for hosts to speak first.
 pub const GRACE: Duration = Duration::from_mins(6);
 /// Blackouts that are remembered of a receiver: they matter as long as an interval is.

@@ -56,7 +56,7 @@ impl CanaryTask {
         settings: &SweepSettings,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
-        deaf_after: Duration,
+        fresh: Duration,
         print: Print,
     ) -> Result<Self, std::io::Error> {
         let caller = settings.canary.as_ref().map(HttpsCaller::new).transpose()?;
@@ -66,7 +66,7 @@ impl CanaryTask {
             clock: clock.clone(),
             ids,
             region: settings.shared.region.clone(),
-            deaf_after,
+            fresh,
         });
         Ok(Self { canaries, clock, stage: settings.shared.stage.to_string(), print })
     }

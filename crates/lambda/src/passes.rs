@@ -84,9 +84,9 @@ impl Passes {
         Self { sweep, every: settings.every, stage, meter, print }
     }
 
-    /// How long after its last canary the receiver is deaf.
-    pub(crate) fn deaf_after(&self) -> Duration {
-        self.sweep.settings.canaries.deaf_after
+    /// How long a canary shows that the receiver hears.
+    pub(crate) fn fresh(&self) -> Duration {
+        self.sweep.settings.canaries.fresh
     }
 
     /// Sweeps at once and then every period, for a minute or until shortly before `deadline`, when the function ends.

@@ -50,7 +50,7 @@ pub fn sweep() -> ExitCode {
     start(SweepSettings::read, async |settings| {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
         let passes = &Passes::new(&settings, clock.clone(), ids.clone(), stdout());
-        let canary = &CanaryTask::new(&settings, clock, ids, passes.deaf_after(), stdout())?;
+        let canary = &CanaryTask::new(&settings, clock, ids, passes.fresh(), stdout())?;
         let run = async move |LambdaEvent { payload, context }: LambdaEvent<Value>| {
             let work = async {
                 if payload.get("task").is_some_and(|task| task == "canary") {

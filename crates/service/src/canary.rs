@@ -42,8 +42,8 @@ pub struct Canaries {
     pub ids: Arc<dyn Ids>,
     /// Whose receiver it is.
     pub region: Region,
-    /// A receiver that heard none for longer was deaf between.
-    pub deaf_after: Duration,
+    /// A receiver that heard none for longer may have been deaf between.
+    pub fresh: Duration,
 }
 
 impl Canaries {
@@ -58,7 +58,7 @@ impl Canaries {
             let version = stored.as_ref().map(|stored| stored.version);
             let known = stored.map_or_else(|| Receiver::new(self.region.clone()), |stored| stored.entry);
             let before = known.blackouts.last().copied();
-            let next = known.with_canary(at, self.deaf_after);
+            let next = known.with_canary(at, self.fresh);
             let deaf = next.blackouts.last().filter(|last| before != Some(**last));
             let deaf = deaf.map(|blackout| blackout.until.since(blackout.since));
             match swap(&*self.receivers, &*self.ids, &next, version).await? {

@@ -11,7 +11,7 @@ mod hold;
 mod report;
 mod scan;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ impl SweepSettings {
             region,
             skew: SKEW,
             delivery: DeliveryPolicy { lease, echo_wait: ECHO_WAIT },
-            canaries: CanaryPolicy { fresh: seconds(45), deaf_after: seconds(90) },
+            canaries: CanaryPolicy { fresh: seconds(40), deaf_after: seconds(90) },
             segments: 4,
             concurrency: 32,
             messages_per_second: Some(limits::MESSAGES_PER_SECOND),
@@ -213,7 +213,7 @@ impl Pass<'_> {
         first_stop
     }
 
-    async fn open_entries(&self, report: &mut SweepReport) -> PortResult<HashMap<HostKey, Stored>> {
+    async fn open_entries(&self, report: &mut SweepReport) -> PortResult<BTreeMap<HostKey, Stored>> {
         let entries = all_open(&*self.sweep.ledger, report).await?;
         let slim = |mut stored: Stored| {
             if stored.entry.pending.is_none() {

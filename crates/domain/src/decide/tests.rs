@@ -257,3 +257,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_copy_that_lags_behind_the_ledger_is_not_silence() {
+    let known = Entry { state: State::Up, epoch: 3, basis: at(700), ..Entry::new(web()) };
+    assert_eq!(
+        decide(&known, &beat(300, Signal::Ok), at(759), &RULES),
+        None,
+        "the ledger saw the beat at 700"
+    );
+    let told = decide(&known, &beat(300, Signal::Ok), at(761), &RULES).unwrap();
+    let told = told.history.last().unwrap();
+    assert_eq!((told.kind, told.since, told.last_beat), (Kind::Missing, at(760), at(700)));
+}
+
+#[test]
+fn a_copy_from_before_the_failure_is_no_recovery() {
+    let known = Entry { state: State::Failing, epoch: 3, basis: at(700), ..Entry::new(web()) };
+    assert_eq!(decide(&known, &beat(690, Signal::Ok), at(710), &RULES), None);
+    assert!(decide(&known, &beat(700, Signal::Ok), at(710), &RULES).is_some());
+}

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 
 const MINUTE: Duration = Duration::from_mins(1);
-const DEAF_AFTER: Duration = Duration::from_secs(90);
-const POLICY: CanaryPolicy = CanaryPolicy { fresh: Duration::from_secs(45), deaf_after: DEAF_AFTER };
+const FRESH: Duration = Duration::from_secs(75);
+const POLICY: CanaryPolicy = CanaryPolicy { fresh: FRESH, deaf_after: Duration::from_secs(90) };
 
 /// An instant, minutes into the stories.
 fn at(minutes: i64) -> Timestamp {
@@ -49,17 +49,17 @@ fn silence_counts_only_while_somebody_listened() {
 #[test]
 fn a_receiver_was_deaf_between_two_canaries_that_are_far_apart() {
     let receiver = Receiver::new(Region::local());
-    assert_eq!(receiver.ear(at(0), &POLICY), Ear::Unsure, "it never heard one");
-    let receiver = receiver.with_canary(at(0), DEAF_AFTER).with_canary(at(1), DEAF_AFTER);
+    assert_eq!(receiver.ear(at(0), &POLICY), Ear::Unsure(None), "it never heard one");
+    let receiver = receiver.with_canary(at(0), FRESH).with_canary(at(1), FRESH);
     assert_eq!(receiver.blackouts, []);
     let after = |seconds| at(1).plus(Duration::from_secs(seconds));
-    let ears = [45, 46, 90, 91].map(|seconds| receiver.ear(after(seconds), &POLICY));
-    assert_eq!(ears, [Ear::Hears, Ear::Unsure, Ear::Unsure, Ear::Deaf(at(1))]);
-    let receiver = receiver.with_canary(at(61), DEAF_AFTER);
+    let ears = [75, 76, 90, 91].map(|seconds| receiver.ear(after(seconds), &POLICY));
+    assert_eq!(ears, [Ear::Hears, Ear::Unsure(Some(at(1))), Ear::Unsure(Some(at(1))), Ear::Deaf(at(1))]);
+    let receiver = receiver.with_canary(at(61), FRESH);
     assert_eq!(receiver.blackouts, [Blackout { since: at(1), until: at(61) }]);
-    let receiver = receiver.with_canary(at(60), DEAF_AFTER);
+    let receiver = receiver.with_canary(at(60), FRESH);
     assert_eq!((receiver.heard, receiver.blackouts.len()), (Some(at(61)), 1), "a late one changes nothing");
-    let many = (0..200).fold(receiver, |receiver, n| receiver.with_canary(at(100 + 2 * n), DEAF_AFTER));
+    let many = (0..200).fold(receiver, |receiver, n| receiver.with_canary(at(100 + 2 * n), FRESH));
     assert_eq!(many.blackouts.len(), limits::BLACKOUTS);
     assert_eq!(many.blackouts.last().unwrap().until, at(498));
 }
@@ -94,13 +94,14 @@ fn many_at_once_are_held_unless_the_receiver_surely_hears() {
     use Breaker::{Closed, Hold, Marked};
     let deaf = Ear::Deaf(at(0));
     let cases = [
-        (49, 49, Ear::Unsure, None, Closed),
-        (50, 250, Ear::Unsure, None, Closed),
-        (51, 250, Ear::Unsure, None, Hold),
+        (49, 49, Ear::Unsure(None), None, Closed),
+        (50, 250, Ear::Unsure(None), None, Closed),
+        (51, 250, Ear::Unsure(None), None, Hold),
         (900, 900, Ear::Hears, None, Closed),
         (900, 900, Ear::Hears, Some(0), Closed),
-        (900, 900, Ear::Unsure, Some(6), Hold),
-        (900, 900, Ear::Unsure, Some(5), Marked),
+        (900, 900, Ear::Unsure(None), Some(6), Hold),
+        (900, 900, Ear::Unsure(None), Some(5), Marked),
+        (900, 900, Ear::Unsure(Some(at(19))), None, Closed),
         (0, 900, deaf, Some(0), Closed),
         (1, 900, deaf, None, Hold),
         (1, 900, deaf, Some(5), Marked),

@@ -1,6 +1,6 @@
 //! From a candidate to a claim: confirmed by strongly consistent reads, decided, swapped in.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use hb_domain::{Entry, Heartbeat, HostKey, Rules, Timestamp, decide};
@@ -14,7 +14,7 @@ impl Pass<'_> {
     /// Looks for changes, claims them and delivers their notices.
     pub(super) async fn claim(
         &self,
-        open: &HashMap<HostKey, Stored>,
+        open: &BTreeMap<HostKey, Stored>,
         last_sweep: Option<Timestamp>,
         report: &mut SweepReport,
     ) -> Result<(), Stop> {

@@ -148,7 +148,11 @@ impl Pass<'_> {
     }
 
     /// Takes notices back from digests that are over or do not list them.
-    pub(super) async fn orphans(&self, open: &HashMap<HostKey, Stored>, report: &mut SweepReport) -> Orphans {
+    pub(super) async fn orphans(
+        &self,
+        open: &BTreeMap<HostKey, Stored>,
+        report: &mut SweepReport,
+    ) -> Orphans {
         let mut by_digest: BTreeMap<&NoticeId, Vec<Stored>> = BTreeMap::new();
         for stored in open.values() {
             if let Some(digest) = stored.entry.digest() {

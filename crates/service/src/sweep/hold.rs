@@ -49,7 +49,10 @@ impl Pass<'_> {
             Ear::Deaf(since) => {
                 Look { sure: rules(settings, hearing.up_to(since)), raw: Some(raw), ear, home }
             }
-            _ => Look { sure: raw, raw: None, ear, home },
+            Ear::Unsure(Some(since)) => {
+                Look { sure: rules(settings, hearing.up_to(since)), raw: None, ear, home }
+            }
+            Ear::Hears | Ear::Unsure(None) => Look { sure: raw, raw: None, ear, home },
         })
     }
 
@@ -124,7 +127,9 @@ impl Pass<'_> {
     fn is_over(&self, look: &Look, fleet: &Fleet) -> bool {
         let held_for = |since: &Timestamp| self.now.since(*since);
         let held = look.home.holds.get(fleet).map(held_for);
-        held.is_some_and(|time| look.ear == Ear::Hears || look.ear == Ear::Unsure && time >= limits::HOLD)
+        held.is_some_and(|time| {
+            look.ear == Ear::Hears || matches!(look.ear, Ear::Unsure(None)) && time >= limits::HOLD
+        })
     }
 
     /// Remembers since when `fleet` is held, or that it is not.

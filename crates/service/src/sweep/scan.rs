@@ -1,7 +1,7 @@
 //! Looks at all hosts, by perhaps stale copies, for those for which something seems to have changed.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -58,7 +58,7 @@ impl Pass<'_> {
     /// Hosts for which something seems to have changed.
     pub(super) async fn scan(
         &self,
-        open: &HashMap<HostKey, Stored>,
+        open: &BTreeMap<HostKey, Stored>,
         last_sweep: Option<Timestamp>,
         how: &Look,
         report: &mut SweepReport,

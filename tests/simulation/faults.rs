@@ -1,0 +1,117 @@
+//! What can go wrong, how likely it is in a run, and how often it did.
+
+use std::collections::BTreeMap;
+
+/// A fault of the store, the topic, a process or the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    StoreFails,
+    StoreReplyLost,
+    StaleScan,
+    StaleIndex,
+    SlowReplication,
+    Refused,
+    AcceptedReplyLost,
+    UnknownNotAccepted,
+    EchoLate,
+    EchoLost,
+    EchoAgain,
+    EchoQueueFails,
+    Crash,
+    Pause,
+    DoubleInvocation,
+    OutOfTime,
+    ReceiverDeaf,
+    RegionCutOff,
+    MassOutage,
+    AdminPause,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 20] = [
+        Self::StoreFails,
+        Self::StoreReplyLost,
+        Self::StaleScan,
+        Self::StaleIndex,
+        Self::SlowReplication,
+        Self::Refused,
+        Self::AcceptedReplyLost,
+        Self::UnknownNotAccepted,
+        Self::EchoLate,
+        Self::EchoLost,
+        Self::EchoAgain,
+        Self::EchoQueueFails,
+        Self::Crash,
+        Self::Pause,
+        Self::DoubleInvocation,
+        Self::OutOfTime,
+        Self::ReceiverDeaf,
+        Self::RegionCutOff,
+        Self::MassOutage,
+        Self::AdminPause,
+    ];
+
+    /// The highest chance of it in a run, in thousandths of an occasion.
+    fn most(self) -> u32 {
+        match self {
+            Self::StoreFails | Self::StoreReplyLost => 30,
+            Self::StaleScan | Self::StaleIndex => 500,
+            Self::SlowReplication => 100,
+            Self::Refused | Self::AcceptedReplyLost | Self::UnknownNotAccepted => 200,
+            Self::EchoLate | Self::EchoLost | Self::EchoAgain => 200,
+            Self::EchoQueueFails => 50,
+            Self::Crash => 10,
+            Self::Pause => 5,
+            Self::DoubleInvocation => 300,
+            Self::OutOfTime => 100,
+            Self::ReceiverDeaf | Self::RegionCutOff => 60,
+            Self::MassOutage => 200,
+            Self::AdminPause => 100,
+        }
+    }
+}
+
+/// The faults of a run.
+#[derive(Clone, Default)]
+pub(crate) struct Faults {
+    chances: BTreeMap<Fault, u32>,
+    pub(crate) hits: BTreeMap<Fault, u64>,
+    /// After which calls a process was killed.
+    pub(crate) crashes: BTreeMap<&'static str, u64>,
+    pub(crate) on: bool,
+}
+
+impl Faults {
+    /// Each fault is absent, rare or frequent, as the seed has it.
+    pub(crate) fn drawn(rng: &mut fastrand::Rng) -> Self {
+        let draw = |fault: Fault, rng: &mut fastrand::Rng| match rng.u8(0..3) {
+            0 => 0,
+            1 => (fault.most() / 5).max(1),
+            _ => fault.most(),
+        };
+        let chances = Fault::ALL.into_iter().map(|fault| (fault, draw(fault, rng))).collect();
+        Self { chances, on: true, ..Self::default() }
+    }
+
+    pub(crate) fn with(mut self, fault: Fault, chance: u32) -> Self {
+        self.chances.insert(fault, chance);
+        self
+    }
+
+    pub(crate) fn chance(&self, fault: Fault) -> u32 {
+        if self.on { self.chances.get(&fault).copied().unwrap_or(0) } else { 0 }
+    }
+
+    pub(crate) fn hit(&mut self, fault: Fault) {
+        *self.hits.entry(fault).or_default() += 1;
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (fault, hits) in &other.hits {
+            *self.hits.entry(*fault).or_default() += hits;
+        }
+        for (call, hits) in &other.crashes {
+            *self.crashes.entry(call).or_default() += hits;
+        }
+    }
+}

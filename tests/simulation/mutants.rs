@@ -1,0 +1,216 @@
+//! The protocol as it is, and eight that are broken, each in one way. They exist here alone: what they break is put around
+//! the production code, not into it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hb_domain::{Digest, Entry, HostKey, Notice, NoticeId, Publication, Stage, Timestamp};
+use hb_service::Sweep;
+use hb_service::ports::{
+    Cursor, Echo, Echoes, Heard, Heartbeats, Ledger, Page, PortResult, Segment, Stored, Swap, Topic, Version,
+};
+use uuid::Uuid;
+
+use crate::faults::{Fault, Faults};
+use crate::ports::Ports;
+use crate::run;
+
+/// Which protocol runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// As it is.
+    Whole,
+    /// Claims on an eventually consistent table.
+    EventualLedger,
+    /// Publishes without an outbox.
+    NoOutbox,
+    /// Without echoes, what is unknown is sent again.
+    NoEchoResend,
+    /// Without echoes, what is unknown is dropped.
+    NoEchoDrop,
+    /// A lease shorter than a run.
+    ShortLease,
+    /// An SDK that tries a publish again by itself.
+    HiddenRetry,
+    /// Digests without the orphan rule.
+    NoOrphanRule,
+    /// Decides on a stale scan without confirming.
+    Unconfirmed,
+}
+
+impl Variant {
+    pub(crate) const MUTANTS: [Self; 8] = [
+        Self::EventualLedger,
+        Self::NoOutbox,
+        Self::NoEchoResend,
+        Self::NoEchoDrop,
+        Self::ShortLease,
+        Self::HiddenRetry,
+        Self::NoOrphanRule,
+        Self::Unconfirmed,
+    ];
+
+    /// How many regions it needs, if that matters.
+    pub(crate) fn regions(self) -> Option<u8> {
+        (self == Self::EventualLedger).then_some(2)
+    }
+
+    /// The faults under which it shows, besides those drawn.
+    pub(crate) fn faults(self, faults: Faults) -> Faults {
+        match self {
+            Self::NoOutbox => faults.with(Fault::Crash, 30),
+            Self::NoEchoResend | Self::HiddenRetry => faults.with(Fault::AcceptedReplyLost, 300),
+            Self::NoEchoDrop => faults.with(Fault::UnknownNotAccepted, 300),
+            Self::ShortLease => faults.with(Fault::DoubleInvocation, 900).with(Fault::Pause, 30),
+            Self::NoOrphanRule => faults.with(Fault::Pause, 60).with(Fault::MassOutage, 500),
+            Self::Unconfirmed => faults.with(Fault::StaleScan, 900),
+            Self::Whole | Self::EventualLedger => faults,
+        }
+    }
+
+    /// The sweep of this protocol.
+    pub(crate) fn sweep(self, ports: &Ports) -> Sweep {
+        let mut sweep = run::sweep(ports);
+        let broken = Arc::new(Broken(ports.clone()));
+        match self {
+            Self::Whole | Self::EventualLedger => {}
+            Self::NoOutbox => sweep.ledger = broken,
+            Self::NoEchoResend => {
+                sweep.echoes = broken;
+                sweep.settings.delivery.echo_wait = Duration::ZERO;
+            }
+            Self::NoEchoDrop => {
+                sweep.echoes = broken;
+                sweep.topic = Arc::new(Dropping(ports.clone()));
+            }
+            Self::ShortLease => {
+                sweep.settings.delivery.lease = Duration::from_millis(5);
+                sweep.settings.delivery.echo_wait = Duration::ZERO;
+            }
+            Self::HiddenRetry => sweep.topic = broken,
+            Self::NoOrphanRule => sweep.digests = broken,
+            Self::Unconfirmed => sweep.heartbeats = broken,
+        }
+        sweep
+    }
+}
+
+/// A port that breaks the protocol in its way.
+struct Broken(Ports);
+
+#[async_trait]
+impl Ledger for Broken {
+    async fn load(&self, host: &HostKey) -> PortResult<Option<Stored>> {
+        Ledger::<Entry>::load(&self.0, host).await
+    }
+
+    /// Without an outbox the claim is stored, and then published by whoever claimed.
+    async fn swap(&self, entry: &Entry, expected: Option<Version>, writer: Uuid) -> PortResult<Swap> {
+        let Some(notice) = Notice::of(entry, &self.0.region) else {
+            return self.0.swap(entry, expected, writer).await;
+        };
+        let claim = Entry { pending: None, ..entry.clone() };
+        let swap = self.0.swap(&claim, expected, writer).await?;
+        if let Swap::Done(_) = swap {
+            self.0.publish(&notice).await;
+        }
+        Ok(swap)
+    }
+
+    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored>> {
+        Ledger::<Entry>::open(&self.0, after).await
+    }
+}
+
+#[async_trait]
+impl Ledger<Digest> for Broken {
+    /// Nobody learns that a digest does not list a host.
+    async fn load(&self, id: &NoticeId) -> PortResult<Option<Stored<Digest>>> {
+        let stored = Ledger::<Digest>::load(&self.0, id).await?;
+        Ok(stored.map(|stored| Stored { entry: Digest { stage: Stage::Open, ..stored.entry }, ..stored }))
+    }
+
+    async fn swap(
+        &self,
+        digest: &Digest,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<Digest>> {
+        self.0.swap(digest, expected, writer).await
+    }
+
+    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<Digest>>> {
+        Ledger::<Digest>::open(&self.0, after).await
+    }
+}
+
+#[async_trait]
+impl Echoes for Broken {
+    async fn receive(&self) -> PortResult<Page<Echo>> {
+        Ok(Page::default())
+    }
+
+    async fn acknowledge(&self, _: &[String]) -> PortResult<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Topic for Broken {
+    /// Tries again by itself when there is no answer.
+    async fn publish(&self, notice: &Notice) -> Publication {
+        match self.0.publish(notice).await {
+            Publication::Unknown(_) => self.0.publish(notice).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn check(&self) -> PortResult<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Heartbeats for Broken {
+    async fn record(&self, heard: &Heard) -> PortResult<()> {
+        self.0.record(heard).await
+    }
+
+    /// What the scan saw, once more.
+    async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
+        let world = self.0.world.get();
+        let old = world.tables.old_beats.get(&self.0.region);
+        let beats = old.into_iter().flatten().filter(|((key, _), _)| key == host);
+        Ok(beats.map(|(_, heard)| heard.clone()).collect())
+    }
+
+    async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
+        self.0.scan(segment, after).await
+    }
+
+    async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
+        self.0.forget(host, up_to).await
+    }
+
+    async fn check(&self) -> PortResult<()> {
+        Ok(())
+    }
+}
+
+/// Takes what is unknown for accepted.
+struct Dropping(Ports);
+
+#[async_trait]
+impl Topic for Dropping {
+    async fn publish(&self, notice: &Notice) -> Publication {
+        match self.0.publish(notice).await {
+            Publication::Unknown(_) => Publication::Accepted,
+            outcome => outcome,
+        }
+    }
+
+    async fn check(&self) -> PortResult<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,271 @@
+//! One run: a world with faults for a while, then a calm one, then the last checks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hb_domain::{
+    Beat, CanaryPolicy, DeliveryPolicy, Fleet, Heartbeat, HostId, HostKey, Interval, Region, Signal,
+};
+use hb_service::ports::{Clock, Heard, Heartbeats, Ids, Ledger};
+use hb_service::{Caller, Canaries, Sweep, SweepSettings};
+
+use crate::executor::{Executor, LIFE, Wait};
+use crate::faults::{Fault, Faults};
+use crate::invariants;
+use crate::mutants::Variant;
+use crate::ports::Ports;
+use crate::world::{START, Shared, Truth, Violation};
+
+const MINUTE: i64 = 60_000;
+/// Minutes with faults.
+const ROUGH: i64 = 14;
+/// Minutes without: longer than the latest echo.
+const CALM: i64 = 24;
+
+/// What came of a run.
+pub(crate) struct Outcome {
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) trace: Vec<String>,
+    pub(crate) faults: Faults,
+}
+
+/// Runs the world of a seed.
+pub(crate) fn run(seed: u64, variant: Variant) -> Outcome {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let regions = variant.regions().unwrap_or_else(|| rng.u8(1..=2));
+    let faults = variant.faults(Faults::drawn(&mut rng));
+    let world = Shared::new(rng.u64(..), regions, faults, variant == Variant::EventualLedger);
+    let mut executor = Executor::new(world.clone());
+    populate(&world, &mut executor);
+    for minute in 0..ROUGH + CALM {
+        let calm = minute >= ROUGH;
+        if calm {
+            clear(&world);
+        }
+        for part in 0..2 {
+            let now = START + minute * MINUTE + part * MINUTE / 2;
+            executor.run_until(now);
+            if !calm {
+                happen(&world);
+            }
+            begin(&world, &mut executor, part == 0, variant);
+            if !world.get().violations.is_empty() {
+                break;
+            }
+        }
+        if !world.get().violations.is_empty() {
+            break;
+        }
+    }
+    executor.run_until(START + (ROUGH + CALM) * MINUTE);
+    let mut end = world.get();
+    if end.violations.is_empty() {
+        invariants::at_rest(&mut end);
+    }
+    Outcome {
+        violations: end.violations.clone(),
+        trace: std::mem::take(&mut end.trace),
+        faults: end.faults.clone(),
+    }
+}
+
+/// Hosts that beat, and copies that grow old.
+fn populate(world: &Shared, executor: &mut Executor) {
+    let sizes = {
+        let mut world = world.get();
+        [world.rng.u8(2..5), world.rng.u8(6..12)]
+    };
+    for (fleet, size) in ["lab", "main"].into_iter().zip(sizes) {
+        for n in 0..size {
+            let key = HostKey::new(fleet.parse::<Fleet>().unwrap(), format!("{fleet}-{n}").parse().unwrap());
+            world.get().truth.insert(key.clone(), Truth { up: true, since: START });
+            executor.outside("host", beat_for_ever(world.clone(), key));
+        }
+    }
+    let shared = world.clone();
+    executor.outside("copies", async move {
+        loop {
+            Wait::new(&shared, 5_000).await;
+            let mut world = shared.get();
+            if world.faults.on {
+                world.tables.old_beats = world.tables.beats.clone();
+                world.tables.old_records = world.tables.records.clone();
+            }
+        }
+    });
+}
+
+/// A host: a beat every 20 to 25 s with an interval of a minute, tried again, and elsewhere when nobody answers.
+async fn beat_for_ever(world: Shared, key: HostKey) {
+    let mut home = 0;
+    loop {
+        let pause = world.get().rng.i64(20_000..25_000);
+        Wait::new(&world, pause).await;
+        for _ in 0..3 {
+            let (region, up, deaf) = {
+                let world = world.get();
+                let region = world.regions[home % world.regions.len()].clone();
+                let deaf = world.deaf.contains(&region);
+                (region, world.truth[&key].up, deaf)
+            };
+            if !up || (!deaf && record(&world, &region, &key).await) {
+                break;
+            }
+            home += 1;
+            Wait::new(&world, 1_000).await;
+        }
+    }
+}
+
+/// Whether a beat of `key` was acknowledged in `region`.
+async fn record(world: &Shared, region: &Region, key: &HostKey) -> bool {
+    let ports = Ports { world: world.clone(), region: region.clone(), skew: 0 };
+    let interval = Interval::from_millis(60_000).unwrap();
+    let beat = Beat { at: ports.now(), interval, signal: Signal::Ok, message: None };
+    let heard = Heard { key: key.clone(), region: region.clone(), heartbeat: Heartbeat::new(beat) };
+    ports.record(&heard).await.is_ok()
+}
+
+/// What happens in the world while it is rough.
+fn happen(world: &Shared) {
+    let mut world = world.get();
+    let now = world.now;
+    let hosts: Vec<_> = world.truth.keys().cloned().collect();
+    let mut flips = Vec::new();
+    if world.strikes(Fault::MassOutage) {
+        let up = world.rng.bool();
+        flips.extend(hosts.iter().filter(|key| key.fleet.is_main()).map(|key| (key.clone(), up)));
+    } else if world.rng.u8(0..3) == 0 {
+        let key = hosts[world.rng.usize(0..hosts.len())].clone();
+        let up = !world.truth[&key].up;
+        flips.push((key, up));
+    }
+    for (key, up) in flips {
+        if world.truth[&key].up != up {
+            world.say(|| format!("{key} {}", if up { "comes back" } else { "falls silent" }));
+            world.truth.insert(key, Truth { up, since: now });
+        }
+    }
+    if world.regions.len() > 1 && world.strikes(Fault::SlowReplication) {
+        world.lag = world.rng.i64(1_000..120_000);
+    } else if world.rng.bool() {
+        world.lag = 0;
+    }
+    let count = world.regions.len();
+    let place = world.rng.usize(0..count);
+    let region = world.regions[place].clone();
+    for fault in [Fault::ReceiverDeaf, Fault::RegionCutOff] {
+        if world.regions.len() == 1 && fault == Fault::RegionCutOff {
+            continue;
+        }
+        let strikes = world.strikes(fault);
+        let begins = world.rng.bool();
+        let set = if fault == Fault::ReceiverDeaf { &mut world.deaf } else { &mut world.cut_off };
+        let changed = match (strikes, set.is_empty()) {
+            (true, true) => set.insert(region.clone()),
+            // It lasts some minutes.
+            (false, false) if begins && set.remove(&region) => true,
+            _ => false,
+        };
+        if changed {
+            let begins =
+                if fault == Fault::ReceiverDeaf { &world.deaf } else { &world.cut_off }.contains(&region);
+            world.say(|| format!("{region}: {fault:?}: {begins}"));
+        }
+    }
+}
+
+/// All that is wrong ends.
+fn clear(world: &Shared) {
+    let mut world = world.get();
+    if world.faults.on {
+        world.say(|| "all faults end".to_owned());
+        world.faults.on = false;
+        world.lag = 0;
+        world.deaf.clear();
+        world.cut_off.clear();
+    }
+}
+
+/// The schedules: a sweep a minute and a canary every 30 s in each region.
+fn begin(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: Variant) {
+    let regions = world.get().regions.clone();
+    for region in regions {
+        let ports = |world: &Shared| {
+            let skew = world.get().rng.i64(-2_000..2_000);
+            Ports { world: world.clone(), region: region.clone(), skew }
+        };
+        executor.process("canary", &region, sing(ports(world)));
+        if !whole_minute {
+            continue;
+        }
+        let twice = world.get().strikes(Fault::DoubleInvocation);
+        for _ in 0..=u8::from(twice) {
+            // As the reserved concurrency of the function has it: more could send more than 10 messages a second.
+            if executor.sweeping(&region) < 2 {
+                let sweep = variant.sweep(&ports(world));
+                let in_time = if world.get().strikes(Fault::OutOfTime) { 300 } else { 40_000 };
+                executor.process("sweep", &region, async move {
+                    let until = sweep.clock.now().plus(Duration::from_millis(in_time));
+                    // Whatever came of it, the next one begins anew.
+                    let _ = sweep.run_until(until).await;
+                });
+            }
+        }
+    }
+}
+
+/// The sweep as it is in production.
+pub(crate) fn sweep(ports: &Ports) -> Sweep {
+    let all = Arc::new(ports.clone());
+    Sweep {
+        heartbeats: all.clone(),
+        ledger: all.clone(),
+        digests: all.clone(),
+        receivers: all.clone(),
+        topic: all.clone(),
+        echoes: all.clone(),
+        system: all.clone(),
+        clock: all.clone(),
+        ids: all,
+        settings: SweepSettings {
+            delivery: DeliveryPolicy {
+                lease: Duration::from_millis(LIFE.unsigned_abs() + 10_000),
+                echo_wait: Duration::from_mins(3),
+            },
+            segments: 1,
+            concurrency: 4,
+            ..SweepSettings::distributed(ports.region.clone(), Duration::ZERO)
+        },
+    }
+}
+
+/// A canary, heard by the region's receiver unless that is deaf.
+async fn sing(ports: Ports) {
+    let policy: CanaryPolicy = sweep(&ports).settings.canaries;
+    let all = Arc::new(ports.clone());
+    let canaries = Canaries {
+        caller: Arc::new(Voice(ports.clone())),
+        receivers: all.clone() as Arc<dyn Ledger<_>>,
+        clock: all.clone() as Arc<dyn Clock>,
+        ids: all as Arc<dyn Ids>,
+        region: ports.region,
+        fresh: policy.fresh,
+    };
+    let _ = canaries.send().await;
+}
+
+struct Voice(Ports);
+
+#[async_trait]
+impl Caller for Voice {
+    async fn beat(&self, host: &HostId) -> Result<(), String> {
+        let Ports { world, region, .. } = &self.0;
+        let deaf = world.get().deaf.contains(region);
+        let key = HostKey::new(Fleet::main(), host.clone());
+        // Curl tries again, and so does a canary.
+        let heard = !deaf && (record(world, region, &key).await || record(world, region, &key).await);
+        if heard { Ok(()) } else { Err("nobody answers".to_owned()) }
+    }
+}

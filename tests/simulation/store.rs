@@ -1,0 +1,90 @@
+//! The tables, as each region sees them.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hb_domain::{HostKey, Region};
+use hb_service::ports::{CompletedSweep, Heard, Version};
+use uuid::Uuid;
+
+/// A record with its version, its writer, and when it was written.
+#[derive(Clone)]
+pub(crate) struct Row {
+    pub(crate) record: Arc<dyn Any + Send + Sync>,
+    pub(crate) open: bool,
+    pub(crate) version: Version,
+    pub(crate) writer: Uuid,
+    pub(crate) at: i64,
+}
+
+/// Records by table and key.
+pub(crate) type Records = BTreeMap<(&'static str, String), Row>;
+/// Heartbeats by host and region.
+pub(crate) type Beats = BTreeMap<(HostKey, Region), Heard>;
+
+/// A write on its way to another region.
+pub(crate) enum Copy {
+    Beat(Heard),
+    Record(&'static str, String, Row),
+}
+
+#[derive(Default)]
+pub(crate) struct Tables {
+    /// What each region sees of all beats.
+    pub(crate) beats: BTreeMap<Region, Beats>,
+    /// The same some time ago: what a scan may see.
+    pub(crate) old_beats: BTreeMap<Region, Beats>,
+    /// The ledger. One for all regions, unless it is eventually consistent.
+    pub(crate) records: BTreeMap<Region, Records>,
+    /// The same some time ago: what the index may see.
+    pub(crate) old_records: BTreeMap<Region, Records>,
+    pub(crate) sweeps: BTreeMap<Region, CompletedSweep>,
+    /// On its way: to which region, when it arrives, what.
+    pub(crate) copies: Vec<(Region, i64, Copy)>,
+    /// Whether each region has a ledger of its own, which is what nobody must do.
+    pub(crate) eventual: bool,
+    home: Option<Region>,
+}
+
+impl Tables {
+    pub(crate) fn new(regions: &[Region], eventual: bool) -> Self {
+        Self { eventual, home: regions.first().cloned(), ..Self::default() }
+    }
+
+    /// The region whose ledger `region` uses.
+    pub(crate) fn ledger_of(&self, region: &Region) -> Region {
+        if self.eventual { region.clone() } else { self.home.clone().unwrap_or_else(|| region.clone()) }
+    }
+
+    /// Lets arrive what is due at `now`, but for those that are cut off.
+    pub(crate) fn arrive(&mut self, now: i64, cut_off: impl Fn(&Region) -> bool) {
+        let copies = std::mem::take(&mut self.copies);
+        for (region, at, copy) in copies {
+            if at > now || cut_off(&region) {
+                self.copies.push((region, at, copy));
+                continue;
+            }
+            match copy {
+                Copy::Beat(heard) => {
+                    let place = (heard.key.clone(), heard.region.clone());
+                    let beats = self.beats.entry(region).or_default();
+                    // The last writer wins: of one item there is one writer, and its writes are ordered.
+                    let older =
+                        beats.get(&place).is_none_or(|known| known.heartbeat.last <= heard.heartbeat.last);
+                    if older {
+                        beats.insert(place, heard);
+                    }
+                }
+                Copy::Record(table, key, row) => {
+                    let records = self.records.entry(region).or_default();
+                    // The last writer wins.
+                    let older = records.get(&(table, key.clone())).is_none_or(|known| known.at < row.at);
+                    if older {
+                        records.insert((table, key), row);
+                    }
+                }
+            }
+        }
+    }
+}
