@@ -4,7 +4,7 @@ use std::any::Any;
 
 use hb_domain::{Entry, HostKey, Kind, Notice, Phase, State, Transition};
 
-use crate::world::{Accepted, World};
+use crate::world::{Accepted, Message, World};
 
 /// Each transition of a host is decided once.
 pub(crate) const ONE_TRANSITION: &str = "one transition per host and epoch";
@@ -77,15 +77,24 @@ fn false_alarm(world: &mut World, key: &HostKey, told: &Transition) {
     }
 }
 
+/// Whether people must not get another copy: the echo of this one came within W, and was read or could have been.
+fn echoed_in_time(world: &World, copy: &Accepted) -> bool {
+    if copy.echo.is_none_or(|at| at > copy.at + ECHO_WAIT) {
+        return false;
+    }
+    let same = |message: &&Message| message.subject == copy.subject && message.attempt == copy.attempt;
+    let Some(visible) = world.echoes.iter().filter(same).map(|message| message.visible).max() else {
+        return true;
+    };
+    let read = world.echoed.contains(&(copy.subject.clone(), copy.attempt));
+    read || world.completed.get(&copy.region).is_some_and(|began| *began > visible)
+}
+
 /// The topic accepted a notice.
 pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
     let earlier: Vec<_> =
         world.accepted.iter().filter(|other| other.subject == copy.subject).cloned().collect();
-    let in_time = |other: &Accepted| {
-        let heard = !world.cut_off.contains(&other.region);
-        heard && other.echo.is_some_and(|at| at <= other.at + ECHO_WAIT && at < copy.at)
-    };
-    if let Some(other) = earlier.iter().find(|other| in_time(other)) {
+    if let Some(other) = earlier.iter().find(|other| echoed_in_time(world, other)) {
         let words = format!(
             "{:?} at {} ms after its first copy, whose echo was in time",
             copy.subject,

@@ -17,7 +17,10 @@ use crate::executor::Wait;
 use crate::faults::Fault;
 use crate::invariants;
 use crate::store::{Copy, Row};
-use crate::world::{Accepted, Shared, World, instant};
+use crate::world::{Accepted, Message, Shared, World, instant};
+
+/// For how long a message that was received is hidden from others: SQS's default.
+const VISIBILITY_TIMEOUT: i64 = 30_000;
 
 /// All ports, for a process in a region.
 #[derive(Clone)]
@@ -137,7 +140,8 @@ impl Ports {
         Ok(())
     }
 
-    fn write<T: Record>(&self, entry: &T, expected: Option<Version>, writer: Uuid) -> Swap<T> {
+    /// Compares and swaps, at once.
+    pub(crate) fn write<T: Record>(&self, entry: &T, expected: Option<Version>, writer: Uuid) -> Swap<T> {
         let mut world = self.world.get();
         let ledger = world.tables.ledger_of(&self.region);
         let place = (T::TABLE, entry.key().to_string());
@@ -236,7 +240,8 @@ pub(crate) fn accept(world: &mut World, region: &Region, notice: &Notice) {
         for _ in 0..times {
             world.receipts += 1;
             let receipt = world.receipts.to_string();
-            world.echoes.push((region.clone(), at, subject.clone(), attempt, receipt));
+            let (region, subject) = (region.clone(), subject.clone());
+            world.echoes.push(Message { region, visible: at, subject, attempt, receipt });
         }
     }
     let tells = match &notice.about {
@@ -264,14 +269,17 @@ impl Echoes for Ports {
             return Err(Self::unavailable("queue echo"));
         }
         let now = world.now;
-        let here =
-            world.echoes.iter().filter(|(region, at, ..)| *region == self.region && *at <= now).take(10);
-        let echo = |(_, _, subject, attempt, receipt): &(_, _, hb_domain::Subject, u32, String)| Echo {
-            subject: subject.clone(),
-            attempt: *attempt,
-            receipt: receipt.clone(),
-        };
-        Ok(Page { items: here.map(echo).collect(), ..Page::default() })
+        let here = |message: &&mut Message| message.region == self.region && message.visible <= now;
+        let mut items = Vec::new();
+        for message in world.echoes.iter_mut().filter(here).take(10) {
+            message.visible = now + VISIBILITY_TIMEOUT;
+            items.push(Echo {
+                subject: message.subject.clone(),
+                attempt: message.attempt,
+                receipt: message.receipt.clone(),
+            });
+        }
+        Ok(Page { items, ..Page::default() })
     }
 
     async fn acknowledge(&self, receipts: &[String]) -> PortResult<()> {
@@ -280,7 +288,11 @@ impl Echoes for Ports {
         if world.strikes(Fault::EchoQueueFails) {
             return Err(Self::unavailable("queue echo"));
         }
-        world.echoes.retain(|(.., receipt)| !receipts.contains(receipt));
+        let (done, left) = std::mem::take(&mut world.echoes)
+            .into_iter()
+            .partition::<Vec<_>, _>(|message| receipts.contains(&message.receipt));
+        world.echoes = left;
+        world.echoed.extend(done.into_iter().map(|message| (message.subject, message.attempt)));
         Ok(())
     }
 }
@@ -297,6 +309,10 @@ impl System for Ports {
         self.call("system.record_sweep").await;
         self.may_fail("system")?;
         let mut world = self.world.get();
+        // By the world's clock, and surely not before it began.
+        let began = sweep.began.as_millis() - self.skew;
+        let completed = world.completed.entry(region.clone()).or_default();
+        *completed = began.max(*completed);
         let known = world.tables.sweeps.entry(region.clone()).or_insert(*sweep);
         if sweep.began > known.began {
             *known = *sweep;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    Beat, CanaryPolicy, DeliveryPolicy, Fleet, Heartbeat, HostId, HostKey, Interval, Region, Signal,
+    Beat, CanaryPolicy, DeliveryPolicy, Fleet, Heartbeat, HostId, HostKey, Interval, Receiver, Region, Signal,
 };
 use hb_service::ports::{Clock, Heard, Heartbeats, Ids, Ledger};
 use hb_service::{Caller, Canaries, Sweep, SweepSettings};
+use uuid::Uuid;
 
 use crate::executor::{Executor, LIFE, Wait};
 use crate::faults::{Fault, Faults};
@@ -70,8 +71,15 @@ pub(crate) fn run(seed: u64, variant: Variant) -> Outcome {
     }
 }
 
-/// Hosts that beat, and copies that grow old.
+/// Receivers that were heard, hosts that beat, and copies that grow old.
 fn populate(world: &Shared, executor: &mut Executor) {
+    let regions = world.get().regions.clone();
+    for region in regions {
+        let ports = Ports { world: world.clone(), region: region.clone(), skew: 0 };
+        let fresh = sweep(&ports).settings.canaries.fresh;
+        let receiver = Receiver::new(region).with_canary(ports.now(), fresh);
+        let _ = ports.write(&receiver, None, Uuid::nil());
+    }
     let sizes = {
         let mut world = world.get();
         [world.rng.u8(2..5), world.rng.u8(6..12)]

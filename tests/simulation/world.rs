@@ -31,6 +31,17 @@ pub(crate) struct Accepted {
     pub(crate) echo: Option<i64>,
 }
 
+/// An echo in the queue of a region.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) region: Region,
+    /// From when on it can be received: until then it is on its way, or somebody else has received it.
+    pub(crate) visible: i64,
+    pub(crate) subject: Subject,
+    pub(crate) attempt: u32,
+    pub(crate) receipt: String,
+}
+
 /// What hosts really do.
 #[derive(Clone, Debug)]
 pub(crate) struct Truth {
@@ -51,8 +62,12 @@ pub(crate) struct World {
     pub(crate) accepted: Vec<Accepted>,
     /// Which notices told a transition.
     pub(crate) told_by: BTreeMap<(HostKey, u64), BTreeSet<Subject>>,
-    /// Echoes that can be received, by region, with their receipts.
-    pub(crate) echoes: Vec<(Region, i64, Subject, u32, String)>,
+    /// Echoes that nobody has acknowledged.
+    pub(crate) echoes: Vec<Message>,
+    /// Which attempts were seen by their echo, and acknowledged.
+    pub(crate) echoed: BTreeSet<(Subject, u32)>,
+    /// When the last sweep began that was completed, by region.
+    pub(crate) completed: BTreeMap<Region, i64>,
     pub(crate) truth: BTreeMap<HostKey, Truth>,
     /// How far copies in other regions lag behind, in milliseconds.
     pub(crate) lag: i64,
@@ -92,6 +107,8 @@ impl Shared {
             accepted: Vec::new(),
             told_by: BTreeMap::new(),
             echoes: Vec::new(),
+            echoed: BTreeSet::new(),
+            completed: BTreeMap::new(),
             truth: BTreeMap::new(),
             lag: 0,
             horizon: START,

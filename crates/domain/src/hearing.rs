@@ -37,6 +37,9 @@ pub struct CanaryPolicy {
 pub struct Receiver {
     /// Whose it is.
     pub region: Region,
+    /// When it first heard a canary: of what was before, nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Timestamp>,
     /// When it last heard a canary; `None` before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<Timestamp>,
@@ -63,7 +66,7 @@ impl Receiver {
     /// A receiver that nothing is known of.
     #[must_use]
     pub fn new(region: Region) -> Self {
-        Self { region, heard: None, blackouts: Vec::new(), holds: BTreeMap::new() }
+        Self { region, first: None, heard: None, blackouts: Vec::new(), holds: BTreeMap::new() }
     }
 
     /// It heard a canary that was sent at `at`. When the one before was not `fresh` any more, it may have been deaf
@@ -75,6 +78,7 @@ impl Receiver {
             let surplus = self.blackouts.len().saturating_sub(limits::BLACKOUTS);
             self.blackouts.drain(..surplus);
         }
+        self.first = self.first.or(Some(at));
         self.heard = self.heard.max(Some(at));
         self
     }
@@ -125,7 +129,8 @@ impl Hearing {
                     ..*blackout
                 }
             };
-            hearing.blackouts.extend(receiver.blackouts.iter().map(waited));
+            let unknown = receiver.first.map(|first| Blackout { since: Timestamp::MIN, until: first });
+            hearing.blackouts.extend(unknown.iter().chain(&receiver.blackouts).map(waited));
         }
         hearing.blackouts.sort_by_key(|blackout| (blackout.since, blackout.until));
         for (region, seen) in watermarks.iter().filter(|(region, _)| *region != home) {

@@ -90,6 +90,15 @@ fn of_another_regions_blackout_no_more_counts_than_it_was_waited_for() {
 }
 
 #[test]
+fn of_the_time_before_the_first_canary_nothing_is_known() {
+    let (home, minutes) = (region("eu-west-1"), |n: u32| MINUTE * n);
+    let receiver = Receiver::new(home.clone()).with_canary(at(60), FRESH).with_canary(at(61), FRESH);
+    let hearing = Hearing::of(&home, &[receiver], &BTreeMap::new(), at(61));
+    assert_eq!(hearing.overdue(at(0), minutes(3)), at(63));
+    assert_eq!(hearing.overdue(at(61), minutes(3)), at(64));
+}
+
+#[test]
 fn many_at_once_are_held_unless_the_receiver_surely_hears() {
     use Breaker::{Closed, Hold, Marked};
     let deaf = Ear::Deaf(at(0));
