@@ -44,7 +44,7 @@ impl Executor {
         work: impl Future<Output = ()> + Send + 'static,
     ) {
         let mut world = self.world.get();
-        world.say(|| format!("{name} begins"));
+        world.say(|| format!("{region}: {name} begins"));
         let born = world.now;
         drop(world);
         let work: Work = Box::pin(work);

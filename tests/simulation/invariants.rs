@@ -71,7 +71,9 @@ fn false_alarm(world: &mut World, key: &HostKey, told: &Transition) {
     // A region that waits for another tells a silence that was real so much later, at most.
     let waited = if world.regions.len() > 1 { PRESUMED_DEAD } else { 0 };
     let never_silent = truth.since <= last;
-    if never_silent || decided - truth.since > SURELY_UP + waited {
+    // Of a silence that was real it may learn only later that it ended.
+    let heard_since = truth.since.max(if world.deaf.is_empty() { world.last_deaf } else { decided });
+    if never_silent || decided - heard_since > SURELY_UP + waited {
         let (up, gap) = ((decided - truth.since) / 1_000, (decided - last) / 1_000);
         world.violated(NO_FALSE_ALARM, format!("{key} is told missing after {gap} s, and beats for {up} s"));
     }

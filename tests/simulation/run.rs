@@ -177,6 +177,9 @@ fn happen(world: &Shared) {
             _ => false,
         };
         if changed {
+            if fault == Fault::ReceiverDeaf {
+                world.last_deaf = now;
+            }
             let begins =
                 if fault == Fault::ReceiverDeaf { &world.deaf } else { &world.cut_off }.contains(&region);
             world.say(|| format!("{region}: {fault:?}: {begins}"));
@@ -191,7 +194,10 @@ fn clear(world: &Shared) {
         world.say(|| "all faults end".to_owned());
         world.faults.on = false;
         world.lag = 0;
-        world.deaf.clear();
+        if !world.deaf.is_empty() {
+            world.last_deaf = world.now;
+            world.deaf.clear();
+        }
         world.cut_off.clear();
     }
 }

@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub(crate) horizon: i64,
     /// Regions that hear nobody.
     pub(crate) deaf: BTreeSet<Region>,
+    /// When a region last heard nobody.
+    pub(crate) last_deaf: i64,
     /// Regions that reach neither the ledger nor the other region.
     pub(crate) cut_off: BTreeSet<Region>,
     pub(crate) paused: BTreeSet<HostKey>,
@@ -113,6 +115,7 @@ impl Shared {
             lag: 0,
             horizon: START,
             deaf: BTreeSet::new(),
+            last_deaf: START,
             cut_off: BTreeSet::new(),
             paused: BTreeSet::new(),
             trace: Vec::new(),

@@ -133,11 +133,11 @@ impl Hearing {
             hearing.blackouts.extend(unknown.iter().chain(&receiver.blackouts).map(waited));
         }
         hearing.blackouts.sort_by_key(|blackout| (blackout.since, blackout.until));
-        for (region, seen) in watermarks.iter().filter(|(region, _)| *region != home) {
-            if now.since(*seen) > limits::REGION_DEAD_AFTER {
-                hearing.caveat = Some(Caveat::Unheard(region.clone()));
-            } else {
-                hearing = hearing.up_to(*seen);
+        let known = receivers.iter().map(|receiver| &receiver.region).chain(watermarks.keys());
+        for region in known.filter(|region| *region != home) {
+            match watermarks.get(region) {
+                Some(seen) if now.since(*seen) <= limits::REGION_DEAD_AFTER => hearing = hearing.up_to(*seen),
+                _ => hearing.caveat = Some(Caveat::Unheard(region.clone())),
             }
         }
         hearing

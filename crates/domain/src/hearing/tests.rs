@@ -71,7 +71,9 @@ fn a_region_is_waited_for_until_it_is_presumed_dead() {
     let near = Hearing::of(&home, &[], &seen(7), at(10));
     assert_eq!((near.heard_up_to(at(10)), near.caveat), (at(7), None));
     let gone = Hearing::of(&home, &[], &seen(4), at(10));
-    assert_eq!((gone.heard_up_to(at(10)), gone.caveat), (at(10), Some(Caveat::Unheard(other))));
+    assert_eq!((gone.heard_up_to(at(10)), gone.caveat), (at(10), Some(Caveat::Unheard(other.clone()))));
+    let never_seen = Hearing::of(&home, &[Receiver::new(other.clone())], &BTreeMap::new(), at(10));
+    assert_eq!(never_seen.caveat, Some(Caveat::Unheard(other)));
     let alone = Hearing::of(&home, &[], &BTreeMap::new(), at(10));
     assert_eq!(alone.heard_up_to(at(10)), at(10));
 }
