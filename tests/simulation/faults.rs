@@ -24,11 +24,12 @@ pub(crate) enum Fault {
     ReceiverDeaf,
     RegionCutOff,
     MassOutage,
-    AdminPause,
+    Admin,
+    HostFails,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::StoreFails,
         Self::StoreReplyLost,
         Self::StaleScan,
@@ -48,7 +49,8 @@ impl Fault {
         Self::ReceiverDeaf,
         Self::RegionCutOff,
         Self::MassOutage,
-        Self::AdminPause,
+        Self::Admin,
+        Self::HostFails,
     ];
 
     /// The highest chance of it in a run, in thousandths of an occasion.
@@ -66,7 +68,8 @@ impl Fault {
             Self::OutOfTime => 100,
             Self::ReceiverDeaf | Self::RegionCutOff => 60,
             Self::MassOutage => 200,
-            Self::AdminPause => 100,
+            Self::Admin => 100,
+            Self::HostFails => 20,
         }
     }
 }

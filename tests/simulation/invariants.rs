@@ -4,6 +4,7 @@ use std::any::Any;
 
 use hb_domain::{Entry, HostKey, Kind, Notice, Phase, State, Transition};
 
+use crate::run::LEASE;
 use crate::world::{Accepted, Message, World};
 
 /// Each transition of a host is decided once.
@@ -29,6 +30,9 @@ pub(crate) const TRUTH_IS_TOLD: &str = "a silent host is told in time, and its r
 const ECHO_WAIT: i64 = 180_000 - 12_000;
 /// How long a host has to be up, beating, to be surely known to be: its interval, and time for skew and tries.
 const SURELY_UP: i64 = 60_000 + 30_000;
+
+/// How soon a silence is decided on when all is well: an interval, the skew, two sweeps, and what clocks may differ.
+const IN_TIME: i64 = 60_000 + 2_000 + 120_000 + 5_000;
 
 /// How long a region is waited for ([`hb_domain::limits::REGION_DEAD_AFTER`]).
 const PRESUMED_DEAD: i64 = 300_000;
@@ -79,17 +83,19 @@ fn false_alarm(world: &mut World, key: &HostKey, told: &Transition) {
     }
 }
 
-/// Whether people must not get another copy: the echo of this one came within W, and was read or could have been.
+/// Whether people must not get another copy: the echo of this one was read within W or, as it came within W, could have
+/// been. That a sender took the lease just before it was read may be.
 fn echoed_in_time(world: &World, copy: &Accepted) -> bool {
     if copy.echo.is_none_or(|at| at > copy.at + ECHO_WAIT) {
         return false;
     }
+    if let Some(read) = world.echoed.get(&(copy.subject.clone(), copy.attempt)) {
+        return *read <= copy.at + ECHO_WAIT || read + LEASE < world.now;
+    }
     let same = |message: &&Message| message.subject == copy.subject && message.attempt == copy.attempt;
-    let Some(visible) = world.echoes.iter().filter(same).map(|message| message.visible).max() else {
-        return true;
-    };
-    let read = world.echoed.contains(&(copy.subject.clone(), copy.attempt));
-    read || world.completed.get(&copy.region).is_some_and(|began| *began > visible)
+    let visible = world.echoes.iter().filter(same).map(|message| message.visible).max();
+    let swept = world.completed.get(&copy.region).copied();
+    swept.unwrap_or(0) > visible.unwrap_or(i64::MAX)
 }
 
 /// The topic accepted a notice.
@@ -113,6 +119,7 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
         }
         let before = |(key, earlier): &(HostKey, u64)| key == host && earlier < epoch;
         let untold = world.claims.keys().find(|place| before(place) && !world.told_by.contains_key(place));
+        let untold = untold.filter(|(host, _)| !world.forgotten.contains(host));
         if let Some((_, earlier)) = untold.cloned() {
             world.violated(IN_ORDER, format!("{host}: epoch {epoch} before epoch {earlier}"));
         }
@@ -141,9 +148,10 @@ pub(crate) fn at_rest(world: &mut World) {
                 let batched = matches!(pending.phase, Phase::Batched { .. });
                 broken.push((NOTHING_PENDING, format!("{key}: {pending:?}, batched: {batched}")));
             }
-            if let Some(truth) = world.truth.get(&entry.key).filter(|_| !world.paused.contains(&entry.key)) {
+            if let Some(truth) = world.truth.get(&entry.key) {
                 let expected = if truth.up { State::Up } else { State::Missing };
-                if entry.state != expected {
+                let forgotten = entry.state == State::Forgotten && world.forgotten.contains(&entry.key);
+                if entry.state != expected && !(forgotten && !truth.up) {
                     let words = format!("{key} is {} and is told {}", expected, entry.state);
                     broken.push((TRUTH_IS_TOLD, words));
                 }
@@ -152,9 +160,21 @@ pub(crate) fn at_rest(world: &mut World) {
             broken.push((NOTHING_PENDING, format!("digest {key} is open")));
         }
     }
-    for (host, epoch) in world.claims.keys() {
+    for (host, epoch) in world.claims.keys().filter(|(host, _)| !world.forgotten.contains(host)) {
         if !world.told_by.contains_key(&(host.clone(), *epoch)) {
             broken.push((NOTHING_PENDING, format!("{host} epoch {epoch} was never told")));
+        }
+    }
+    if let Some((key, since)) = &world.last_silent {
+        let claim =
+            world.claims.range((key.clone(), 0)..=(key.clone(), u64::MAX)).next_back().map(|(_, told)| told);
+        let late =
+            claim.is_none_or(|told| told.kind != Kind::Missing || told.at.as_millis() > since + IN_TIME);
+        if late {
+            broken.push((
+                TRUTH_IS_TOLD,
+                format!("{key} is silent since {since}, and the last news is {claim:?}"),
+            ));
         }
     }
     for (invariant, words) in broken {

@@ -107,6 +107,7 @@ impl Heartbeats for Ports {
         Ok(Page { items, ..Page::default() })
     }
 
+    /// As when the admin's machine dies here: what the ledger says has to do.
     async fn forget(&self, _: &HostKey, _: Timestamp) -> PortResult<()> {
         Ok(())
     }
@@ -292,7 +293,10 @@ impl Echoes for Ports {
             .into_iter()
             .partition::<Vec<_>, _>(|message| receipts.contains(&message.receipt));
         world.echoes = left;
-        world.echoed.extend(done.into_iter().map(|message| (message.subject, message.attempt)));
+        let now = world.now;
+        for message in done {
+            world.echoed.entry((message.subject, message.attempt)).or_insert(now);
+        }
         Ok(())
     }
 }
@@ -308,15 +312,18 @@ impl System for Ports {
     async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()> {
         self.call("system.record_sweep").await;
         self.may_fail("system")?;
-        let mut world = self.world.get();
-        // By the world's clock, and surely not before it began.
-        let began = sweep.began.as_millis() - self.skew;
-        let completed = world.completed.entry(region.clone()).or_default();
-        *completed = began.max(*completed);
-        let known = world.tables.sweeps.entry(region.clone()).or_insert(*sweep);
-        if sweep.began > known.began {
-            *known = *sweep;
+        {
+            let mut world = self.world.get();
+            // By the world's clock, and surely not before it began.
+            let began = sweep.began.as_millis() - self.skew;
+            let completed = world.completed.entry(region.clone()).or_default();
+            *completed = began.max(*completed);
+            let known = world.tables.sweeps.entry(region.clone()).or_insert(*sweep);
+            if sweep.began > known.began {
+                *known = *sweep;
+            }
         }
+        self.reply("system.record_sweep").await;
         Ok(())
     }
 }

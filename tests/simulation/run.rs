@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use hb_domain::{
     Beat, CanaryPolicy, DeliveryPolicy, Fleet, Heartbeat, HostId, HostKey, Interval, Receiver, Region, Signal,
 };
+use hb_service::manage::Hosts;
 use hb_service::ports::{Clock, Heard, Heartbeats, Ids, Ledger};
 use hb_service::{Caller, Canaries, Sweep, SweepSettings};
 use uuid::Uuid;
@@ -19,10 +20,14 @@ use crate::ports::Ports;
 use crate::world::{START, Shared, Truth, Violation};
 
 const MINUTE: i64 = 60_000;
+/// The lease: longer than a process lives.
+pub(crate) const LEASE: i64 = LIFE + 10_000;
 /// Minutes with faults.
 const ROUGH: i64 = 14;
-/// Minutes without: longer than the latest echo.
+/// Minutes without: longer than the latest echo and the longest hold.
 const CALM: i64 = 24;
+/// How long before the end one more host falls silent.
+const LAST_SILENCE: i64 = 5;
 
 /// What came of a run.
 pub(crate) struct Outcome {
@@ -44,11 +49,15 @@ pub(crate) fn run(seed: u64, variant: Variant) -> Outcome {
         if calm {
             clear(&world);
         }
+        if minute == ROUGH + CALM - LAST_SILENCE {
+            silence_one(&world);
+        }
         for part in 0..2 {
             let now = START + minute * MINUTE + part * MINUTE / 2;
             executor.run_until(now);
             if !calm {
                 happen(&world);
+                administer(&world, &mut executor);
             }
             begin(&world, &mut executor, part == 0, variant);
             if !world.get().violations.is_empty() {
@@ -130,7 +139,9 @@ async fn beat_for_ever(world: Shared, key: HostKey) {
 async fn record(world: &Shared, region: &Region, key: &HostKey) -> bool {
     let ports = Ports { world: world.clone(), region: region.clone(), skew: 0 };
     let interval = Interval::from_millis(60_000).unwrap();
-    let beat = Beat { at: ports.now(), interval, signal: Signal::Ok, message: None };
+    let fails = !key.host.is_reserved() && world.get().strikes(Fault::HostFails);
+    let signal = if fails { Signal::Fail } else { Signal::Ok };
+    let beat = Beat { at: ports.now(), interval, signal, message: None };
     let heard = Heard { key: key.clone(), region: region.clone(), heartbeat: Heartbeat::new(beat) };
     ports.record(&heard).await.is_ok()
 }
@@ -202,6 +213,53 @@ fn clear(world: &Shared) {
     }
 }
 
+/// When all has been well for long, one more host falls silent.
+fn silence_one(world: &Shared) {
+    let mut world = world.get();
+    let since = world.now;
+    let up: Vec<_> = world.truth.iter().filter(|(_, truth)| truth.up).map(|(key, _)| key.clone()).collect();
+    let Some(key) = up.first().cloned() else { return };
+    world.say(|| format!("{key} falls silent"));
+    world.truth.insert(key.clone(), Truth { up: false, since });
+    world.last_silent = Some((key, since));
+}
+
+/// An admin changes a host now and then, from a machine that may fail as well.
+fn administer(world: &Shared, executor: &mut Executor) {
+    let (key, region, action) = {
+        let mut world = world.get();
+        if !world.strikes(Fault::Admin) {
+            return;
+        }
+        let hosts: Vec<_> = world.truth.keys().cloned().collect();
+        let key = hosts[world.rng.usize(0..hosts.len())].clone();
+        let action = world.rng.u8(0..4);
+        if action == 3 {
+            world.forgotten.insert(key.clone());
+        }
+        let words = ["pauses", "resumes", "sets the interval of", "forgets"][usize::from(action)];
+        world.say(|| format!("an admin {words} {key}"));
+        (key, world.regions[0].clone(), action)
+    };
+    let all = Arc::new(Ports { world: world.clone(), region: region.clone(), skew: 0 });
+    executor.process("admin", &region, async move {
+        let hosts = Hosts {
+            heartbeats: all.clone(),
+            ledger: all.clone(),
+            receivers: all.clone(),
+            clock: all.clone(),
+            ids: all.clone(),
+        };
+        let minute = Interval::from_millis(MINUTE.unsigned_abs());
+        let _ = match action {
+            0 => hosts.pause(&key, Some(all.now().plus(Duration::from_mins(3)))).await.map(drop),
+            1 => hosts.resume(&key).await.map(drop),
+            2 => hosts.set_interval(&key, minute.ok()).await.map(drop),
+            _ => hosts.forget(&key).await,
+        };
+    });
+}
+
 /// The schedules: a sweep a minute and a canary every 30 s in each region.
 fn begin(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: Variant) {
     let regions = world.get().regions.clone();
@@ -245,7 +303,7 @@ pub(crate) fn sweep(ports: &Ports) -> Sweep {
         ids: all,
         settings: SweepSettings {
             delivery: DeliveryPolicy {
-                lease: Duration::from_millis(LIFE.unsigned_abs() + 10_000),
+                lease: Duration::from_millis(LEASE.unsigned_abs()),
                 echo_wait: Duration::from_mins(3),
             },
             segments: 1,

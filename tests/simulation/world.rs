@@ -64,8 +64,8 @@ pub(crate) struct World {
     pub(crate) told_by: BTreeMap<(HostKey, u64), BTreeSet<Subject>>,
     /// Echoes that nobody has acknowledged.
     pub(crate) echoes: Vec<Message>,
-    /// Which attempts were seen by their echo, and acknowledged.
-    pub(crate) echoed: BTreeSet<(Subject, u32)>,
+    /// When the echoes of attempts were acknowledged.
+    pub(crate) echoed: BTreeMap<(Subject, u32), i64>,
     /// When the last sweep began that was completed, by region.
     pub(crate) completed: BTreeMap<Region, i64>,
     pub(crate) truth: BTreeMap<HostKey, Truth>,
@@ -79,7 +79,10 @@ pub(crate) struct World {
     pub(crate) last_deaf: i64,
     /// Regions that reach neither the ledger nor the other region.
     pub(crate) cut_off: BTreeSet<Region>,
-    pub(crate) paused: BTreeSet<HostKey>,
+    /// Hosts that an admin forgot: with the host its pending notice goes.
+    pub(crate) forgotten: BTreeSet<HostKey>,
+    /// The host that falls silent when all is calm, and when.
+    pub(crate) last_silent: Option<(HostKey, i64)>,
     pub(crate) trace: Vec<String>,
     pub(crate) violations: Vec<Violation>,
     /// Set when a task went on, so that the scheduler knows whether all of it waits.
@@ -109,7 +112,7 @@ impl Shared {
             accepted: Vec::new(),
             told_by: BTreeMap::new(),
             echoes: Vec::new(),
-            echoed: BTreeSet::new(),
+            echoed: BTreeMap::new(),
             completed: BTreeMap::new(),
             truth: BTreeMap::new(),
             lag: 0,
@@ -117,7 +120,8 @@ impl Shared {
             deaf: BTreeSet::new(),
             last_deaf: START,
             cut_off: BTreeSet::new(),
-            paused: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            last_silent: None,
             trace: Vec::new(),
             violations: Vec::new(),
             progress: false,

@@ -182,6 +182,10 @@ pub struct Entry {
     /// The last failure that was accounted for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Timestamp>,
+    /// Whether a sweep must know it longer than its state says: the host was forgotten and beats from before may still
+    /// be there, or its notice was pending so long that it may have failed meanwhile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lingers: bool,
     /// What admins set.
     #[serde(default)]
     pub settings: Settings,
@@ -203,6 +207,7 @@ impl Entry {
             epoch: 0,
             basis: Timestamp::MIN,
             failure: None,
+            lingers: false,
             settings: Settings::default(),
             pending: None,
             history: Vec::new(),
@@ -213,7 +218,7 @@ impl Entry {
     #[must_use]
     pub fn is_open(&self) -> bool {
         let quiet = matches!(self.state, State::Up | State::Forgotten);
-        !quiet || self.pending.is_some() || self.settings != Settings::default()
+        !quiet || self.lingers || self.pending.is_some() || self.settings != Settings::default()
     }
 
     /// How the host stands at `now`, a pause included.
@@ -253,7 +258,14 @@ impl Entry {
     pub fn forgotten(self, now: Timestamp) -> Self {
         let basis = self.basis.max(now);
         let history = self.history;
-        Self { state: State::Forgotten, epoch: self.epoch, basis, history, ..Self::new(self.key) }
+        Self { epoch: self.epoch, basis, history, lingers: true, ..Self::new(self.key) }
+    }
+
+    /// All is accounted for: the beats of the forgotten host are gone, or a sweep has looked at the others once more.
+    /// `None` when it was so before.
+    #[must_use]
+    pub fn at_rest(self) -> Option<Self> {
+        self.lingers.then(|| Self { lingers: false, ..self })
     }
 
     /// The service's own host, the receiver of a fleet, changes between failing (with what it `says`) and up; `None`
@@ -283,6 +295,7 @@ impl Entry {
     /// Makes a transition of `kind` and its pending notice. The caller has seen that none is pending.
     pub(crate) fn transit(mut self, transition: Transition) -> Self {
         self.state = transition.kind.leads_to();
+        self.lingers = false;
         self.epoch = transition.epoch;
         self.basis = transition.last_beat;
         if self

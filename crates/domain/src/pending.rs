@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::backoff::pause;
 use crate::digest::{Digest, Stage};
 use crate::entry::Entry;
+use crate::limits;
 use crate::notice::NoticeId;
 use crate::time::Timestamp;
 
@@ -250,6 +251,8 @@ impl Entry {
     fn told(mut self, told: Told) -> Self {
         self.pending = None;
         if let Some(last) = self.history.last_mut() {
+            // Half, since clocks differ.
+            self.lingers = told.at.since(last.at) >= limits::NEWS_MARGIN / 2;
             last.told = Some(told);
         }
         self

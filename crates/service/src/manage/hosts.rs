@@ -44,13 +44,18 @@ impl HostView {
         now: Timestamp,
     ) -> Self {
         // Whoever beats and was not decided on yet is on its way to be registered.
-        let undecided =
-            |state| if state == State::Forgotten && heartbeat.is_some() { State::Up } else { state };
-        let state = undecided(entry.as_ref().map_or(State::Forgotten, |entry| entry.state_at(now)));
+        let basis = entry.as_ref().map_or(Timestamp::MIN, |entry| entry.basis);
+        let beats = heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.last > basis);
+        let state = match entry.as_ref().map_or(State::Forgotten, |entry| entry.state_at(now)) {
+            State::Forgotten if beats => State::Up,
+            state => state,
+        };
         let settings = entry.as_ref().map(|entry| entry.settings.clone()).unwrap_or_default();
         let deadline = heartbeat.as_ref().map(|heartbeat| deadline(heartbeat, &settings, hearing));
         let last = heartbeat.as_ref().map_or(now, |heartbeat| heartbeat.last);
-        let blackouts = hearing.blackouts.iter().filter(|blackout| blackout.until > last).copied().collect();
+        // That nothing is known of the time before the first canary is not worth a word.
+        let known = |blackout: &&Blackout| blackout.since > Timestamp::MIN && blackout.until > last;
+        let blackouts = hearing.blackouts.iter().filter(known).copied().collect();
         Self { key, state, heartbeat, deadline, blackouts, entry }
     }
 }
@@ -144,17 +149,32 @@ impl Hosts {
         self.change(key, |entry, _| Ok(entry.with_interval(interval))).await
     }
 
-    /// Forgets the host. The ledger goes first: a crash between leaves beats that count no more.
+    /// Forgets the host. The ledger goes first: a crash between leaves beats that count no more, and so does a beat that
+    /// comes now.
     pub async fn forget(&self, key: &HostKey) -> Result<(), HostError> {
         let view = self.change(key, |entry, now| Ok(entry.forgotten(now))).await?;
         let up_to = view.entry.map_or(Timestamp::MIN, |entry| entry.basis);
-        Ok(self.heartbeats.forget(key, up_to).await?)
+        self.heartbeats.forget(key, up_to).await?;
+        let (heartbeat, stored) = self.beats_and_entry(key).await?;
+        if heartbeat.is_none()
+            && let Some(Stored { entry, version, .. }) = stored
+            && entry.state == State::Forgotten
+            && let Some(next) = entry.at_rest()
+        {
+            // A conflict means that it is not forgotten any more.
+            swap(&*self.ledger, &*self.ids, &next, Some(version)).await?;
+        }
+        Ok(())
+    }
+
+    async fn beats_and_entry(&self, key: &HostKey) -> PortResult<(Option<Heartbeat>, Option<Stored>)> {
+        let heard = self.heartbeats.load(key).await?;
+        let heartbeat = heard.into_iter().map(|heard| heard.heartbeat).reduce(Heartbeat::merge);
+        Ok((heartbeat, self.ledger.load(key).await?))
     }
 
     async fn read(&self, key: &HostKey) -> Result<(Option<Heartbeat>, Option<Stored>), HostError> {
-        let heard = self.heartbeats.load(key).await?;
-        let heartbeat = heard.into_iter().map(|heard| heard.heartbeat).reduce(Heartbeat::merge);
-        let stored = self.ledger.load(key).await?;
+        let (heartbeat, stored) = self.beats_and_entry(key).await?;
         let known = stored.as_ref().is_some_and(|stored| stored.entry.state != State::Forgotten);
         if heartbeat.is_none() && !known {
             return Err(HostError::NoSuchHost(key.clone()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use hb_domain::{Entry, Heartbeat, HostKey, Rules, Timestamp, decide};
+use hb_domain::{Entry, Heartbeat, HostKey, Rules, State, Timestamp, decide};
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
@@ -44,10 +44,17 @@ impl Pass<'_> {
         let stored = self.sweep.ledger.load(&key).await?;
         let expected = stored.as_ref().map(|stored| stored.version);
         let entry = stored.map_or_else(|| Entry::new(key), |stored| stored.entry);
-        match decide(&entry, &heartbeat, self.now, rules) {
-            Some(claim) => self.claimed(claim, expected).await,
-            None => Ok((vec![], None)),
+        if let Some(claim) = decide(&entry, &heartbeat, self.now, rules) {
+            return self.claimed(claim, expected).await;
         }
+        if entry.state != State::Forgotten
+            && entry.pending.is_none()
+            && let Some(next) = entry.at_rest()
+        {
+            // A conflict means that somebody else looked.
+            swap(&*self.sweep.ledger, &*self.sweep.ids, &next, expected).await?;
+        }
+        Ok((vec![], None))
     }
 
     /// Swaps a claim in.

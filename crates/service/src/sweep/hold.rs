@@ -80,7 +80,7 @@ impl Pass<'_> {
         // Silence that is sure although the receiver is deaf began before.
         let sure = |doubtful: bool| !doubtful && look.raw.is_some();
         for candidate in &scanned.candidates {
-            if candidate.kind == Kind::Missing && !sure(candidate.doubtful) {
+            if candidate.kind == Some(Kind::Missing) && !sure(candidate.doubtful) {
                 *silent.entry(candidate.key.fleet.clone()).or_default() += 1;
             }
         }
@@ -98,7 +98,7 @@ impl Pass<'_> {
             })
             .collect();
         for candidate in &mut scanned.candidates {
-            if candidate.kind == Kind::Missing && !sure(candidate.doubtful) {
+            if candidate.kind == Some(Kind::Missing) && !sure(candidate.doubtful) {
                 let verdict = verdicts.get(&candidate.key.fleet);
                 candidate.doubtful = verdict.is_some_and(|verdict| *verdict == Breaker::Marked);
                 candidate.held = verdict.is_some_and(|verdict| *verdict == Breaker::Hold);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use hb_domain::{Entry, Fleet, Heartbeat, HostKey, Kind, Timestamp, decide};
+use hb_domain::{Entry, Fleet, Heartbeat, HostKey, Kind, State, Timestamp, decide};
 
 use super::hold::Look;
 use super::{Pass, Stop, SweepReport};
@@ -14,7 +14,8 @@ use crate::ports::{Heard, Segment, Stored, Unreadable};
 /// A host that may have changed.
 pub(super) struct Candidate {
     pub(super) key: HostKey,
-    pub(super) kind: Kind,
+    /// What seems to have happened; `None` when there is only to be looked once more.
+    pub(super) kind: Option<Kind>,
     /// Only so if the receiver hears, of which nothing is sure.
     pub(super) doubtful: bool,
     /// Not to be told yet.
@@ -31,7 +32,11 @@ pub(super) struct Scanned {
 }
 
 impl Scanned {
-    fn host(&mut self, heard: Option<Heard>, look: impl Fn(&HostKey, &Heartbeat) -> Option<(Kind, bool)>) {
+    fn host(
+        &mut self,
+        heard: Option<Heard>,
+        look: impl Fn(&HostKey, &Heartbeat) -> Option<(Option<Kind>, bool)>,
+    ) {
         let Some(Heard { key, heartbeat, .. }) = heard.filter(|heard| !heard.key.host.is_reserved()) else {
             return;
         };
@@ -70,10 +75,11 @@ impl Pass<'_> {
             let entry = open.get(key).map_or_else(assumed, |stored| Cow::Borrowed(&stored.entry));
             let kind =
                 |rules| decide(&entry, heartbeat, self.now, rules)?.history.last().map(|told| told.kind);
-            match (kind(&how.sure), &how.raw) {
-                (Some(kind), _) => Some((kind, false)),
-                (None, Some(raw)) => kind(raw).map(|kind| (kind, true)),
-                (None, None) => None,
+            let once_more = entry.lingers && entry.state != State::Forgotten && entry.pending.is_none();
+            match (kind(&how.sure), how.raw.as_ref().and_then(kind)) {
+                (Some(kind), _) => Some((Some(kind), false)),
+                (None, Some(kind)) => Some((Some(kind), true)),
+                (None, None) => once_more.then_some((None, false)),
             }
         };
         let of = self.sweep.settings.segments;
@@ -90,7 +96,7 @@ impl Pass<'_> {
     async fn segment(
         &self,
         segment: Segment,
-        look: &impl Fn(&HostKey, &Heartbeat) -> Option<(Kind, bool)>,
+        look: &impl Fn(&HostKey, &Heartbeat) -> Option<(Option<Kind>, bool)>,
     ) -> Result<Scanned, Stop> {
         let mut scanned = Scanned::default();
         // The regions of a host follow each other, perhaps across two pages.
