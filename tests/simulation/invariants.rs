@@ -26,6 +26,9 @@ pub(crate) const NOTHING_PENDING: &str = "nothing pending for ever";
 /// When faults end, people know how each host stands.
 pub(crate) const TRUTH_IS_TOLD: &str = "a silent host is told in time, and its return";
 
+/// Also when it was well again before the next sweep.
+pub(crate) const FAILURE_IS_TOLD: &str = "a failure is told";
+
 /// The wait for an echo, and a little less than the clocks of two machines may make of it.
 const ECHO_WAIT: i64 = 180_000 - 12_000;
 /// How long a host has to be up, beating, to be surely known to be: its interval, and time for skew and tries.
@@ -155,6 +158,16 @@ pub(crate) fn at_rest(world: &mut World) {
                     let words = format!("{key} is {} and is told {}", expected, entry.state);
                     broken.push((TRUTH_IS_TOLD, words));
                 }
+            }
+            let failed = world.failed.get(&entry.key).filter(|_| !world.administered.contains(&entry.key));
+            // Of a host that is missing people know worse.
+            let failed = failed.filter(|_| entry.state == State::Up);
+            // The beat carries the time at which it was sent, a moment before it was stored.
+            if failed.is_some_and(|at| entry.failure.is_none_or(|known| known.as_millis() + 20 < *at)) {
+                broken.push((
+                    FAILURE_IS_TOLD,
+                    format!("{key} failed at {failed:?}, known is {:?}", entry.failure),
+                ));
             }
         } else if *table == "digests" && row.open {
             broken.push((NOTHING_PENDING, format!("digest {key} is open")));

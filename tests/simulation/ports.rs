@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{HostKey, Notice, Publication, Region, Timestamp};
+use hb_domain::{HostKey, Notice, Publication, Region, Signal, Timestamp};
 use hb_service::ports::{
     Clock, CompletedSweep, Cursor, Echo, Echoes, Heard, Heartbeats, Ids, Ledger, Page, PortError, PortResult,
     Record, Segment, Stored, Swap, System, Topic, Version,
@@ -70,6 +70,10 @@ impl Heartbeats for Ports {
                 None => heard.clone(),
             };
             beats.insert(place, kept.clone());
+            if heard.heartbeat.signal == Signal::Fail {
+                let now = world.now;
+                world.failed.insert(heard.key.clone(), now);
+            }
             let others: Vec<_> =
                 world.regions.iter().filter(|other| **other != self.region).cloned().collect();
             for other in others {

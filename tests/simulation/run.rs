@@ -234,6 +234,7 @@ fn administer(world: &Shared, executor: &mut Executor) {
         let hosts: Vec<_> = world.truth.keys().cloned().collect();
         let key = hosts[world.rng.usize(0..hosts.len())].clone();
         let action = world.rng.u8(0..4);
+        world.administered.insert(key.clone());
         if action == 3 {
             world.forgotten.insert(key.clone());
         }

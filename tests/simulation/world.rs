@@ -81,6 +81,10 @@ pub(crate) struct World {
     pub(crate) cut_off: BTreeSet<Region>,
     /// Hosts that an admin forgot: with the host its pending notice goes.
     pub(crate) forgotten: BTreeSet<HostKey>,
+    /// When a host last said that it failed, and was heard.
+    pub(crate) failed: BTreeMap<HostKey, i64>,
+    /// Hosts that an admin changed in any way.
+    pub(crate) administered: BTreeSet<HostKey>,
     /// The host that falls silent when all is calm, and when.
     pub(crate) last_silent: Option<(HostKey, i64)>,
     pub(crate) trace: Vec<String>,
@@ -121,6 +125,8 @@ impl Shared {
             last_deaf: START,
             cut_off: BTreeSet::new(),
             forgotten: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            administered: BTreeSet::new(),
             last_silent: None,
             trace: Vec::new(),
             violations: Vec::new(),

@@ -174,7 +174,7 @@ impl Entry {
     ) -> Option<Self> {
         let pending = self.pending.as_ref().filter(|_| self.epoch == epoch)?;
         if *outcome == Publication::Accepted {
-            return Some(self.told(Told { attempt, at: now, digest: None }));
+            return Some(self.told(Told { attempt, at: now, digest: None }, now));
         }
         self.pending = Some(pending.unaccepted(owner, outcome, now)?);
         Some(self)
@@ -184,7 +184,7 @@ impl Entry {
     #[must_use]
     pub fn echoed(self, epoch: u64, attempt: u32, now: Timestamp) -> Echoed<Self> {
         if self.epoch == epoch && self.pending.is_some() {
-            return Echoed::Accepted(self.told(Told { attempt, at: now, digest: None }));
+            return Echoed::Accepted(self.told(Told { attempt, at: now, digest: None }, now));
         }
         let told = self.history.iter().find(|transition| transition.epoch == epoch);
         let told = told.and_then(|transition| transition.told.as_ref());
@@ -237,7 +237,7 @@ impl Entry {
             Some((Stage::Ready, _)) if listed => None,
             Some((Stage::Told, Some(told))) if listed => {
                 let told = Told { digest: digest.map(|digest| digest.id.clone()), ..told.clone() };
-                Some(self.told(told))
+                Some(self.told(told, now))
             }
             // A closed digest lists nobody: it was closed when all that it listed were released.
             _ => {
@@ -248,11 +248,11 @@ impl Entry {
         }
     }
 
-    fn told(mut self, told: Told) -> Self {
+    fn told(mut self, told: Told, now: Timestamp) -> Self {
         self.pending = None;
         if let Some(last) = self.history.last_mut() {
             // Half, since clocks differ.
-            self.lingers = told.at.since(last.at) >= limits::NEWS_MARGIN / 2;
+            self.lingers = now.since(last.at) >= limits::NEWS_MARGIN / 2;
             last.told = Some(told);
         }
         self
