@@ -13,6 +13,7 @@ use hb_service::ports::{
 use uuid::Uuid;
 
 use crate::faults::{Fault, Faults};
+use crate::invariants;
 use crate::ports::Ports;
 use crate::run;
 
@@ -40,15 +41,16 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    pub(crate) const MUTANTS: [Self; 8] = [
-        Self::EventualLedger,
-        Self::NoOutbox,
-        Self::NoEchoResend,
-        Self::NoEchoDrop,
-        Self::ShortLease,
-        Self::HiddenRetry,
-        Self::NoOrphanRule,
-        Self::Unconfirmed,
+    /// The broken ones, each with the invariant that it cannot keep.
+    pub(crate) const MUTANTS: [(Self, &str); 8] = [
+        (Self::EventualLedger, invariants::ONE_TRANSITION),
+        (Self::NoOutbox, invariants::NOTHING_PENDING),
+        (Self::NoEchoResend, invariants::ACCEPTED_ONCE),
+        (Self::NoEchoDrop, invariants::NOTHING_PENDING),
+        (Self::ShortLease, invariants::ACCEPTED_ONCE),
+        (Self::HiddenRetry, invariants::ACCEPTED_ONCE),
+        (Self::NoOrphanRule, invariants::NOTHING_PENDING),
+        (Self::Unconfirmed, invariants::NO_FALSE_ALARM),
     ];
 
     /// How many regions it needs, if that matters.
@@ -59,7 +61,8 @@ impl Variant {
     /// The faults under which it shows, besides those drawn.
     pub(crate) fn faults(self, faults: Faults) -> Faults {
         match self {
-            Self::NoOutbox => faults.with(Fault::Crash, 30),
+            // Only crashes: a lost reply would make it publish twice.
+            Self::NoOutbox => faults.with(Fault::Crash, 30).with(Fault::StoreReplyLost, 0),
             Self::NoEchoResend | Self::HiddenRetry => faults.with(Fault::AcceptedReplyLost, 300),
             Self::NoEchoDrop => faults.with(Fault::UnknownNotAccepted, 300),
             Self::ShortLease => faults.with(Fault::DoubleInvocation, 900).with(Fault::Pause, 30),

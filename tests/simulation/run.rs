@@ -36,11 +36,16 @@ pub(crate) struct Outcome {
     pub(crate) faults: Faults,
 }
 
-/// Runs the world of a seed.
-pub(crate) fn run(seed: u64, variant: Variant) -> Outcome {
+/// Runs the production protocol in the world of a seed.
+pub(crate) fn run(seed: u64) -> Outcome {
+    run_variant(seed, Variant::Whole, Variant::Whole)
+}
+
+/// Runs a protocol in the world of a seed, under the faults that show what is wrong with `faults_for`.
+pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> Outcome {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let regions = variant.regions().unwrap_or_else(|| rng.u8(1..=2));
-    let faults = variant.faults(Faults::drawn(&mut rng));
+    let regions = faults_for.regions().unwrap_or_else(|| rng.u8(1..=2));
+    let faults = faults_for.faults(Faults::drawn(&mut rng));
     let world = Shared::new(rng.u64(..), regions, faults, variant == Variant::EventualLedger);
     let mut executor = Executor::new(world.clone());
     populate(&world, &mut executor);
@@ -60,19 +65,19 @@ pub(crate) fn run(seed: u64, variant: Variant) -> Outcome {
                 administer(&world, &mut executor);
             }
             begin(&world, &mut executor, part == 0, variant);
-            if !world.get().violations.is_empty() {
-                break;
-            }
         }
-        if !world.get().violations.is_empty() {
-            break;
+        // What follows from a violation is noise, but a broken protocol is to show what it cannot keep.
+        if variant == Variant::Whole && !world.get().violations.is_empty() {
+            return outcome(&world);
         }
     }
     executor.run_until(START + (ROUGH + CALM) * MINUTE);
+    invariants::at_rest(&mut world.get());
+    outcome(&world)
+}
+
+fn outcome(world: &Shared) -> Outcome {
     let mut end = world.get();
-    if end.violations.is_empty() {
-        invariants::at_rest(&mut end);
-    }
     Outcome {
         violations: end.violations.clone(),
         trace: std::mem::take(&mut end.trace),
