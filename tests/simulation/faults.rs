@@ -58,18 +58,20 @@ impl Fault {
         match self {
             Self::StoreFails | Self::StoreReplyLost => 30,
             Self::StaleScan | Self::StaleIndex => 500,
-            Self::SlowReplication => 100,
-            Self::Refused | Self::AcceptedReplyLost | Self::UnknownNotAccepted => 200,
-            Self::EchoLate | Self::EchoLost | Self::EchoAgain => 200,
+            Self::SlowReplication | Self::OutOfTime | Self::Admin => 100,
+            Self::Refused
+            | Self::AcceptedReplyLost
+            | Self::UnknownNotAccepted
+            | Self::EchoLate
+            | Self::EchoLost
+            | Self::EchoAgain
+            | Self::MassOutage => 200,
             Self::EchoQueueFails => 50,
             Self::Crash => 10,
             Self::Pause => 5,
-            Self::DoubleInvocation => 300,
-            Self::OutOfTime => 100,
-            Self::ReceiverDeaf | Self::RegionCutOff => 60,
-            Self::MassOutage => 200,
-            Self::Admin => 100,
             Self::HostFails => 20,
+            Self::DoubleInvocation => 300,
+            Self::ReceiverDeaf | Self::RegionCutOff => 60,
         }
     }
 }

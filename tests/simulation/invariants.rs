@@ -152,9 +152,14 @@ pub(crate) fn at_rest(world: &mut World) {
                 broken.push((NOTHING_PENDING, format!("{key}: {pending:?}, batched: {batched}")));
             }
             if let Some(truth) = world.truth.get(&entry.key) {
-                let expected = if truth.up { State::Up } else { State::Missing };
-                let forgotten = entry.state == State::Forgotten && world.forgotten.contains(&entry.key);
-                if entry.state != expected && !(forgotten && !truth.up) {
+                let expected = match truth.up {
+                    true => State::Up,
+                    false if world.forgotten.contains(&entry.key) && entry.state == State::Forgotten => {
+                        State::Forgotten
+                    }
+                    false => State::Missing,
+                };
+                if entry.state != expected {
                     let words = format!("{key} is {} and is told {}", expected, entry.state);
                     broken.push((TRUTH_IS_TOLD, words));
                 }

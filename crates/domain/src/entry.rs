@@ -265,7 +265,7 @@ impl Entry {
     /// `None` when it was so before.
     #[must_use]
     pub fn at_rest(self) -> Option<Self> {
-        self.lingers.then(|| Self { lingers: false, ..self })
+        self.lingers.then_some(Self { lingers: false, ..self })
     }
 
     /// The service's own host, the receiver of a fleet, changes between failing (with what it `says`) and up; `None`

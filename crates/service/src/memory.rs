@@ -53,6 +53,11 @@ impl Memory {
         self.lock().fails = cause.map(ToOwned::to_owned);
     }
 
+    /// The topic turns out to have accepted what nobody knew of.
+    pub fn echo(&self, echo: Echo) {
+        self.lock().echoes.push(echo);
+    }
+
     /// The outcomes of the next publishes, the first first; after them all are accepted.
     pub fn next_publications(&self, outcomes: impl IntoIterator<Item = Publication>) {
         self.lock().outcomes.extend(outcomes);

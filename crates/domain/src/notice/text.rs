@@ -84,7 +84,7 @@ impl Notice {
             About::Host(host) => ascii(host.host_id.as_str(), room),
             About::Digest(members) => hosts(members.len()),
         };
-        let remark = ascii(&self.remark(), room);
+        let remark = self.remark();
         if who.len() + remark.len() <= room {
             format!("hb: {who}{rest}{remark}")
         } else {

@@ -77,11 +77,16 @@ pub async fn a_lost_reply_is_recognised(world: World) {
     assert!(matches!(again, Swap::Conflict(Some(stored)) if stored.writer == writer(1)));
 }
 
+/// A host that was forgotten, and whose beats are gone.
+fn gone(entry: Entry) -> Entry {
+    entry.forgotten(at(70)).at_rest().unwrap()
+}
+
 /// Up and forgotten hosts without a pending notice cost a sweep nothing; all others are listed once.
 pub async fn only_open_entries_are_listed_page_by_page(world: World) {
     let entries: Vec<_> = (0..2_500)
         .map(|i| (i, missing(&format!("host-{i}"))))
-        .map(|(i, entry)| if i % 5 == 0 { entry.forgotten(at(70)) } else { entry })
+        .map(|(i, entry)| if i % 5 == 0 { gone(entry) } else { entry })
         .collect();
     let swap = async |entry: &Entry| world.ledger.swap(entry, None, writer(1)).await;
     stream::iter(&entries).map(swap).buffer_unordered(256).for_each(async |swap| drop(swap.unwrap())).await;
@@ -90,7 +95,7 @@ pub async fn only_open_entries_are_listed_page_by_page(world: World) {
     assert_eq!((open.len(), unreadable.len()), (2_000, 0));
     assert_eq!(open.into_iter().map(|stored| stored.entry.key).collect::<BTreeSet<_>>(), expected);
     let recovered = world.ledger.load(&host("host-1")).await.unwrap().unwrap();
-    world.ledger.swap(&recovered.entry.forgotten(at(80)), Some(recovered.version), writer(2)).await.unwrap();
+    world.ledger.swap(&gone(recovered.entry), Some(recovered.version), writer(2)).await.unwrap();
     let (open, _) = every_page(|after| world.ledger.open(after)).await.unwrap();
     assert_eq!(open.len(), 1_999, "an entry that is closed leaves the list");
 }

@@ -5,7 +5,7 @@ use hb_domain::{Entry, Interval, State};
 use hb_service::manage::{HostError, Hosts};
 use hb_service::ports::{Clock, Heartbeats, Ledger};
 
-use crate::{Bench, host};
+use crate::{Beats, Bench, host};
 
 fn hosts(bench: &Bench) -> Hosts {
     Hosts {
@@ -77,6 +77,23 @@ async fn a_forgotten_host_is_gone_until_it_beats_again() {
     let ids: std::collections::HashSet<_> =
         bench.memory.published().into_iter().map(|notice| notice.id).collect();
     assert_eq!(ids.len(), 2, "no notice id comes twice");
+}
+
+#[tokio::test]
+async fn a_host_that_beats_while_it_is_forgotten_registers_again() {
+    let bench = Bench::new();
+    bench.beat("a").await;
+    bench.sweep().run().await.unwrap();
+    bench.pass(300);
+    // Nothing is deleted: a newer beat has come, or the admin's machine died.
+    let beats = Beats { forgets: false, ..Beats::of(&bench) };
+    let kept = Hosts { heartbeats: Arc::new(beats), ..hosts(&bench) };
+    kept.forget(&host("a")).await.unwrap();
+    bench.sweep().run().await.unwrap();
+    assert_eq!(kept.show(&host("a")).await.unwrap().state, State::Forgotten);
+    bench.pass(1);
+    bench.beat("a").await;
+    assert_eq!(bench.sweep().run().await.unwrap().registered, 1, "although its first beat is long ago");
 }
 
 #[tokio::test]

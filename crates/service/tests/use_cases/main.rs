@@ -3,15 +3,17 @@
 
 mod auth;
 mod contract;
+mod hearing;
 mod hosts;
 mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
 use hb_service::memory::{CountingIds, ManualClock, Memory};
-use hb_service::ports::{Clock, Heard, Heartbeats};
+use hb_service::ports::{Clock, Cursor, Heard, Heartbeats, Page, PortResult, Segment};
 use hb_service::{Sweep, SweepSettings};
 
 /// A store and a clock.
@@ -37,8 +39,12 @@ impl Bench {
     }
 
     async fn beat_every(&self, name: &str, interval: Duration) {
+        self.signal(name, interval, Signal::Ok).await;
+    }
+
+    async fn signal(&self, name: &str, interval: Duration, signal: Signal) {
         let interval = Interval::try_from(interval).unwrap();
-        let beat = Beat { at: self.clock.now(), interval, signal: Signal::Ok, message: None };
+        let beat = Beat { at: self.clock.now(), interval, signal, message: None };
         let heard = Heard { key: host(name), region: Region::local(), heartbeat: Heartbeat::new(beat) };
         self.memory.record(&heard).await.unwrap();
     }
@@ -56,6 +62,47 @@ impl Bench {
             ids: self.ids.clone(),
             settings: SweepSettings::local(),
         }
+    }
+}
+
+/// The beats of a bench, with something that goes wrong.
+struct Beats {
+    inner: Arc<Memory>,
+    /// The old copy that a scan sees.
+    scans: Option<Page<Heard>>,
+    /// Whether beats that are to be forgotten are.
+    forgets: bool,
+}
+
+impl Beats {
+    fn of(bench: &Bench) -> Self {
+        Self { inner: bench.memory.clone(), scans: None, forgets: true }
+    }
+}
+
+#[async_trait]
+impl Heartbeats for Beats {
+    async fn record(&self, heard: &Heard) -> PortResult<()> {
+        self.inner.record(heard).await
+    }
+
+    async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
+        Heartbeats::load(&*self.inner, host).await
+    }
+
+    async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
+        match &self.scans {
+            Some(old) => Ok(old.clone()),
+            None => self.inner.scan(segment, after).await,
+        }
+    }
+
+    async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
+        if self.forgets { self.inner.forget(host, up_to).await } else { Ok(()) }
+    }
+
+    async fn check(&self) -> PortResult<()> {
+        Heartbeats::check(&*self.inner).await
     }
 }
 

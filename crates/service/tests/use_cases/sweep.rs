@@ -7,13 +7,12 @@ use async_trait::async_trait;
 use hb_domain::{DeliveryPolicy, Entry, HostKey, Kind, Notice, Publication, Timestamp};
 use hb_service::memory::Memory;
 use hb_service::ports::{
-    Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortError, PortResult, Segment, Stored, Swap, System,
-    Version,
+    Clock, Cursor, Heartbeats, Ledger, Page, PortError, PortResult, Segment, Stored, Swap, System, Version,
 };
 use hb_service::{Sweep, SweepSettings};
 use uuid::Uuid;
 
-use crate::{Bench, host};
+use crate::{Beats, Bench, host};
 
 fn kinds(notices: &[Notice]) -> Vec<(Kind, u32)> {
     notices.iter().map(|notice| (notice.kind, notice.attempt)).collect()
@@ -96,30 +95,11 @@ async fn a_crash_after_any_step_delays_a_notice_and_loses_none() {
 
 #[tokio::test]
 async fn a_beat_that_lands_during_the_scan_cancels_the_candidate() {
-    /// Scans an old copy.
-    struct Stale(Arc<Memory>, Page<Heard>);
-    #[async_trait]
-    impl Heartbeats for Stale {
-        async fn record(&self, heard: &Heard) -> PortResult<()> {
-            self.0.record(heard).await
-        }
-        async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
-            Heartbeats::load(&*self.0, host).await
-        }
-        async fn scan(&self, _: Segment, _: Option<Cursor>) -> PortResult<Page<Heard>> {
-            Ok(self.1.clone())
-        }
-        async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
-            self.0.forget(host, up_to).await
-        }
-        async fn check(&self) -> PortResult<()> {
-            Heartbeats::check(&*self.0).await
-        }
-    }
     let bench = silent().await;
     let old = bench.memory.scan(Segment::WHOLE, None).await.unwrap();
     bench.beat("a").await;
-    let sweep = Sweep { heartbeats: Arc::new(Stale(bench.memory.clone(), old)), ..bench.sweep() };
+    let beats = Beats { scans: Some(old), ..Beats::of(&bench) };
+    let sweep = Sweep { heartbeats: Arc::new(beats), ..bench.sweep() };
     let report = sweep.run().await.unwrap();
     assert_eq!((report.missing, report.registered), (0, 1), "it is new, and it beats");
 }
