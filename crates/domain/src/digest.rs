@@ -184,6 +184,12 @@ impl Digest {
         Some(self)
     }
 
+    /// Whether its notice may have been accepted without a word of it.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.pending.as_ref().is_some_and(Pending::is_in_doubt)
+    }
+
     /// What the echo of it at `attempt` says.
     #[must_use]
     pub fn echoed(self, attempt: u32, now: Timestamp) -> Echoed<Self> {

@@ -67,7 +67,7 @@ pub struct Told {
 }
 
 /// What became of publishing a notice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Publication {
     /// The topic has it.
     Accepted,
@@ -145,6 +145,11 @@ impl Pending {
         }
     }
 
+    /// Whether it may have been accepted without a word of it.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.doubt || matches!(self.phase, Phase::Sending { .. } | Phase::Unknown { .. })
+    }
+
     /// Whether a digest may take it: it is ready at `now`, and no copy of it can be on its way.
     fn can_batch(&self, now: Timestamp) -> bool {
         matches!(self.phase, Phase::Pending { not_before } if not_before <= now) && !self.doubt
@@ -208,10 +213,7 @@ impl Entry {
     /// Whether the pending notice may have been accepted without a word of it.
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
-        let doubtful = |pending: &Pending| {
-            pending.doubt || matches!(pending.phase, Phase::Sending { .. } | Phase::Unknown { .. })
-        };
-        self.pending.as_ref().is_some_and(doubtful)
+        self.pending.as_ref().is_some_and(Pending::is_in_doubt)
     }
 
     /// The digest that has the pending notice.

@@ -175,7 +175,7 @@ impl Pass<'_> {
         // Without echoes nobody knows which notices of unknown outcome were accepted: those wait.
         let echoes = self.echoes(report).await;
         let open = self.open_entries(report).await?;
-        let digests = self.digests(report).await;
+        let digests = self.digests(echoes.is_ok(), report).await;
         let orphans = self.orphans(&open, report).await;
         let unsent = open.values().filter(|stored| stored.entry.pending.is_some()).cloned();
         let unsent = unsent.filter(|stored| echoes.is_ok() || !stored.entry.is_in_doubt());

@@ -61,10 +61,12 @@ impl Pass<'_> {
         })
     }
 
-    /// Brings the digests to their end that are not there yet.
-    pub(super) async fn digests(&self, report: &mut SweepReport) -> Result<(), Stop> {
+    /// Brings the digests to their end that are not there yet; those that may have been accepted only when all echoes
+    /// were `heard`.
+    pub(super) async fn digests(&self, heard: bool, report: &mut SweepReport) -> Result<(), Stop> {
         let mut result = Ok(());
-        for stored in all_open(&*self.sweep.digests, report).await? {
+        let open = all_open(&*self.sweep.digests, report).await?;
+        for stored in open.into_iter().filter(|stored| heard || !stored.entry.is_in_doubt()) {
             if self.in_time().is_err() {
                 return result.and(Err(Stop::OutOfTime));
             }

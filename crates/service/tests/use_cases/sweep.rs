@@ -166,6 +166,37 @@ async fn an_unknown_outcome_waits_for_the_echo() {
     assert_eq!(kinds(&bench.memory.published()), [(Kind::Missing, 1), (Kind::Missing, 2)]);
 }
 
+/// A queue of echoes that cannot be reached.
+struct Deaf;
+
+#[async_trait]
+impl hb_service::ports::Echoes for Deaf {
+    async fn receive(&self) -> PortResult<Page<hb_service::ports::Echo>> {
+        Err(PortError::unavailable("queue echo", "no route"))
+    }
+    async fn acknowledge(&self, _: &[String]) -> PortResult<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_digest_of_unknown_outcome_waits_until_the_echoes_can_be_heard() {
+    let bench = Bench::new();
+    for n in 0..=hb_domain::limits::DIGEST_ABOVE {
+        bench.beat(&format!("web-{n}")).await;
+    }
+    bench.sweep().run().await.unwrap();
+    bench.pass(61);
+    let before = bench.memory.published().len();
+    bench.memory.next_publications([Publication::Unknown("timed out".to_owned())]);
+    assert_eq!(bench.sweep().run().await.unwrap().unknown, 1);
+    let deaf = Sweep { echoes: Arc::new(Deaf), ..bench.sweep() };
+    deaf.run().await.unwrap_err();
+    assert_eq!(bench.memory.published().len(), before + 1, "it may have been accepted");
+    bench.sweep().run().await.unwrap();
+    assert_eq!(bench.memory.published().len(), before + 2);
+}
+
 /// A clock that shows a second later each time it is asked.
 struct Ticking(Arc<hb_service::memory::ManualClock>);
 

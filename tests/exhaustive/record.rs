@@ -1,0 +1,184 @@
+//! Host entries and digests as one kind of record, every change of which is a production rule; and their ages.
+//!
+//! "Now" never moves. Time passes by making all that is stored older, a [`HOUR`] at a time, until it is so old that
+//! its age makes no difference. So there are finitely many states, whatever goes round in circles.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hb_domain::{
+    DeliveryPolicy, Digest, Echoed, Entry, Heartbeat, Interval, NoticeId, Pending, Phase, Publication,
+    Signal, Timestamp,
+};
+use uuid::Uuid;
+
+/// One step of time: no pause after a refusal is longer, a lease is over after one, W after two.
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+/// Steps after which nothing changes any more by getting older.
+const OLD: u32 = 4;
+pub(crate) const POLICY: DeliveryPolicy = DeliveryPolicy { lease: HOUR, echo_wait: HOUR };
+
+/// The instant of everything that happens.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::MIN.plus(HOUR * 1_000)
+}
+
+/// What an instant is one step of time later.
+pub(crate) fn older(at: Timestamp) -> Timestamp {
+    if at == Timestamp::MIN { at } else { at.minus(HOUR).max(now().minus(HOUR * OLD)) }
+}
+
+/// What a notice is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Subject {
+    Host(u8),
+    Digest(u8),
+}
+
+/// A notice: its subject, and the epoch of a host.
+pub(crate) type Name = (Subject, u64);
+
+/// What the ledger holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Record {
+    Host(Arc<Entry>),
+    Digest(Arc<Digest>),
+}
+
+impl From<Entry> for Record {
+    /// Dates that no rule reads are wiped out.
+    fn from(mut entry: Entry) -> Self {
+        for told in &mut entry.history {
+            (told.since, told.last_beat, told.at) = (now(), now(), now());
+            told.told.iter_mut().for_each(|told| told.at = now());
+        }
+        Self::Host(Arc::new(entry))
+    }
+}
+
+impl From<Digest> for Record {
+    fn from(mut digest: Digest) -> Self {
+        digest.told.iter_mut().for_each(|told| told.at = now());
+        Self::Digest(Arc::new(digest))
+    }
+}
+
+impl Record {
+    pub(crate) fn pending(&self) -> Option<&Pending> {
+        match self {
+            Self::Host(entry) => entry.pending.as_ref(),
+            Self::Digest(digest) => digest.pending.as_ref(),
+        }
+    }
+
+    pub(crate) fn name(&self, subject: Subject) -> Name {
+        match self {
+            Self::Host(entry) => (subject, entry.epoch),
+            Self::Digest(_) => (subject, 0),
+        }
+    }
+
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Host(entry) => entry.is_in_doubt(),
+            Self::Digest(digest) => digest.is_in_doubt(),
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.leased(Uuid::nil()).is_some()
+    }
+
+    pub(crate) fn leased(&self, owner: Uuid) -> Option<Self> {
+        Some(match self {
+            Self::Host(entry) => Entry::clone(entry).leased(owner, now(), &POLICY)?.into(),
+            Self::Digest(digest) => Digest::clone(digest).leased(owner, now(), &POLICY)?.into(),
+        })
+    }
+
+    /// What publishing `sent` came to at the instant `at`, as the sweep writes it down.
+    pub(crate) fn settled(
+        &self,
+        sent: &Self,
+        owner: Uuid,
+        outcome: &Publication,
+        at: Timestamp,
+    ) -> Option<Self> {
+        let attempt = sent.pending()?.attempt;
+        Some(match (self, sent) {
+            (Self::Host(entry), Self::Host(sent)) => {
+                Entry::clone(entry).published(sent.epoch, owner, attempt, outcome, at)?.into()
+            }
+            (Self::Digest(digest), _) => Digest::clone(digest).published(owner, attempt, outcome, at)?.into(),
+            (Self::Host(_), Self::Digest(_)) => return None,
+        })
+    }
+
+    pub(crate) fn echoed(&self, epoch: u64, attempt: u32) -> Echoed<Self> {
+        fn record<T: Into<Record>>(echoed: Echoed<T>) -> Echoed<Record> {
+            match echoed {
+                Echoed::Accepted(next) => Echoed::Accepted(next.into()),
+                Echoed::SecondCopy => Echoed::SecondCopy,
+                Echoed::Known => Echoed::Known,
+            }
+        }
+        match self {
+            Self::Host(entry) => record(Entry::clone(entry).echoed(epoch, attempt, now())),
+            Self::Digest(digest) => record(Digest::clone(digest).echoed(attempt, now())),
+        }
+    }
+
+    pub(crate) fn older(&self) -> Self {
+        let mut record = self.clone();
+        let pending = match &mut record {
+            Self::Host(entry) => {
+                let entry = Arc::make_mut(entry);
+                entry.basis = older(entry.basis);
+                entry.failure = entry.failure.map(older);
+                &mut entry.pending
+            }
+            Self::Digest(digest) => {
+                let digest = Arc::make_mut(digest);
+                digest.at = older(digest.at);
+                &mut digest.pending
+            }
+        };
+        match pending.as_mut().map(|pending| &mut pending.phase) {
+            Some(
+                Phase::Pending { not_before: at }
+                | Phase::Sending { until: at, .. }
+                | Phase::Unknown { since: at },
+            ) => {
+                *at = older(*at);
+            }
+            Some(Phase::Batched { .. }) | None => {}
+        }
+        record
+    }
+}
+
+/// What was heard of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Heard {
+    pub(crate) last: Timestamp,
+    pub(crate) failed: Option<Timestamp>,
+    pub(crate) signal_is_ok: bool,
+}
+
+impl Heard {
+    pub(crate) fn heartbeat(self) -> Heartbeat {
+        let signal = if self.signal_is_ok { Signal::Ok } else { Signal::Fail };
+        let failure = self.failed.map(|at| hb_domain::Failure { at, message: None });
+        // Silent after one step of time.
+        let interval = Interval::default();
+        Heartbeat { first: self.last, last: self.last, interval, signal, failure }
+    }
+
+    pub(crate) fn older(self) -> Self {
+        Self { last: older(self.last), failed: self.failed.map(older), ..self }
+    }
+}
+
+pub(crate) fn digest_id(n: u8) -> NoticeId {
+    NoticeId::of_bytes([n; 32])
+}

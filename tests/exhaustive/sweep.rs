@@ -1,0 +1,555 @@
+//! A process that sweeps: the order of its steps is that of `hb_service::sweep`, one access to store, topic or queue
+//! each, and every change of a record is a rule of `hb_domain`.
+//!
+//! Within one sweep the tasks (publish, claim, digest, orphan) come in any order, which allows more than production
+//! does; the joins to a digest come one after the other, which allows less: any two of them are independent.
+
+use std::sync::Arc;
+
+use hb_domain::{Digest, Echoed, Entry, Phase, Publication, Rules, Stage, Timestamp, decide};
+use uuid::Uuid;
+
+use crate::record::{Heard, Name, POLICY, Record, Subject, digest_id, now};
+use crate::world::{Echo, Place, Step, Stored, World};
+
+/// Most copies of a record in hand: an entry to be given to a digest, with its version.
+type InHand = (u8, Arc<Entry>, u32);
+
+/// Where a process is, with what it has in hand.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum At {
+    /// Not running; or about to receive echoes.
+    Idle,
+    /// With the queue of echoes behind it.
+    Sweeping,
+    /// An echo is to be compared with its record.
+    Heard(Echo),
+    /// An echo is written down.
+    Acknowledge(Echo),
+    /// A candidate, by its beats.
+    Confirm(u8, Heard, Timestamp),
+    /// An entry that a digest has.
+    Orphan(Subject, Arc<Entry>, u32),
+    /// Leased, to be published.
+    Leased(Subject, Record, u32),
+    /// Its hosts are read, to freeze the list.
+    Freeze(Subject, Record, u32, Vec<Entry>),
+    /// Its hosts are released, from the nth on.
+    Release(Subject, Record, u32, usize),
+    /// A record is to be swapped in.
+    Swap(Box<Swap>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Swap {
+    subject: Subject,
+    next: Record,
+    expected: u32,
+    /// Whether its reply was lost once, so that it is tried again.
+    again: bool,
+    then: Then,
+}
+
+/// What a swap is part of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Then {
+    Echo(Echo),
+    Claim,
+    Orphan,
+    Lease,
+    Settle { sent: Record, outcome: Publication, at: Timestamp },
+    Create(Vec<InHand>),
+    Join(Subject, Record, u32, Vec<InHand>),
+    Freeze,
+    Release(Subject, Record, u32, usize),
+    Close,
+}
+
+/// A process that sweeps again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Process {
+    at: At,
+    /// Time has passed since this sweep began: it begins nothing more.
+    stale: bool,
+    /// Whether this sweep took in the echoes.
+    drained: bool,
+    /// Of which notices it could not see the echoes, because others held them.
+    blind: Vec<Name>,
+}
+
+impl Process {
+    pub(crate) fn new() -> Self {
+        Self { at: At::Idle, stale: false, drained: false, blind: Vec::new() }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.at == At::Idle
+    }
+
+    /// Ends a sweep that has nothing in hand; or says that one is interrupted by the time that passes.
+    pub(crate) fn rest(&mut self) -> bool {
+        if matches!(self.at, At::Idle | At::Sweeping) {
+            *self = Self::new();
+            return false;
+        }
+        !std::mem::replace(&mut self.stale, true)
+    }
+
+    /// Makes all older that it has in hand.
+    pub(crate) fn older(&mut self) {
+        let age = |record: &mut Record| *record = record.older();
+        let age_hosts = |hosts: &mut Vec<InHand>| {
+            for (_, entry, _) in hosts {
+                if let Record::Host(older) = Record::Host(entry.clone()).older() {
+                    *entry = older;
+                }
+            }
+        };
+        let age_entries = |entries: &mut [Entry]| {
+            for entry in entries {
+                if let Record::Host(older) = Record::Host(Arc::new(entry.clone())).older() {
+                    *entry = Entry::clone(&older);
+                }
+            }
+        };
+        match &mut self.at {
+            At::Idle | At::Sweeping | At::Heard(_) | At::Acknowledge(_) => {}
+            At::Confirm(_, heard, at) => (*heard, *at) = (heard.older(), World::aged(*at)),
+            At::Orphan(_, entry, _) => {
+                if let Record::Host(older) = Record::Host(entry.clone()).older() {
+                    *entry = older;
+                }
+            }
+            At::Leased(_, record, _) | At::Release(_, record, ..) => age(record),
+            At::Freeze(_, digest, _, entries) => {
+                age(digest);
+                age_entries(entries);
+            }
+            At::Swap(swap) => {
+                age(&mut swap.next);
+                match &mut swap.then {
+                    Then::Settle { sent, at, .. } => {
+                        age(sent);
+                        *at = World::aged(*at);
+                    }
+                    Then::Create(hosts) => age_hosts(hosts),
+                    Then::Join(_, digest, _, hosts) => {
+                        age(digest);
+                        age_hosts(hosts);
+                    }
+                    Then::Release(_, digest, ..) => age(digest),
+                    Then::Echo(_) | Then::Claim | Then::Orphan | Then::Lease | Then::Freeze | Then::Close => {
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One process in one world, about to take a step.
+struct Turn<'a> {
+    me: u8,
+    world: &'a World,
+    next: Vec<(Step, World)>,
+}
+
+/// Who holds the lease that was swapped in as this version: each version has one.
+fn owner(version: u32) -> Uuid {
+    Uuid::from_u128(version.into())
+}
+
+fn swap(subject: Subject, next: impl Into<Record>, expected: u32, then: Then) -> At {
+    At::Swap(Box::new(Swap { subject, next: next.into(), expected, again: false, then }))
+}
+
+/// All that process `me` can do next.
+pub(crate) fn turn(world: &World, me: u8) -> Vec<(Step, World)> {
+    let mut turn = Turn { me, world, next: Vec::new() };
+    let process = turn.process().clone();
+    turn.crash();
+    match process.at {
+        At::Idle => turn.receive(),
+        At::Sweeping => turn.tasks(&process),
+        At::Heard(echo) => turn.hear(echo, world.store.get(&echo.name.0).cloned()),
+        At::Acknowledge(echo) => turn.acknowledge(echo),
+        At::Confirm(host, heard, at) => turn.confirm(host, heard, at),
+        At::Orphan(subject, entry, version) => turn.orphan(subject, entry, version),
+        At::Leased(subject, record, version) => turn.publish(subject, &record, version),
+        At::Freeze(subject, digest, version, entries) => turn.freeze(subject, digest, version, entries),
+        At::Release(subject, digest, version, nth) => turn.release(subject, digest, version, nth),
+        At::Swap(swap) => turn.swap(&swap),
+    }
+    turn.next
+}
+
+impl Turn<'_> {
+    fn process(&self) -> &Process {
+        &self.world.processes[usize::from(self.me)]
+    }
+
+    /// A step that leads to `at`, and changes the world by `change`.
+    fn step(
+        &mut self,
+        what: &'static str,
+        on: Option<Subject>,
+        at: At,
+        change: impl FnOnce(&mut World, &mut Process),
+    ) {
+        let mut world = self.world.clone();
+        let mut process = self.process().clone();
+        process.at = at;
+        change(&mut world, &mut process);
+        if process.at == At::Sweeping && process.stale {
+            process.at = At::Idle;
+        }
+        if process.at == At::Idle {
+            process = Process::new();
+        }
+        world.processes[usize::from(self.me)] = process;
+        self.next.push((Step::Process(self.me, what, on), world));
+    }
+
+    fn crash(&mut self) {
+        if matches!(self.process().at, At::Idle | At::Sweeping) || self.world.left.crashes == 0 {
+            return;
+        }
+        let in_hand = match &self.process().at {
+            At::Heard(echo) | At::Acknowledge(echo) => Some(*echo),
+            At::Swap(swap) => match &swap.then {
+                Then::Echo(echo) => Some(*echo),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.step("crashes", None, At::Idle, |world, _| {
+            world.left.crashes -= 1;
+            world
+                .echoes
+                .iter_mut()
+                .filter(|echo| Some(**echo) == in_hand)
+                .for_each(|echo| echo.place = Place::Queued);
+            world.echoes.sort_unstable();
+        });
+    }
+
+    fn receive(&mut self) {
+        let mut empty = true;
+        for (nth, echo) in self.world.echoes.iter().enumerate() {
+            if echo.place == Place::Queued {
+                empty = false;
+                let held = Echo { place: Place::Held, ..*echo };
+                self.step("receives an echo", Some(echo.name.0), At::Heard(held), |world, _| {
+                    world.echoes[nth] = held;
+                    world.echoes.sort_unstable();
+                });
+            }
+        }
+        if empty {
+            self.step("has taken in all echoes", None, At::Sweeping, |world, process| {
+                process.drained = true;
+                let held = |echo: &&Echo| matches!(echo.place, Place::Held);
+                process.blind = world.echoes.iter().filter(held).map(|echo| echo.name).collect();
+            });
+        }
+        if self.world.left.echo_outages > 0 {
+            self.step("cannot reach the queue", None, At::Sweeping, |world, _| world.left.echo_outages -= 1);
+        }
+    }
+
+    fn hear(&mut self, echo: Echo, stored: Option<Arc<Stored>>) {
+        let (subject, epoch) = echo.name;
+        let second = (echo.name, echo.attempt);
+        match stored.as_ref().map(|stored| (stored.record.echoed(epoch, echo.attempt), stored.version)) {
+            Some((Echoed::Accepted(next), version)) => {
+                let at = swap(subject, next, version, Then::Echo(echo));
+                self.step("hears what nobody knew", Some(subject), at, |_, _| {});
+            }
+            Some((Echoed::SecondCopy, _)) => {
+                self.step("counts a second copy", Some(subject), At::Acknowledge(echo), |world, _| {
+                    world.counted.insert(second);
+                });
+            }
+            Some((Echoed::Known, _)) | None => {
+                self.step("hears nothing new", Some(subject), At::Acknowledge(echo), |_, _| {});
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, echo: Echo) {
+        self.step("acknowledges the echo", Some(echo.name.0), At::Idle, |world, _| {
+            world.echoes.retain(|other| *other != echo);
+        });
+    }
+
+    /// What a sweep may turn to.
+    fn tasks(&mut self, process: &Process) {
+        let world = self.world;
+        for (subject, stored) in &world.store {
+            let (subject, version) = (*subject, stored.version);
+            let sendable =
+                matches!(subject, Subject::Digest(_)) || process.drained || !stored.record.is_in_doubt();
+            if stored.record.is_ready() && sendable {
+                let at = lease(subject, &stored.record, version, false);
+                self.step("finds a notice", Some(subject), at, |_, _| {});
+            }
+            match &stored.record {
+                Record::Host(entry) if entry.digest().is_some() => {
+                    let at = At::Orphan(subject, entry.clone(), version);
+                    self.step("finds a host that a digest has", Some(subject), at, |_, _| {});
+                }
+                Record::Digest(digest) if digest.is_abandoned(now(), &POLICY) => {
+                    let at = At::Freeze(subject, stored.record.clone(), version, Vec::new());
+                    self.step("takes over a digest", Some(subject), at, |_, _| {});
+                }
+                Record::Digest(digest) if digest.stage == Stage::Told => {
+                    let at = At::Release(subject, stored.record.clone(), version, 0);
+                    self.step("finds a digest that was told", Some(subject), at, |_, _| {});
+                }
+                Record::Host(_) | Record::Digest(_) => {}
+            }
+        }
+        for (host, heard) in (0..).zip(&world.heard) {
+            let news = |entry| decide(entry, &heard.heartbeat(), now(), &Rules::default());
+            if world.entry(host).and_then(news).is_some() {
+                let at = At::Confirm(host, *heard, now());
+                self.step("finds a candidate", Some(Subject::Host(host)), at, |_, _| {});
+            }
+        }
+        self.build();
+        self.step("ends", None, At::Idle, |_, _| {});
+    }
+
+    fn build(&mut self) {
+        let hosts = (0..).zip(&self.world.heard).filter_map(|(host, _)| {
+            let stored = self.world.store.get(&Subject::Host(host))?;
+            match &stored.record {
+                Record::Host(entry) if entry.can_batch(now()) => Some((host, entry.clone(), stored.version)),
+                _ => None,
+            }
+        });
+        let hosts: Vec<InHand> = hosts.collect();
+        if hosts.len() < 2 || self.world.left.digests == 0 {
+            return;
+        }
+        let n = self.world.left.digests;
+        let entries: Vec<&Entry> = hosts.iter().map(|(_, entry, _)| &**entry).collect();
+        let Some(digest) = Digest::new(digest_id(n), &entries, now()) else { return };
+        let subject = Subject::Digest(n);
+        let at = swap(subject, digest, 0, Then::Create(hosts));
+        self.step("begins a digest", Some(subject), at, |world, _| world.left.digests -= 1);
+    }
+
+    fn confirm(&mut self, host: u8, heard: Heard, at: Timestamp) {
+        let subject = Subject::Host(host);
+        let Some(stored) = self.world.store.get(&subject) else { return };
+        let Record::Host(entry) = &stored.record else { return };
+        let decided = decide(entry, &heard.heartbeat(), at, &Rules::default());
+        let next = decided.map_or(At::Sweeping, |next| swap(subject, next, stored.version, Then::Claim));
+        self.step("decides", Some(subject), next, |_, _| {});
+    }
+
+    fn orphan(&mut self, subject: Subject, entry: Arc<Entry>, version: u32) {
+        let mut digests = self.world.store.values().filter_map(|stored| match &stored.record {
+            Record::Digest(digest) => Some(digest),
+            Record::Host(_) => None,
+        });
+        let digest = digests.find(|digest| entry.digest() == Some(&digest.id));
+        let released = Entry::clone(&entry).released(digest.map(|digest| &**digest), now());
+        let next = released.map_or(At::Sweeping, |next| swap(subject, next, version, Then::Orphan));
+        self.step("asks its digest", Some(subject), next, |_, _| {});
+    }
+
+    fn publish(&mut self, subject: Subject, sent: &Record, version: u32) {
+        let (name, on) = (sent.name(subject), Some(subject));
+        let Some(pending) = sent.pending() else { return };
+        let attempt = pending.attempt;
+        if pending.holder(now()) != Some(owner(version)) {
+            return self.step("was held up past its lease", on, At::Sweeping, |_, _| {});
+        }
+        let then = |outcome| settle(subject, sent.clone(), sent.clone(), version, outcome, now());
+        let unknown = || then(Publication::Unknown(String::new()));
+        self.step("publishes", on, then(Publication::Accepted), |world, _| world.accept(name, attempt));
+        if self.world.left.refused > 0 {
+            let at = then(Publication::Refused(String::new()));
+            self.step("is refused", on, at, |world, _| world.left.refused -= 1);
+        }
+        if self.world.left.unknown > 0 {
+            self.step("publishes, and the reply is lost", on, unknown(), |world, _| {
+                world.left.unknown -= 1;
+                world.accept(name, attempt);
+            });
+            self.step("publishes, and nothing arrives", on, unknown(), |world, _| world.left.unknown -= 1);
+            self.step("publishes, and gives up before it arrives", on, unknown(), |world, _| {
+                world.left.unknown -= 1;
+                world.echoes.push(Echo { name, attempt, place: Place::Flying });
+                world.echoes.sort_unstable();
+            });
+        }
+    }
+
+    fn freeze(&mut self, subject: Subject, digest: Record, version: u32, mut entries: Vec<Entry>) {
+        let Record::Digest(open) = &digest else { return };
+        if self.process().stale {
+            return self.step("is out of time", Some(subject), At::Idle, |_, _| {});
+        }
+        let Some(member) = open.members.get(entries.len()) else { return };
+        let host = member.host.as_str().parse().unwrap_or(u8::MAX);
+        entries.extend(self.world.entry(host).cloned());
+        let next = if entries.len() < open.members.len() {
+            At::Freeze(subject, digest, version, entries)
+        } else {
+            let frozen = Digest::clone(open).frozen(&entries, now());
+            frozen.map_or(At::Sweeping, |frozen| swap(subject, frozen, version, Then::Freeze))
+        };
+        self.step("reads a host to freeze the list", Some(Subject::Host(host)), next, |_, _| {});
+    }
+
+    fn release(&mut self, subject: Subject, digest: Record, version: u32, nth: usize) {
+        let Record::Digest(told) = &digest else { return };
+        if self.process().stale {
+            return self.step("is out of time", Some(subject), At::Idle, |_, _| {});
+        }
+        let Some(member) = told.members.get(nth) else {
+            let closed = Digest::clone(told).closed();
+            let next = closed.map_or(At::Sweeping, |closed| swap(subject, closed, version, Then::Close));
+            return self.step("has released all hosts", Some(subject), next, |_, _| {});
+        };
+        let host = Subject::Host(member.host.as_str().parse().unwrap_or(u8::MAX));
+        let next = match self.world.store.get(&host) {
+            Some(stored) => released(host, stored, subject, &digest, version, nth),
+            None => At::Release(subject, digest, version, nth + 1),
+        };
+        self.step("releases a host", Some(host), next, |_, _| {});
+    }
+
+    fn swap(&mut self, swap: &Swap) {
+        let (subject, on) = (swap.subject, Some(swap.subject));
+        let stored = self.world.store.get(&subject).cloned();
+        let fits = stored.as_ref().map_or(0, |stored| stored.version) == swap.expected;
+        let (version, stale) = (swap.expected + 1, self.process().stale);
+        // Its own writer token is in the record that the conflict returns.
+        if swap.again && stored.as_ref().is_some_and(|stored| stored.version == version) {
+            return self.step("learns that its swap was done", on, done(swap, version, stale), |_, _| {});
+        }
+        if !fits {
+            let at = conflict(swap, stored.as_deref(), stale);
+            return self.step("loses a race", on, at, |_, _| {});
+        }
+        let doubt = stored.as_ref().is_some_and(|stored| stored.record.is_in_doubt());
+        let store = |world: &mut World, process: &mut Process| {
+            let name = swap.next.name(subject);
+            if swap.then == Then::Lease && doubt && process.blind.contains(&name) {
+                *world.late.entry(name).or_default() += 1;
+            }
+            world.swapped(subject, &swap.next);
+            world.store.insert(subject, Arc::new(Stored { record: swap.next.clone(), version }));
+        };
+        self.step("swaps", on, done(swap, version, stale), store);
+        if !swap.again && self.world.left.lost_replies > 0 {
+            let at = At::Swap(Box::new(Swap { again: true, ..swap.clone() }));
+            self.step("swaps, and the reply is lost", on, at, |world, process| {
+                world.left.lost_replies -= 1;
+                store(world, process);
+            });
+        }
+    }
+}
+
+/// What follows when a host of a told digest was loaded.
+fn released(
+    host: Subject,
+    stored: &Stored,
+    subject: Subject,
+    digest: &Record,
+    version: u32,
+    nth: usize,
+) -> At {
+    let on = At::Release(subject, digest.clone(), version, nth + 1);
+    let (Record::Host(entry), Record::Digest(told)) = (&stored.record, digest) else { return on };
+    if entry.digest() != Some(&told.id) {
+        return on;
+    }
+    match Entry::clone(entry).released(Some(told), now()) {
+        Some(next) => swap(host, next, stored.version, Then::Release(subject, digest.clone(), version, nth)),
+        None => on,
+    }
+}
+
+/// The lease of a notice, if it is ready.
+fn lease(subject: Subject, record: &Record, version: u32, stale: bool) -> At {
+    let leased = record.leased(owner(version + 1)).filter(|_| !stale);
+    leased.map_or(At::Sweeping, |leased| swap(subject, leased, version, Then::Lease))
+}
+
+/// Writing down what publishing `sent` came to at the instant `at`.
+fn settle(
+    subject: Subject,
+    sent: Record,
+    current: Record,
+    version: u32,
+    outcome: Publication,
+    at: Timestamp,
+) -> At {
+    let Some(Phase::Sending { owner, .. }) = sent.pending().map(|pending| &pending.phase) else {
+        return At::Sweeping;
+    };
+    match current.settled(&sent, *owner, &outcome, at) {
+        Some(next) => swap(subject, next, version, Then::Settle { sent, outcome, at }),
+        None => after(subject, current, version),
+    }
+}
+
+/// Giving the next of these hosts to a digest; when there is none, reading them to freeze the list.
+fn join(subject: Subject, digest: Record, version: u32, mut hosts: Vec<InHand>, stale: bool) -> At {
+    let Record::Digest(open) = &digest else { return At::Sweeping };
+    if stale {
+        return At::Sweeping;
+    }
+    while !hosts.is_empty() {
+        let (host, entry, expected) = hosts.remove(0);
+        if let Some(batched) = Entry::clone(&entry).batched(&open.id, now()) {
+            let then = Then::Join(subject, digest, version, hosts);
+            return swap(Subject::Host(host), batched, expected, then);
+        }
+    }
+    At::Freeze(subject, digest, version, Vec::new())
+}
+
+/// What follows a publish that is written down.
+fn after(subject: Subject, record: Record, version: u32) -> At {
+    match &record {
+        Record::Digest(digest) if digest.stage == Stage::Told => At::Release(subject, record, version, 0),
+        _ => At::Sweeping,
+    }
+}
+
+/// What follows a swap that was done.
+fn done(swap: &Swap, version: u32, stale: bool) -> At {
+    let (subject, record) = (swap.subject, swap.next.clone());
+    match swap.then.clone() {
+        Then::Echo(echo) => At::Acknowledge(echo),
+        Then::Orphan | Then::Claim | Then::Freeze => lease(subject, &record, version, stale),
+        Then::Close => At::Sweeping,
+        Then::Lease => At::Leased(subject, record, version),
+        Then::Settle { .. } => after(subject, record, version),
+        Then::Create(hosts) => join(subject, record, version, hosts, stale),
+        Then::Join(digest, record, version, hosts) => join(digest, record, version, hosts, stale),
+        Then::Release(digest, record, version, nth) => At::Release(digest, record, version, nth + 1),
+    }
+}
+
+/// What follows a swap that somebody else came before.
+fn conflict(swap: &Swap, stored: Option<&Stored>, stale: bool) -> At {
+    match (swap.then.clone(), stored) {
+        // Compared with what it is now, without being received again.
+        (Then::Echo(echo), _) => At::Heard(echo),
+        (Then::Settle { sent, outcome, at }, Some(stored)) => {
+            settle(swap.subject, sent, stored.record.clone(), stored.version, outcome, at)
+        }
+        (Then::Join(digest, record, version, hosts), _) => join(digest, record, version, hosts, stale),
+        (Then::Release(digest, record, version, nth), Some(stored)) => {
+            released(swap.subject, stored, digest, &record, version, nth)
+        }
+        _ => At::Sweeping,
+    }
+}
