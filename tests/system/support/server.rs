@@ -52,18 +52,28 @@ impl Server {
     }
 
     /// Starts with a command of one's own.
-    pub(crate) async fn start_by(mut command: Command) -> Self {
+    pub(crate) async fn start_by(command: Command) -> Self {
+        let mut server = Self::spawn(command);
+        server.listening().await;
+        server
+    }
+
+    /// Starts and waits for nothing.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) =
             (Lines::of(process.stdout.take().unwrap()), Lines::of(process.stderr.take().unwrap()));
-        let mut server = Self { process, out, err, url: String::new(), client: client() };
-        server.url = eventually("listening", async || {
-            let ended = server.process.try_wait().unwrap();
-            assert_eq!(ended, None, "the server ended: {}", server.err.get().join("\n"));
-            server.err.get().iter().find_map(|line| line.strip_prefix("listening on ").map(ToOwned::to_owned))
+        Self { process, out, err, url: String::new(), client: client() }
+    }
+
+    /// Waits until it is ready, and knows its address.
+    pub(crate) async fn listening(&mut self) {
+        self.url = eventually("listening", async || {
+            let ended = self.process.try_wait().unwrap();
+            assert_eq!(ended, None, "the server ended: {}", self.err.get().join("\n"));
+            self.err.get().iter().find_map(|line| line.strip_prefix("listening on ").map(ToOwned::to_owned))
         })
         .await;
-        server
     }
 
     pub(crate) fn pid(&self) -> u32 {
