@@ -88,11 +88,16 @@ impl Server {
         self.err.get()
     }
 
-    /// The key that the first start printed.
+    /// The key that the first start printed: on the other stream than that it listens, and so perhaps read later.
     pub(crate) fn first_key(&self) -> String {
-        let out = self.out.get();
-        let key = out.iter().find_map(|line| line.trim().strip_prefix("hbk_"));
-        format!("hbk_{}", key.unwrap())
+        let key = |line: &String| Some(line.trim().to_owned()).filter(|line| line.starts_with("hbk_"));
+        for _ in 0..1_000 {
+            if let Some(key) = self.out.get().iter().find_map(key) {
+                return key;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("no key was printed: {:?}", self.out.get());
     }
 
     /// Sends a JSON beat; gives the status.
