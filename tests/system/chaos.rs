@@ -65,7 +65,8 @@ impl Extent {
 struct Three {
     urls: Mutex<[Option<String>; 3]>,
     log: Mutex<Vec<String>>,
-    kills: Mutex<usize>,
+    /// Each with whether it came in the middle of a digest.
+    kills: Mutex<Vec<bool>>,
 }
 
 impl Three {
@@ -74,31 +75,38 @@ impl Three {
         fastrand::choice(self.urls.lock().unwrap().iter().flatten().cloned().collect::<Vec<_>>())
     }
 
-    /// Starts all of them again and again and kills them, until each has lived for so long. Then none is left.
+    /// Starts all of them again and again and kills them, for so long. Then none is left.
     async fn live(&self, place: &Place, extent: &Extent, time: Duration) {
+        let began = stopwatch();
         let one = |number: usize| async move {
             let mut rng = Rng::with_seed(extent.seed.wrapping_add(number as u64));
-            let mut left = time;
-            while !left.is_zero() {
-                let life = Duration::from_millis(rng.u64(20..LIFE)).min(left);
-                left -= life;
-                self.life(place, number, life).await;
+            loop {
+                let life = Duration::from_millis(rng.u64(20..LIFE));
+                let left = time.saturating_sub(began.elapsed());
+                if left.is_zero() {
+                    return;
+                }
+                self.life(place, number, life.min(left), rng.bool()).await;
             }
         };
         tokio::join!(one(0), one(1), one(2));
     }
 
-    async fn life(&self, place: &Place, number: usize, life: Duration) {
+    /// Starts one and kills it after so long, or when it is `aimed` at in the middle of a digest, its own or another's.
+    async fn life(&self, place: &Place, number: usize, life: Duration, aimed: bool) {
         let mut server = Server::spawn(place.hb(&SERVE));
         let serve = async {
             server.listening().await;
             self.urls.lock().unwrap()[number] = Some(server.url.clone());
-            std::future::pending::<()>().await;
+            if !aimed {
+                std::future::pending::<()>().await;
+            }
+            a_digest(place).await;
         };
-        let _ = tokio::time::timeout(life, serve).await;
-        self.urls.lock().unwrap()[number] = None;
+        let in_a_digest = tokio::time::timeout(life, serve).await.is_ok();
         server.kill();
-        *self.kills.lock().unwrap() += 1;
+        self.urls.lock().unwrap()[number] = None;
+        self.kills.lock().unwrap().push(in_a_digest);
         self.log.lock().unwrap().extend(server.stderr());
     }
 
@@ -115,9 +123,18 @@ impl Three {
         *self.urls.lock().unwrap() = Default::default();
         for mut server in servers {
             server.kill();
-            *self.kills.lock().unwrap() += 1;
+            self.kills.lock().unwrap().push(false);
             self.log.lock().unwrap().extend(server.stderr());
         }
+    }
+}
+
+/// Completes when a digest is under way.
+async fn a_digest(place: &Place) {
+    let database = place.database();
+    let mut open = database.prepare("SELECT 1 FROM digests WHERE open = 1").unwrap();
+    while !open.exists([]).unwrap() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
@@ -238,18 +255,22 @@ async fn three_servers_that_are_killed_all_the_time_tell_each_host_once() {
     let received = webhook.received();
     let digests =
         received.iter().filter(|received| received.is("missing") && received.notice["digest"] == true);
-    assert!(digests.count() > 0, "no digest was ever under way");
-    tell(&received, *three.kills.lock().unwrap(), began.elapsed());
-    say(&format!("{:#?}", said("WARN").into_iter().chain(said("ERROR")).collect::<Vec<_>>()));
+    assert!(digests.count() > 0, "no host was told by a digest");
+    let kills = three.kills.lock().unwrap();
+    assert!(kills.contains(&true), "no kill came in the middle of a digest");
+    tell(&received, &kills, began.elapsed());
+    [said("WARN"), said("ERROR")].concat().into_iter().for_each(|line| say(line));
 }
 
-fn tell(received: &[Received], kills: usize, time: Duration) {
+fn tell(received: &[Received], kills: &[bool], time: Duration) {
     let count = |wanted: fn(&Received) -> bool| received.iter().filter(|received| wanted(received)).count();
     let ids: BTreeSet<_> = received.iter().map(|received| &received.idempotency_key).collect();
     let digests = count(|received| received.notice["digest"] == true);
     let again = count(|received| received.notice["attempt"] != 1);
     say(&format!(
-        "chaos: {kills} kills; {} messages, {digests} of them digests, {} copies, {again} of a second attempt; {time:.1?}",
+        "chaos: {} kills, {} in the middle of a digest; {} messages, {digests} of them digests, {} copies, {again} of a second attempt; {time:.1?}",
+        kills.len(),
+        kills.iter().filter(|in_a_digest| **in_a_digest).count(),
         received.len(),
         received.len() - ids.len(),
     ));
