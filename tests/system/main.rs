@@ -7,9 +7,11 @@
 mod arrows;
 mod bad_input;
 mod beat_to_notice;
+mod chaos;
 mod commands;
 mod crash;
 mod docs;
+mod power_cut;
 mod secrets;
 mod send;
 mod shared_requests;

@@ -1,12 +1,15 @@
 //! How a server ends, and several that begin at once.
 
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Place, Server, eventually};
+use crate::support::{Place, Server, Webhook, client, eventually};
 
 #[tokio::test]
 async fn a_request_under_way_is_answered_before_the_server_ends() {
@@ -43,7 +46,9 @@ async fn servers_that_start_at_once_on_an_empty_folder_make_one_key() {
     let (a, b, c) = tokio::join!(start(), start(), start());
     assert_eq!(place.keys().len(), 1);
     let printed =
-        [&a, &b, &c].map(|server| server.stdout().iter().any(|line| line.trim().starts_with("hbk_")));
+        || [&a, &b, &c].map(|server| server.stdout().iter().any(|line| line.trim().starts_with("hbk_")));
+    let printed =
+        eventually("a key", async || Some(printed()).filter(|printed| printed.contains(&true))).await;
     assert_eq!(printed.iter().filter(|printed| **printed).count(), 1);
     // Any of them takes a beat, and between them they tell it once.
     let first = [&a, &b, &c].into_iter().zip(printed).find(|(_, printed)| *printed).unwrap().0;
@@ -55,4 +60,61 @@ async fn servers_that_start_at_once_on_an_empty_folder_make_one_key() {
     eventually("the notice", async || (told() > 0).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_eq!(told(), 1);
+}
+
+/// Sends beats of `hosts`, a third of them each second: half as often as their interval says, and none twice when
+/// nobody listens.
+async fn machines(key: &str, url: &Mutex<String>, hosts: &[String]) {
+    let client = client();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    for turn in 0.. {
+        ticks.tick().await;
+        let target = format!("{}/v1/heartbeat", url.lock().unwrap());
+        let beats = hosts.iter().skip(turn % 3).step_by(3).map(async |host| {
+            let body = format!(r#"{{"hostId": "{host}", "intervalMs": 6000}}"#);
+            let _ = client.post(&target).header("x-api-key", key).body(body).send().await;
+        });
+        stream::iter(beats).buffer_unordered(32).collect::<Vec<()>>().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_long_stop_only_who_stays_silent_is_told() {
+    let (place, webhook) = (Place::new(), Webhook::start().await);
+    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let (key, url) = (server.first_key(), Mutex::new(server.url.clone()));
+    place.json(&["subscription", "add", "http", &webhook.url()]);
+    let mut hosts: Vec<_> = (0..500).map(|i| format!("host-{i}")).collect();
+    let test = async {
+        let silent = async |interval: u64| {
+            let body = format!(r#"{{"hostId": "silent", "intervalMs": {interval}}}"#);
+            assert_eq!(server.beat(&key, &body).await.unwrap(), 200);
+        };
+        silent(600_000).await;
+        let registered = async || (webhook.hosts("registered").len() > hosts.len()).then_some(());
+        eventually("all hosts", registered).await;
+        silent(6_000).await;
+        let (code, log) = server.stop().await;
+        assert_eq!(code, 0, "{log:?}");
+        // More than twice their interval.
+        tokio::time::sleep(Duration::from_secs(13)).await;
+        let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+        url.lock().unwrap().clone_from(&server.url);
+        let told = || (!webhook.hosts("missing").is_empty()).then_some(());
+        eventually("the silent host", async || told()).await;
+        // Long enough for two more sweeps to say something twice, if they would.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        server
+    };
+    let server = tokio::select! {
+        server = test => server,
+        () = machines(&key, &url, &hosts) => unreachable!("machines never end"),
+    };
+    assert_eq!(webhook.hosts("missing"), ["silent"]);
+    assert_eq!(webhook.hosts("recovered"), Vec::<String>::new());
+    let log = server.stderr();
+    assert!(log.iter().any(|line| line.contains("no beat could be heard for 1")), "{log:?}");
+    hosts.push("silent".to_owned());
+    hosts.sort();
+    assert_eq!(webhook.hosts("registered"), hosts);
 }

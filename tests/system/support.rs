@@ -1,5 +1,6 @@
 //! What the tests share: a place to run `hb` in, a running server, and the receivers of notices.
 
+mod crowd;
 mod mailbox;
 mod server;
 mod webhook;
@@ -8,9 +9,10 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+pub(crate) use crowd::{beat_all, patient};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use server::{Server, client};
-pub(crate) use webhook::Webhook;
+pub(crate) use webhook::{Received, Webhook};
 
 /// How long anything may take that the service does on its own.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
@@ -98,7 +100,12 @@ impl From<Output> for Done {
 }
 
 /// Polls until `found` gives something, at most [`SOON`].
-pub(crate) async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, found: impl AsyncFnMut() -> Option<T>) -> T {
+    within(SOON, what, found).await
+}
+
+/// Polls until `found` gives something, at most for `limit`.
+pub(crate) async fn within<T>(limit: Duration, what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
     let poll = async {
         loop {
             match found().await {
@@ -107,7 +114,13 @@ pub(crate) async fn eventually<T>(what: &str, mut found: impl AsyncFnMut() -> Op
             }
         }
     };
-    tokio::time::timeout(SOON, poll).await.unwrap_or_else(|_| panic!("{what}: not within {SOON:?}"))
+    tokio::time::timeout(limit, poll).await.unwrap_or_else(|_| panic!("{what}: not within {limit:?}"))
+}
+
+/// For what a test measures and prints; nothing is asserted of it.
+#[expect(clippy::disallowed_methods, reason = "a stopwatch")]
+pub(crate) fn stopwatch() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 /// Whether the programs that a test needs are here. Says loudly that the test is skipped when not; CI has them all.

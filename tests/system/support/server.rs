@@ -52,18 +52,28 @@ impl Server {
     }
 
     /// Starts with a command of one's own.
-    pub(crate) async fn start_by(mut command: Command) -> Self {
+    pub(crate) async fn start_by(command: Command) -> Self {
+        let mut server = Self::spawn(command);
+        server.listening().await;
+        server
+    }
+
+    /// Starts and waits for nothing.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) =
             (Lines::of(process.stdout.take().unwrap()), Lines::of(process.stderr.take().unwrap()));
-        let mut server = Self { process, out, err, url: String::new(), client: client() };
-        server.url = eventually("listening", async || {
-            let ended = server.process.try_wait().unwrap();
-            assert_eq!(ended, None, "the server ended: {}", server.err.get().join("\n"));
-            server.err.get().iter().find_map(|line| line.strip_prefix("listening on ").map(ToOwned::to_owned))
+        Self { process, out, err, url: String::new(), client: client() }
+    }
+
+    /// Waits until it is ready, and knows its address.
+    pub(crate) async fn listening(&mut self) {
+        self.url = eventually("listening", async || {
+            let ended = self.process.try_wait().unwrap();
+            assert_eq!(ended, None, "the server ended: {}", self.err.get().join("\n"));
+            self.err.get().iter().find_map(|line| line.strip_prefix("listening on ").map(ToOwned::to_owned))
         })
         .await;
-        server
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -78,11 +88,16 @@ impl Server {
         self.err.get()
     }
 
-    /// The key that the first start printed.
+    /// The key that the first start printed: on the other stream than that it listens, and so perhaps read later.
     pub(crate) fn first_key(&self) -> String {
-        let out = self.out.get();
-        let key = out.iter().find_map(|line| line.trim().strip_prefix("hbk_"));
-        format!("hbk_{}", key.unwrap())
+        let key = |line: &String| Some(line.trim().to_owned()).filter(|line| line.starts_with("hbk_"));
+        for _ in 0..1_000 {
+            if let Some(key) = self.out.get().iter().find_map(key) {
+                return key;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("no key was printed: {:?}", self.out.get());
     }
 
     /// Sends a JSON beat; gives the status.

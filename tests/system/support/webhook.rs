@@ -1,8 +1,10 @@
 //! A receiver of webhooks that can be down and come back.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -17,33 +19,55 @@ use tokio::task::JoinHandle;
 pub(crate) struct Received {
     pub(crate) idempotency_key: String,
     pub(crate) notice: Value,
+    /// Of the body, in bytes.
+    pub(crate) size: usize,
+}
+
+impl Received {
+    pub(crate) fn is(&self, kind: &str) -> bool {
+        self.notice["kind"] == kind
+    }
+
+    /// The hosts that it tells of.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.notice["hosts"].as_array().unwrap().iter().map(|host| host["hostId"].as_str().unwrap())
+    }
 }
 
 pub(crate) struct Webhook {
     address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
-    status: Arc<Mutex<u16>>,
+    how: Arc<Mutex<How>>,
     up: Option<JoinHandle<()>>,
+}
+
+/// How requests are answered.
+#[derive(Clone, Copy)]
+struct How {
+    status: u16,
+    /// At the longest after so long.
+    after: Duration,
 }
 
 impl Webhook {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let how = How { status: 200, after: Duration::ZERO };
         let mut webhook =
-            Self { address, received: Arc::default(), status: Arc::new(Mutex::new(200)), up: None };
+            Self { address, received: Arc::default(), how: Arc::new(Mutex::new(how)), up: None };
         webhook.listen(listener);
         webhook
     }
 
     fn listen(&mut self, listener: TcpListener) {
-        let (received, status) = (self.received.clone(), self.status.clone());
+        let (received, how) = (self.received.clone(), self.how.clone());
         self.up = Some(tokio::spawn(async move {
             // Connections end with the task that accepted them.
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (received, status) = (received.clone(), status.clone());
-                let service = service_fn(move |request| answer(request, received.clone(), status.clone()));
+                let (received, how) = (received.clone(), how.clone());
+                let service = service_fn(move |request| answer(request, received.clone(), how.clone()));
                 connections.spawn(
                     hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service),
@@ -72,7 +96,13 @@ impl Webhook {
 
     /// From now on every request is answered so, and only what gets 200 counts as received.
     pub(crate) fn answer_with(&self, status: u16) {
-        *self.status.lock().unwrap() = status;
+        self.how.lock().unwrap().status = status;
+    }
+
+    /// From now on it takes a notice at once and answers later, up to `longest`: whoever is killed meanwhile does not
+    /// know that it was taken.
+    pub(crate) fn answer_within(&self, longest: Duration) {
+        self.how.lock().unwrap().after = longest;
     }
 
     pub(crate) fn received(&self) -> Vec<Received> {
@@ -82,13 +112,24 @@ impl Webhook {
     /// The hosts of all notices of a kind, those of digests as well, sorted.
     pub(crate) fn hosts(&self, kind: &str) -> Vec<String> {
         let received = self.received();
-        let of_kind = received.iter().filter(|received| received.notice["kind"] == kind);
-        let mut hosts: Vec<_> = of_kind
-            .flat_map(|received| received.notice["hosts"].as_array().unwrap())
-            .map(|host| host["hostId"].as_str().unwrap().to_owned())
-            .collect();
+        let of_kind = received.iter().filter(|received| received.is(kind));
+        let mut hosts: Vec<_> = of_kind.flat_map(Received::hosts).map(ToOwned::to_owned).collect();
         hosts.sort();
         hosts
+    }
+
+    /// By host the notices of a kind, each by its id and when it came first: a copy of a notice bears the same id,
+    /// alone or in a digest.
+    pub(crate) fn notices(&self, kind: &str) -> BTreeMap<String, BTreeMap<String, usize>> {
+        let mut notices: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+        for (place, received) in self.received().iter().enumerate().filter(|(_, received)| received.is(kind))
+        {
+            for host in received.hosts() {
+                let ids = notices.entry(host.to_owned()).or_default();
+                ids.entry(received.idempotency_key.clone()).or_insert(place);
+            }
+        }
+        notices
     }
 }
 
@@ -103,17 +144,23 @@ impl Drop for Webhook {
 async fn answer(
     request: Request<Incoming>,
     received: Arc<Mutex<Vec<Received>>>,
-    status: Arc<Mutex<u16>>,
+    how: Arc<Mutex<How>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let header =
         |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
     let idempotency_key = header("idempotency-key");
     let body =
         request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let status = *status.lock().unwrap();
+    let How { status, after } = *how.lock().unwrap();
     if status == 200 {
-        let notice = serde_json::from_slice(&body).unwrap();
-        received.lock().unwrap().push(Received { idempotency_key, notice });
+        let (notice, size) = (serde_json::from_slice(&body).unwrap(), body.len());
+        let count = {
+            let mut received = received.lock().unwrap();
+            received.push(Received { idempotency_key, notice, size });
+            received.len()
+        };
+        // From none at all to the longest, one after another.
+        tokio::time::sleep(after * u32::try_from(count % 8).unwrap() / 7).await;
     }
     Ok(Response::builder().status(status).body(Full::default()).unwrap())
 }
