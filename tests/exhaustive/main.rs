@@ -135,7 +135,7 @@ fn a_late_echo_costs_a_second_copy_that_says_so_and_no_more() {
 fn recovered_never_overtakes_missing() {
     let budget = Budget { crashes: 1, ..NOTHING };
     let setting = Setting { hosts: 1, processes: 2, claimed: false, script: &[true], budget };
-    all("2 senders, 2 transitions", &setting, 1_000);
+    all("2 senders, 2 transitions", &setting, 10_000);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn four_transitions_and_three_senders() {
 fn a_builder_of_digests_that_crashes_or_pauses_loses_no_host() {
     let budget = Budget { crashes: 1, pauses: 1, digests: 1, ..NOTHING };
     let setting = Setting { hosts: 2, processes: 2, claimed: true, script: &[], budget };
-    all("a digest, 2 hosts", &setting, 5_000);
+    all("a digest, 2 hosts", &setting, 1_000_000);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_paused_builder_of_digests_loses_no_host() {
 #[test]
 fn a_digest_is_told_once_while_the_queue_of_echoes_cannot_be_reached() {
     let budget = Budget { unknown: 1, echo_outages: 1, digests: 1, ..NOTHING };
-    all("digests, no echoes", &Setting { hosts: 2, processes: 1, claimed: true, script: &[], budget }, 500);
+    all("digests, no echoes", &Setting { hosts: 2, processes: 1, claimed: true, script: &[], budget }, 5_000);
 }
 
 #[test]

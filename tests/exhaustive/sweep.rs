@@ -179,10 +179,10 @@ pub(crate) fn turn(world: &World, me: u8) -> Vec<(Step, World)> {
     match process.at {
         At::Idle => turn.receive(),
         At::Sweeping => turn.tasks(&process),
-        At::Heard(echo) => turn.hear(echo, world.store.get(&echo.name.0).cloned()),
+        At::Heard(echo) => turn.hear(echo, world.store.get(&echo.name.0)),
         At::Acknowledge(echo) => turn.acknowledge(echo),
         At::Confirm(host, heard, at) => turn.confirm(host, heard, at),
-        At::Orphan(subject, entry, version) => turn.orphan(subject, entry, version),
+        At::Orphan(subject, entry, version) => turn.orphan(subject, &entry, version),
         At::Leased(subject, record, version) => turn.publish(subject, &record, version),
         At::Freeze(subject, digest, version, entries) => turn.freeze(subject, digest, version, entries),
         At::Release(subject, digest, version, nth) => turn.release(subject, digest, version, nth),
@@ -265,10 +265,10 @@ impl Turn<'_> {
         }
     }
 
-    fn hear(&mut self, echo: Echo, stored: Option<Arc<Stored>>) {
+    fn hear(&mut self, echo: Echo, stored: Option<&Arc<Stored>>) {
         let (subject, epoch) = echo.name;
         let second = (echo.name, echo.attempt);
-        match stored.as_ref().map(|stored| (stored.record.echoed(epoch, echo.attempt), stored.version)) {
+        match stored.map(|stored| (stored.record.echoed(epoch, echo.attempt), stored.version)) {
             Some((Echoed::Accepted(next), version)) => {
                 let at = swap(subject, next, version, Then::Echo(echo));
                 self.step("hears what nobody knew", Some(subject), at, |_, _| {});
@@ -356,13 +356,13 @@ impl Turn<'_> {
         self.step("decides", Some(subject), next, |_, _| {});
     }
 
-    fn orphan(&mut self, subject: Subject, entry: Arc<Entry>, version: u32) {
+    fn orphan(&mut self, subject: Subject, entry: &Arc<Entry>, version: u32) {
         let mut digests = self.world.store.values().filter_map(|stored| match &stored.record {
             Record::Digest(digest) => Some(digest),
             Record::Host(_) => None,
         });
         let digest = digests.find(|digest| entry.digest() == Some(&digest.id));
-        let released = Entry::clone(&entry).released(digest.map(|digest| &**digest), now());
+        let released = Entry::clone(entry).released(digest.map(|digest| &**digest), now());
         let next = released.map_or(At::Sweeping, |next| swap(subject, next, version, Then::Orphan));
         self.step("asks its digest", Some(subject), next, |_, _| {});
     }
