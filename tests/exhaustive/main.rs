@@ -13,7 +13,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hb_domain::{Entry, Fleet, HostKey};
+use hb_domain::{Entry, Fleet, HostKey, Kind, Rules, decide};
 
 use crate::record::{HOUR, Heard, Record, Subject, now};
 use crate::search::{Extent, Model, search};
@@ -24,6 +24,8 @@ use crate::world::{Budget, Step, Stored, World};
 struct Setting {
     hosts: u8,
     processes: usize,
+    /// Whether their silence is claimed already, as by a process that then crashed.
+    claimed: bool,
     /// Beats that come some time after the hosts fell silent; see [`World::script`].
     script: &'static [bool],
     budget: Budget,
@@ -51,7 +53,9 @@ impl Model for Setting {
             let key = HostKey::new(Fleet::main(), host.to_string().parse().unwrap());
             let mut entry = Entry::assumed(&key, &heard.heartbeat(), Some(now()));
             entry.basis = heard.last;
-            Record::from(Entry { failure: None, ..entry })
+            let entry = Entry { failure: None, ..entry };
+            let claim = self.claimed.then(|| decide(&entry, &heard.heartbeat(), now(), &Rules::default()));
+            Record::from(claim.flatten().unwrap_or(entry))
         };
         let stored = |host| Arc::new(Stored { record: entry(host), version: 1 });
         World {
@@ -64,9 +68,10 @@ impl Model for Setting {
             left: self.budget,
             copies: BTreeSet::new(),
             told: BTreeSet::new(),
+            overdue: BTreeSet::new(),
             late: BTreeMap::new(),
             counted: BTreeSet::new(),
-            decided: vec![Vec::new(); self.hosts.into()],
+            decided: vec![self.claimed.then_some(Kind::Missing).into_iter().collect(); self.hosts.into()],
             violation: None,
         }
     }
@@ -97,33 +102,49 @@ fn all(what: &str, setting: &Setting, least: usize) {
 #[test]
 fn two_senders_crash_and_lose_replies() {
     let budget = Budget { crashes: 2, unknown: 2, ..NOTHING };
-    all("2 senders", &Setting { hosts: 1, processes: 2, script: &[], budget }, 20_000);
+    all("2 senders", &Setting { hosts: 1, processes: 2, claimed: false, script: &[], budget }, 20_000);
 }
 
 #[test]
 fn three_senders_crash_and_lose_replies() {
     let budget = Budget { crashes: 2, unknown: 2, ..NOTHING };
-    all("3 senders", &Setting { hosts: 1, processes: 3, script: &[], budget }, 20_000);
+    all("3 senders", &Setting { hosts: 1, processes: 3, claimed: false, script: &[], budget }, 20_000);
 }
 
 #[test]
 fn two_senders_are_paused_and_refused_and_lose_replies_of_the_store() {
     let budget = Budget { pauses: 2, refused: 1, lost_replies: 2, unknown: 1, ..NOTHING };
-    all("2 senders, paused", &Setting { hosts: 1, processes: 2, script: &[], budget }, 10_000);
+    all(
+        "2 senders, paused",
+        &Setting { hosts: 1, processes: 2, claimed: false, script: &[], budget },
+        10_000,
+    );
 }
 
 #[test]
 fn a_late_echo_costs_a_second_copy_that_says_so_and_no_more() {
     let budget = Budget { crashes: 1, unknown: 2, late_echoes: 2, echo_outages: 1, ..NOTHING };
-    all("2 senders, late echoes", &Setting { hosts: 1, processes: 2, script: &[], budget }, 10_000);
+    all(
+        "2 senders, late echoes",
+        &Setting { hosts: 1, processes: 2, claimed: false, script: &[], budget },
+        10_000,
+    );
 }
 
 #[test]
+fn recovered_never_overtakes_missing() {
+    let budget = Budget { crashes: 1, ..NOTHING };
+    let setting = Setting { hosts: 1, processes: 2, claimed: false, script: &[true], budget };
+    all("2 senders, 2 transitions", &setting, 10_000);
+}
+
+#[test]
+#[ignore = "large"]
 fn four_transitions_follow_each_other() {
     let budget = Budget { crashes: 1, unknown: 1, ..NOTHING };
     all(
         "2 senders, 4 transitions",
-        &Setting { hosts: 1, processes: 2, script: &[false, true], budget },
+        &Setting { hosts: 1, processes: 2, claimed: false, script: &[false, true], budget },
         10_000,
     );
 }
@@ -134,32 +155,49 @@ fn four_transitions_and_three_senders() {
     let budget = Budget { crashes: 1, unknown: 1, ..NOTHING };
     all(
         "3 senders, 4 transitions",
-        &Setting { hosts: 1, processes: 3, script: &[false, true], budget },
+        &Setting { hosts: 1, processes: 3, claimed: false, script: &[false, true], budget },
         100_000,
     );
 }
 
 #[test]
-fn two_builders_of_digests_crash() {
-    let budget = Budget { crashes: 1, digests: 2, ..NOTHING };
-    all("digests, 2 hosts", &Setting { hosts: 2, processes: 2, script: &[], budget }, 10_000);
+fn a_builder_of_digests_that_crashes_or_pauses_loses_no_host() {
+    let budget = Budget { crashes: 1, pauses: 1, digests: 1, ..NOTHING };
+    let setting = Setting { hosts: 2, processes: 2, claimed: true, script: &[], budget };
+    all("a digest, 2 hosts", &setting, 1_000_000);
 }
 
 #[test]
+#[ignore = "large"]
+fn two_builders_of_digests_crash() {
+    let budget = Budget { crashes: 1, digests: 2, ..NOTHING };
+    all("digests, 2 hosts", &Setting { hosts: 2, processes: 2, claimed: true, script: &[], budget }, 10_000);
+}
+
+#[test]
+#[ignore = "large"]
 fn a_paused_builder_of_digests_loses_no_host() {
     let budget = Budget { pauses: 1, digests: 2, ..NOTHING };
-    all("digests, 2 hosts, paused", &Setting { hosts: 2, processes: 2, script: &[], budget }, 10_000);
+    all(
+        "digests, 2 hosts, paused",
+        &Setting { hosts: 2, processes: 2, claimed: true, script: &[], budget },
+        10_000,
+    );
 }
 
 #[test]
 fn a_digest_is_told_once_while_the_queue_of_echoes_cannot_be_reached() {
     let budget = Budget { unknown: 1, echo_outages: 1, digests: 1, ..NOTHING };
-    all("digests, no echoes", &Setting { hosts: 2, processes: 1, script: &[], budget }, 500);
+    all("digests, no echoes", &Setting { hosts: 2, processes: 1, claimed: true, script: &[], budget }, 5_000);
 }
 
 #[test]
 #[ignore = "large"]
 fn three_hosts_and_a_paused_builder() {
     let budget = Budget { pauses: 1, digests: 2, ..NOTHING };
-    all("digests, 3 hosts, paused", &Setting { hosts: 3, processes: 2, script: &[], budget }, 100_000);
+    all(
+        "digests, 3 hosts, paused",
+        &Setting { hosts: 3, processes: 2, claimed: true, script: &[], budget },
+        100_000,
+    );
 }

@@ -95,6 +95,15 @@ impl Process {
         !std::mem::replace(&mut self.stale, true)
     }
 
+    /// The notice that it published, but has yet to write down that the outcome is unknown.
+    pub(crate) fn knows_nothing_of(&self) -> Option<Name> {
+        let At::Swap(swap) = &self.at else { return None };
+        match &swap.then {
+            Then::Settle { sent, outcome: Publication::Unknown(_), .. } => Some(sent.name(swap.subject)),
+            _ => None,
+        }
+    }
+
     /// Makes all older that it has in hand.
     pub(crate) fn older(&mut self) {
         let age = |record: &mut Record| *record = record.older();
@@ -170,10 +179,10 @@ pub(crate) fn turn(world: &World, me: u8) -> Vec<(Step, World)> {
     match process.at {
         At::Idle => turn.receive(),
         At::Sweeping => turn.tasks(&process),
-        At::Heard(echo) => turn.hear(echo, world.store.get(&echo.name.0).cloned()),
+        At::Heard(echo) => turn.hear(echo, world.store.get(&echo.name.0)),
         At::Acknowledge(echo) => turn.acknowledge(echo),
         At::Confirm(host, heard, at) => turn.confirm(host, heard, at),
-        At::Orphan(subject, entry, version) => turn.orphan(subject, entry, version),
+        At::Orphan(subject, entry, version) => turn.orphan(subject, &entry, version),
         At::Leased(subject, record, version) => turn.publish(subject, &record, version),
         At::Freeze(subject, digest, version, entries) => turn.freeze(subject, digest, version, entries),
         At::Release(subject, digest, version, nth) => turn.release(subject, digest, version, nth),
@@ -256,10 +265,10 @@ impl Turn<'_> {
         }
     }
 
-    fn hear(&mut self, echo: Echo, stored: Option<Arc<Stored>>) {
+    fn hear(&mut self, echo: Echo, stored: Option<&Arc<Stored>>) {
         let (subject, epoch) = echo.name;
         let second = (echo.name, echo.attempt);
-        match stored.as_ref().map(|stored| (stored.record.echoed(epoch, echo.attempt), stored.version)) {
+        match stored.map(|stored| (stored.record.echoed(epoch, echo.attempt), stored.version)) {
             Some((Echoed::Accepted(next), version)) => {
                 let at = swap(subject, next, version, Then::Echo(echo));
                 self.step("hears what nobody knew", Some(subject), at, |_, _| {});
@@ -286,8 +295,7 @@ impl Turn<'_> {
         let world = self.world;
         for (subject, stored) in &world.store {
             let (subject, version) = (*subject, stored.version);
-            let sendable =
-                matches!(subject, Subject::Digest(_)) || process.drained || !stored.record.is_in_doubt();
+            let sendable = process.drained || !stored.record.is_in_doubt();
             if stored.record.is_ready() && sendable {
                 let at = lease(subject, &stored.record, version, false);
                 self.step("finds a notice", Some(subject), at, |_, _| {});
@@ -348,13 +356,13 @@ impl Turn<'_> {
         self.step("decides", Some(subject), next, |_, _| {});
     }
 
-    fn orphan(&mut self, subject: Subject, entry: Arc<Entry>, version: u32) {
+    fn orphan(&mut self, subject: Subject, entry: &Arc<Entry>, version: u32) {
         let mut digests = self.world.store.values().filter_map(|stored| match &stored.record {
             Record::Digest(digest) => Some(digest),
             Record::Host(_) => None,
         });
         let digest = digests.find(|digest| entry.digest() == Some(&digest.id));
-        let released = Entry::clone(&entry).released(digest.map(|digest| &**digest), now());
+        let released = Entry::clone(entry).released(digest.map(|digest| &**digest), now());
         let next = released.map_or(At::Sweeping, |next| swap(subject, next, version, Then::Orphan));
         self.step("asks its digest", Some(subject), next, |_, _| {});
     }
@@ -438,7 +446,8 @@ impl Turn<'_> {
         let doubt = stored.as_ref().is_some_and(|stored| stored.record.is_in_doubt());
         let store = |world: &mut World, process: &mut Process| {
             let name = swap.next.name(subject);
-            if swap.then == Then::Lease && doubt && process.blind.contains(&name) {
+            let leased = swap.then == Then::Lease && doubt;
+            if leased && (world.overdue.remove(&name) || process.blind.contains(&name)) {
                 *world.late.entry(name).or_default() += 1;
             }
             world.swapped(subject, &swap.next);
@@ -528,8 +537,9 @@ fn done(swap: &Swap, version: u32, stale: bool) -> At {
     let (subject, record) = (swap.subject, swap.next.clone());
     match swap.then.clone() {
         Then::Echo(echo) => At::Acknowledge(echo),
-        Then::Orphan | Then::Claim | Then::Freeze => lease(subject, &record, version, stale),
-        Then::Close => At::Sweeping,
+        Then::Freeze => lease(subject, &record, version, stale),
+        // Delivered by itself or in a digest, as any pending notice.
+        Then::Orphan | Then::Claim | Then::Close => At::Sweeping,
         Then::Lease => At::Leased(subject, record, version),
         Then::Settle { .. } => after(subject, record, version),
         Then::Create(hosts) => join(subject, record, version, hosts, stale),

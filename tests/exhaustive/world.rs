@@ -70,7 +70,9 @@ pub(crate) struct World {
     pub(crate) copies: BTreeSet<(Name, u32)>,
     /// By which notices people were told of an epoch of a host.
     pub(crate) told: BTreeSet<(u8, u64, Name)>,
-    /// How many second copies the environment made unavoidable.
+    /// Notices whose echo was not there when W was over: to lease them again makes a second copy unavoidable.
+    pub(crate) overdue: BTreeSet<Name>,
+    /// How many such leases there were.
     pub(crate) late: BTreeMap<Name, u8>,
     /// Second copies that were counted.
     pub(crate) counted: BTreeSet<(Name, u32)>,
@@ -83,7 +85,7 @@ pub(crate) struct World {
 impl Hash for World {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let Self { store, heard, script, silent, echoes, processes, left, .. } = self;
-        let Self { copies, told, late, counted, decided, violation, .. } = self;
+        let Self { copies, told, overdue, late, counted, decided, violation, .. } = self;
         let one = |process: &Process| {
             let mut hasher = DefaultHasher::new();
             process.hash(&mut hasher);
@@ -92,7 +94,7 @@ impl Hash for World {
         let mut all: Vec<_> = processes.iter().map(one).collect();
         all.sort_unstable();
         (store, heard, script, silent, echoes, all, left).hash(hasher);
-        (copies, told, late, counted, decided, violation).hash(hasher);
+        (copies, told, overdue, late, counted, decided, violation).hash(hasher);
     }
 }
 
@@ -153,17 +155,20 @@ impl World {
             }
             process.older();
         }
+        let mut over: Vec<Name> = self.processes.iter().filter_map(Process::knows_nothing_of).collect();
         for (subject, stored) in &mut world.store {
             let record = stored.record.older();
             let name = record.name(*subject);
             if record.is_ready() && !stored.record.is_ready() && record.is_in_doubt() {
-                let on_its_way = |echo: &Echo| echo.name == name && echo.place != Place::Queued;
-                if self.echoes.iter().any(on_its_way) {
-                    world.left.late_echoes = world.left.late_echoes.checked_sub(1)?;
-                    *world.late.entry(name).or_default() += 1;
-                }
+                over.push(name);
             }
             *stored = Arc::new(Stored { record, ..Stored::clone(stored) });
+        }
+        for name in over {
+            let on_its_way = |echo: &Echo| echo.name == name && echo.place != Place::Queued;
+            if self.echoes.iter().any(on_its_way) && world.overdue.insert(name) {
+                world.left.late_echoes = world.left.late_echoes.checked_sub(1)?;
+            }
         }
         if world.silent {
             world.heard.iter_mut().for_each(|heard| *heard = heard.older());

@@ -52,3 +52,30 @@ fn refused_waits_a_pause_and_unknown_waits_for_the_echo() {
     assert_eq!(unknown.clone().leased(ME, at(180), &POLICY), None);
     assert!(unknown.leased(ME, at(181), &POLICY).is_some());
 }
+
+#[test]
+fn a_lease_has_a_holder_until_it_is_over() {
+    assert_eq!(pending().pending.unwrap().holder(at(0)), None);
+    let leased = pending().leased(ME, at(0), &POLICY).unwrap().pending.unwrap();
+    assert_eq!([9, 10, 11].map(|s| leased.holder(at(s))), [Some(ME), None, None]);
+}
+
+#[test]
+fn nothing_is_given_to_a_digest_where_nothing_is_pending() {
+    let told = pending().leased(ME, at(0), &POLICY).unwrap();
+    assert!(pending().can_batch(at(0)) && !told.can_batch(at(0)));
+    let told = told.published(1, ME, 1, &Publication::Accepted, at(1)).unwrap();
+    assert!(!told.can_batch(at(1)));
+}
+
+#[test]
+fn news_of_the_receiver_waits_for_the_notice_before_it() {
+    let key = HostKey::new(Fleet::main(), crate::host::HostId::receiver());
+    let says = || Some("deaf".to_owned().into());
+    let degraded = Entry::new(key).of_receiver(says(), at(0)).unwrap();
+    assert_eq!((degraded.epoch, degraded.clone().of_receiver(None, at(1))), (1, None));
+    let told = degraded.published(1, ME, 1, &Publication::Accepted, at(1)).unwrap();
+    assert_eq!(told.clone().of_receiver(says(), at(2)), None, "it is so already");
+    let over = told.of_receiver(None, at(3)).unwrap();
+    assert_eq!((over.epoch, over.state), (2, crate::entry::State::Up));
+}
