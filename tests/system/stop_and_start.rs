@@ -118,3 +118,29 @@ async fn after_a_long_stop_only_who_stays_silent_is_told() {
     hosts.sort();
     assert_eq!(webhook.hosts("registered"), hosts);
 }
+
+#[tokio::test]
+async fn a_short_stop_is_no_silence_of_those_who_beat_often() {
+    let (place, webhook) = (Place::new(), Webhook::start().await);
+    let mut server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let key = server.first_key();
+    place.json(&["subscription", "add", "http", &webhook.url()]);
+    let body = r#"{"hostId": "often", "intervalMs": 3000}"#;
+    assert_eq!(server.beat(&key, body).await.unwrap(), 200);
+    eventually("its registration", async || (!webhook.hosts("registered").is_empty()).then_some(())).await;
+    assert_eq!(server.beat(&key, body).await.unwrap(), 200);
+    server.kill();
+    // Longer than its interval, and shorter than what a running server takes for a late canary.
+    tokio::time::sleep(Duration::from_millis(4_500)).await;
+    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    eventually("the blackout", async || {
+        let log = server.stderr();
+        log.iter().any(|line| line.contains("no beat could be heard for")).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        assert_eq!(server.beat(&key, body).await.unwrap(), 200);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(webhook.hosts("missing"), Vec::<String>::new());
+}

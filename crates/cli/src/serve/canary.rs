@@ -142,14 +142,16 @@ fn write(file: &Path, token: &Token) -> std::io::Result<()> {
     linked
 }
 
-/// Sends canaries until it is stopped. `tried` becomes true after the first one, whatever came of it.
+/// Sends canaries until it is stopped. A server that starts has not heard what came before, unless another one on the
+/// same folder has. `tried` becomes true after the first one, whatever came of it.
 pub(crate) async fn send_every(
-    canaries: Canaries,
+    mut canaries: Canaries,
     clock: Arc<dyn Clock>,
     troubles: Arc<Troubles>,
     tried: watch::Sender<bool>,
     stopped: watch::Receiver<bool>,
 ) {
+    let fresh = std::mem::replace(&mut canaries.fresh, EVERY + Duration::from_secs(1));
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -162,6 +164,9 @@ pub(crate) async fn send_every(
             sent = canaries.send() => sent,
         };
         tell(&sent, &troubles, &*clock);
+        if sent.is_ok() {
+            canaries.fresh = fresh;
+        }
         let _ = tried.send(true);
     }
 }
