@@ -132,7 +132,12 @@ fn never_connected(error: &(dyn Error + 'static)) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::Kind;
+    use std::time::Duration;
+
+    use hb_domain::{
+        Beat, Digest, Entry, Fleet, Heartbeat, HostId, HostKey, Interval, Kind, NoticeId, Region, Rules,
+        Signal, Timestamp, decide, digest_parts, limits,
+    };
 
     use super::*;
 
@@ -154,6 +159,30 @@ mod tests {
         assert_eq!(machine, notice.json());
         assert_eq!(message["email"], notice.email());
         assert_eq!(message["sms"], notice.sms());
+    }
+
+    #[test]
+    fn the_largest_digest_is_one_message() {
+        let name = |n: usize| format!("{n:04}{}", "x".repeat(56)).parse::<HostId>().unwrap();
+        let at = Timestamp::from_millis(1_700_000_000_123).unwrap();
+        let entries: Vec<_> = (0..limits::DIGEST_HOSTS)
+            .map(|n| {
+                let entry = Entry::new(HostKey::new(Fleet::main(), name(n)));
+                let beat = Beat { at, interval: Interval::default(), signal: Signal::Ok, message: None };
+                let now = at.plus(Duration::from_hours(1));
+                decide(&entry, &Heartbeat::new(beat), now, &Rules::default()).unwrap()
+            })
+            .collect();
+        let parts = digest_parts(&entries.iter().collect::<Vec<_>>());
+        let id: NoticeId = "K7Q2M9XA4T".parse().unwrap();
+        let open = Digest::new(id.clone(), &parts[0], at).unwrap();
+        let joined: Vec<_> =
+            parts[0].iter().map(|entry| (*entry).clone().batched(&id, Timestamp::MAX).unwrap()).collect();
+        let ready = open.frozen(&joined, at).unwrap();
+        let notice = Notice::of_digest(&ready, &Region::local()).unwrap();
+        assert!(notice.count() > 1_800, "the bytes are what limits it: {}", notice.count());
+        // Attributes count as well (Amazon SNS API reference, "Publish").
+        assert!(message(&notice).len() + 1_024 <= limits::NOTICE_BYTES, "{}", message(&notice).len());
     }
 
     #[test]

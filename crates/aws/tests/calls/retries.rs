@@ -64,6 +64,18 @@ async fn a_swap_whose_reply_was_lost_finds_its_own_writer() {
     assert_eq!(script.operations(), ["PutItem", "PutItem"]);
 }
 
+/// Strong global tables refuse a write while another region writes the same item (Amazon DynamoDB developer guide,
+/// "Multi-Region strong consistency").
+#[tokio::test(start_paused = true)]
+async fn a_swap_that_meets_one_of_another_region_is_made_again() {
+    let code = "ReplicatedWriteConflictException";
+    let script = Script::new(vec![Answer::error(code); 3].into_iter().chain([Answer::done(json!({}))]));
+    let entry = Entry::new(host());
+    let swap = DynamoLedger::new(&script.clients(), &stage()).swap(&entry, None, Uuid::from_u128(7)).await;
+    assert_eq!(swap.unwrap(), Swap::Done(1));
+    assert_eq!(script.operations(), vec!["PutItem"; 4]);
+}
+
 #[expect(clippy::disallowed_methods, reason = "the clock of tokio, which these tests hold")]
 fn now() -> Instant {
     Instant::now()

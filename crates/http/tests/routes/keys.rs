@@ -74,3 +74,12 @@ async fn a_key_expires_at_its_instant() {
     world.clock.advance(Duration::from_millis(1));
     assert_eq!(send().await, 401, "also while the key is cached");
 }
+
+#[tokio::test]
+async fn nobody_else_beats_for_the_service_itself() {
+    let world = World::new().await;
+    let canary = request("GET /v1/heartbeat/hb:canary-0", Some(&token(MAIN)), "");
+    let answer = world.send(canary).await.full();
+    assert!(answer.starts_with("403 Forbidden\n") && answer.contains("host_denied"), "{answer}");
+    assert_eq!(world.stored().await, "");
+}
