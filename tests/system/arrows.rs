@@ -31,6 +31,7 @@ fn crates_know_only_those_before_them() {
         ("hb-http", vec!["hb-domain", "hb-service"]),
         ("hb-cli", vec!["hb-domain", "hb-embedded", "hb-http", "hb-service"]),
         ("hb-lambda", vec!["hb-aws", "hb-domain", "hb-http", "hb-service"]),
+        ("hb-exhaustive", vec![]),
         ("hb-simulation", vec![]),
     ];
     assert_eq!(metadata.workspace_packages().len(), arrows.len(), "every crate has its arrows here");
