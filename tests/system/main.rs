@@ -12,6 +12,7 @@ mod crash;
 mod docs;
 mod secrets;
 mod send;
+mod send_exec;
 mod shared_requests;
 mod stop_and_start;
 mod support;

@@ -1,6 +1,7 @@
 //! The command line: nouns, then verbs. The comments on the arguments are the help that users read.
 #![expect(clippy::doc_markdown, reason = "help is shown as it stands, without backticks")]
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -55,7 +56,8 @@ pub(crate) enum Command {
     /// The machines and jobs that are watched.
     #[command(subcommand)]
     Host(HostCommand),
-    /// Send a beat, with retries. The key is read from HB_API_KEY or --key-file.
+    /// Send a beat, with retries; with --exec run a command and send how it ended. The key is read from HB_API_KEY or
+    /// --key-file.
     Send(Send),
 }
 
@@ -237,6 +239,16 @@ pub(crate) struct Send {
     /// How often to try again when the network or the server is in trouble.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) retries: u32,
+    /// How long all tries and the pauses between them may take.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Run the command after --, pass its output through, and send how it ended: its exit code, how long it took and,
+    /// when it failed, the end of its output. Ends with the command's own exit code, also when the beat was not sent.
+    #[arg(long, requires = "command", conflicts_with_all = ["status", "message"])]
+    pub(crate) exec: bool,
+    /// The command of --exec and its arguments.
+    #[arg(last = true, requires = "exec", value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

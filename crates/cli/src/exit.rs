@@ -9,6 +9,8 @@ use hb_domain::EndpointError;
 use hb_service::manage::{HostError, KeyError};
 use hb_service::ports::PortError;
 
+use crate::output;
+
 /// Why a command did not do what it was told. The message says what and why, [`Failure::next_step`] what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -38,7 +40,7 @@ pub(crate) enum Failure {
     Url(String, String),
     #[error("the server refused the beat with {0}: {1}")]
     Refused(u16, String),
-    #[error("the beat was not delivered after {0} tries: {1}")]
+    #[error("the beat was not delivered, in {0} tries: {1}")]
     NotDelivered(u32, String),
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -60,6 +62,16 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
+    /// Says on standard error what failed and what to do about it.
+    pub(crate) fn tell(&self) {
+        if !matches!(self, Self::ClosedPipe) {
+            output::remark(&format!("hb: {self}"));
+        }
+        if let Some(next_step) = self.next_step() {
+            output::remark(&format!("    {next_step}"));
+        }
+    }
+
     /// The number that the process ends with; they are listed in `hb --help`.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(match self {
@@ -104,6 +116,7 @@ impl Failure {
                 "write smtp://USER:PASSWORD@HOST:587?tls=required and --smtp-from hb@example.com"
             }
             Self::Url(..) => "give the address that `hb serve` listens on, such as http://127.0.0.1:8080",
+            Self::Refused(300..=399, _) => "give the address that it points to with --url",
             Self::Refused(401, _) => "`hb key list` shows which keys are alive",
             Self::NotDelivered(..) => "see whether `hb serve` runs there and a firewall is between",
             Self::Listen(_, error) if error.kind() == io::ErrorKind::AddrInUse => {
