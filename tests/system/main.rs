@@ -10,6 +10,7 @@ mod beat_to_notice;
 mod commands;
 mod crash;
 mod docs;
+mod doctor;
 mod secrets;
 mod send;
 mod send_exec;

@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// Send a beat, with retries; with --exec run a command and send how it ended. The key is read from HB_API_KEY or
     /// --key-file.
     Send(Send),
+    /// Look for what is wrong: config, data folder, database, sweeps, notices, subscriptions, keys, server, clock.
+    /// Changes nothing; ends with 1 when there is a problem.
+    Doctor(DoctorArgs),
 }
 
 #[derive(Debug, Args)]
@@ -249,6 +252,13 @@ pub(crate) struct Send {
     /// The command of --exec and its arguments.
     #[arg(last = true, requires = "exec", value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The service, to be asked as well [default: http://127.0.0.1:8080, if somebody is there].
+    #[arg(long, env = "HB_URL")]
+    pub(crate) url: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

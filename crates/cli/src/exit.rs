@@ -42,6 +42,8 @@ pub(crate) enum Failure {
     Refused(u16, String),
     #[error("the beat was not delivered, in {0} tries: {1}")]
     NotDelivered(u32, String),
+    #[error("the config file is wrong: {0}")]
+    Config(String),
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
     #[error("this should not happen, please report it: {0}")]
@@ -86,6 +88,7 @@ impl Failure {
             | Self::KeyFile(..)
             | Self::BadApiKey(_)
             | Self::Url(..)
+            | Self::Config(_)
             | Self::Key(KeyError::TooManyPrefixes(_))
             | Self::Host(HostError::Pause(_)) => 2,
             Self::Store(_)
@@ -116,6 +119,7 @@ impl Failure {
                 "write smtp://USER:PASSWORD@HOST:587?tls=required and --smtp-from hb@example.com"
             }
             Self::Url(..) => "give the address that `hb serve` listens on, such as http://127.0.0.1:8080",
+            Self::Config(_) => "mend or remove the file, or name another with HB_CONFIG",
             Self::Refused(300..=399, _) => "give the address that it points to with --url",
             Self::Refused(401, _) => "`hb key list` shows which keys are alive",
             Self::NotDelivered(..) => "see whether `hb serve` runs there and a firewall is between",
