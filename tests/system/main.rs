@@ -11,6 +11,7 @@ mod commands;
 mod crash;
 mod docs;
 mod doctor;
+mod feel;
 mod secrets;
 mod send;
 mod send_exec;

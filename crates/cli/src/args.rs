@@ -11,11 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use hb_domain::{Fleet, HostId, HostPrefix, Interval, KeyId, KeyName, Kind, Message, SubscriptionId, Token};
 
 /// Machines call home; when one stops calling, people are told once.
-///
-/// Exit codes: 0 done; 1 the answer is no; 2 usage; 3 the store cannot be used; 4 the server refused the beat;
-/// 5 the server was not reached; 6 the address cannot be listened on.
 #[derive(Debug, Parser)]
-#[command(name = "hb", version, propagate_version = true)]
+#[command(name = "hb", version, propagate_version = true, after_help = crate::exit::help())]
 pub(crate) struct Hb {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -62,6 +59,13 @@ pub(crate) enum Command {
     /// Look for what is wrong: config, data folder, database, sweeps, notices, subscriptions, keys, server, clock.
     /// Changes nothing; ends with 1 when there is a problem.
     Doctor(DoctorArgs),
+    /// Print what completes hb in a shell, to be put where the shell looks for it.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page.
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -259,6 +263,16 @@ pub(crate) struct DoctorArgs {
     /// The service, to be asked as well [default: http://127.0.0.1:8080, if somebody is there].
     #[arg(long, env = "HB_URL")]
     pub(crate) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this folder instead.
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Print docs/cli.md instead.
+    #[arg(long, hide = true, conflicts_with = "dir")]
+    pub(crate) markdown: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -3,6 +3,7 @@
 pub(crate) mod doctor;
 pub(crate) mod host;
 pub(crate) mod key;
+pub(crate) mod man;
 pub(crate) mod send;
 pub(crate) mod subscription;
 

@@ -46,6 +46,8 @@ async fn dispatch(Hb { place, output, command }: Hb, config: &Config) -> Result<
         }
         Command::Host(command) => command::host::run(&Backend::open(&place)?, output, command).await?,
         Command::Doctor(doctor) => return command::doctor::run(&place, config, output, doctor).await,
+        Command::Completions { shell } => command::man::completions(shell)?,
+        Command::Man(man) => command::man::man(&man)?,
         Command::Send(send) => return command::send::run(output, send).await,
     }
     Ok(ExitCode::SUCCESS)
