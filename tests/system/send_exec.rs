@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Answer, Done, Place, SOME_KEY, Scripted, Server, have};
+use crate::support::{Answer, Done, Place, SOME_KEY, Scripted, Server, have, skipped};
 
 const OK: &[Answer] = &[(200, &[])];
 
@@ -188,6 +188,25 @@ async fn a_reader_that_goes_away_ends_the_command_as_without_us() {
     assert_eq!(line, "line\n");
     assert!(hb.wait().unwrap().code().is_some_and(|code| code != 0));
     assert_eq!(service.beats()[0]["status"], "fail");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_full_does_not_end_the_job() {
+    let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
+        skipped("there is no /dev/full");
+        return;
+    };
+    let (place, service) = (Place::new(), Scripted::answering(OK).await);
+    let script = "for i in 1 2 3; do echo line $i; sleep 0.1; done; exit 3";
+    let mut hb = with(&place, &service.url, &["sh", "-c", script]);
+    let done = hb.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(3));
+    let stderr = String::from_utf8(done.stderr).unwrap();
+    assert!(
+        stderr.starts_with("hb: the command's output is lost") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+    assert!(message(&service.beats()[0]).ends_with("line 1\nline 2\nline 3"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

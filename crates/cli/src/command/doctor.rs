@@ -34,7 +34,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let progress = output::progress("looking at every page of the database");
     let mut findings = vec![read_from(config)];
-    findings.extend(embedded(place).await);
+    findings.extend(of_place(place).await);
     findings.extend(server::examine(doctor.url.as_deref()).await?);
     progress.finish_and_clear();
     let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok);
@@ -48,8 +48,8 @@ fn read_from(config: &Config) -> Finding {
     Finding::ok("config file", path.unwrap_or_else(|| "none".to_owned()))
 }
 
-/// What the data folder shows.
-async fn embedded(place: &Place) -> Vec<Finding> {
+/// What the place shows that the command line names: first what its adapter alone can know, then what all have.
+async fn of_place(place: &Place) -> Vec<Finding> {
     let hb_embedded::Examined { mut findings, store } = hb_embedded::examine(&data_dir(place)).await;
     if let Some(store) = store {
         findings.extend(over(&store).examine(SystemClock.now()).await);

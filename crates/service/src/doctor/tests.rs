@@ -26,6 +26,8 @@ fn a_sweep_is_late_and_then_gone() {
     let verdict = |age: Duration| rules::sweep(Some(&swept(age)), &usual, now()).verdict;
     let verdicts = [20, 300, 301, 3_900, 3_901].map(|s| verdict(Duration::from_secs(s)));
     assert_eq!(verdicts, [Verdict::Ok, Verdict::Ok, Verdict::Warning, Verdict::Warning, Verdict::Problem]);
+    let deployed = Expectations::deployed("eu-west-1".parse().unwrap());
+    assert_eq!(rules::sweep(Some(&swept(11 * MINUTE)), &deployed, now()).verdict, Verdict::Problem);
     let ahead = CompletedSweep { began: now(), ended: now().plus(MINUTE), hosts: 3 };
     let finding = rules::sweep(Some(&ahead), &usual, now());
     assert!(finding.verdict == Verdict::Problem && finding.cause.contains("still to come"), "{finding:?}");

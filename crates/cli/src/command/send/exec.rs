@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::outcome::{Ended, Outcome};
 use super::signals::Signals;
 use super::tail::Tail;
+use crate::output;
 
 /// What is read at once: as much as a pipe holds on Linux.
 const CHUNK: usize = 64 * 1024;
@@ -100,7 +101,8 @@ fn one_place() -> bool {
 }
 
 /// Passes on what comes until there is no more, or until the command has ended and its pipe is empty. When nobody
-/// wants it any more, the pipe is closed, and the command learns of it as it would without us.
+/// wants it any more, the pipe is closed, and the command learns of it as it would without us. A full disk is another
+/// thing: a log that cannot be written must not end the job, and what it says is still kept for the beat.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -108,7 +110,7 @@ async fn pass(
     mut ended: watch::Receiver<bool>,
 ) {
     let mut chunk = vec![0; CHUNK];
-    let (mut patience, mut left_over) = (PATIENCE, LEFT_OVER);
+    let (mut patience, mut left_over, mut passing) = (PATIENCE, LEFT_OVER, true);
     loop {
         let read = tokio::select! {
             biased;
@@ -117,12 +119,16 @@ async fn pass(
         };
         let Ok(read @ 1..) = read else { return };
         tail.push(&chunk[..read]);
-        let passed = async {
+        let pass = async {
             to.write_all(&chunk[..read]).await?;
             to.flush().await
         };
-        if passed.await.is_err() {
-            return;
+        if passing && let Err(error) = pass.await {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                return;
+            }
+            output::remark(&format!("hb: the command's output is lost from here on: {error}"));
+            passing = false;
         }
         if *ended.borrow() {
             left_over = left_over.saturating_sub(read);
