@@ -10,6 +10,10 @@ lint:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
+# The page of the command line, from the program.
+docs:
+    cargo run --quiet --bin hb -- man --markdown >docs/cli.md
+
 # The whole service on this machine; options go after the recipe's name.
 serve *options:
     cargo run --bin hb -- serve {{ options }}

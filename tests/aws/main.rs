@@ -7,6 +7,7 @@
 
 mod contract;
 mod cost;
+mod doctor;
 mod dynoxide;
 mod faults;
 mod fleet;

@@ -68,14 +68,14 @@ fn start() -> Option<String> {
 }
 
 /// What a test needs of a stage of its own.
-struct Deployed {
-    clients: Clients,
-    raw: aws_types::SdkConfig,
-    stage: Stage,
-    topic: TopicArn,
+pub(crate) struct Deployed {
+    pub(crate) clients: Clients,
+    pub(crate) raw: aws_types::SdkConfig,
+    pub(crate) stage: Stage,
+    pub(crate) topic: TopicArn,
 }
 
-async fn deploy() -> Option<Deployed> {
+pub(crate) async fn deploy() -> Option<Deployed> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let url = server()?;
     let config = crate::dynoxide::config(url).http_client(https());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Done, Place, Server};
+use crate::support::{Answer, Done, Place, Scripted, Server};
 
 #[tokio::test]
 async fn a_beat_is_sent_and_a_failing_one_says_why() {
@@ -54,4 +54,54 @@ async fn a_server_that_is_away_is_tried_again_until_it_is_back() {
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(done.stderr.contains("trying again in"), "{}", done.stderr);
     assert_eq!(place.json(&["host", "show", "web-01"])["state"], "up");
+}
+
+const OK: Answer = (200, &[]);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passing_trouble_is_tried_again_and_the_beat_is_the_same() {
+    let place = Place::new();
+    let service =
+        Scripted::answering(&[(408, &[]), (429, &[("retry-after", "1")]), (500, &[]), (521, &[]), OK]).await;
+    let done = Done::from(place.send(&service.url, &[]).output().unwrap());
+    assert_eq!((done.code, done.stdout.as_str()), (0, "web-01 beats\n"), "{}", done.stderr);
+    let beats = service.beats();
+    assert!(beats.len() == 5 && beats.iter().all(|beat| *beat == beats[0]), "{beats:?}");
+    let pauses: Vec<_> = done.stderr.lines().map(|line| line.rsplit_once("again in ").unwrap().1).collect();
+    let second: f32 = pauses[1].strip_suffix(" s").unwrap().parse().unwrap();
+    assert!(pauses.len() == 4 && second >= 1.0, "Retry-After is kept: {pauses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_will_not_change_is_not_tried_again() {
+    let answers: [&'static [Answer]; 4] = [
+        &[(400, &[]), OK],
+        &[(401, &[("retry-after", "1")]), OK],
+        &[(413, &[]), OK],
+        &[(308, &[("location", "https://elsewhere.example.com/")]), OK],
+    ];
+    for answers in answers {
+        let (place, service) = (Place::new(), Scripted::answering(answers).await);
+        let done = Done::from(place.send(&service.url, &[]).output().unwrap());
+        assert_eq!((done.code, service.beats().len()), (4, 1), "{}", done.stderr);
+        assert!(
+            answers[0].0 != 308 || done.stderr.contains("it points to https://elsewhere"),
+            "{}",
+            done.stderr
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_longer_than_all_tries_may_take() {
+    let place = Place::new();
+    // The server wants an hour; and one that never answers.
+    let busy = Scripted::answering(&[(503, &[("retry-after", "3600")])]).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    for (url, tries) in [(&busy.url, "in 1 tries: the server answers 503"), (&silent, "tries: ")] {
+        let done = Done::from(place.send(url, &["--timeout", "2s"]).output().unwrap());
+        assert_eq!(done.code, 5, "{}", done.stderr);
+        assert!(done.stderr.contains(tries), "{}", done.stderr);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod mailbox;
+mod scripted;
 mod server;
 mod webhook;
 
@@ -11,11 +12,16 @@ use std::time::Duration;
 
 pub(crate) use crowd::{beat_all, patient};
 pub(crate) use mailbox::Mailbox;
+pub(crate) use scripted::{Answer, Scripted};
 pub(crate) use server::{Server, client};
 pub(crate) use webhook::{Received, Webhook};
 
 /// How long anything may take that the service does on its own.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
+
+/// An API key that is well-formed and that no service knows.
+pub(crate) const SOME_KEY: &str =
+    "hbk_a4dqobyha4_fivcukrkfivcukrkfivcukrkfivcukrkfivcukrkfivcukrkfivajrcfnci";
 
 /// A folder of one's own, and `hb` in it with an empty environment.
 pub(crate) struct Place {
@@ -49,6 +55,13 @@ impl Place {
         let done = self.run(&[args, &["--output", "json"]].concat());
         assert_eq!(done.code, 0, "hb {args:?}: {}", done.stderr);
         serde_json::from_str(&done.stdout).unwrap()
+    }
+
+    /// `hb send HOST ARGS` to `url`, with a key that is well-formed.
+    pub(crate) fn send(&self, url: &str, args: &[&str]) -> Command {
+        let mut command = self.hb(&[&["send", "web-01", "--url", url], args].concat());
+        command.env("HB_API_KEY", SOME_KEY);
+        command
     }
 
     /// A key for the fleet `main`, with further options.

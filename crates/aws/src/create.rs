@@ -198,7 +198,7 @@ fn definition(attribute: Attribute) -> Built<AttributeDefinition> {
         .build()
 }
 
-fn schema(key: &[Attribute]) -> Built<Vec<KeySchemaElement>> {
+pub(crate) fn schema(key: &[Attribute]) -> Built<Vec<KeySchemaElement>> {
     let types = [KeyType::Hash, KeyType::Range];
     let element = |(attribute, key_type): (&Attribute, KeyType)| {
         KeySchemaElement::builder().attribute_name(attribute.name).key_type(key_type).build()

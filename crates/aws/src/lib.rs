@@ -6,6 +6,7 @@
 mod client;
 mod create;
 mod cursor;
+mod doctor;
 mod echo;
 mod error;
 mod expression;
@@ -26,6 +27,7 @@ mod topic;
 
 pub use client::{Clients, ClientsError, https};
 pub use create::{Attribute, IndexDefinition, TableDefinition, create_stage, find_topic, table_definitions};
+pub use doctor::examine;
 pub use echo::SqsEchoes;
 pub use heartbeats::DynamoHeartbeats;
 pub use keys::DynamoKeys;

@@ -31,6 +31,10 @@ pub enum Operation {
     /// Likewise.
     Subscribe,
     /// Likewise.
+    ListSubscriptionsByTopic,
+    /// Likewise.
+    GetSubscriptionAttributes,
+    /// Likewise.
     Unsubscribe,
     /// Of SQS, as are all that follow.
     GetQueueUrl,
@@ -39,12 +43,14 @@ pub enum Operation {
     /// Likewise, for several messages at once.
     DeleteMessage,
     /// Likewise.
+    GetQueueAttributes,
+    /// Likewise.
     CreateQueue,
 }
 
 impl Operation {
     /// All of them, in the order of their places in a [`Meter`].
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 20] = [
         Self::UpdateItem,
         Self::PutItem,
         Self::DeleteItem,
@@ -57,10 +63,13 @@ impl Operation {
         Self::GetTopicAttributes,
         Self::CreateTopic,
         Self::Subscribe,
+        Self::ListSubscriptionsByTopic,
+        Self::GetSubscriptionAttributes,
         Self::Unsubscribe,
         Self::GetQueueUrl,
         Self::ReceiveMessage,
         Self::DeleteMessage,
+        Self::GetQueueAttributes,
         Self::CreateQueue,
     ];
 
@@ -80,10 +89,13 @@ impl Operation {
             Self::GetTopicAttributes => "sns:GetTopicAttributes",
             Self::CreateTopic => "sns:CreateTopic",
             Self::Subscribe => "sns:Subscribe",
+            Self::ListSubscriptionsByTopic => "sns:ListSubscriptionsByTopic",
+            Self::GetSubscriptionAttributes => "sns:GetSubscriptionAttributes",
             Self::Unsubscribe => "sns:Unsubscribe",
             Self::GetQueueUrl => "sqs:GetQueueUrl",
             Self::ReceiveMessage => "sqs:ReceiveMessage",
             Self::DeleteMessage => "sqs:DeleteMessage",
+            Self::GetQueueAttributes => "sqs:GetQueueAttributes",
             Self::CreateQueue => "sqs:CreateQueue",
         }
     }

@@ -1,6 +1,7 @@
 //! The command line: nouns, then verbs. The comments on the arguments are the help that users read.
 #![expect(clippy::doc_markdown, reason = "help is shown as it stands, without backticks")]
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -10,11 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use hb_domain::{Fleet, HostId, HostPrefix, Interval, KeyId, KeyName, Kind, Message, SubscriptionId, Token};
 
 /// Machines call home; when one stops calling, people are told once.
-///
-/// Exit codes: 0 done; 1 the answer is no; 2 usage; 3 the store cannot be used; 4 the server refused the beat;
-/// 5 the server was not reached; 6 the address cannot be listened on.
 #[derive(Debug, Parser)]
-#[command(name = "hb", version, propagate_version = true)]
+#[command(name = "hb", version, propagate_version = true, after_help = crate::exit::help())]
 pub(crate) struct Hb {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -55,8 +53,19 @@ pub(crate) enum Command {
     /// The machines and jobs that are watched.
     #[command(subcommand)]
     Host(HostCommand),
-    /// Send a beat, with retries. The key is read from HB_API_KEY or --key-file.
+    /// Send a beat, with retries; with --exec run a command and send how it ended. The key is read from HB_API_KEY or
+    /// --key-file.
     Send(Send),
+    /// Look for what is wrong: config, data folder, database, sweeps, notices, subscriptions, keys, server, clock.
+    /// Changes nothing; ends with 1 when there is a problem.
+    Doctor(DoctorArgs),
+    /// Print what completes hb in a shell, to be put where the shell looks for it.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page.
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -237,6 +246,33 @@ pub(crate) struct Send {
     /// How often to try again when the network or the server is in trouble.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) retries: u32,
+    /// How long all tries and the pauses between them may take.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Run the command after --, pass its output through, and send how it ended: its exit code, how long it took and,
+    /// when it failed, the end of its output. Ends with the command's own exit code, also when the beat was not sent.
+    #[arg(long, requires = "command", conflicts_with_all = ["status", "message"])]
+    pub(crate) exec: bool,
+    /// The command of --exec and its arguments.
+    #[arg(last = true, requires = "exec", value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The service, to be asked as well [default: http://127.0.0.1:8080, if somebody is there].
+    #[arg(long, env = "HB_URL")]
+    pub(crate) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this folder instead.
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Print docs/cli.md instead.
+    #[arg(long, hide = true, conflicts_with = "dir")]
+    pub(crate) markdown: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -1,7 +1,9 @@
 //! The commands, one module a noun.
 
+pub(crate) mod doctor;
 pub(crate) mod host;
 pub(crate) mod key;
+pub(crate) mod man;
 pub(crate) mod send;
 pub(crate) mod subscription;
 

@@ -9,6 +9,29 @@ use hb_domain::EndpointError;
 use hb_service::manage::{HostError, KeyError};
 use hb_service::ports::PortError;
 
+use crate::output;
+
+/// What the numbers mean that the process ends with.
+pub(crate) const CODES: [(&str, &str); 11] = [
+    ("0", "done; of `hb doctor`: no problem"),
+    ("1", "the answer is no, such as: no such host; of `hb doctor`: there is a problem"),
+    ("2", "usage: a word, an option, a setting or the config file is wrong; nothing was done"),
+    ("3", "the store, a file or the system does not do its part"),
+    ("4", "the server refused the beat"),
+    ("5", "the server was not reached, or was in trouble for too long"),
+    ("6", "the address cannot be listened on"),
+    ("126", "of `hb send --exec`: the command cannot be run"),
+    ("127", "of `hb send --exec`: the command was not found"),
+    ("128 + n", "of `hb send --exec`: signal n ended the command; any other code of it is kept as well"),
+    ("130", "of `hb serve`: told twice to stop, it stopped at once"),
+];
+
+/// The same as the end of `hb --help`.
+pub(crate) fn help() -> String {
+    let lines = CODES.iter().map(|(code, meaning)| format!("  {code:<8} {meaning}"));
+    format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
 /// Why a command did not do what it was told. The message says what and why, [`Failure::next_step`] what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -38,8 +61,12 @@ pub(crate) enum Failure {
     Url(String, String),
     #[error("the server refused the beat with {0}: {1}")]
     Refused(u16, String),
-    #[error("the beat was not delivered after {0} tries: {1}")]
+    #[error("the beat was not delivered, in {0} tries: {1}")]
     NotDelivered(u32, String),
+    #[error("the config file is wrong: {0}")]
+    Config(String),
+    #[error("the folder {0} cannot be written: {1}")]
+    Dir(PathBuf, io::Error),
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
     #[error("this should not happen, please report it: {0}")]
@@ -60,6 +87,16 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
+    /// Says on standard error what failed and what to do about it.
+    pub(crate) fn tell(&self) {
+        if !matches!(self, Self::ClosedPipe) {
+            output::remark(&format!("hb: {self}"));
+        }
+        if let Some(next_step) = self.next_step() {
+            output::remark(&format!("    {next_step}"));
+        }
+    }
+
     /// The number that the process ends with; they are listed in `hb --help`.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(match self {
@@ -74,6 +111,7 @@ impl Failure {
             | Self::KeyFile(..)
             | Self::BadApiKey(_)
             | Self::Url(..)
+            | Self::Config(_)
             | Self::Key(KeyError::TooManyPrefixes(_))
             | Self::Host(HostError::Pause(_)) => 2,
             Self::Store(_)
@@ -81,6 +119,7 @@ impl Failure {
             | Self::Internal(_)
             | Self::Runtime(_)
             | Self::Output(_)
+            | Self::Dir(..)
             | Self::Key(KeyError::NotRandom | KeyError::Port(_))
             | Self::Host(HostError::Port(_)) => 3,
             Self::Refused(..) => 4,
@@ -104,6 +143,9 @@ impl Failure {
                 "write smtp://USER:PASSWORD@HOST:587?tls=required and --smtp-from hb@example.com"
             }
             Self::Url(..) => "give the address that `hb serve` listens on, such as http://127.0.0.1:8080",
+            Self::Dir(..) => "name a folder that you can write with --dir",
+            Self::Config(_) => "mend or remove the file, or name another with HB_CONFIG",
+            Self::Refused(300..=399, _) => "give the address that it points to with --url",
             Self::Refused(401, _) => "`hb key list` shows which keys are alive",
             Self::NotDelivered(..) => "see whether `hb serve` runs there and a firewall is between",
             Self::Listen(_, error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -126,5 +168,28 @@ impl Failure {
             | Self::ClosedPipe
             | Self::Output(_) => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_listed_once_and_in_order() {
+        let listed: Vec<_> = CODES.iter().filter_map(|(code, _)| code.parse::<u8>().ok()).collect();
+        assert!(listed.is_sorted_by(|a, b| a < b));
+        let failures = [
+            Failure::ClosedPipe,
+            Failure::NoSuchSubscription(String::new()),
+            Failure::NoApiKey,
+            Failure::Internal(String::new()),
+            Failure::Refused(403, String::new()),
+            Failure::NotDelivered(1, String::new()),
+            Failure::Listen(([127, 0, 0, 1], 80).into(), io::Error::other("")),
+        ];
+        let ends: Vec<_> = failures.iter().map(Failure::code).collect();
+        let meant: Vec<_> = listed[..ends.len()].iter().map(|code| ExitCode::from(*code)).collect();
+        assert_eq!(ends, meant);
     }
 }

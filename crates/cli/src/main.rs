@@ -3,53 +3,52 @@
 mod args;
 mod backend;
 mod command;
+mod config;
 mod exit;
 mod output;
 mod serve;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::args::{Command, Hb};
 use crate::backend::Backend;
+use crate::config::Config;
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
-    let hb = Hb::parse();
     // One TLS stack for all; it only fails when one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match run(hb) {
-        Ok(()) => ExitCode::SUCCESS,
+    match config::parse().and_then(|(hb, config)| run(hb, &config)) {
+        Ok(code) => code,
         Err(failure) => {
-            if !matches!(failure, Failure::ClosedPipe) {
-                output::remark(&format!("hb: {failure}"));
-            }
-            if let Some(next_step) = failure.next_step() {
-                output::remark(&format!("    {next_step}"));
-            }
+            failure.tell();
             failure.code()
         }
     }
 }
 
-fn run(hb: Hb) -> Result<(), Failure> {
+fn run(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
-    let result = runtime.block_on(dispatch(hb));
+    let result = runtime.block_on(dispatch(hb, config));
     // A job that hangs, such as a read of a stuck disk, must not keep the process alive.
     runtime.shutdown_background();
     result
 }
 
-async fn dispatch(Hb { place, output, command }: Hb) -> Result<(), Failure> {
+/// Does what the command line says; gives the code to end with.
+async fn dispatch(Hb { place, output, command }: Hb, config: &Config) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve(serve) => serve::run(&place, output, serve).await,
-        Command::Key(command) => command::key::run(&Backend::open(&place)?, output, command).await,
+        Command::Serve(serve) => serve::run(&place, output, serve).await?,
+        Command::Key(command) => command::key::run(&Backend::open(&place)?, output, command).await?,
         Command::Subscription(command) => {
-            command::subscription::run(&Backend::open(&place)?, output, command).await
+            command::subscription::run(&Backend::open(&place)?, output, command).await?;
         }
-        Command::Host(command) => command::host::run(&Backend::open(&place)?, output, command).await,
-        Command::Send(send) => command::send::run(output, send).await,
+        Command::Host(command) => command::host::run(&Backend::open(&place)?, output, command).await?,
+        Command::Doctor(doctor) => return command::doctor::run(&place, config, output, doctor).await,
+        Command::Completions { shell } => command::man::completions(shell)?,
+        Command::Man(man) => command::man::man(&man)?,
+        Command::Send(send) => return command::send::run(output, send).await,
     }
+    Ok(ExitCode::SUCCESS)
 }

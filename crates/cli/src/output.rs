@@ -3,9 +3,12 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
 use comfy_table::Table;
 use comfy_table::presets;
 use hb_domain::{Timestamp, human_duration};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::args::Format;
@@ -49,6 +52,21 @@ pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
+}
+
+/// `text` with its colours where standard output shows them: on a terminal, unless `NO_COLOR` is set.
+pub(crate) fn styled(text: &str) -> String {
+    match AutoStream::choice(&io::stdout()) {
+        ColorChoice::Never => strip_str(text).to_string(),
+        _ => text.to_owned(),
+    }
+}
+
+/// Shows on a terminal, and only there, that something takes its time.
+pub(crate) fn progress(what: &'static str) -> ProgressBar {
+    let progress = ProgressBar::new_spinner().with_message(what);
+    progress.enable_steady_tick(Duration::from_millis(100));
+    progress
 }
 
 /// Says something beside the data, on standard error. A closed one is no reason to fail.

@@ -17,6 +17,14 @@ pub fn pause(tries: u32, spread: u8) -> Duration {
     whole.saturating_sub(whole / 4 * u32::from(spread) / u32::from(u8::MAX))
 }
 
+/// The pause of a client after its `tries`-th failure: any part of what [`pause`] grows to, as `spread` (any number)
+/// has it. A fleet that lost its server in one instant does not come back in one ("full jitter": AWS Architecture
+/// Blog, "Exponential Backoff And Jitter").
+#[must_use]
+pub fn jittered(tries: u32, spread: u32) -> Duration {
+    pause(tries, 0).mul_f64(f64::from(spread) / f64::from(u32::MAX))
+}
+
 /// Where in a span of `within` this host has its place, always the same: a fleet whose cron jobs all start on the
 /// minute spreads its beats evenly.
 #[must_use]
@@ -35,6 +43,14 @@ mod tests {
         let seconds: Vec<_> = [0, 1, 2, 3, 8, 9, u32::MAX].map(|tries| pause(tries, 0).as_secs()).into();
         assert_eq!(seconds, [2, 2, 4, 8, 256, 300, 300]);
         assert_eq!(pause(1, u8::MAX), Duration::from_millis(1_500));
+    }
+
+    #[test]
+    fn jitter_takes_any_part_of_the_pause() {
+        let parts = [(1, 0), (1, u32::MAX), (4, u32::MAX / 2), (u32::MAX, u32::MAX)];
+        let seconds: Vec<_> =
+            parts.map(|(tries, spread)| jittered(tries, spread).as_secs_f64().round()).into();
+        assert_eq!(seconds, [0.0, 2.0, 8.0, 300.0]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod text;
 mod time;
 
 pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope, ScopeError};
-pub use backoff::{pause, splay};
+pub use backoff::{jittered, pause, splay};
 pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Message, Signal};
 pub use decide::{Rules, deadline, decide, is_silent};
 pub use digest::{Digest, Member, Stage, digest_parts};

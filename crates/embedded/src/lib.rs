@@ -6,6 +6,7 @@
 
 mod courier;
 mod deliveries;
+mod doctor;
 mod echoes;
 mod heartbeats;
 mod keys;
@@ -20,6 +21,7 @@ mod topic;
 
 pub use courier::Courier;
 pub use deliveries::SqliteDeliveries;
+pub use doctor::{Examined, examine};
 pub use echoes::SqliteEchoes;
 pub use heartbeats::SqliteHeartbeats;
 pub use keys::SqliteKeys;

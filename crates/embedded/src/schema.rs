@@ -15,6 +15,17 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
     run(connection, path, STEPS)
 }
 
+/// Whether the database has the newest version; the error says when a newer `hb` wrote it.
+pub(crate) fn is_newest(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+    let found =
+        version(connection).map_err(|source| StoreError::Database { path: path.to_owned(), source })?;
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    Ok(found == known)
+}
+
 fn run(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), StoreError> {
     let failed = |source| StoreError::Database { path: path.to_owned(), source };
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);

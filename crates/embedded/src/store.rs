@@ -62,7 +62,17 @@ impl Store {
     ///
     /// Fails when the folder or the file cannot be used, or when a newer `hb` wrote the database.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let place = Arc::new(Place::new(dir.as_ref())?);
+        Self::at(Place::new(dir.as_ref())?)
+    }
+
+    /// Opens `heartbeat.db` in the folder `dir` to look at it, whatever its version: every write fails, and nothing is
+    /// made or changed, not even a file beside it.
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::at(Place::existing(dir.as_ref())?)
+    }
+
+    fn at(place: Place) -> Result<Self, StoreError> {
+        let place = Arc::new(place);
         let first = place.reopen(None)?;
         let (jobs, waiting) = mpsc::sync_channel(QUEUE);
         let writer = Writer::new(Arc::clone(&place), first);

@@ -7,6 +7,7 @@ mod canary;
 pub mod codec;
 #[cfg(feature = "contract")]
 pub mod contract;
+pub mod doctor;
 mod health;
 pub mod manage;
 pub mod memory;

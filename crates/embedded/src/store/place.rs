@@ -5,10 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use super::error::StoreError;
 use crate::schema;
+
+/// The database in its folder.
+const FILE: &str = "heartbeat.db";
 
 /// How long a statement waits for another process's lock.
 const BUSY: Duration = Duration::from_secs(5);
@@ -23,6 +26,8 @@ const LOG_BYTES: i64 = 16 * 1024 * 1024;
 pub(super) struct Place {
     dir: PathBuf,
     path: PathBuf,
+    /// Nothing is made, changed or deleted.
+    read_only: bool,
 }
 
 /// A connection, and the files it is connected to.
@@ -46,8 +51,17 @@ impl Place {
         let failed = |source| StoreError::Folder { path: dir.to_owned(), source };
         make_folder(dir).map_err(failed)?;
         let dir = dir.canonicalize().map_err(failed)?;
-        let path = dir.join("heartbeat.db");
-        Ok(Self { dir, path })
+        let path = dir.join(FILE);
+        Ok(Self { dir, path, read_only: false })
+    }
+
+    /// The database in `dir`, to be looked at.
+    pub(super) fn existing(dir: &Path) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Folder { path: dir.to_owned(), source };
+        let dir = dir.canonicalize().map_err(failed)?;
+        let path = dir.join(FILE);
+        path.metadata().map_err(|source| StoreError::File { path: path.clone(), source })?;
+        Ok(Self { dir, path, read_only: true })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -72,6 +86,11 @@ impl Place {
         let folder = |source| StoreError::Folder { path: self.dir.clone(), source };
         let file = |source| StoreError::File { path: self.path.clone(), source };
         let database = |source| StoreError::Database { path: self.path.clone(), source };
+        if self.read_only {
+            let file = identity(&self.path);
+            let connection = self.look().map_err(database)?;
+            return Ok(Opened { connection, file, log: None });
+        }
         // One at a time, in all processes: SQLite does not wait when two switch a new file to its log.
         let _lock = lock(&self.dir).map_err(folder)?;
         if let Some(stale) = stale {
@@ -84,6 +103,24 @@ impl Place {
         configure(&connection).map_err(database)?;
         schema::migrate(&mut connection, &self.path)?;
         Ok(Opened { connection, file: identity_before, log: identity(&self.beside("-wal")) })
+    }
+
+    /// Connects without a trace. To read a database that has a log, SQLite needs the log's files. When there is none,
+    /// nobody has the database open, and SQLite would make them; so it is told that nothing changes. Should a server
+    /// start in this very moment, the worst that is read is damage that is not there.
+    fn look(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let text = self.path.to_str().filter(|_| !self.beside("-wal").exists());
+        let connection = match text {
+            Some(text) => {
+                let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+                let uri = format!("file:{text}?immutable=1");
+                Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
+            }
+            None => Connection::open_with_flags(&self.path, flags)?,
+        };
+        connection.busy_timeout(BUSY)?;
+        Ok(connection)
     }
 
     /// Removes the log of a file that was deleted or replaced, if it still lies at the path: SQLite would take it

@@ -1,0 +1,194 @@
+//! Brings a beat to the service: tries again while there is hope, and no longer than it may take.
+
+use std::error::Error;
+use std::time::{Duration, SystemTime};
+
+use hb_domain::{Token, jittered};
+use hb_service::ports::{Clock, Ids};
+use hb_service::system::{SystemClock, SystemIds};
+use reqwest::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode, Url};
+
+use crate::args::Send;
+use crate::exit::Failure;
+use crate::output;
+
+/// One try may take this long.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What came of one try.
+enum Try {
+    Done,
+    Refused(u16, String),
+    /// Why, and how long the server wants to be left alone.
+    Trouble(String, Option<Duration>),
+}
+
+/// The service that beats go to.
+pub(super) struct Service {
+    client: Client,
+    url: Url,
+    token: Token,
+    /// The same as a header, marked as secret.
+    key: HeaderValue,
+    retries: u32,
+    timeout: Duration,
+}
+
+impl Service {
+    /// The service that the command line and the environment name.
+    pub(super) fn of(send: &Send) -> Result<Self, Failure> {
+        let token = token(send)?;
+        let impossible = |error: &dyn Error| Failure::Internal(error.to_string());
+        let mut key = HeaderValue::from_str(&token.reveal()).map_err(|error| impossible(&error))?;
+        key.set_sensitive(true);
+        let agent = concat!("hb/", env!("CARGO_PKG_VERSION"));
+        // A redirect would take the key to a server that nobody named.
+        let client = hb_embedded::http_client(|| {
+            Client::builder().timeout(TIMEOUT).redirect(Policy::none()).user_agent(agent)
+        });
+        let client = client.map_err(|error| impossible(&error))?;
+        Ok(Self { client, url: url(&send.url)?, token, key, retries: send.retries, timeout: send.timeout })
+    }
+
+    /// Sends the beat; gives the number of tries it took.
+    pub(super) async fn deliver(&self, body: &str) -> Result<u32, Failure> {
+        let (mut tries, mut last) = (0, "there was no answer".to_owned());
+        let done = tokio::time::timeout(self.timeout, self.try_until_done(body, &mut tries, &mut last)).await;
+        match done {
+            Ok(result) => result.map(|()| tries),
+            Err(_elapsed) => {
+                let cause = format!("{last}; all tries together may take {:?}", self.timeout);
+                Err(Failure::NotDelivered(tries, cause))
+            }
+        }
+    }
+
+    async fn try_until_done(&self, body: &str, tries: &mut u32, last: &mut String) -> Result<(), Failure> {
+        loop {
+            *tries += 1;
+            let request = self.client.post(self.url.clone()).header("x-api-key", &self.key);
+            let answer = request.body(body.to_owned()).send().await;
+            let (cause, wanted) = match judge(answer).await {
+                Try::Done => return Ok(()),
+                Try::Refused(status, cause) => return Err(Failure::Refused(status, cause)),
+                Try::Trouble(cause, wanted) => (cause, wanted),
+            };
+            let [a, b, c, d, ..] = SystemIds.random();
+            let rest = rest(*tries, u32::from_be_bytes([a, b, c, d]), wanted);
+            if *tries > self.retries || rest >= self.timeout {
+                return Err(Failure::NotDelivered(*tries, cause));
+            }
+            output::remark(&format!("hb: {cause}; trying again in {:.1} s", rest.as_secs_f32()));
+            *last = cause;
+            tokio::time::sleep(rest).await;
+        }
+    }
+
+    /// The API key, which a command may have printed, and which nobody is to read in a notice.
+    pub(super) fn secret(&self) -> String {
+        self.token.reveal()
+    }
+}
+
+/// How long to wait after the `tries`-th failure. What the server wants comes first; the jitter after it keeps all
+/// whom it told the same from coming back together.
+fn rest(tries: u32, spread: u32, wanted: Option<Duration>) -> Duration {
+    wanted.unwrap_or_default() + jittered(tries, spread)
+}
+
+/// Passing trouble is worth another try: what `curl --retry` retries, the other codes of proxies in trouble, and every
+/// failure to get an answer.
+async fn judge(answer: reqwest::Result<Response>) -> Try {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return Try::Trouble(chain(&error.without_url()), None),
+    };
+    let status = answer.status();
+    if status.is_success() {
+        return Try::Done;
+    }
+    let headers = answer.headers().clone();
+    if status.is_redirection() {
+        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let cause = format!("it points to {}", location.unwrap_or("nowhere"));
+        return Try::Refused(status.as_u16(), cause);
+    }
+    let body = answer.bytes().await.unwrap_or_default();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let cause = body["detail"].as_str().unwrap_or("no reason given").to_owned();
+    let passes = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    if passes || status.is_server_error() {
+        let now: SystemTime = SystemTime::UNIX_EPOCH + epoch(SystemClock.now());
+        return Try::Trouble(format!("the server answers {status}: {cause}"), retry_after(&headers, now));
+    }
+    Try::Refused(status.as_u16(), cause)
+}
+
+/// What `Retry-After` asks for: seconds, or an instant (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
+    }
+}
+
+fn epoch(now: hb_domain::Timestamp) -> Duration {
+    now.since(hb_domain::Timestamp::MIN)
+}
+
+fn url(text: &str) -> Result<Url, Failure> {
+    let wrong = |why: String| Failure::Url(text.to_owned(), why);
+    let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong(format!("the scheme is {}", url.scheme())));
+    }
+    let base = url.as_str().trim_end_matches('/');
+    Url::parse(&format!("{base}/v1/heartbeat")).map_err(|error| wrong(error.to_string()))
+}
+
+/// The key: never an argument, which everybody on the machine could read.
+fn token(send: &Send) -> Result<Token, Failure> {
+    let text = match &send.key_file {
+        Some(file) => std::fs::read_to_string(file).map_err(|error| Failure::KeyFile(file.clone(), error))?,
+        None => std::env::var("HB_API_KEY").map_err(|_| Failure::NoApiKey)?,
+    };
+    text.trim().parse().map_err(Failure::BadApiKey)
+}
+
+/// An error with its causes; the deepest one tells a person what is wrong.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
+    std::iter::once(error.to_string()).chain(causes.map(|cause| format!(": {cause}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_says_how_long_to_wait_at_least() {
+        let second = Duration::from_secs(1);
+        assert_eq!(rest(1, 0, None), Duration::ZERO);
+        assert_eq!(rest(1, u32::MAX, None), 2 * second);
+        assert_eq!(rest(1, 0, Some(30 * second)), 30 * second);
+        assert_eq!(rest(1, u32::MAX, Some(30 * second)), 32 * second);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_an_instant() {
+        let now = httpdate::parse_http_date("Sat, 31 Jan 2026 10:02:00 GMT").unwrap();
+        let asked = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
+            retry_after(&headers, now).map(|wait| wait.as_secs())
+        };
+        let cases =
+            [("7", Some(7)), ("Sat, 31 Jan 2026 10:03:30 GMT", Some(90)), ("-1", None), ("soon", None)];
+        for (value, wait) in cases {
+            assert_eq!(asked(value), wait, "{value}");
+        }
+        assert_eq!(asked("Sat, 31 Jan 2026 10:00:00 GMT"), None, "that is over");
+    }
+}

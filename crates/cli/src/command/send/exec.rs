@@ -1,0 +1,151 @@
+//! Runs a command as if we were not there: its output goes where ours goes, signals reach it, and its end is ours.
+//!
+//! It sees pipes instead of a terminal, because the end of what it prints is kept. Where our two outputs go to one
+//! place, it gets one pipe for both, so that their order stays.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::Stdio;
+use std::time::Duration;
+
+use hb_service::ports::Clock;
+use hb_service::system::SystemClock;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::outcome::{Ended, Outcome};
+use super::signals::Signals;
+use super::tail::Tail;
+use crate::output;
+
+/// What is read at once: as much as a pipe holds on Linux.
+const CHUNK: usize = 64 * 1024;
+/// How long we wait, in all, for output after the end of the command: a process that it left behind may hold its pipe
+/// for ever. What the command itself wrote is in the pipe by then.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// What we read after its end at most: as much as a pipe can hold (1 MiB for users on Linux, `pipe(7)`).
+const LEFT_OVER: usize = 1024 * 1024;
+/// How long the beat waits for output that nobody takes from us, such as a pager that was stopped.
+const BLOCKED: Duration = Duration::from_secs(10);
+
+type Output = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+
+/// Runs `command` to its end. What it printed may still be on its way ([`Outcome::pass_rest`]).
+pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> Outcome {
+    let (tail, mut passing) = (Tail::default(), JoinSet::new());
+    let began = SystemClock.now();
+    let took = || SystemClock.now().since(began);
+    let Some((program, arguments)) = command.split_first() else {
+        let ended = Ended::Unknown("there is no command".to_owned());
+        return Outcome { ended, took: Duration::ZERO, tail, passing };
+    };
+    let (mut child, outputs) = match start(program, arguments) {
+        Ok(started) => started,
+        Err(error) => {
+            let ended = Ended::not_started(program, &error);
+            return Outcome { ended, took: took(), tail, passing };
+        }
+    };
+    let (over, ended) = watch::channel(false);
+    for (from, to) in outputs {
+        passing.spawn(pass(from, to, tail.clone(), ended.clone()));
+    }
+    let pid = child.id();
+    let status = tokio::select! {
+        status = child.wait() => status,
+        never = signals.forward(pid) => match never {},
+    };
+    let took = took();
+    let _ = over.send(true);
+    let _ = tokio::time::timeout(BLOCKED, async { while passing.join_next().await.is_some() {} }).await;
+    let ended = match status {
+        Ok(status) => Ended::Status(status),
+        Err(error) => Ended::Unknown(format!("how the command ended is not known: {error}")),
+    };
+    Outcome { ended, took, tail, passing }
+}
+
+/// Starts the command; gives where its output comes from and where it goes.
+fn start(program: &OsString, arguments: &[OsString]) -> io::Result<(Child, Vec<Output>)> {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    #[cfg(unix)]
+    if one_place() {
+        let (from, to) = io::pipe()?;
+        command.stdout(to.try_clone()?).stderr(to);
+        let child = command.spawn()?;
+        let from = tokio::net::unix::pipe::Receiver::from_owned_fd(from.into())?;
+        return Ok((child, vec![(Box::new(from), Box::new(tokio::io::stdout()))]));
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut outputs: Vec<Output> = Vec::new();
+    if let Some(from) = child.stdout.take() {
+        outputs.push((Box::new(from), Box::new(tokio::io::stdout())));
+    }
+    if let Some(from) = child.stderr.take() {
+        outputs.push((Box::new(from), Box::new(tokio::io::stderr())));
+    }
+    Ok((child, outputs))
+}
+
+/// Whether our standard output and standard error are the same file, pipe or terminal.
+#[cfg(unix)]
+fn one_place() -> bool {
+    use rustix::fs::fstat;
+    match (fstat(io::stdout()), fstat(io::stderr())) {
+        (Ok(out), Ok(err)) => (out.st_dev, out.st_ino) == (err.st_dev, err.st_ino),
+        _ => false,
+    }
+}
+
+/// Passes on what comes until there is no more, or until the command has ended and its pipe is empty. When nobody
+/// wants it any more, the pipe is closed, and the command learns of it as it would without us. A full disk is another
+/// thing: a log that cannot be written must not end the job, and what it says is still kept for the beat.
+async fn pass(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    tail: Tail,
+    mut ended: watch::Receiver<bool>,
+) {
+    let mut chunk = vec![0; CHUNK];
+    let (mut patience, mut left_over, mut passing) = (PATIENCE, LEFT_OVER, true);
+    loop {
+        let read = tokio::select! {
+            biased;
+            read = from.read(&mut chunk) => read,
+            () = over(&mut ended, &mut patience) => return,
+        };
+        let Ok(read @ 1..) = read else { return };
+        tail.push(&chunk[..read]);
+        let pass = async {
+            to.write_all(&chunk[..read]).await?;
+            to.flush().await
+        };
+        if passing && let Err(error) = pass.await {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                return;
+            }
+            output::remark(&format!("hb: the command's output is lost from here on: {error}"));
+            passing = false;
+        }
+        if *ended.borrow() {
+            left_over = left_over.saturating_sub(read);
+            if left_over == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Completes when the command has ended and the patience of all calls together is over.
+async fn over(ended: &mut watch::Receiver<bool>, patience: &mut Duration) {
+    let _ = ended.wait_for(|ended| *ended).await;
+    let step = Duration::from_millis(50);
+    while !patience.is_zero() {
+        // First: also a wait that output cuts short has its price.
+        *patience = patience.saturating_sub(step);
+        tokio::time::sleep(step).await;
+    }
+}

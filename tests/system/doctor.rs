@@ -1,0 +1,166 @@
+//! `hb doctor`, on a folder with and without a server; and the config file, which it shows.
+
+use serde_json::{Value, json};
+
+use crate::support::{Done, Place, Server, eventually};
+
+/// The verdict and cause of each finding about `thing`.
+fn about(diagnosis: &Value, thing: &str) -> Vec<(String, String)> {
+    let text = |finding: &Value, name: &str| finding[name].as_str().unwrap().to_owned();
+    let findings = diagnosis["findings"].as_array().unwrap().iter();
+    let of_thing = findings.filter(|finding| finding["thing"] == thing);
+    of_thing.map(|finding| (text(finding, "verdict"), text(finding, "cause"))).collect()
+}
+
+fn diagnose(place: &Place, args: &[&str]) -> (i32, Value) {
+    let done = place.run(&[&["doctor", "--output", "json"], args].concat());
+    assert_eq!(done.stderr, "");
+    (done.code, serde_json::from_str(&done.stdout).unwrap())
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_a_problem_and_is_not_made() {
+    let place = Place::new();
+    let (code, diagnosis) = diagnose(&place, &[]);
+    assert_eq!((code, &diagnosis["verdict"]), (1, &json!("problem")));
+    assert_eq!(about(&diagnosis, "database")[0].0, "problem");
+    assert!(!place.path().join("data").exists());
+}
+
+#[tokio::test]
+async fn a_service_that_runs_is_well_but_for_those_who_listen() {
+    let place = Place::new();
+    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let args = ["--url", &server.url];
+    let diagnosis = eventually("a sweep and a canary", async || {
+        let (code, diagnosis) = diagnose(&place, &args);
+        (code == 0).then_some(diagnosis)
+    })
+    .await;
+    let bare = |mut finding: Value| {
+        let cause = finding["cause"].as_str().unwrap();
+        let plain: String = cause.chars().filter(|c| !c.is_ascii_digit()).collect();
+        finding["cause"] = plain.replace(place.path().to_str().unwrap(), "").into();
+        finding
+    };
+    let findings = diagnosis["findings"].as_array().unwrap().iter().cloned().map(bare);
+    let well =
+        |thing: &str, cause: &str| json!({"verdict": "ok", "thing": thing, "cause": cause, "nextStep": null});
+    // What the path of a temporary folder holds is its own affair.
+    let findings: Vec<_> = findings.filter(|finding| finding["thing"] != "data folder").collect();
+    let expected = [
+        well("config file", "none"),
+        well("database", "SQLite finds no damage"),
+        well("sweep", "the last one ended  s ago and saw  hosts"),
+        well("canaries", "the last one was heard  s ago"),
+        well("notices", " are on their way, none for long"),
+        json!({
+            "verdict": "warning", "thing": "subscriptions", "cause": "there are none: no notice reaches anybody",
+            "nextStep": "`hb subscription add email ADDRESS`, or https with the URL of a webhook",
+        }),
+        well("keys", " can send, none ends within  d"),
+        well("server", "http://...: answers"),
+        well("clock", "as the service's"),
+    ];
+    assert_eq!(findings, expected);
+    let table = place.run(&[&["doctor"], &args[..]].concat());
+    let warning =
+        "warning  subscriptions  there are none: no notice reaches anybody\n                        -> `hb";
+    assert!(table.code == 0 && table.stdout.contains(warning), "{}", table.stdout);
+    assert!(!table.stdout.contains('\u{1b}'), "no colour in a pipe");
+}
+
+#[tokio::test]
+async fn a_service_that_was_killed_is_told_by_its_sweeps_and_canaries() {
+    let place = Place::new();
+    let mut server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    eventually("a sweep", async || (diagnose(&place, &["--url", &server.url]).0 == 0).then_some(())).await;
+    server.kill();
+    // As if hours had passed.
+    let database = place.database();
+    database
+        .execute_batch(
+            "UPDATE system SET value = json_set(value, '$.ended', 86400000) WHERE name LIKE 'sweep/%';
+             UPDATE receivers SET record = json_set(record, '$.heard', 86400000);",
+        )
+        .unwrap();
+    drop(database);
+    let (code, diagnosis) = diagnose(&place, &["--url", &server.url]);
+    assert_eq!(code, 1);
+    for thing in ["sweep", "canaries", "server"] {
+        assert_eq!(about(&diagnosis, thing)[0].0, "problem", "{diagnosis}");
+    }
+    // Without its address, nobody knows whether it should be there.
+    assert_ne!(about(&diagnose(&place, &[]).1, "server")[0].0, "problem");
+}
+
+#[test]
+fn what_an_admin_forgot_is_told() {
+    let place = Place::new();
+    place.key(&["--expires", "3d"]);
+    place.json(&["subscription", "add", "https", "https://example.com/s3cr3t"]);
+    place
+        .database()
+        .execute_batch(
+            "INSERT INTO deliveries (notice, subscription, host, accepted, state, due, error, tried)
+             SELECT 'n', id, 'main/web-01', 0, 'dead', 0, 'the answer was 500', 5 FROM subscriptions",
+        )
+        .unwrap();
+    let (code, diagnosis) = diagnose(&place, &[]);
+    assert_eq!(code, 1);
+    let [(verdict, cause)] = &about(&diagnosis, "subscriptions")[..] else { panic!("{diagnosis}") };
+    assert!(
+        verdict == "problem" && cause.ends_with("were given up; last error: the answer was 500"),
+        "{cause}"
+    );
+    let [(verdict, cause)] = &about(&diagnosis, "keys")[..] else { panic!("{diagnosis}") };
+    assert!(verdict == "warning" && cause.starts_with("1 expire within 14 d: "), "{cause}");
+    assert!(!diagnosis.to_string().contains("s3cr3t"));
+}
+
+#[test]
+fn a_config_file_gives_defaults_below_environment_and_flags() {
+    let place = Place::new();
+    let (file, elsewhere) =
+        (place.path().join(".config/heartbeat/config.toml"), place.path().join("elsewhere"));
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "output = \"json\"\ndata_dir = \"../../of-file\"\n").unwrap();
+    let run = |args: &[&str], env: &[(&str, &str)]| {
+        let mut hb = place.hb(args);
+        Done::from(hb.env_remove("HB_DATA_DIR").envs(env.iter().copied()).output().unwrap())
+    };
+    assert_eq!(run(&["key", "list"], &[]).stdout, "[]\n");
+    assert!(place.path().join("of-file/heartbeat.db").exists());
+    assert!(run(&["key", "list"], &[("HB_OUTPUT", "table")]).stdout.starts_with("ID "));
+    let flags = ["key", "list", "--output", "table", "--data-dir", elsewhere.to_str().unwrap()];
+    assert!(run(&flags, &[("HB_OUTPUT", "json")]).stdout.starts_with("ID ") && elsewhere.exists());
+    assert!(run(&["doctor"], &[]).stdout.contains(file.to_str().unwrap()), "it is shown");
+    assert!(run(&["key", "list"], &[("HB_CONFIG", "")]).stdout.starts_with("ID "), "none is wanted");
+}
+
+#[test]
+fn a_config_file_that_is_wrong_ends_with_2_and_its_line() {
+    let place = Place::new();
+    let file = place.path().join("hb.toml");
+    let run = |args: &[&str]| Done::from(place.hb(args).env("HB_CONFIG", &file).output().unwrap());
+    assert_eq!(run(&["key", "list"]).code, 2, "a file that is named must be there");
+    std::fs::write(&file, "output = \"json\"\n\ncolour = \"red\"\n").unwrap();
+    let done = run(&["key", "list"]);
+    let expected = format!("hb: the config file is wrong: {}:3: unknown field `colour`", file.display());
+    assert!(done.code == 2 && done.stderr.starts_with(&expected), "{}", done.stderr);
+    assert!(!place.path().join("data").exists());
+    for args in [&["--help"][..], &["--version"], &["key", "--help"]] {
+        assert_eq!(run(args).code, 0, "help is there all the same");
+    }
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up() {
+    let place = Place::new();
+    place.key(&[]);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let (code, diagnosis) = diagnose(&place, &["--url", &url]);
+    assert_eq!(code, 1);
+    assert!(about(&diagnosis, "server")[0].1.contains("no answer in 5 s"), "{diagnosis}");
+}
