@@ -222,3 +222,8 @@ class Templates:
             Deployment(s, Stack.of(expanded, s.template), Stack.of(raw["data.yaml"], s.data)) for s in SCENARIOS
         ]
         return Templates(texts, raw, expanded, deployments)
+
+
+if __name__ == "__main__":
+    # For the linters: the template as SAM expands it.
+    print(json.dumps(expand(parse(Texts.read().files["template.yaml"])), indent=1))

@@ -1,11 +1,14 @@
 """What `sam build` made runs on the resources that the templates describe: a beat, a silence, a notice, a canary.
 
-`HB_BUILD` names the folder that `sam build` wrote, built for this machine (`Architecture=x86_64`).
+`HB_BUILD` names a folder with what `sam build` wrote for each architecture, `x86_64` and `arm64`; the one of this
+machine runs.
 """
 
 import hashlib
 import json
 import os
+import platform
+import re
 import time
 import zlib
 from base64 import b32encode
@@ -22,6 +25,20 @@ if not SET:
     assert not os.environ.get("CI"), "in CI the build must not be skipped: set HB_BUILD"
     pytest.skip("the build did NOT run: set HB_BUILD to the folder that sam build wrote", allow_module_level=True)
 BUILD = Path(SET)
+HERE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
+MACHINES = {"x86_64": 0x3E, "arm64": 0xB7}
+"""How ELF names each architecture."""
+GLIBC = 34
+"""The minor version of glibc 2 in Amazon Linux 2023, on which `provided.al2023` runs."""
+
+
+@pytest.mark.parametrize("architecture", MACHINES)
+def test_programs_are_of_the_machine_and_the_runtime(architecture: str, deployment: Deployment) -> None:
+    for name in deployment.main.of_type("AWS::Lambda::Function"):
+        program = (BUILD / architecture / name / "bootstrap").read_bytes()
+        assert program[:4] == b"\x7fELF" and program[18] == MACHINES[architecture]
+        wanted = {int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", program)}
+        assert wanted and max(wanted) <= GLIBC
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +60,7 @@ class Running:
 
     def start(self, name: str, **changed: str) -> Function:
         properties = self.stage.deployment.main.resources[name]["Properties"]
-        function = Function(BUILD / name / "bootstrap", properties, self.stage.url, changed)
+        function = Function(BUILD / HERE / name / "bootstrap", properties, self.stage.url, changed)
         self.started.append(function)
         return function
 
