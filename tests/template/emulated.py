@@ -23,7 +23,7 @@ UNSHOWN = {
 }
 """Properties that are not handed on, and why."""
 
-CREDENTIALS = {"aws_access_key_id": "AKIDTEST", "aws_secret_access_key": "hunter2hunter2", "region_name": REGION}
+CREDENTIALS: Any = {"aws_access_key_id": "AKIDTEST", "aws_secret_access_key": "hunter2hunter2", "region_name": REGION}
 
 
 class UnknownPropertyError(Exception):
@@ -43,8 +43,10 @@ class Stage:
 
     def __init__(self, deployment: Deployment, url: str):
         self.deployment, self.url = deployment, url
-        client = lambda service: boto3.client(service, endpoint_url=url, **CREDENTIALS)  # noqa: E731
-        self.dynamodb, self.sns, self.sqs = client("dynamodb"), client("sns"), client("sqs")
+        session = boto3.Session(**CREDENTIALS)
+        self.dynamodb: Any = session.client("dynamodb", endpoint_url=url)
+        self.sns: Any = session.client("sns", endpoint_url=url)
+        self.sqs: Any = session.client("sqs", endpoint_url=url)
         for table in deployment.tables().values():
             self.create_table(table)
         for topic in deployment.main.of_type("AWS::SNS::Topic").values():

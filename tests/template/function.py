@@ -61,7 +61,7 @@ class Function:
         environment = {
             **variables,
             **(changed or {}),
-            "AWS_LAMBDA_RUNTIME_API": "%s:%d" % self.api.server_address[:2],
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.api.server_port}",
             "AWS_LAMBDA_FUNCTION_NAME": function["FunctionName"],
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function["MemorySize"]),
@@ -106,7 +106,7 @@ class Gateway(ThreadingHTTPServer):
     def __init__(self, function: Function) -> None:
         super().__init__(("127.0.0.1", 0), Front)
         self.function = function
-        self.url = "http://%s:%d" % self.server_address[:2]
+        self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 

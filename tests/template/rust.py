@@ -7,7 +7,6 @@ pass by hiding what it checks.
 import re
 import tomllib
 from functools import cache
-from pathlib import Path
 
 from templates import ROOT, Json
 
@@ -22,7 +21,7 @@ def source(path: str) -> str:
     return re.sub(r"\s*\n\s*\.", ".", text)
 
 
-def found(pattern: str, text: str) -> list:
+def found(pattern: str, text: str) -> list[Json]:
     matches = re.findall(pattern, text, re.DOTALL)
     if not matches:
         raise LookupError(f"the code has no {pattern!r} any more: teach tests/template/rust.py its new form")
@@ -226,12 +225,14 @@ def permissions(function: str, stage: str) -> set[tuple[str, str]]:
 
 def canary_prefix() -> str:
     """What the keys of receivers begin with in the ledger."""
+    prefix: str
     [prefix] = found(r'Receiver::TABLE => Self \{ prefix: "([^"]+)"', source("aws/src/ledger.rs"))
     return prefix
 
 
 def sweep_record() -> str:
     """The kind of the records that the sweep keeps in the table system."""
+    kind: str
     [kind] = found(r'sweeps: Records::new\(clients, stage, "(\w+)"\)', source("aws/src/system.rs"))
     return kind
 
@@ -248,13 +249,16 @@ def profile() -> dict[str, Json]:
 
 def command_line() -> tuple[set[str], set[str]]:
     """Subcommands and options of `hb`."""
-    text = "".join(path.read_text() for path in sorted(Path(CRATES / "cli/src").glob("**/args*.rs")))
-    text = re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE)
+    paths = sorted((CRATES / "cli/src").glob("**/*.rs"))
+    whole = re.sub(r"^\s*//.*$", "", "".join(path.read_text() for path in paths), flags=re.MULTILINE)
+    trees = [path for path in paths if "#[derive(Debug, Subcommand)]" in path.read_text()]
+    text = "".join(path.read_text() for path in trees)
     verbs: set[str] = set()
     for name in re.findall(r"^    ([A-Z][A-Za-z]+)\s*(?:[({,]|$)", text, re.MULTILINE):
         verbs.add(re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower())
     options = {"--help", "--version"}
-    for attributes, name in re.findall(r"#\[arg\(([^\]]*\blong\b[^\]]*)\)\]\s*(?:pub(?:\(crate\))? )?(\w+):", text):
+    form = r"#\[arg\(([^\]]*\blong\b[^\]]*)\)\]\s*(?:pub(?:\(crate\))? )?(\w+):"
+    for attributes, name in found(form, whole):
         given = re.search(r'long = "([\w-]+)"', attributes)
         options.add("--" + (given.group(1) if given else name.replace("_", "-")))
     return verbs, options

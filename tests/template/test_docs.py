@@ -156,7 +156,8 @@ def test_commands_of_hb_exist(templates: Templates) -> None:
         assert options(command) <= known | OF_STAGE, f"{command}: {options(command) - known}"
         words = [word for word in command[1:] if not word.startswith("--")]
         words = words[1:] if "--stage" in command else words
-        assert {words[0], words[1]} <= verbs, f"{command}"
+        # Nouns have a verb; `send` and `cost` are verbs themselves.
+        assert set(words[: 2 if words[0] in ("key", "subscription", "host") else 1]) <= verbs, f"{command}"
 
 
 def test_each_alarm_is_in_the_runbook(templates: Templates) -> None:

@@ -56,7 +56,8 @@ class Running:
     """The functions of a stage while a test runs."""
 
     def __init__(self, stage: Stage):
-        self.stage, self.started = stage, []
+        self.stage = stage
+        self.started: list[Function] = []
 
     def start(self, name: str, **changed: str) -> Function:
         properties = self.stage.deployment.main.resources[name]["Properties"]
@@ -111,7 +112,7 @@ def test_a_silent_host_is_told_once(stage: Stage, running: Running) -> None:
     assert not [line for line in log if line["level"] == "ERROR"]
 
 
-def test_the_status_finds_table_and_topic(stage: Stage, running: Running) -> None:
+def test_the_status_finds_table_and_topic(running: Running) -> None:
     kind, answer = running.start("Ingest").invoke(http_event("GET", "/v1/status", {}))
     assert (kind, answer["statusCode"]) == ("response", 200)
 

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::command::cost::Cost;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hb_domain::{Fleet, HostId, HostPrefix, Interval, KeyId, KeyName, Kind, Message, SubscriptionId, Token};
 
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Host(HostCommand),
     /// Send a beat, with retries. The key is read from HB_API_KEY or --key-file.
     Send(Send),
+    /// What a fleet would cost a month on AWS. Nothing is asked of AWS.
+    Cost(Cost),
 }
 
 #[derive(Debug, Args)]
@@ -245,7 +248,7 @@ pub(crate) enum StatusArg {
     Fail,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number and a unit, such as 30s, 10m, 2h or 90d"))?;
     if duration.is_zero() { Err("it must be longer than zero".to_owned()) } else { Ok(duration) }

@@ -5,6 +5,7 @@ mod backend;
 mod command;
 mod exit;
 mod output;
+mod prices;
 mod serve;
 
 use std::process::ExitCode;
@@ -51,5 +52,6 @@ async fn dispatch(Hb { place, output, command }: Hb) -> Result<(), Failure> {
         }
         Command::Host(command) => command::host::run(&Backend::open(&place)?, output, command).await,
         Command::Send(send) => command::send::run(output, send).await,
+        Command::Cost(cost) => command::cost::run(output, &cost),
     }
 }
