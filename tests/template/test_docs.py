@@ -156,6 +156,8 @@ def test_commands_of_hb_exist(templates: Templates) -> None:
         assert options(command) <= known | OF_STAGE, f"{command}: {options(command) - known}"
         words = [word for word in command[1:] if not word.startswith("--")]
         words = words[1:] if "--stage" in command else words
+        if "--scope" in command:
+            assert command[command.index("--scope") + 1] in verbs, f"{command}"
         # Nouns have a verb; `send` and `cost` are verbs themselves.
         assert set(words[: 2 if words[0] in ("key", "subscription", "host") else 1]) <= verbs, f"{command}"
 

@@ -117,6 +117,8 @@ pub(crate) enum ScopeArg {
     Ingest,
     /// Reading hosts.
     Read,
+    /// The canaries of a deployed stage.
+    Canary,
 }
 
 #[derive(Debug, Subcommand)]
