@@ -196,5 +196,28 @@ def test_the_count_of_mistakes_is_right() -> None:
     assert f"[{len(MUTATIONS)} mistakes]" in page("deployment.md")
 
 
+def test_the_numbers_of_a_lost_region_are_those_of_the_code(templates: Templates) -> None:
+    def number(pattern: str, path: str) -> int:
+        return int(rust.found(pattern, rust.source(path))[0])
+
+    life = templates.deployments[0].main.resources["Sweep"]["Properties"]["Timeout"]
+    slack = number(r"const SLACK: Duration = Duration::from_secs\((\d+)\)", "lambda/src/passes.rs")
+    echo = number(r"const ECHO_WAIT: Duration = Duration::from_mins\((\d+)\)", "service/src/sweep.rs")
+    dead = number(r"REGION_DEAD_AFTER: Duration = Duration::from_mins\((\d+)\)", "domain/src/limits.rs")
+    grace = number(r"GRACE: Duration = Duration::from_mins\((\d+)\)", "domain/src/limits.rs")
+    hold = number(r"HOLD: Duration = Duration::from_mins\((\d+)\)", "domain/src/limits.rs")
+    text = " ".join(on_aws("operations.md").split())
+    for told in (
+        f"| {rust.canary_freshness()} s | its sweep",
+        f"| up to {dead} min | the other region counts",
+        f"| {dead} min | it is presumed dead",
+        f"counts for {dead} min at most",
+        f"is free after {life + slack} s ({life} s of the function's life and {slack} s), then waits {echo} min",
+        f"one interval, at most {grace} min",
+        f"notices are held, up to {hold} min",
+    ):
+        assert told in text, told
+
+
 def test_pages_are_where_they_say() -> None:
     assert all(Path(ROOT / "docs" / name).is_file() for name in PAGES)
