@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
+
 from templates import ACCOUNT, REGION, Deployment, Json
 
 UNSHOWN = {

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
+
 from templates import REGION, Texts, expand, parse
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import botocore.session
 import pytest
-import rust
 from botocore import xform_name
 from samcli.commands.build.command import cli as sam_build
 from samcli.commands.delete.command import cli as sam_delete
 from samcli.commands.deploy.command import cli as sam_deploy
+
+import rust
 from templates import ROOT, Json, Templates, Texts
 
 PAGES = ["deployment.md", "operations.md", "security.md", "costs.md"]

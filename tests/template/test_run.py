@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from emulated import Stage, emulated
 from function import Function, Gateway, http_event
 from templates import Deployment, Templates, Texts

@@ -5,6 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from checks import CHECKS
 from lint import lint_problems
 from mutations import MUTATIONS, Mutation
