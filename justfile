@@ -18,6 +18,10 @@ docs:
 serve *options:
     cargo run --bin hb -- serve {{ options }}
 
+# The templates of the deployment against the code (docs/development.md says what to install).
+templates:
+    target/deploy/bin/pytest tests/template
+
 # Everything that CI checks.
 ci:
     bash .ci/run

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parent.parent
 # Not part of the repository: its history, what is built, what `hb serve` leaves behind.
-OUTSIDE = {".git", "target", "hb-data"}
+OUTSIDE = {".git", "target", "hb-data", ".aws-sam"}
 
 MACHINE_PATH = re.compile(rb"(?<![\w.~-])/(?:work|root)/")
 FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,}).*?^ {0,3}\1[`~]*[ \t]*$", re.MULTILINE | re.DOTALL)

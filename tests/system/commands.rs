@@ -42,6 +42,21 @@ fn keys_are_shown_once_listed_and_revoked() {
 }
 
 #[test]
+fn a_fleet_costs_what_its_lines_sum_up_to() {
+    let place = Place::new();
+    let bill = place.json(&["cost", "--hosts", "1000", "--interval", "10m", "--regions", "2"]);
+    let dollars = |row: &serde_json::Value| row["dollarsAMonth"].as_f64().unwrap();
+    let (total, items) = bill.as_array().unwrap().split_last().unwrap();
+    assert_eq!(total["item"], "total");
+    let sum: f64 = items.iter().map(dollars).sum();
+    assert!(sum > 30.0 && (sum - dollars(total)).abs() < 0.05, "{bill}");
+    for (hosts, interval, regions) in [("many", "10m", "1"), ("1", "0s", "1"), ("1", "10m", "3")] {
+        let done = place.run(&["cost", "--hosts", hosts, "--interval", interval, "--regions", regions]);
+        assert_eq!(done.code, 2, "{}", done.stderr);
+    }
+}
+
+#[test]
 fn subscriptions_are_added_listed_and_removed() {
     let place = Place::new();
     let added = place.json(&[

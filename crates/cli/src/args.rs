@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::command::cost::Cost;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hb_domain::{Fleet, HostId, HostPrefix, Interval, KeyId, KeyName, Kind, Message, SubscriptionId, Token};
 
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     },
     /// Print the man page.
     Man(ManArgs),
+    /// What a fleet would cost a month on AWS. Nothing is asked of AWS.
+    Cost(Cost),
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +126,8 @@ pub(crate) enum ScopeArg {
     Ingest,
     /// Reading hosts.
     Read,
+    /// The canaries of a deployed stage.
+    Canary,
 }
 
 #[derive(Debug, Subcommand)]
@@ -281,7 +286,7 @@ pub(crate) enum StatusArg {
     Fail,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number and a unit, such as 30s, 10m, 2h or 90d"))?;
     if duration.is_zero() { Err("it must be longer than zero".to_owned()) } else { Ok(duration) }

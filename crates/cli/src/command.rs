@@ -1,5 +1,6 @@
 //! The commands, one module a noun.
 
+pub(crate) mod cost;
 pub(crate) mod doctor;
 pub(crate) mod host;
 pub(crate) mod key;

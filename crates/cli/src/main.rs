@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod exit;
 mod output;
+mod prices;
 mod serve;
 
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ async fn dispatch(Hb { place, output, command }: Hb, config: &Config) -> Result<
         Command::Doctor(doctor) => return command::doctor::run(&place, config, output, doctor).await,
         Command::Completions { shell } => command::man::completions(shell)?,
         Command::Man(man) => command::man::man(&man)?,
+        Command::Cost(cost) => command::cost::run(output, &cost)?,
         Command::Send(send) => return command::send::run(output, send).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -94,6 +94,10 @@ pub(crate) fn of_pass(
         ("NoticesBatched", number(report.batched)),
         ("SecondCopies", number(report.second_copies)),
         ("HostsHeld", number(report.held)),
+        ("HostsMissing", number(report.standing.missing)),
+        ("HostsFailing", number(report.standing.failing)),
+        ("HostsPaused", number(report.standing.paused)),
+        ("RegionsUnheard", number(report.regions_unheard)),
         ("UnreadableItems", number(report.unreadable)),
     ]);
     let seconds = report.ended.since(report.began).as_secs_f64();
@@ -219,7 +223,7 @@ mod tests {
         };
         let line =
             |completed| of_pass("prod", &report, completed, Capacity { read: 1_562.5, write: 12.0 }).unwrap();
-        assert_snapshot!(line(true), @r#"{"Claims":4.0,"HostsHeld":0.0,"HostsScanned":100000.0,"NoticesAccepted":2.0,"NoticesBatched":0.0,"NoticesEchoed":0.0,"NoticesRefused":1.0,"NoticesUnknown":1.0,"ReadUnits":1562.5,"SecondCopies":0.0,"Stage":"prod","SweepCompleted":1.0,"SweepSeconds":2.0,"UnreadableItems":1.0,"WriteUnits":12.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepCompleted","Unit":"Count"},{"Name":"HostsScanned","Unit":"Count"},{"Name":"Claims","Unit":"Count"},{"Name":"NoticesAccepted","Unit":"Count"},{"Name":"NoticesRefused","Unit":"Count"},{"Name":"NoticesUnknown","Unit":"Count"},{"Name":"NoticesEchoed","Unit":"Count"},{"Name":"NoticesBatched","Unit":"Count"},{"Name":"SecondCopies","Unit":"Count"},{"Name":"HostsHeld","Unit":"Count"},{"Name":"UnreadableItems","Unit":"Count"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepSeconds","Unit":"Seconds"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"ReadUnits","Unit":"Count"},{"Name":"WriteUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000002000}}"#);
+        assert_snapshot!(line(true), @r#"{"Claims":4.0,"HostsFailing":0.0,"HostsHeld":0.0,"HostsMissing":0.0,"HostsPaused":0.0,"HostsScanned":100000.0,"NoticesAccepted":2.0,"NoticesBatched":0.0,"NoticesEchoed":0.0,"NoticesRefused":1.0,"NoticesUnknown":1.0,"ReadUnits":1562.5,"RegionsUnheard":0.0,"SecondCopies":0.0,"Stage":"prod","SweepCompleted":1.0,"SweepSeconds":2.0,"UnreadableItems":1.0,"WriteUnits":12.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepCompleted","Unit":"Count"},{"Name":"HostsScanned","Unit":"Count"},{"Name":"Claims","Unit":"Count"},{"Name":"NoticesAccepted","Unit":"Count"},{"Name":"NoticesRefused","Unit":"Count"},{"Name":"NoticesUnknown","Unit":"Count"},{"Name":"NoticesEchoed","Unit":"Count"},{"Name":"NoticesBatched","Unit":"Count"},{"Name":"SecondCopies","Unit":"Count"},{"Name":"HostsHeld","Unit":"Count"},{"Name":"HostsMissing","Unit":"Count"},{"Name":"HostsFailing","Unit":"Count"},{"Name":"HostsPaused","Unit":"Count"},{"Name":"RegionsUnheard","Unit":"Count"},{"Name":"UnreadableItems","Unit":"Count"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepSeconds","Unit":"Seconds"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"ReadUnits","Unit":"Count"},{"Name":"WriteUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000002000}}"#);
         let line: Value = serde_json::from_str(&line(false)).unwrap();
         assert_eq!(line["SweepCompleted"], 0.0);
     }

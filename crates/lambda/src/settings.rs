@@ -84,9 +84,11 @@ impl std::fmt::Debug for CanarySettings {
 }
 
 impl CanarySettings {
+    /// What `HB_CANARY_KEY` is.
+    const KEY: &str = "an API key with the scope canary";
+
     /// Reads them; both or neither is set. The key is not in the error of a wrong one.
     fn read(variables: Variables) -> Result<Option<Self>, SettingError> {
-        const KEY: &str = "an API key with the scope canary";
         let (url, key) = (set(variables, "HB_CANARY_URL"), set(variables, "HB_CANARY_KEY"));
         let Some(url) = url else {
             return match key {
@@ -99,8 +101,8 @@ impl CanarySettings {
         if !["https://", "http://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(bad("HB_CANARY_URL", url, "the public address of the service, https://HOST"));
         }
-        let key = key.ok_or(SettingError::Missing("HB_CANARY_KEY", KEY))?;
-        let token = key.parse().map_err(|_| bad("HB_CANARY_KEY", "a secret", KEY))?;
+        let key = key.ok_or(SettingError::Missing("HB_CANARY_KEY", Self::KEY))?;
+        let token = key.parse().map_err(|_| bad("HB_CANARY_KEY", "a secret", Self::KEY))?;
         Ok(Some(Self { url: url.trim_end_matches('/').to_owned(), token }))
     }
 }

@@ -25,5 +25,5 @@ pub use canary::{Caller, Canaries, CanaryError};
 pub use health::{Health, Unhealthy};
 pub use rate::RateLimit;
 pub use record::{RecordError, Recorder, Report};
-pub use sweep::{Stop, Sweep, SweepError, SweepReport, SweepSettings};
+pub use sweep::{Standing, Stop, Sweep, SweepError, SweepReport, SweepSettings};
 pub use trouble::Troubles;

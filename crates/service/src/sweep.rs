@@ -22,7 +22,7 @@ use hb_domain::{CanaryPolicy, DeliveryPolicy, Digest, HostKey, Receiver, Region,
 
 use self::deliver::Pace;
 use self::report::Step;
-pub use self::report::SweepReport;
+pub use self::report::{Standing, SweepReport};
 use crate::ports::{
     Clock, CompletedSweep, Echoes, Heartbeats, Ids, Ledger, PortError, PortResult, Record, Stored, System,
     Topic,
@@ -71,8 +71,9 @@ impl SweepSettings {
     }
 
     /// For several sweeps that may run at the same time on different machines, each of which may die at any moment,
-    /// for a topic that cannot recognise a notice, and canaries every 30 s. No sweep may live longer than `lease` after
-    /// it began.
+    /// for a topic that cannot recognise a notice, and canaries every minute, which no schedule of AWS is below
+    /// (Amazon `EventBridge` Scheduler user guide, "Schedule types"): one that is late by 15 s opens no blackout, one that is
+    /// lost does. No sweep may live longer than `lease` after it began.
     #[must_use]
     pub fn distributed(region: Region, lease: Duration) -> Self {
         let seconds = Duration::from_secs;
@@ -80,7 +81,7 @@ impl SweepSettings {
             region,
             skew: SKEW,
             delivery: DeliveryPolicy { lease, echo_wait: ECHO_WAIT },
-            canaries: CanaryPolicy { fresh: seconds(40), deaf_after: seconds(90) },
+            canaries: CanaryPolicy { fresh: seconds(75), deaf_after: seconds(135) },
             segments: 4,
             concurrency: 32,
             messages_per_second: Some(limits::MESSAGES_PER_SECOND),
@@ -175,6 +176,9 @@ impl Pass<'_> {
         // Without echoes nobody knows which notices of unknown outcome were accepted: those wait.
         let echoes = self.echoes(report).await;
         let open = self.open_entries(report).await?;
+        for stored in open.values() {
+            report.standing.count(stored.entry.state_at(self.now));
+        }
         let digests = self.digests(echoes.is_ok(), report).await;
         let orphans = self.orphans(&open, report).await;
         let unsent = open.values().filter(|stored| stored.entry.pending.is_some()).cloned();

@@ -82,6 +82,7 @@ pub(crate) async fn run(backend: &Backend, format: Format, command: KeyCommand) 
             let scope = match scope {
                 ScopeArg::Ingest => Scope::Ingest,
                 ScopeArg::Read => Scope::Read,
+                ScopeArg::Canary => Scope::Canary,
             };
             let request = KeyRequest { name, scope, fleet, host_prefixes, expires_in: expires };
             let created = backend.manager.create_key(request).await?;

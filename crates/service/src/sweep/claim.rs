@@ -19,6 +19,7 @@ impl Pass<'_> {
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
         let look = self.look().await?;
+        report.regions_unheard = look.regions_unheard();
         let mut scanned = self.scan(open, last_sweep, &look, report).await?;
         let about_receiver = self.hold(&look, &mut scanned, report).await?;
         let (marked, claims) = (look.marked(), Mutex::new(about_receiver));

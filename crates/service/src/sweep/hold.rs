@@ -25,6 +25,11 @@ pub(super) struct Look {
 }
 
 impl Look {
+    /// How many other regions are not waited for: with two regions, none or one.
+    pub(super) fn regions_unheard(&self) -> u64 {
+        u64::from(matches!(self.sure.hearing.caveat, Some(Caveat::Unheard(_))))
+    }
+
     /// The rules for a host that was held long enough.
     pub(super) fn marked(&self) -> Rules {
         let rules = self.raw.as_ref().unwrap_or(&self.sure);

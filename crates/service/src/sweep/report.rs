@@ -1,6 +1,6 @@
 //! What a sweep did, in numbers and words.
 
-use hb_domain::{Kind, Timestamp};
+use hb_domain::{Kind, State, Timestamp};
 use serde::Serialize;
 
 use super::Stop;
@@ -28,6 +28,10 @@ pub struct SweepReport {
     pub failing: u64,
     /// Likewise.
     pub recovered: u64,
+    /// Hosts that stood so when it began, as far as people were told.
+    pub standing: Standing,
+    /// Other regions that are not waited for, because nothing was heard of them for too long.
+    pub regions_unheard: u64,
     /// Hosts that seem silent, and are not told because the receiver may be at fault.
     pub held: u64,
     /// Claims and leases that somebody else had first.
@@ -46,6 +50,28 @@ pub struct SweepReport {
     pub second_copies: u64,
     /// What a person should look at, in words; the first few.
     pub troubles: Vec<String>,
+}
+
+/// How many hosts are not simply up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Told to be silent.
+    pub missing: u64,
+    /// Told to have failed.
+    pub failing: u64,
+    /// Paused by an admin, whatever lies beneath.
+    pub paused: u64,
+}
+
+impl Standing {
+    pub(super) fn count(&mut self, state: State) {
+        match state {
+            State::Missing => self.missing += 1,
+            State::Failing => self.failing += 1,
+            State::Paused => self.paused += 1,
+            State::Up | State::Forgotten => {}
+        }
+    }
 }
 
 /// What one step of a sweep came to.

@@ -4,12 +4,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{DeliveryPolicy, Entry, HostKey, Kind, Notice, Publication, Timestamp};
+use hb_domain::{
+    Beat, DeliveryPolicy, Entry, Fleet, Heartbeat, HostId, HostKey, Interval, Kind, Notice, Publication,
+    Receiver, Signal, Timestamp, limits,
+};
 use hb_service::memory::Memory;
 use hb_service::ports::{
-    Clock, Cursor, Heartbeats, Ledger, Page, PortError, PortResult, Segment, Stored, Swap, System, Version,
+    Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortError, PortResult, Segment, Stored, Swap, System,
+    Version,
 };
-use hb_service::{Sweep, SweepSettings};
+use hb_service::{Standing, Sweep, SweepReport, SweepSettings};
 use uuid::Uuid;
 
 use crate::{Beats, Bench, host};
@@ -61,6 +65,28 @@ async fn silent() -> Bench {
     bench.beat("a").await;
     bench.pass(61);
     bench
+}
+
+#[tokio::test]
+async fn a_report_counts_hosts_by_state_and_regions_that_are_gone() {
+    let bench = silent().await;
+    let seen = |report: SweepReport| (report.standing, report.regions_unheard);
+    assert_eq!(seen(bench.sweep().run().await.unwrap()), (Standing::default(), 0), "as it was before");
+    let missing = Standing { missing: 1, ..Standing::default() };
+    assert_eq!(seen(bench.sweep().run().await.unwrap()), (missing, 0));
+    let gone = Receiver::new("eu-central-1".parse().unwrap()).with_canary(bench.clock.now(), limits::GRACE);
+    bench.memory.swap(&gone, None, Uuid::nil()).await.unwrap();
+    for n in 0..limits::CANARIES {
+        let beat =
+            Beat { at: bench.clock.now(), interval: Interval::default(), signal: Signal::Ok, message: None };
+        let key = HostKey::new(Fleet::main(), HostId::canary(n));
+        let heard = Heard { key, region: gone.region.clone(), heartbeat: Heartbeat::new(beat) };
+        bench.memory.record(&heard).await.unwrap();
+    }
+    bench.pass(limits::REGION_DEAD_AFTER.as_secs());
+    assert_eq!(bench.sweep().run().await.unwrap().regions_unheard, 0, "it is waited for");
+    bench.pass(1);
+    assert_eq!(bench.sweep().run().await.unwrap().regions_unheard, 1);
 }
 
 #[tokio::test]

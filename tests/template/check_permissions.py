@@ -1,0 +1,112 @@
+"""What must hold of permissions: the code says what is needed."""
+
+from collections.abc import Iterator
+
+import rust
+from registry import as_list, in_each_deployment
+from templates import ACCOUNT, REGION, Deployment, Json
+
+OF_PLATFORM = {
+    "logs:CreateLogStream": "Lambda writes the log in the function's name",
+    "logs:PutLogEvents": "the same",
+    "kms:GenerateDataKey": "SNS encrypts a message in the name of who publishes it",
+    "kms:Decrypt": "the same (SNS developer guide, key management)",
+    "sqs:SendMessage": "Lambda and the scheduler report a failure in the name of the role",
+    "lambda:InvokeFunction": "the scheduler starts the function",
+}
+"""Actions that no call in the code needs, and who needs them."""
+
+ANY_RESOURCE = {
+    ("TopicKey", "Account"): "the policy of a key: * is the key itself, and without this nobody could ever change it",
+    ("TopicKey", "Alarms"): "the policy of a key: * is the key itself",
+}
+"""The statements that may name every resource, and why."""
+
+
+def statements(deployment: Deployment) -> Iterator[tuple[str, Json]]:
+    """All statements about permissions, with the logical id of the resource that has them."""
+    for name, role in deployment.main.of_type("AWS::IAM::Role").items():
+        for policy in role.get("Policies", []):
+            yield from ((name, statement) for statement in as_list(policy["PolicyDocument"]["Statement"]))
+    for kind, member in (
+        ("AWS::SQS::QueuePolicy", "PolicyDocument"),
+        ("AWS::SNS::TopicPolicy", "PolicyDocument"),
+        ("AWS::KMS::Key", "KeyPolicy"),
+    ):
+        for name, resource in deployment.main.of_type(kind).items():
+            yield from ((name, statement) for statement in as_list(resource[member]["Statement"]))
+
+
+@in_each_deployment
+def statements_name_resources_of_the_stack(deployment: Deployment) -> Iterator[str]:
+    """No action with a star, no resource with one, nothing that the stack or its tables do not have."""
+    tables = [table["TableName"] for table in deployment.tables().values()]
+    arns = {f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}{end}" for name in tables for end in ("", "/index/open")}
+    resources = deployment.main.resources
+    for name, statement in statements(deployment):
+        sid = statement.get("Sid")
+        excused = (name, sid) in ANY_RESOURCE
+        for action in as_list(statement["Action"]):
+            if "*" in action and (name, sid) != ("TopicKey", "Account"):
+                yield f"{name} {sid} allows {action}"
+        for resource in as_list(statement["Resource"]):
+            own = resource in arns or resource in resources or resource.removesuffix(".Arn") in resources
+            if not own and not (excused and resource == "*"):
+                yield f"{name} {sid} names {resource}"
+    for name, role in deployment.main.of_type("AWS::IAM::Role").items():
+        if role.get("ManagedPolicyArns"):
+            yield f"{name} has {role['ManagedPolicyArns']}, which says more than is needed"
+
+
+@in_each_deployment
+def outsiders_act_for_this_account_only(deployment: Deployment) -> Iterator[str]:
+    """A service of AWS that is let in is held to this account or to one resource of it."""
+    trusts = ((n, s) for n, r in deployment.main.of_type("AWS::IAM::Role").items()
+              for s in r["AssumeRolePolicyDocument"]["Statement"])  # fmt: skip
+    for name, statement in [*statements(deployment), *trusts]:
+        service = statement.get("Principal", {}).get("Service")
+        conditions = {key for values in statement.get("Condition", {}).values() for key in values}
+        if statement.get("Principal") == "*" or statement.get("Principal", {}).get("AWS") == "*":
+            yield f"{name} {statement.get('Sid')} lets everybody in"
+        if service not in (None, "lambda.amazonaws.com") and not conditions & {"aws:SourceAccount", "aws:SourceArn"}:
+            yield f"{name} {statement.get('Sid')} lets {service} in for any account"
+
+
+@in_each_deployment
+def functions_may_do_what_they_call_and_nothing_else(deployment: Deployment) -> Iterator[str]:
+    """The permissions of each role are the calls in the code of its function, resource by resource."""
+    physical = {f"{n}.Arn": q["QueueName"] for n, q in deployment.main.of_type("AWS::SQS::Queue").items()}
+    physical |= {n: t["TopicName"] for n, t in deployment.main.of_type("AWS::SNS::Topic").items()}
+    physical |= {f"{n}.Arn": t["TableName"] for n, t in deployment.main.of_type("AWS::DynamoDB::Table").items()}
+    for function in deployment.main.of_type("AWS::Lambda::Function"):
+        role = deployment.main.resources[f"{function}Role"]["Properties"]
+        given = set()
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                for action in as_list(statement["Action"]):
+                    for resource in as_list(statement["Resource"]):
+                        given.add((action, physical.get(resource, resource.rsplit(":table/")[-1])))
+        needed = rust.permissions(function, "dev")
+        for action, resource in sorted(needed - given):
+            yield f"{function} calls {action} on {resource} and may not"
+        for action, resource in sorted(given - needed):
+            if action not in OF_PLATFORM:
+                yield f"{function} may {action} on {resource} and never does"
+
+
+@in_each_deployment
+def conditions_narrow_items_and_attributes(deployment: Deployment) -> Iterator[str]:
+    """Beats write their own attributes, the sweep its own record, the canary records of receivers; no more, no less."""
+    wanted = {
+        ("IngestRole", "RecordBeats"): ("dynamodb:Attributes", rust.beat_attributes()),
+        ("SweepRole", "RememberSweeps"): ("dynamodb:LeadingKeys", {rust.sweep_record()}),
+        ("CanaryRole", "RememberCanaries"): ("dynamodb:LeadingKeys", {rust.canary_prefix() + "*"}),
+    }
+    present = dict(((name, s.get("Sid")), s) for name, s in statements(deployment))
+    for (role, sid), (key, values) in wanted.items():
+        if role not in deployment.main.resources:
+            continue
+        conditions = present.get((role, sid), {}).get("Condition", {})
+        given = [set(as_list(v)) for c, by in conditions.items() if c.startswith("ForAllValues:") for k, v in by.items() if k == key]
+        if given != [values]:
+            yield f"{role} {sid}: {key} is {given}, not {sorted(values)}"

@@ -1,0 +1,30 @@
+"""cfn-lint on the templates as they are written, and on what SAM makes of them, which is where half of the mistakes show."""
+
+import json
+from collections.abc import Iterator
+
+from cfnlint.api import lint
+from cfnlint.config import ManualArgs
+
+from templates import REGION, Texts, expand, parse
+
+
+def problems_of(text: str) -> list[str]:
+    """Errors and warnings. What cfn-lint only informs about is style."""
+    config = ManualArgs(regions=[REGION], ignore_checks=["I"])
+    return [f"{match.rule.id} {match.message}" for match in lint(text, config=config)]
+
+
+def lint_problems(texts: Texts, files: tuple[str, ...] = ("template.yaml", "data.yaml")) -> Iterator[tuple[str, str]]:
+    """Problems of these files, each with the name of the check: `cfn-lint` or `cfn-lint expanded`."""
+    for name in files:
+        for problem in problems_of(texts.files[name]):
+            yield "cfn-lint", f"{name}: {problem}"
+    if "template.yaml" in files:
+        try:
+            expanded = expand(parse(texts.files["template.yaml"]))
+        except Exception as error:  # noqa: BLE001 - whatever SAM refuses is a problem of the template
+            yield "cfn-lint expanded", f"SAM does not expand it: {error}"
+            return
+        for problem in problems_of(json.dumps(expanded, indent=1)):
+            yield "cfn-lint expanded", problem

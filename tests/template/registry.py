@@ -1,0 +1,30 @@
+"""The checks by their names, and how one is written."""
+
+from collections.abc import Callable, Iterator
+
+from templates import Deployment, Json, Templates
+
+Check = Callable[[Templates], Iterator[str]]
+CHECKS: dict[str, Check] = {}
+
+
+def check(of_all: Check) -> Check:
+    """Names a check after its function."""
+    CHECKS[of_all.__name__.replace("_", " ")] = of_all
+    return of_all
+
+
+def in_each_deployment(of_one: Callable[[Deployment], Iterator[str]]) -> Check:
+    """A check of one deployment as a check of all scenarios."""
+
+    def all_scenarios(templates: Templates) -> Iterator[str]:
+        for deployment in templates.deployments:
+            for problem in of_one(deployment):
+                yield f"{deployment.scenario.name}: {problem}"
+
+    all_scenarios.__name__ = of_one.__name__
+    return check(all_scenarios)
+
+
+def as_list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,224 @@
+"""The pages about the deployment name only what there is: commands with their options, parameters, outputs, alarms,
+permissions. A reader pastes these lines into an account that costs money.
+"""
+
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import botocore.session
+import pytest
+from botocore import xform_name
+from samcli.commands.build.command import cli as sam_build
+from samcli.commands.delete.command import cli as sam_delete
+from samcli.commands.deploy.command import cli as sam_deploy
+
+import rust
+from templates import ROOT, Json, Templates, Texts
+
+PAGES = ["deployment.md", "operations.md", "security.md", "costs.md"]
+SAM = {"build": sam_build, "deploy": sam_deploy, "delete": sam_delete}
+OF_AWS_CLI = {"--region", "--query", "--output", "--profile", "--cli-binary-format"}
+"""Options that every `aws` command takes (AWS CLI user guide, "Command line options")."""
+OF_STAGE = {"--stage"}
+"""Options of `hb` for a deployed stage."""
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
+
+
+def on_aws(name: str) -> str:
+    """The part of a page about AWS; `operations.md` has another about the local server."""
+    text = page(name)
+    if name != "operations.md":
+        return text
+    return text.split("\n## On AWS\n", 1)[1].split("\n## ", 1)[0]
+
+
+def commands(name: str) -> list[list[str]]:
+    """All simple commands of a page, as words: of its blocks, those inside `$( )`, loops and pipes, and in its text."""
+    text = on_aws(name)
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    lines += re.findall(r"`((?:aws|sam|hb) [^`]+)`", text)
+    found = []
+    for line in lines:
+        inner = re.findall(r"\$\(([^()]*)\)", line)
+        for part in [re.sub(r"\$\([^()]*\)", "x", line), *inner]:
+            words = shlex.split(part, comments=True)
+            current: list[str] = []
+            for word in [*words, ";"]:
+                if word in (";", "|", "&&", "do", "done", "read") or word.endswith(";"):
+                    found.append([*current, *([word[:-1]] if word not in (";",) and word.endswith(";") else [])])
+                    current = []
+                elif not re.match(r"^(?:[A-Z_]+=.*|xargs|-0|\d?>.*)$", word) or current:
+                    current.append(word)
+    return [command for command in found if command]
+
+
+def of_program(program: str) -> list[tuple[str, list[str]]]:
+    return [(name, c) for name in PAGES for c in commands(name) if c[0] == program]
+
+
+def options(command: list[str]) -> set[str]:
+    return {word.split("=")[0] for word in command if word.startswith("--")}
+
+
+@pytest.fixture(scope="module")
+def templates() -> Templates:
+    return Templates.of(Texts.read())
+
+
+@cache
+def service(name: str) -> Json:
+    return botocore.session.get_session().get_service_model(name)
+
+
+CUSTOMISED = {
+    ("s3", "mb"): set(), ("s3", "cp"): set(), ("logs", "tail"): {"--since", "--filter-pattern"},
+    ("dynamodb", "wait"): {"--table-name"},
+}  # fmt: skip
+"""Commands that the AWS CLI has beside the operations of its services."""
+
+
+def test_aws_commands_exist() -> None:
+    checked = 0
+    for where, (_, of, verb, *rest) in of_program("aws"):
+        given = options(rest) - OF_AWS_CLI
+        if (of, verb) in CUSTOMISED:
+            assert given <= CUSTOMISED[of, verb], f"{where}: aws {of} {verb} takes no {given}"
+            continue
+        operations = {xform_name(name, "-"): name for name in service(of).operation_names}
+        assert verb in operations, f"{where}: aws {of} has no {verb}"
+        shape = service(of).operation_model(operations[verb]).input_shape
+        members = shape.members if shape else {}
+        known = {"--" + xform_name(member, "-") for member in members} | {"--" + xform_name(m, "-").lower() for m in members}
+        assert given <= known, f"{where}: aws {of} {verb} takes no {sorted(given - known)}"
+        required = {"--" + xform_name(member, "-") for member in (shape.required_members if shape else [])}
+        # `aws lambda invoke` writes to a file that is no option.
+        assert required <= given, f"{where}: aws {of} {verb} needs {sorted(required - given)}"
+        checked += 1
+    assert checked > 15
+
+
+def test_sam_commands_exist(templates: Templates) -> None:
+    import tomllib
+
+    environments = tomllib.loads(templates.texts.files["samconfig.toml"])
+    seen = of_program("sam")
+    assert len(seen) > 10
+    for where, (_, verb, *rest) in seen:
+        if verb not in SAM:
+            continue
+        known = {option for parameter in SAM[verb].params for option in parameter.opts + parameter.secondary_opts}
+        assert options(rest) <= known, f"{where}: sam {verb} takes no {options(rest) - known}"
+        if "--config-env" in rest:
+            assert rest[rest.index("--config-env") + 1] in environments, f"{where}: {rest}"
+
+
+def test_parameters_exist(templates: Templates) -> None:
+    known = templates.raw["template.yaml"]["Parameters"] | templates.raw["data.yaml"]["Parameters"]
+    for where, command in of_program("sam"):
+        if "--parameter-overrides" in command:
+            for pair in command[command.index("--parameter-overrides") + 1].split():
+                assert pair.split("=")[0] in known, f"{where}: {pair}"
+    for name in PAGES:
+        for parameter, _ in re.findall(r"`([A-Z][A-Za-z]+)=([^`]*)`", on_aws(name)):
+            assert parameter in known, f"{name}: {parameter}"
+
+
+def test_the_table_of_parameters_is_whole(templates: Templates) -> None:
+    rows = re.findall(r"^\| (`[A-Z][^|]*) \|", page("deployment.md"), re.MULTILINE)
+    told = {name for row in rows for name in re.findall(r"`([A-Z]\w+)`", row)}
+    assert told == set(templates.raw["template.yaml"]["Parameters"])
+
+
+def test_outputs_exist(templates: Templates) -> None:
+    outputs = templates.raw["template.yaml"]["Outputs"]
+    named = 0
+    for name in PAGES:
+        text = on_aws(name)
+        for output in re.findall(r"outputs? `(\w+)`", text) + re.findall(r"OutputKey=='(\w+)'", text):
+            assert output in outputs, f"{name}: {output}"
+            named += 1
+    assert named >= 5
+    assert all(f"`{output}`" in page("deployment.md") for output in ("Url", "FirstKey", "FirstBeat"))
+
+
+def test_commands_of_hb_exist(templates: Templates) -> None:
+    verbs, known = rust.command_line()
+    seen = [command for _, command in of_program("hb")]
+    outputs = templates.deployments[0].main.outputs
+    seen.append(outputs["FirstKey"]["Value"].split()[1:])
+    assert len(seen) > 10
+    for command in seen:
+        assert options(command) <= known | OF_STAGE, f"{command}: {options(command) - known}"
+        words = [word for word in command[1:] if not word.startswith("--")]
+        words = words[1:] if "--stage" in command else words
+        if "--scope" in command:
+            assert command[command.index("--scope") + 1] in verbs, f"{command}"
+        # Nouns have a verb; `send` and `cost` are verbs themselves.
+        assert set(words[: 2 if words[0] in ("key", "subscription", "host") else 1]) <= verbs, f"{command}"
+
+
+def test_each_alarm_is_in_the_runbook(templates: Templates) -> None:
+    alarms = {
+        alarm["AlarmName"]
+        for deployment in templates.deployments
+        for alarm in deployment.main.of_type("AWS::CloudWatch::Alarm").values()
+    }
+    told = set(re.findall(r"^\| `(hb-dev-[\w-]+)`", on_aws("operations.md"), re.MULTILINE))
+    assert told == alarms
+
+
+def test_names_of_resources_exist(templates: Templates) -> None:
+    """Tables, queues, functions and alarms that a command is given are those of a stage."""
+    text = " ".join(str(d.main.resources) + str(d.data.resources) for d in templates.deployments)
+    for name in PAGES:
+        for command in commands(name):
+            for word in command:
+                for thing in re.findall(r"^hb-(?:dev|prod)-([a-z0-9-]+)$", word):
+                    known = f"'hb-dev-{thing}'" in text or thing.endswith("-restored")
+                    assert known, f"{name}: {word}"
+
+
+def test_permissions_in_security_are_those_of_the_code() -> None:
+    table = page("security.md").split("## What each function may do")[1].split("\n## ")[0]
+    told = set(re.findall(r"`(?:\w+:)?([A-Z]\w+)`", table))
+    needed = {action.split(":")[1] for f in rust.USE_CASES for action, _ in rust.permissions(f, "dev")}
+    assert needed <= told and told <= needed | {"CreateLogStream", "PutLogEvents", "GenerateDataKey", "Decrypt", "SendMessage", "LogDays"}
+
+
+def test_the_count_of_mistakes_is_right() -> None:
+    from mutations import MUTATIONS
+
+    assert f"[{len(MUTATIONS)} mistakes]" in page("deployment.md")
+
+
+def test_the_numbers_of_a_lost_region_are_those_of_the_code(templates: Templates) -> None:
+    def number(pattern: str, path: str) -> int:
+        return int(rust.found(pattern, rust.source(path))[0])
+
+    life = templates.deployments[0].main.resources["Sweep"]["Properties"]["Timeout"]
+    slack = number(r"const SLACK: Duration = Duration::from_secs\((\d+)\)", "lambda/src/passes.rs")
+    echo = number(r"const ECHO_WAIT: Duration = Duration::from_mins\((\d+)\)", "service/src/sweep.rs")
+    dead = number(r"REGION_DEAD_AFTER: Duration = Duration::from_mins\((\d+)\)", "domain/src/limits.rs")
+    grace = number(r"GRACE: Duration = Duration::from_mins\((\d+)\)", "domain/src/limits.rs")
+    hold = number(r"HOLD: Duration = Duration::from_mins\((\d+)\)", "domain/src/limits.rs")
+    text = " ".join(on_aws("operations.md").split())
+    for told in (
+        f"| {rust.canary_freshness()} s | its sweep",
+        f"| up to {dead} min | the other region counts",
+        f"| {dead} min | it is presumed dead",
+        f"counts for {dead} min at most",
+        f"is free after {life + slack} s ({life} s of the function's life and {slack} s), then waits {echo} min",
+        f"one interval, at most {grace} min",
+        f"notices are held, up to {hold} min",
+    ):
+        assert told in text, told
+
+
+def test_pages_are_where_they_say() -> None:
+    assert all(Path(ROOT / "docs" / name).is_file() for name in PAGES)
