@@ -104,6 +104,11 @@ impl Heartbeats for Ports {
         Ok(Page { items, ..Page::default() })
     }
 
+    /// A scan here is one page.
+    fn behind(&self, host: &HostKey) -> Cursor {
+        Cursor(host.to_string())
+    }
+
     async fn forget(&self, _: &HostKey, _: Timestamp) -> PortResult<()> {
         Ok(())
     }

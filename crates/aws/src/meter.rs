@@ -22,7 +22,7 @@ pub enum Operation {
     DescribeTable,
     /// Likewise.
     CreateTable,
-    /// Of SNS, as are all up to [`Operation::Unsubscribe`].
+    /// Of SNS, as are all up to [`Operation::GetSubscriptionAttributes`].
     Publish,
     /// Likewise.
     GetTopicAttributes,
@@ -32,6 +32,10 @@ pub enum Operation {
     Subscribe,
     /// Likewise.
     Unsubscribe,
+    /// Likewise.
+    ConfirmSubscription,
+    /// Likewise.
+    GetSubscriptionAttributes,
     /// Of SQS, as are all that follow.
     GetQueueUrl,
     /// Likewise.
@@ -44,7 +48,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them, in the order of their places in a [`Meter`].
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::UpdateItem,
         Self::PutItem,
         Self::DeleteItem,
@@ -58,6 +62,8 @@ impl Operation {
         Self::CreateTopic,
         Self::Subscribe,
         Self::Unsubscribe,
+        Self::ConfirmSubscription,
+        Self::GetSubscriptionAttributes,
         Self::GetQueueUrl,
         Self::ReceiveMessage,
         Self::DeleteMessage,
@@ -81,6 +87,8 @@ impl Operation {
             Self::CreateTopic => "sns:CreateTopic",
             Self::Subscribe => "sns:Subscribe",
             Self::Unsubscribe => "sns:Unsubscribe",
+            Self::ConfirmSubscription => "sns:ConfirmSubscription",
+            Self::GetSubscriptionAttributes => "sns:GetSubscriptionAttributes",
             Self::GetQueueUrl => "sqs:GetQueueUrl",
             Self::ReceiveMessage => "sqs:ReceiveMessage",
             Self::DeleteMessage => "sqs:DeleteMessage",

@@ -11,12 +11,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Command, Hb};
+use crate::args::{Chosen, Command, Hb, KeyCommand};
 use crate::backend::Backend;
 use crate::exit::Failure;
 
 fn main() -> ExitCode {
     let hb = Hb::parse();
+    let on_stage = matches!(hb.place.choose(), Ok(Chosen::Stage { .. }));
     // One TLS stack for all; it only fails when one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match run(hb) {
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
             if !matches!(failure, Failure::ClosedPipe) {
                 output::remark(&format!("hb: {failure}"));
             }
-            if let Some(next_step) = failure.next_step() {
+            if let Some(next_step) = failure.next_step(on_stage) {
                 output::remark(&format!("    {next_step}"));
             }
             failure.code()
@@ -45,11 +46,12 @@ fn run(hb: Hb) -> Result<(), Failure> {
 async fn dispatch(Hb { place, output, command }: Hb) -> Result<(), Failure> {
     match command {
         Command::Serve(serve) => serve::run(&place, output, serve).await,
-        Command::Key(command) => command::key::run(&Backend::open(&place)?, output, command).await,
+        Command::Key(KeyCommand::Inspect { token }) => command::key::inspect(output, &token),
+        Command::Key(command) => command::key::run(&Backend::open(&place).await?, output, command).await,
         Command::Subscription(command) => {
-            command::subscription::run(&Backend::open(&place)?, output, command).await
+            command::subscription::run(&Backend::open(&place).await?, output, command).await
         }
-        Command::Host(command) => command::host::run(&Backend::open(&place)?, output, command).await,
+        Command::Host(command) => command::host::run(&Backend::open(&place).await?, output, command).await,
         Command::Send(send) => command::send::run(output, send).await,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_aws::{Clients, DynamoHeartbeats, DynamoKeys, SnsSubscriptions, Stage, TopicArn};
+use hb_aws::{Clients, DynamoHeartbeats, DynamoKeys, Stage};
 use hb_domain::{Fleet, HostPrefix, KeyName, Region, Scope, Signal};
 use hb_service::manage::{KeyRequest, Manager};
 use hb_service::ports::{Heartbeats, Segment};
@@ -30,10 +30,10 @@ pub(super) struct World {
 impl World {
     pub(super) async fn new(variables: &[(&str, &str)]) -> Self {
         let account = Account::new();
-        let (clients, stage, topic) = account.stage().await;
+        let (clients, stage, _) = account.stage().await;
         let front = Front::of(&account).await;
         let function = Function::start("ingest", &front, variables).await;
-        let manager = manager(&clients, &stage, topic);
+        let manager = manager(&clients, &stage);
         let heartbeats = DynamoHeartbeats::new(&clients, &stage);
         let key = key(&manager, Scope::Ingest, &[]).await;
         function.hides(&key[16..]);
@@ -67,10 +67,9 @@ impl World {
     }
 }
 
-pub(super) fn manager(clients: &Clients, stage: &Stage, topic: TopicArn) -> Manager {
+pub(super) fn manager(clients: &Clients, stage: &Stage) -> Manager {
     Manager {
         keys: Arc::new(DynamoKeys::new(clients, stage)),
-        subscriptions: Arc::new(SnsSubscriptions::new(clients, stage, topic)),
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
     }

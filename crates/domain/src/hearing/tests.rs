@@ -27,8 +27,9 @@ fn region(name: &str) -> Region {
 
 #[test]
 fn silence_counts_only_while_somebody_listened() {
+    type Spans = &'static [(i64, i64)];
     // Blackouts; interval; the minute from which a host is overdue that was last heard at minute 0.
-    let cases: [(&[(i64, i64)], u32, i64); 10] = [
+    let cases: [(Spans, u32, i64); 10] = [
         (&[], 10, 10),
         (&[(-9, -1)], 10, 10),
         (&[(20, 30)], 10, 10),

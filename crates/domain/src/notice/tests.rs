@@ -122,6 +122,45 @@ fn an_email_says_how_to_look_and_how_to_silence() {
     ");
 }
 
+/// A digest of `count` hosts whose names are `prefix` and a number, frozen and leased.
+fn digest(fleet: &str, prefix: &str, count: usize, caveat: Option<Caveat>, attempts: u32) -> Notice {
+    let id = NoticeId::of_bytes([7; 32]);
+    let mut entries: Vec<_> =
+        (0..count).map(|n| entry(fleet, &format!("{prefix}{n}"), Signal::Ok, "")).collect();
+    for entry in &mut entries {
+        entry.history.last_mut().unwrap().caveat.clone_from(&caveat);
+    }
+    let all: Vec<_> = entries.iter().collect();
+    let open = HostDigest::new(id.clone(), &all, at(AT_10 + 21_000)).unwrap();
+    let joined: Vec<_> =
+        entries.into_iter().map(|entry| entry.batched(&id, at(AT_10 + 30_000)).unwrap()).collect();
+    let mut frozen = open.frozen(&joined, at(AT_10 + 31_000)).unwrap();
+    frozen.pending.as_mut().unwrap().attempt = attempts;
+    Notice::of_digest(&frozen, &Region::local()).unwrap()
+}
+
+#[test]
+fn a_digest_counts_all_and_names_the_first() {
+    let digest = digest("lab", "web-", 12, Some(Caveat::Deaf), 2);
+    insta::assert_snapshot!(
+        format!("{}\n{}\n{}\n\n{}", digest.text(), digest.subject_line(), digest.sms(), digest.email()), @"");
+}
+
+#[test]
+fn machines_read_a_digest_with_every_member() {
+    insta::assert_snapshot!(format!("{:#}", digest("main", "web-", 2, None, 1).json()), @"");
+}
+
+#[test]
+fn doubt_is_said_in_every_text() {
+    let unheard = Caveat::Unheard("us-east-1".parse().unwrap());
+    let mut entry = entry("main", "web-01", Signal::Ok, "");
+    entry.history.last_mut().unwrap().caveat = Some(unheard);
+    let notice = notice(&entry);
+    insta::assert_snapshot!(format!("{}\n{}", notice.text(), notice.sms()), @"");
+    assert_eq!(notice.json()["caveat"], serde_json::json!({"unheard": "us-east-1"}));
+}
+
 const POLICY: DeliveryPolicy = DeliveryPolicy { lease: Duration::ZERO, echo_wait: Duration::ZERO };
 
 #[test]
@@ -136,6 +175,19 @@ fn the_id_depends_on_host_epoch_and_kind_alone() {
     }
 }
 
+fn within_limits(notice: &Notice) -> Result<(), TestCaseError> {
+    let plain = |text: &str| text.bytes().all(|b| (b' '..=b'~').contains(&b));
+    prop_assert!(notice.subject_line().len() <= limits::SUBJECT_CHARS && plain(&notice.subject_line()));
+    prop_assert!(notice.sms().len() <= limits::SMS_BYTES && plain(&notice.sms()));
+    prop_assert!(
+        notice.subject_line().contains(notice.id.as_str()) && notice.sms().contains(notice.id.as_str())
+    );
+    prop_assert!(notice.text().chars().count() <= limits::TEXT_CHARS && !notice.text().contains('\n'));
+    prop_assert!(!notice.email().chars().any(|c| c.is_control() && c != '\n'));
+    prop_assert!(notice.json().to_string().len() <= limits::NOTICE_BYTES);
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn texts_respect_their_limits(
@@ -144,13 +196,16 @@ proptest! {
     ) {
         let mut entry = entry(&fleet, &host, if fail { Signal::Fail } else { Signal::Ok }, &message);
         entry.pending.as_mut().unwrap().attempt = attempts;
-        let notice = notice(&entry);
-        let plain = |text: &str| text.bytes().all(|b| (b' '..=b'~').contains(&b));
-        prop_assert!(notice.subject_line().len() <= limits::SUBJECT_CHARS && plain(&notice.subject_line()));
-        prop_assert!(notice.sms().len() <= limits::SMS_BYTES && plain(&notice.sms()));
-        prop_assert!(notice.subject_line().contains(notice.id.as_str()) && notice.sms().contains(notice.id.as_str()));
-        prop_assert!(notice.text().chars().count() <= limits::TEXT_CHARS && !notice.text().contains('\n'));
-        prop_assert!(!notice.email().chars().any(|c| c.is_control() && c != '\n'));
-        prop_assert!(notice.json().to_string().len() <= limits::NOTICE_BYTES);
+        let deaf = fail.then_some(Caveat::Deaf);
+        entry.history.last_mut().unwrap().caveat.clone_from(&deaf);
+        within_limits(&notice(&entry))?;
+    }
+
+    #[test]
+    fn texts_of_a_digest_respect_their_limits(
+        fleet in "[a-z0-9-]{1,32}", prefix in "[A-Za-z0-9._:@/-]{1,190}", count in 1..=limits::DIGEST_HOSTS,
+        attempts in 1..u32::MAX, deaf: bool,
+    ) {
+        within_limits(&digest(&fleet, &prefix, count, deaf.then_some(Caveat::Deaf), attempts))?;
     }
 }

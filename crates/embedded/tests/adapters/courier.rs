@@ -18,7 +18,7 @@ async fn every_listener_gets_a_notice_once_if_its_filter_wants_it() {
     let world = World::new();
     let (all, recovered) = (Hook::listen(200).await, Hook::listen(204).await);
     world.subscribe("all", Protocol::Http, &all.url, Filter::default()).await;
-    let filter = Filter { fleet: None, kinds: vec![Kind::Recovered] };
+    let filter = Filter { kinds: vec![Kind::Recovered], ..Filter::default() };
     world.subscribe("recovered", Protocol::Http, &recovered.url, filter).await;
     for (epoch, kind) in [(1, Kind::Missing), (1, Kind::Missing), (2, Kind::Recovered), (2, Kind::Recovered)]
     {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use hb_domain::{Endpoint, Protocol};
-use hb_embedded::{Delivery, Sender, SmtpSender};
+use hb_embedded::{Content, Delivery, Sender, SmtpSender};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -62,7 +62,7 @@ async fn converse(stream: TcpStream, recipient: &str, heard: Arc<Mutex<Vec<Strin
 
 fn delivery() -> Delivery {
     Delivery {
-        notice: crate::common::notice("web", 1, hb_domain::Kind::Missing),
+        content: Content::Notice(Box::new(crate::common::notice("web", 1, hb_domain::Kind::Missing))),
         subscription: "on-call".parse().unwrap(),
         endpoint: Endpoint::parse(Protocol::Email, "on-call@example.org").unwrap(),
     }

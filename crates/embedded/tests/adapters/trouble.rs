@@ -37,6 +37,7 @@ fn key(n: u8) -> Key {
         created: at(0),
         expires: None,
         revoked: None,
+        used: None,
     }
 }
 

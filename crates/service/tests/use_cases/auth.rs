@@ -18,12 +18,8 @@ impl Door {
     fn new() -> Self {
         let bench = Bench::new();
         let auth = Authenticator::new(bench.memory.clone(), CachePolicy::default(), Arc::default());
-        let manager = Manager {
-            keys: bench.memory.clone(),
-            subscriptions: bench.memory.clone(),
-            clock: bench.clock.clone(),
-            ids: bench.ids.clone(),
-        };
+        let manager =
+            Manager { keys: bench.memory.clone(), clock: bench.clock.clone(), ids: bench.ids.clone() };
         Self { bench, auth, manager }
     }
 

@@ -9,6 +9,7 @@ use crate::{Bench, host};
 
 fn hosts(bench: &Bench) -> Hosts {
     Hosts {
+        region: hb_domain::Region::local(),
         heartbeats: bench.memory.clone(),
         ledger: bench.memory.clone(),
         receivers: bench.memory.clone(),

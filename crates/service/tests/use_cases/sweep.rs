@@ -109,6 +109,10 @@ async fn a_beat_that_lands_during_the_scan_cancels_the_candidate() {
         async fn scan(&self, _: Segment, _: Option<Cursor>) -> PortResult<Page<Heard>> {
             Ok(self.1.clone())
         }
+        fn behind(&self, host: &HostKey) -> Cursor {
+            self.0.behind(host)
+        }
+
         async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
             self.0.forget(host, up_to).await
         }
