@@ -3,6 +3,8 @@
 
 #[path = "../shared/admin.rs"]
 mod commands;
+#[path = "../shared/pages.rs"]
+mod pages;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -41,15 +43,19 @@ impl Deployed {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program("hb", "hb-cli"));
         command.args(args).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.envs([
+        command.envs(self.variables());
+        command
+    }
+
+    fn variables(&self) -> [(&str, &str); 6] {
+        [
             ("HB_STAGE", self.stage.as_str()),
             ("AWS_ENDPOINT_URL", &self.url),
             ("AWS_REGION", "eu-west-1"),
             ("AWS_ACCESS_KEY_ID", "AKIDTEST"),
             ("AWS_SECRET_ACCESS_KEY", "hunter2hunter2"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
-        ]);
-        command
+        ]
     }
 }
 
@@ -248,4 +254,25 @@ fn what_is_wrong_with_the_way_to_a_stage_is_one_line_with_its_cause() {
     }
     let list = ["key", "list", "--output", "json"];
     assert_eq!(run(stage.command(&list), "").stdout, "[]\n", "nothing was changed");
+}
+
+#[test]
+fn the_commands_of_the_admins_pages_work_on_a_stage() {
+    for (i, page) in pages::ADMIN.into_iter().enumerate() {
+        let Some(stage) = Deployed::new(&format!("page{i}")) else { return };
+        stage.beat("main", "web-01");
+        let folder = std::env::temp_dir().join(format!("hb-{}-{page}", stage.stage));
+        std::fs::create_dir_all(&folder).unwrap();
+        let hb = program("hb", "hb-cli");
+        let path = format!("{}:{}", hb.canonicalize().unwrap().parent().unwrap().display(), env!("PATH"));
+        for block in pages::blocks(page) {
+            let mut shell = Command::new("sh");
+            shell.args(["-ec", &block]).current_dir(&folder).env_clear();
+            shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            shell.env("PATH", &path).envs(stage.variables());
+            let ended = run(shell, "");
+            assert_eq!(ended.code, 0, "{page}: {block}\n{ended:?}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use hb_domain::EndpointError;
+use hb_domain::{ConfirmationTokenError, EndpointError};
 use hb_service::manage::{HostError, KeyError, SubscribeError};
 use hb_service::ports::PortError;
 
@@ -42,6 +42,8 @@ pub(crate) enum Failure {
     WrongRows { wrong: usize, of: usize },
     #[error("{0}")]
     NoToken(hb_domain::TokenError),
+    #[error(transparent)]
+    Confirmation(#[from] ConfirmationTokenError),
     #[error("the token confirms nothing here")]
     NotConfirmed,
     #[error("done in part: {failed} of {of} {what} failed")]
@@ -112,6 +114,7 @@ impl Failure {
             | Self::Input(..)
             | Self::WrongRows { .. }
             | Self::NoTerminal
+            | Self::Confirmation(_)
             | Self::Endpoint(_)
             | Self::Unsupported(_)
             | Self::Smtp(_)
@@ -193,6 +196,7 @@ impl Failure {
             | Self::Host(HostError::Busy(_) | HostError::Pause(_))
             | Self::Endpoint(_)
             | Self::Input(..)
+            | Self::Confirmation(_)
             | Self::Unsupported(_)
             | Self::Refused(..)
             | Self::Internal(_)

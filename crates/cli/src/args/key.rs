@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
-use hb_domain::{Fleet, HostPrefix, KeyId, KeyName, Token};
+use hb_domain::{Fleet, HostPrefix, KeyId, KeyName, Token, TokenError};
 
 use super::duration;
 
@@ -75,18 +75,17 @@ pub(crate) enum KeyRef {
     /// A name may look like an id.
     IdOrName(KeyId, KeyName),
     Name(KeyName),
+    /// It looks like a whole key and is none. Refused later, because clap would show it.
+    Mistyped(TokenError),
 }
 
 impl FromStr for KeyRef {
     type Err = String;
 
-    /// The error of what looks like a whole key does not show it.
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with("hbk_") {
-            return text
-                .parse::<Token>()
-                .map(|token| Self::Id(token.id().clone()))
-                .map_err(|e| e.to_string());
+            let token = text.parse::<Token>();
+            return Ok(token.map_or_else(Self::Mistyped, |token| Self::Id(token.id().clone())));
         }
         let name = text.parse().map_err(|error: hb_domain::KeyNameError| error.to_string())?;
         Ok(match text.parse() {

@@ -1,7 +1,7 @@
 //! `hb subscription`.
 
 use clap::{Subcommand, ValueEnum};
-use hb_domain::{ConfirmationToken, Fleet, Kind, Severity, SubscriptionId};
+use hb_domain::{Fleet, Kind, Severity};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SubscriptionCommand {
@@ -26,9 +26,10 @@ pub(crate) enum SubscriptionCommand {
     List,
     /// Confirm a subscription with the token that was sent to its endpoint.
     Confirm {
+        // Read later, because clap would show a wrong one.
         /// The token, or the whole link that holds it.
         #[arg(long)]
-        token: ConfirmationToken,
+        token: String,
     },
     /// Send a test notice, marked as one, to all whose filter lets it through.
     Test {
@@ -41,8 +42,9 @@ pub(crate) enum SubscriptionCommand {
     },
     /// Remove a subscription in every region, and what it has not yet got.
     Remove {
-        /// The subscription's id.
-        id: SubscriptionId,
+        /// The subscription's id, or its endpoint.
+        #[arg(value_name = "ID|ENDPOINT")]
+        which: String,
     },
 }
 

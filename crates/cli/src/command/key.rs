@@ -156,6 +156,7 @@ async fn find(manager: &Manager, reference: KeyRef, now: Timestamp) -> Result<Ke
             name
         }
         KeyRef::Name(name) => name,
+        KeyRef::Mistyped(error) => return Err(Failure::NoToken(error)),
     };
     let (keys, _) = every_page(|after| manager.keys.list(after)).await?;
     let mut called: Vec<_> = keys.into_iter().filter(|key| key.name == name).collect();

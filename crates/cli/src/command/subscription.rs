@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hb_domain::{Endpoint, Filter, Kind, Protocol, Region, Severity, Standing, Subscription, Timestamp};
+use hb_domain::{
+    ConfirmationToken, Endpoint, Filter, Kind, Protocol, Region, Severity, Standing, Subscription,
+    SubscriptionId, Timestamp,
+};
 use hb_service::manage::{Added, InRegion, Subscribed, SubscriptionView};
 use hb_service::ports::{PortError, Tally};
 use serde::Serialize;
@@ -113,6 +116,7 @@ pub(crate) async fn run(
         }
         SubscriptionCommand::List => list(backend, format).await,
         SubscriptionCommand::Confirm { token } => {
+            let token = token.trim().parse::<ConfirmationToken>()?;
             let regions = backend.subscribers().await?.confirm(&token).await;
             let word = |confirmed: &bool| if *confirmed { "confirmed" } else { "not sent there" };
             let Told { regions, failure } = tell(regions, word)?;
@@ -134,17 +138,32 @@ pub(crate) async fn run(
             output::remark("all whose filter lets it through get it, marked as a test, once a region");
             failure.map_or(Ok(()), Err)
         }
-        SubscriptionCommand::Remove { id } => {
-            let regions = backend.subscribers().await?.remove(&id).await;
-            let word = |removed: &bool| if *removed { "removed" } else { "was not there" };
-            let Told { regions, failure } = tell(regions, word)?;
-            if !regions.values().any(|removed| *removed) {
-                return Err(failure.unwrap_or_else(|| Failure::NoSuchSubscription(id.to_string())));
-            }
-            output::one(format, &format!("removed {id}"), &serde_json::json!({ "removed": id }))?;
-            failure.map_or(Ok(()), Err)
-        }
+        SubscriptionCommand::Remove { which } => remove(backend, format, &which).await,
     }
+}
+
+async fn remove(backend: &Backend, format: Format, which: &str) -> Result<(), Failure> {
+    let subscribers = backend.subscribers().await?;
+    let id = match which.parse::<SubscriptionId>() {
+        Ok(id) => id,
+        // An endpoint listens once, so that it names one.
+        Err(_) => {
+            let (views, _, failed) = subscribers.list().await;
+            let found = views.into_iter().find(|view| view.subscription.endpoint.address() == which);
+            match (found, failed.into_iter().find_map(|region| region.result.err())) {
+                (Some(view), _) => view.subscription.id,
+                (None, Some(error)) => return Err(error.into()),
+                (None, None) => return Err(Failure::NoSuchSubscription(which.to_owned())),
+            }
+        }
+    };
+    let word = |removed: &bool| if *removed { "removed" } else { "was not there" };
+    let Told { regions, failure } = tell(subscribers.remove(&id).await, word)?;
+    if !regions.values().any(|removed| *removed) {
+        return Err(failure.unwrap_or_else(|| Failure::NoSuchSubscription(id.to_string())));
+    }
+    output::one(format, &format!("removed {id}"), &serde_json::json!({ "removed": id }))?;
+    failure.map_or(Ok(()), Err)
 }
 
 async fn add(

@@ -258,12 +258,28 @@ mod tests {
 
     #[test]
     fn the_worst_come_first_and_all_is_said() {
-        insta::assert_snapshot!(drawn(70, 8, &seen(), 0), @"");
+        insta::assert_snapshot!(drawn(70, 8, &seen(), 0), @"
+        2 missing  1 failing  1 up  1 paused
+        STATE    HOST                        LAST BEAT        DEADLINE
+        missing  web-00                      16 min 40 s ago  6 min 40 s over
+        missing  web-01                      11 min 40 s ago  1 min 40 s over
+        failing  backup                      1 min 40 s ago   in 8 min 20 s
+        up       web-02                      50 s ago         in 9 min 10 s
+        paused   lab/db                      16 min 30 s ago  6 min 30 s over
+        2026-01-31T18:16:40Z  q ends, arrows scroll
+        ");
     }
 
     #[test]
     fn a_narrow_terminal_keeps_state_name_and_silence() {
-        insta::assert_snapshot!(drawn(36, 6, &seen(), 1), @"");
+        insta::assert_snapshot!(drawn(36, 6, &seen(), 1), @"
+        2 missing  1 failing  1 up  1 paused
+        STATE    HOST       LAST BEAT
+        missing  web-01     11 min 40 s ago
+        failing  backup     1 min 40 s ago
+        up       web-02     50 s ago
+        2026-01-31T18:16:40Z  q ends, arrows
+        ");
     }
 
     #[test]
