@@ -77,7 +77,7 @@ impl Pages {
         self.out.flush()
     }
 
-    /// After the last page; nothing at all when there was none.
+    /// After the last page, without the head of an empty table.
     pub(crate) fn end_if_begun(mut self) -> io::Result<()> {
         if self.format == Format::Json {
             writeln!(self.out, "{}", if self.rows == 0 { "[]" } else { "\n]" })?;

@@ -180,9 +180,9 @@ async fn find(manager: &Manager, reference: KeyRef, now: Timestamp) -> Result<Ke
 
 /// Needs no backend: what a token says of itself. A leaked key can be named without anybody knowing its secret.
 pub(crate) fn inspect(format: Format, token: &str) -> Result<(), Failure> {
-    let read = |()| std::io::read_to_string(std::io::stdin());
     let text = if token == "-" {
-        read(()).map_err(|error| Failure::Input("standard input".to_owned(), error.to_string()))?
+        std::io::read_to_string(std::io::stdin())
+            .map_err(|error| Failure::Input("standard input".to_owned(), error.to_string()))?
     } else {
         token.to_owned()
     };

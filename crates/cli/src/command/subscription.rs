@@ -144,17 +144,16 @@ pub(crate) async fn run(
 
 async fn remove(backend: &Backend, format: Format, which: &str) -> Result<(), Failure> {
     let subscribers = backend.subscribers().await?;
-    let id = match which.parse::<SubscriptionId>() {
-        Ok(id) => id,
+    let id = if let Ok(id) = which.parse::<SubscriptionId>() {
+        id
+    } else {
         // An endpoint listens once, so that it names one.
-        Err(_) => {
-            let (views, _, failed) = subscribers.list().await;
-            let found = views.into_iter().find(|view| view.subscription.endpoint.address() == which);
-            match (found, failed.into_iter().find_map(|region| region.result.err())) {
-                (Some(view), _) => view.subscription.id,
-                (None, Some(error)) => return Err(error.into()),
-                (None, None) => return Err(Failure::NoSuchSubscription(which.to_owned())),
-            }
+        let (views, _, failed) = subscribers.list().await;
+        let found = views.into_iter().find(|view| view.subscription.endpoint.address() == which);
+        match (found, failed.into_iter().find_map(|region| region.result.err())) {
+            (Some(view), _) => view.subscription.id,
+            (None, Some(error)) => return Err(error.into()),
+            (None, None) => return Err(Failure::NoSuchSubscription(which.to_owned())),
         }
     };
     let word = |removed: &bool| if *removed { "removed" } else { "was not there" };

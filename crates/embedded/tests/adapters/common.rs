@@ -59,6 +59,9 @@ impl World {
             created: Timestamp::MIN,
         };
         assert!(self.subscriptions.add(&subscription, &token()).await.unwrap());
+        if protocol == Protocol::Email {
+            assert!(self.subscriptions.confirm(&token()).await.unwrap());
+        }
     }
 
     pub(crate) fn senders(&self) -> Senders {

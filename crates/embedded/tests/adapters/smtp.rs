@@ -121,3 +121,20 @@ async fn a_server_that_is_not_there_is_an_error() {
     let error = sender.send(&delivery()).await.unwrap_err().to_string();
     assert!(error.contains("refused"), "{error}");
 }
+
+#[tokio::test]
+async fn a_question_is_a_mail_with_the_command_that_answers_it() {
+    let server = Server::listen("250 fine").await;
+    let sender = SmtpSender::new(&server.url, "Heartbeat <hb@example.com>").unwrap();
+    let token = crate::common::token();
+    sender.send(&Delivery { content: Content::Question(token.clone()), ..delivery() }).await.unwrap();
+    let heard = server.heard();
+    for line in [
+        "To: on-call@example.org",
+        "Subject: [hb] Do you want to be told?",
+        "Message-ID: <question.on-call@example.com>",
+        &format!("hb subscription confirm --token {}", token.reveal()),
+    ] {
+        assert!(heard.contains(line), "{line} in {heard}");
+    }
+}

@@ -220,9 +220,7 @@ async fn store(
         progress.inc(1);
     }
     progress.finish_and_clear();
-    if format == Format::Json || new > 0 {
-        shown.end_if_begun()?;
-    }
+    shown.end_if_begun()?;
     output::remark(&format!("keys: {new} made, {there} there already; rows left out: {skipped}"));
     if taken > 0 { Err(Failure::InPart { failed: taken, of, what: "keys" }) } else { Ok(()) }
 }
