@@ -24,6 +24,7 @@ HOST = "ci-web-01"
 
 ADDRESS = re.compile(r"listening on (http://\S+:\d+)")
 API_KEY = re.compile(r"hbk_[a-z2-7]{10}_[a-z2-7]{59}")
+TOKEN = re.compile(r"hb subscription confirm --token (\w+)")
 SUBJECT = re.compile(r"\[hb\] (\S+) (\w+) (?:since|at) ")
 
 # As users pasted it from the predecessor's README, its misspelt path included.
@@ -43,10 +44,12 @@ class Inbox:
 
     def __init__(self):
         self.mails = []
+        self.token = None
 
     async def handle_DATA(self, _server, _session, envelope):
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         self.mails.append((envelope.mail_from, envelope.rcpt_tos, str(message["subject"])))
+        self.token = self.token or (found[1] if (found := TOKEN.search(message.get_content())) else None)
         return "250 accepted"
 
     def hosts(self, kind):
@@ -142,6 +145,8 @@ async def check(hb, directory, inbox, mail_port, servers):
     url = (await server.until("line `listening on` on stderr", lambda: first(ADDRESS, server.errors)))[1]
     key = (await server.until("API key on stdout", lambda: first(API_KEY, server.output)))[0]
     await run(hb, "subscription", "add", "email", RECIPIENT, "--data-dir", directory, env=env)
+    token = await server.until("question by e-mail", lambda: inbox.token)
+    await run(hb, "subscription", "confirm", "--token", token, "--data-dir", directory, env=env)
 
     async def beat(interval_ms):
         body = f'{{"hostId": "{HOST}", "intervalMs": {interval_ms}}}'

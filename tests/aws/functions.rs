@@ -13,3 +13,5 @@ mod sweep;
 mod troubles;
 mod unknown;
 mod whole;
+
+pub(crate) use function::program;

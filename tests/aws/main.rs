@@ -5,6 +5,7 @@
 //!
 //! The functions are run as they are deployed: build them before, `cargo build -p hb-lambda`.
 
+mod admin;
 mod contract;
 mod cost;
 mod doctor;

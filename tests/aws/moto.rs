@@ -10,7 +10,10 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::config::BehaviorVersion;
 use aws_sdk_sqs::types::Message;
 use hb_aws::{Clients, SnsSubscriptions, SnsTopic, Stage, TopicArn, create_stage, find_topic, https};
-use hb_domain::{Endpoint, Filter, HostKey, Kind, Notice, Protocol, Publication, Subscription, Timestamp};
+use hb_domain::{
+    ConfirmationToken, Endpoint, Filter, HostKey, Kind, Notice, Protocol, Publication, Subscription,
+    Timestamp,
+};
 use hb_service::contract::World;
 use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment, Subscriptions, Topic};
 use serde_json::{Value, json};
@@ -115,6 +118,10 @@ impl Heartbeats for Narrow {
         self.heartbeats.scan(segment, after).await
     }
 
+    fn behind(&self, host: &HostKey) -> Cursor {
+        self.heartbeats.behind(host)
+    }
+
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
         self.heartbeats.forget(host, up_to).await
     }
@@ -140,6 +147,11 @@ fn notice(fleet: &str, kind: Kind) -> Notice {
     .unwrap()
 }
 
+/// SNS has tokens of its own.
+fn token() -> ConfirmationToken {
+    ConfirmationToken::from_random([7; 20])
+}
+
 /// A queue that listens to the topic.
 struct Queue {
     client: aws_sdk_sqs::Client,
@@ -155,7 +167,7 @@ impl Queue {
         let endpoint = Endpoint::parse(Protocol::Sqs, &arn).unwrap();
         let id = name.parse().unwrap();
         let subscription = Subscription { id, endpoint, filter, created: at(0) };
-        assert!(subscriptions(deployed).add(&subscription).await.unwrap());
+        assert!(subscriptions(deployed).add(&subscription, &token()).await.unwrap());
         (Self { client, url }, subscription)
     }
 
@@ -217,7 +229,11 @@ async fn sns_does_not_recognise_a_second_copy_but_people_can() {
 #[tokio::test]
 async fn filters_decide_who_gets_what_until_one_is_removed() {
     let Some(deployed) = deploy().await else { return };
-    let filter = Filter { fleet: Some("lab".parse().unwrap()), kinds: vec![Kind::Missing, Kind::Recovered] };
+    let filter = Filter {
+        fleet: Some("lab".parse().unwrap()),
+        kinds: vec![Kind::Missing, Kind::Recovered],
+        ..Filter::default()
+    };
     let (some, subscription) = Queue::listen(&deployed, "some", filter).await;
     let (all, _) = Queue::listen(&deployed, "all", Filter::default()).await;
     let topic = SnsTopic::new(&deployed.clients, deployed.topic.clone());
@@ -232,16 +248,48 @@ async fn filters_decide_who_gets_what_until_one_is_removed() {
     assert_eq!((some.messages().await.len(), all.messages().await.len()), (0, 1));
 }
 
+/// The table that the embedded topic is held to as well.
+#[tokio::test]
+async fn sns_filters_as_the_shared_table_says() {
+    let Some(deployed) = deploy().await else { return };
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../shared/filters.json")).unwrap();
+    let mut queues = Vec::new();
+    for (i, case) in cases.iter().enumerate() {
+        let filter: Filter = serde_json::from_value(case["filter"].clone()).unwrap();
+        queues.push(Queue::listen(&deployed, &format!("case-{i}"), filter).await.0);
+    }
+    let topic = SnsTopic::new(&deployed.clients, deployed.topic.clone());
+    for fleet in ["main", "lab"] {
+        for kind in Kind::ALL {
+            let region = "eu-west-1".parse().unwrap();
+            let notice = Notice::test(fleet.parse().unwrap(), kind, region, at(0));
+            assert_eq!(topic.publish(&notice).await, Publication::Accepted);
+        }
+    }
+    for (case, queue) in cases.iter().zip(queues) {
+        let bodies = queue.messages().await.into_iter().map(|message| message.body.unwrap());
+        let bodies: Vec<Value> = bodies.map(|body| serde_json::from_str(&body).unwrap()).collect();
+        assert!(bodies.iter().all(|body| body["test"] == true), "{bodies:?}");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let mut told: Vec<_> =
+            bodies.iter().map(|b| format!("{}/{}", text(&b["fleet"]), text(&b["kind"]))).collect();
+        let mut expected: Vec<_> = case["told"].as_array().unwrap().iter().map(text).collect();
+        told.sort();
+        expected.sort();
+        assert_eq!(told, expected, "{}", case["filter"]);
+    }
+}
+
 #[tokio::test]
 async fn an_endpoint_listens_once_and_the_console_never() {
     let Some(deployed) = deploy().await else { return };
     let (_, taken) = Queue::listen(&deployed, "all", Filter::default()).await;
     let again = Subscription { id: "other".parse().unwrap(), ..taken.clone() };
-    let error = subscriptions(&deployed).add(&again).await.unwrap_err();
+    let error = subscriptions(&deployed).add(&again, &token()).await.unwrap_err();
     assert!(error.to_string().contains(&format!("listens already, as {}", taken.id)), "{error}");
     let endpoint = Endpoint::parse(Protocol::Console, "").unwrap();
     let console = Subscription { id: "other".parse().unwrap(), endpoint, ..taken };
-    let error = subscriptions(&deployed).add(&console).await.unwrap_err();
+    let error = subscriptions(&deployed).add(&console, &token()).await.unwrap_err();
     assert!(error.to_string().contains("there is no console on AWS"), "{error}");
 }
 

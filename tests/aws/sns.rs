@@ -78,6 +78,7 @@ impl Sns {
                 format!("<SubscriptionArn>{}:{subscribed}</SubscriptionArn>", form["TopicArn"])
             }
             "Unsubscribe" => String::new(),
+            "GetSubscriptionAttributes" => "<Attributes></Attributes>".to_owned(),
             other => panic!("the adapters never ask for {other}"),
         };
         (200, format!("<{action}Response><{action}Result>{result}</{action}Result></{action}Response>"))

@@ -192,6 +192,10 @@ impl Heartbeats for Broken {
         self.0.scan(segment, after).await
     }
 
+    fn behind(&self, host: &HostKey) -> Cursor {
+        self.0.behind(host)
+    }
+
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
         self.0.forget(host, up_to).await
     }

@@ -111,6 +111,11 @@ impl Heartbeats for Ports {
         Ok(Page { items, ..Page::default() })
     }
 
+    /// A scan here is one page.
+    fn behind(&self, host: &HostKey) -> Cursor {
+        Cursor(host.to_string())
+    }
+
     /// As when the admin's machine dies here: what the ledger says has to do.
     async fn forget(&self, _: &HostKey, _: Timestamp) -> PortResult<()> {
         Ok(())

@@ -29,7 +29,7 @@ fn crates_know_only_those_before_them() {
         ("hb-aws", vec!["hb-domain", "hb-service"]),
         ("hb-embedded", vec!["hb-domain", "hb-service"]),
         ("hb-http", vec!["hb-domain", "hb-service"]),
-        ("hb-cli", vec!["hb-domain", "hb-embedded", "hb-http", "hb-service"]),
+        ("hb-cli", vec!["hb-aws", "hb-domain", "hb-embedded", "hb-http", "hb-service"]),
         ("hb-lambda", vec!["hb-aws", "hb-domain", "hb-http", "hb-service"]),
         ("hb-exhaustive", vec![]),
         ("hb-simulation", vec![]),
@@ -54,6 +54,7 @@ fn technology_stays_in_its_crate() {
         ("lettre", vec!["hb-embedded"]),
         ("axum", vec!["hb-http"]),
         ("clap", vec!["hb-cli"]),
+        ("ratatui", vec!["hb-cli"]),
         ("getrandom", vec!["hb-service"]),
         ("lambda_runtime", vec!["hb-lambda"]),
     ];

@@ -16,6 +16,8 @@ async fn silence_is_told_once_everywhere_and_so_is_the_return() {
     let key = server.first_key();
     place.json(&["subscription", "add", "http", &webhook.url()]);
     place.json(&["subscription", "add", "email", "on-call@example.com", "--kind", "missing,recovered"]);
+    let token = eventually("the question", async || mailbox.token()).await;
+    assert_eq!(place.run(&["subscription", "confirm", "--token", &token]).stdout, "confirmed\n");
 
     assert_eq!(server.beat(&key, r#"{"hostId": "web-01", "intervalMs": 2000}"#).await.unwrap(), 200);
     let told = |kind: &'static str| {
@@ -52,6 +54,40 @@ async fn silence_is_told_once_everywhere_and_so_is_the_return() {
     }
     let (code, log) = server.stop().await;
     assert_eq!(code, 0, "{log:?}");
+}
+
+/// A typo must not mail a stranger for ever.
+#[tokio::test]
+async fn an_address_that_does_not_confirm_gets_one_mail() {
+    let (place, mailbox) = (Place::new(), Mailbox::start().await);
+    let mail = ["--smtp-url", &mailbox.url(), "--smtp-from", "Heartbeat <hb@example.com>"];
+    let server = Server::start(&place, &[&["--sweep-every", "1s"], &mail[..]].concat()).await;
+    place.json(&["subscription", "add", "email", "stranger@example.com"]);
+    let token = eventually("the question", async || mailbox.token()).await;
+    assert_eq!(place.json(&["subscription", "list"])[0]["regions"]["local"], "pending");
+    assert_eq!(place.run(&["subscription", "test"]).code, 0);
+    assert_eq!(server.beat(&server.first_key(), r#"{"hostId": "web-01"}"#).await.unwrap(), 200);
+    eventually("a notice on the console", async || {
+        server.stdout().iter().any(|line| line.contains("web-01 is registered")).then_some(())
+    })
+    .await;
+    tokio::time::sleep(TWO_SWEEPS).await;
+    let mails = mailbox.mails();
+    assert!(mails.len() == 1 && mails[0].contains("Subject: [hb] Do you want to be told?"), "{mails:?}");
+
+    let wrong = place.run(&["subscription", "confirm", "--token", &token.replace(&token[..8], "aaaaaaaa")]);
+    assert_eq!(wrong.code, 1, "{}", wrong.stderr);
+    assert_eq!(place.run(&["subscription", "confirm", "--token", &token]).code, 0);
+    assert_eq!(place.json(&["subscription", "list"])[0]["regions"]["local"], "confirmed");
+    assert_eq!(place.run(&["subscription", "test", "--kind", "recovered"]).code, 0);
+    let test = eventually("the test", async || {
+        mailbox
+            .mails()
+            .into_iter()
+            .find(|mail| mail.contains("Subject: [hb] TEST, nothing has happened: recovered"))
+    })
+    .await;
+    assert!(test.contains("To: stranger@example.com"), "{test}");
 }
 
 #[tokio::test]

@@ -1,22 +1,23 @@
-//! Every `sh` block of the pages for users is run, in its order, against a server.
+//! Every `sh` block of the pages is run, in its order: of usage and operations against a server, of the admin's pages
+//! against its database, as `tests/aws` does against a stage.
 
 use std::process::Command;
 
-use crate::support::{Done, Place, Server, have};
+#[path = "../shared/pages.rs"]
+mod pages;
 
-/// The `sh` blocks of a page.
-fn blocks(page: &str) -> Vec<String> {
-    page.split("```sh\n").skip(1).map(|rest| rest.split_once("\n```").unwrap().0.to_owned()).collect()
-}
+use pages::{ADMIN, blocks};
+
+use crate::support::{Done, Place, Server, have};
 
 #[tokio::test]
 async fn the_commands_of_the_usage_page_work() {
-    run_page("usage.md", 10).await;
+    run_page("usage", 10).await;
 }
 
 #[tokio::test]
 async fn the_commands_of_the_operations_page_work() {
-    run_page("operations.md", 5).await;
+    run_page("operations", 5).await;
 }
 
 async fn run_page(page: &str, at_least: usize) {
@@ -25,24 +26,44 @@ async fn run_page(page: &str, at_least: usize) {
     }
     let place = Place::new();
     let server = Server::start(&place, &[]).await;
-    let hb = std::path::Path::new(env!("CARGO_BIN_EXE_hb")).parent().unwrap();
-    let path = format!("{}:{}", hb.display(), std::env::var("PATH").unwrap());
-    let data = place.path().join("data").into_os_string().into_string().unwrap();
-    let page = format!("{}/../../docs/{page}", env!("CARGO_MANIFEST_DIR"));
-    let blocks = blocks(&std::fs::read_to_string(page).unwrap());
+    let blocks = blocks(page);
     assert!(blocks.len() >= at_least, "the page has its commands in `sh` blocks");
     for block in blocks {
-        let mut command = Command::new("sh");
-        command.args(["-ec", &block]).env_clear().envs([
-            ("PATH", path.as_str()),
-            ("HOME", place.path().to_str().unwrap()),
-            ("HB_URL", &server.url),
+        let mut command = shell(&place, &block);
+        command.env("HOME", place.path()).envs([
+            ("HB_URL", server.url.as_str()),
             ("HB_API_KEY", &server.first_key()),
-            ("HB_DATA_DIR", &data),
             ("HOSTNAME", "web-01"),
         ]);
         let done = Done::from(command.output().unwrap());
         assert_eq!(done.code, 0, "{block}\n{}{}", done.stdout, done.stderr);
         assert!(!block.contains("curl") || !done.stdout.contains("HTTP/1.1 4"), "{block}\n{}", done.stdout);
     }
+}
+
+#[tokio::test]
+async fn the_commands_of_the_admins_pages_work() {
+    if !have(&["sh"]) {
+        return;
+    }
+    for page in ADMIN {
+        let place = Place::new();
+        let server = Server::start(&place, &[]).await;
+        let body = r#"{"hostId": "web-01"}"#;
+        assert_eq!(server.beat(&server.first_key(), body).await.unwrap(), 200);
+        for block in blocks(page) {
+            let done = Done::from(shell(&place, &block).output().unwrap());
+            assert_eq!(done.code, 0, "{page}: {block}\n{}{}", done.stdout, done.stderr);
+        }
+    }
+}
+
+/// `sh` in the folder of a place, with `hb` on its path.
+fn shell(place: &Place, block: &str) -> Command {
+    let hb = std::path::Path::new(env!("CARGO_BIN_EXE_hb")).parent().unwrap();
+    let path = format!("{}:{}", hb.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("sh");
+    command.args(["-ec", block]).current_dir(place.path()).env_clear();
+    command.env("PATH", path).env("HB_DATA_DIR", place.path().join("data"));
+    command
 }

@@ -4,6 +4,7 @@
 //! service does in its own time is polled for, with a generous limit.
 #![expect(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 
+mod admin;
 mod arrows;
 mod bad_input;
 mod beat_to_notice;

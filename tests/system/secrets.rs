@@ -44,4 +44,30 @@ async fn no_secret_reaches_a_log() {
     for secret in [&first[16..], &wrong[16..]] {
         assert!(!stored.contains(secret), "the secret of a key is stored");
     }
+    commands_keep_it(&place, &first);
+}
+
+/// What a key or a token that was typed wrong, or where none belongs, leaves on standard error; and what is exported.
+fn commands_keep_it(place: &Place, key: &str) {
+    let (typo, token) = (format!("{key}x"), "t0psecret".repeat(200));
+    let cases: [&[&str]; 9] = [
+        &["key", "list"],
+        &["key", "export"],
+        &["key", "export", "--output", "json"],
+        &["key", "inspect", key],
+        &["key", "inspect", &typo],
+        &["key", "revoke", &typo],
+        &["key", "rotate", &typo],
+        &["key", "revoke", key],
+        &["subscription", "confirm", "--token", &token[..1_000]],
+    ];
+    for args in cases {
+        let done = place.run(args);
+        let said = format!("{}{}", done.stdout, done.stderr);
+        for secret in [&key[16..], "t0psecret"] {
+            assert!(!said.contains(secret), "{args:?}: {said}");
+        }
+    }
+    let help = place.run(&["key", "create", "--help"]).stdout;
+    assert!(!help.contains(&key[16..]), "{help}");
 }

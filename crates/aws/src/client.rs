@@ -57,6 +57,16 @@ const PATIENT: Patience = Patience {
     longest_pause: Duration::from_secs(4),
 };
 
+/// Somebody at a terminal would rather be told soon.
+const SOON: Patience = Patience {
+    connect: Duration::from_secs(3),
+    attempt: Duration::from_secs(8),
+    operation: Duration::from_secs(20),
+    attempts: 4,
+    first_pause: Duration::from_millis(100),
+    longest_pause: Duration::from_secs(2),
+};
+
 /// A publish is tried once: a hidden second attempt would be a second notice. What did not arrive, the sweep sends again.
 const ONCE: Patience = Patience {
     connect: Duration::from_secs(2),
@@ -115,6 +125,16 @@ impl Clients {
     /// each kind of call has its own here.
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
+        Self::with_patience(config, &PATIENT)
+    }
+
+    /// The same for admins, who wait for the answer: trouble is told within 20 s.
+    #[must_use]
+    pub fn for_people(config: &SdkConfig) -> Self {
+        Self::with_patience(config, &SOON)
+    }
+
+    fn with_patience(config: &SdkConfig, patient: &Patience) -> Self {
         let http = config.http_client().unwrap_or_else(https);
         let dynamodb = |patience: &Patience, partition: RetryPartition| {
             let config = aws_sdk_dynamodb::config::Builder::from(config)
@@ -136,15 +156,15 @@ impl Clients {
         let sqs = aws_sdk_sqs::config::Builder::from(config)
             .behavior_version(behavior())
             .http_client(http.clone())
-            .timeout_config(PATIENT.timeouts())
-            .retry_config(PATIENT.retries());
+            .timeout_config(patient.timeouts())
+            .retry_config(patient.retries());
         // The SDK's quota of retries ends them when many calls are throttled at once, which is when a sweep needs them.
         let unlimited = RetryPartition::custom("hb-patient").token_bucket(TokenBucket::unlimited()).build();
         Self {
             quick: dynamodb(&QUICK, RetryPartition::new("hb-quick")),
-            patient: dynamodb(&PATIENT, unlimited),
+            patient: dynamodb(patient, unlimited),
             sns_quick: sns(&QUICK),
-            sns: sns(&PATIENT),
+            sns: sns(patient),
             publish: sns(&ONCE),
             sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
             meter: Arc::default(),

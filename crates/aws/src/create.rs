@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType, TableStatus,
+    ProjectionType, ScalarAttributeType, TableDescription, TableStatus,
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use hb_service::ports::{PortError, PortResult};
@@ -119,14 +119,35 @@ async fn create_echo(clients: &Clients, stage: &Stage, topic: &TopicArn) -> Port
     answer.map(drop).map_err(|cause| trouble(&what, Operation::Subscribe, &cause))
 }
 
-/// The topic of a deployed stage. Its ARN holds the account, which the ARN of a table tells.
+/// What the ledger's table tells of a deployed stage.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The topic in the region that was asked. Its ARN holds the account, which the ARN of a table tells.
+    pub topic: TopicArn,
+    /// All regions of the stage, the one that was asked first: where the ledger has replicas, notices are published.
+    pub regions: Vec<String>,
+}
+
+/// The topic of a deployed stage.
 pub async fn find_topic(clients: &Clients, stage: &Stage) -> PortResult<TopicArn> {
+    Ok(find_stage(clients, stage).await?.topic)
+}
+
+/// A deployed stage, by the exact name of its ledger.
+pub async fn find_stage(clients: &Clients, stage: &Stage) -> PortResult<Found> {
     let what = format!("table {}", stage.ledger());
     clients.meter.called(Operation::DescribeTable);
     let answer = clients.patient.describe_table().table_name(stage.ledger()).send().await;
     let output = answer.map_err(|cause| trouble(&what, Operation::DescribeTable, &cause))?;
-    let arn = output.table.and_then(|table| table.table_arn).unwrap_or_default();
-    TopicArn::beside_table(stage, &arn).map_err(|error| PortError::unavailable(what, error))
+    let table = output.table.unwrap_or_else(|| TableDescription::builder().build());
+    let topic = TopicArn::beside_table(stage, table.table_arn.as_deref().unwrap_or_default());
+    let topic = topic.map_err(|error| PortError::unavailable(what, error))?;
+    let replicas = table.replicas.unwrap_or_default();
+    let mut regions = vec![topic.region().to_owned()];
+    let others = replicas.into_iter().filter_map(|replica| replica.region_name);
+    regions.extend(others.filter(|region| region != topic.region()));
+    regions[1..].sort();
+    Ok(Found { topic, regions })
 }
 
 async fn create_table(clients: &Clients, table: &TableDefinition) -> PortResult<()> {

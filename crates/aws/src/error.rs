@@ -23,7 +23,7 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     if let Some(credentials) = credentials(error) {
-        return format!("the credentials could not be loaded: {}", chain(credentials));
+        return no_credentials(&chain(credentials));
     }
     match error {
         SdkError::ConstructionFailure(_) => format!("the request could not be made: {}", chain(error)),
@@ -42,6 +42,12 @@ where
         }
         _ => chain(error),
     }
+}
+
+/// The chain of the SDK lists on lines of their own where it looked.
+fn no_credentials(said: &str) -> String {
+    let first = said.lines().next().unwrap_or_default().trim_end_matches(". Attempted:");
+    format!("the credentials could not be loaded: {first}: sign in, or name a profile")
 }
 
 /// What an error code of DynamoDB or SNS means here. The codes: "Common errors" and "Error handling" in the API
@@ -111,6 +117,16 @@ pub(crate) fn causes<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_credentials_were_looked_for_is_left_out() {
+        let said =
+            "not enabled: no credentials found in chain. Attempted:\n  Environment: not set\n  Profile: none";
+        assert_eq!(
+            no_credentials(said),
+            "the credentials could not be loaded: not enabled: no credentials found in chain: sign in, or name a profile"
+        );
+    }
 
     #[test]
     fn codes_become_words_that_say_what_to_do() {

@@ -155,6 +155,11 @@ impl Heartbeats for DynamoHeartbeats {
         Ok(Page { next, ..page })
     }
 
+    fn behind(&self, host: &HostKey) -> Cursor {
+        // No name of a region is that great, and DynamoDB begins behind keys that are not there as well.
+        cursor::behind(&[&host.to_string(), "~"])
+    }
+
     /// Regions are deleted one by one: DynamoDB has no other way without a transaction, and a beat that lands between
     /// two of them keeps its own item.
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {

@@ -1,7 +1,9 @@
 //! API keys in DynamoDB. Of the secret only its SHA-256 is here.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, ReturnValue};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+};
 use hb_domain::{HostPrefix, Key, KeyId, SecretHash, Timestamp};
 use hb_service::ports::{Cursor, Keys, Page, PortResult};
 
@@ -23,6 +25,7 @@ const PREFIXES: &str = "prefixes";
 const CREATED: &str = "created";
 const EXPIRES: &str = "expires";
 const REVOKED: &str = "revoked";
+const USED: &str = "used";
 
 /// The API keys of a stage.
 #[derive(Clone, Debug)]
@@ -41,6 +44,32 @@ impl DynamoKeys {
             Table::new(client.clone(), stage.keys(), clients.meter.clone())
         };
         Self { quick: table(&clients.quick), table: table(&clients.patient) }
+    }
+
+    /// Updates a key if `condition` holds, and gives it as it then is.
+    async fn set(
+        &self,
+        table: &Table,
+        id: &KeyId,
+        update: &str,
+        condition: &str,
+        at: Timestamp,
+    ) -> PortResult<Option<Key>> {
+        let request = table.client.update_item().table_name(&table.name);
+        let answer = request
+            .key(ID, item::text(id.as_str()))
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(names(&[update, condition])))
+            .expression_attribute_values(":at", item::instant(at))
+            .return_values(ReturnValue::AllNew)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match table.settle_conditional(Operation::UpdateItem, answer)? {
+            Conditional::Done(output) => output.attributes.map(|item| self.decode(&item)).transpose(),
+            Conditional::Failed(_) => Ok(None),
+        }
     }
 
     fn decode(&self, item: &AttributeMap) -> PortResult<Key> {
@@ -63,41 +92,41 @@ impl Keys for DynamoKeys {
         output.item.map(|item| self.decode(&item)).transpose()
     }
 
-    /// The same key again is no other: its reply was lost, and the SDK tried again.
+    /// The same key again, to the last attribute, is no other: its reply was lost, and the SDK tried again.
     async fn create(&self, key: &Key) -> PortResult<bool> {
-        let condition = "attribute_not_exists(#id) OR (#hash = :hash AND #name = :name)";
+        let (item, condition) = (encode(key), "attribute_not_exists(#id)");
         let request = self.table.client.put_item().table_name(&self.table.name);
         let answer = request
-            .set_item(Some(encode(key)))
+            .set_item(Some(item.clone()))
             .condition_expression(condition)
             .set_expression_attribute_names(Some(names(&[condition])))
-            .expression_attribute_values(":hash", item::bytes(key.hash.as_bytes()))
-            .expression_attribute_values(":name", item::text(key.name.as_str()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        let created = self.table.settle_conditional(Operation::PutItem, answer)?;
-        Ok(matches!(created, Conditional::Done(_)))
+        Ok(match self.table.settle_conditional(Operation::PutItem, answer)? {
+            Conditional::Done(_) => true,
+            Conditional::Failed(found) => found == Some(item),
+        })
     }
 
     async fn revoke(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
         let update = "SET #revoked = if_not_exists(#revoked, :at)";
-        let condition = "attribute_exists(#id)";
-        let request = self.table.client.update_item().table_name(&self.table.name);
-        let answer = request
-            .key(ID, item::text(id.as_str()))
-            .update_expression(update)
-            .condition_expression(condition)
-            .set_expression_attribute_names(Some(names(&[update, condition])))
-            .expression_attribute_values(":at", item::instant(at))
-            .return_values(ReturnValue::AllNew)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        match self.table.settle_conditional(Operation::UpdateItem, answer)? {
-            Conditional::Done(output) => output.attributes.map(|item| self.decode(&item)).transpose(),
-            Conditional::Failed(_) => Ok(None),
+        self.set(&self.table, id, update, "attribute_exists(#id)", at).await
+    }
+
+    /// What expires before is left alone by a condition, and then read.
+    async fn expire(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
+        let later = "attribute_exists(#id) AND (attribute_not_exists(#expires) OR #expires > :at)";
+        match self.set(&self.table, id, "SET #expires = :at", later, at).await? {
+            Some(key) => Ok(Some(key)),
+            None => self.load(id).await,
         }
+    }
+
+    async fn note_use(&self, id: &KeyId, at: Timestamp) -> PortResult<()> {
+        let news = "attribute_exists(#id) AND (attribute_not_exists(#used) OR #used < :at)";
+        self.set(&self.quick, id, "SET #used = :at", news, at.day()).await.map(drop)
     }
 
     /// All keys in one page: DynamoDB lists in the order of hashes, and there are dozens of keys, not millions.
@@ -136,7 +165,7 @@ fn encode(key: &Key) -> AttributeMap {
         (PREFIXES, AttributeValue::L(prefixes)),
         (CREATED, item::instant(key.created)),
     ]);
-    for (name, at) in [(EXPIRES, key.expires), (REVOKED, key.revoked)] {
+    for (name, at) in [(EXPIRES, key.expires), (REVOKED, key.revoked), (USED, key.used)] {
         item.extend(at.map(|at| (name.to_owned(), item::instant(at))));
     }
     item
@@ -163,6 +192,7 @@ fn decode(item: &AttributeMap) -> Result<Key, Cause> {
         created: item::get_instant(item, CREATED)?,
         expires: item::optional_instant(item, EXPIRES)?,
         revoked: item::optional_instant(item, REVOKED)?,
+        used: item::optional_instant(item, USED)?,
     })
 }
 
@@ -188,6 +218,7 @@ mod tests {
             created: Timestamp::MIN,
             expires: Some(Timestamp::MAX),
             revoked: None,
+            used: None,
         }
     }
 

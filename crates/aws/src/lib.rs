@@ -26,7 +26,10 @@ mod table;
 mod topic;
 
 pub use client::{Clients, ClientsError, https};
-pub use create::{Attribute, IndexDefinition, TableDefinition, create_stage, find_topic, table_definitions};
+pub use create::{
+    Attribute, Found, IndexDefinition, TableDefinition, create_stage, find_stage, find_topic,
+    table_definitions,
+};
 pub use doctor::examine;
 pub use echo::SqsEchoes;
 pub use heartbeats::DynamoHeartbeats;
@@ -34,6 +37,8 @@ pub use keys::DynamoKeys;
 pub use ledger::DynamoLedger;
 pub use meter::{Meter, Operation, Usage};
 pub use names::{ArnError, Stage, StageError, TopicArn};
+#[cfg(feature = "profile")]
+pub use profile::Profile;
 pub use size::{AttributeMap, item_size};
 pub use subscriptions::SnsSubscriptions;
 pub use system::DynamoSystem;

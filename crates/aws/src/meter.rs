@@ -22,7 +22,7 @@ pub enum Operation {
     DescribeTable,
     /// Likewise.
     CreateTable,
-    /// Of SNS, as are all up to [`Operation::Unsubscribe`].
+    /// Of SNS, as are all up to [`Operation::GetSubscriptionAttributes`].
     Publish,
     /// Likewise.
     GetTopicAttributes,
@@ -36,6 +36,8 @@ pub enum Operation {
     GetSubscriptionAttributes,
     /// Likewise.
     Unsubscribe,
+    /// Likewise.
+    ConfirmSubscription,
     /// Of SQS, as are all that follow.
     GetQueueUrl,
     /// Likewise.
@@ -50,7 +52,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them, in the order of their places in a [`Meter`].
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::UpdateItem,
         Self::PutItem,
         Self::DeleteItem,
@@ -66,6 +68,7 @@ impl Operation {
         Self::ListSubscriptionsByTopic,
         Self::GetSubscriptionAttributes,
         Self::Unsubscribe,
+        Self::ConfirmSubscription,
         Self::GetQueueUrl,
         Self::ReceiveMessage,
         Self::DeleteMessage,
@@ -92,6 +95,7 @@ impl Operation {
             Self::ListSubscriptionsByTopic => "sns:ListSubscriptionsByTopic",
             Self::GetSubscriptionAttributes => "sns:GetSubscriptionAttributes",
             Self::Unsubscribe => "sns:Unsubscribe",
+            Self::ConfirmSubscription => "sns:ConfirmSubscription",
             Self::GetQueueUrl => "sqs:GetQueueUrl",
             Self::ReceiveMessage => "sqs:ReceiveMessage",
             Self::DeleteMessage => "sqs:DeleteMessage",

@@ -120,6 +120,22 @@ impl TopicArn {
         Self(arn.to_owned())
     }
 
+    /// The topic of the same name in another region.
+    #[must_use]
+    pub fn in_region(&self, region: &str) -> Self {
+        let mut parts: Vec<_> = self.0.splitn(6, ':').collect();
+        if let Some(place) = parts.get_mut(3) {
+            *place = region;
+        }
+        Self(parts.join(":"))
+    }
+
+    /// Its region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        self.0.split(':').nth(3).unwrap_or_default()
+    }
+
     /// The whole ARN.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -166,7 +182,9 @@ mod tests {
         let table = "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/hb-prod-ledger";
         let topic = TopicArn::beside_table(&stage, table).unwrap();
         assert_eq!(topic.as_str(), "arn:aws-cn:sns:cn-north-1:123456789012:hb-prod-notices");
-        assert_eq!(topic.name(), "hb-prod-notices");
+        assert_eq!((topic.name(), topic.region()), ("hb-prod-notices", "cn-north-1"));
+        let other = topic.in_region("cn-northwest-1");
+        assert_eq!(other.as_str(), "arn:aws-cn:sns:cn-northwest-1:123456789012:hb-prod-notices");
         for bad in ["", "arn:aws:sqs:eu-west-1:123456789012:queue", "arn:aws:dynamodb:eu-west-1"] {
             assert!(TopicArn::beside_table(&stage, bad).is_err(), "{bad}");
         }

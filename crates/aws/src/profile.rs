@@ -6,15 +6,38 @@ use aws_types::region::Region;
 
 use crate::client::{self, Clients, ClientsError};
 
-impl Clients {
-    /// Clients with region and credentials as the `aws` command line finds them: variables, the files under `~/.aws`,
-    /// IAM Identity Center, roles, credential processes. `profile` and `region` win over all of those.
-    pub async fn from_profile(profile: Option<&str>, region: Option<&str>) -> Result<Self, ClientsError> {
-        let config = load(aws_config::defaults(client::behavior()), profile, region).await;
-        if config.region().is_none() {
-            return Err(ClientsError::Region);
-        }
-        Ok(Self::new(&config))
+/// Region and credentials as the `aws` command line finds them: variables, the files under `~/.aws`, IAM Identity
+/// Center, roles, credential processes.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    config: SdkConfig,
+}
+
+impl Profile {
+    /// The profile `name`, or the one that the environment names; `region` wins over all others.
+    ///
+    /// Credentials are asked for at the first call, and shared by the clients of all regions.
+    pub async fn load(name: Option<&str>, region: Option<&str>) -> Result<Self, ClientsError> {
+        Self::of(load(aws_config::defaults(client::behavior()), name, region).await)
+    }
+
+    fn of(config: SdkConfig) -> Result<Self, ClientsError> {
+        // A variable that is set to nothing is as good as none.
+        let known = config.region().is_some_and(|region| !region.as_ref().is_empty());
+        if known { Ok(Self { config }) } else { Err(ClientsError::Region) }
+    }
+
+    /// The region that was named or found.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        self.config.region().map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    /// Clients for `region`.
+    #[must_use]
+    pub fn clients(&self, region: &str) -> Clients {
+        let config = self.config.clone().into_builder().region(Region::new(region.to_owned())).build();
+        Clients::for_people(&config)
     }
 }
 
@@ -42,16 +65,19 @@ mod tests {
     const FILE: &str =
         "[profile ops]\nregion = eu-central-1\naws_access_key_id = AKIDOPS\naws_secret_access_key = s\n";
 
-    async fn ops(region: Option<&str>) -> SdkConfig {
+    async fn ops(region: Option<&str>) -> Profile {
         let files = ProfileFiles::builder().with_contents(ProfileFileKind::Config, FILE).build();
-        load(aws_config::defaults(client::behavior()).profile_files(files), Some("ops"), region).await
+        let loader = aws_config::defaults(client::behavior()).profile_files(files);
+        Profile::of(load(loader, Some("ops"), region).await).unwrap()
     }
 
     #[tokio::test]
     async fn a_named_profile_is_used_and_a_named_region_wins() {
-        let config = ops(Some("us-east-1")).await;
-        assert_eq!(Clients::new(&config).region(), Some("us-east-1"));
-        let credentials = config.credentials_provider().unwrap().provide_credentials().await.unwrap();
+        let profile = ops(Some("us-east-1")).await;
+        assert_eq!(profile.region(), "us-east-1");
+        let credentials = profile.config.credentials_provider().unwrap().provide_credentials().await.unwrap();
         assert_eq!(credentials.access_key_id(), "AKIDOPS");
+        assert_eq!(ops(None).await.region(), "eu-central-1");
+        assert_eq!(profile.clients("eu-west-1").region(), Some("eu-west-1"));
     }
 }

@@ -20,13 +20,13 @@ pub(crate) const NAME: &str = "name";
 #[derive(Clone, Debug)]
 pub(crate) struct Records {
     table: Table,
-    kind: &'static str,
+    kind: String,
 }
 
 impl Records {
-    pub(crate) fn new(clients: &Clients, stage: &Stage, kind: &'static str) -> Self {
+    pub(crate) fn new(clients: &Clients, stage: &Stage, kind: impl Into<String>) -> Self {
         let table = Table::new(clients.patient.clone(), stage.system(), clients.meter.clone());
-        Self { table, kind }
+        Self { table, kind: kind.into() }
     }
 
     /// Reads a record with `decode`; a record that cannot be read is an error.
@@ -84,7 +84,7 @@ impl Records {
             .consistent_read(true)
             .key_condition_expression(condition)
             .set_expression_attribute_names(Some(names(&[condition])))
-            .expression_attribute_values(":kind", item::text(self.kind))
+            .expression_attribute_values(":kind", item::text(self.kind.as_str()))
             .set_exclusive_start_key(after.map(|name| self.key(name)))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
@@ -107,6 +107,6 @@ impl Records {
     }
 
     fn key(&self, name: &str) -> AttributeMap {
-        item::of([(KIND, item::text(self.kind)), (NAME, item::text(name))])
+        item::of([(KIND, item::text(self.kind.as_str())), (NAME, item::text(name))])
     }
 }

@@ -5,12 +5,15 @@
 //! id, with the ARN in it. SNS is told first: a subscription that nobody lists still alarms, a record that SNS does not
 //! know would not. To add the same endpoint again is harmless, and makes the record good.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_sns::Client;
+use aws_sdk_sns::operation::confirm_subscription::ConfirmSubscriptionError;
+use aws_sdk_sns::operation::get_subscription_attributes::GetSubscriptionAttributesError;
 use aws_sdk_sns::operation::unsubscribe::UnsubscribeError;
-use hb_domain::{Endpoint, Filter, Protocol, Subscription, SubscriptionId};
+use hb_domain::{ConfirmationToken, Endpoint, Filter, Protocol, Standing, Subscription, SubscriptionId};
 use hb_service::ports::{Cursor, Page, PortError, PortResult, Subscriptions};
 
 use crate::client::Clients;
@@ -42,7 +45,8 @@ impl SnsSubscriptions {
     /// The subscriptions of `stage` to its `topic`, as [`find_topic`](crate::find_topic) gives it.
     #[must_use]
     pub fn new(clients: &Clients, stage: &Stage, topic: TopicArn) -> Self {
-        let records = Records::new(clients, stage, "subscription");
+        // By region: the table may be a global one, and the same subscription has another ARN in each region.
+        let records = Records::new(clients, stage, format!("subscription/{}", topic.region()));
         Self { client: clients.sns.clone(), topic, records, meter: clients.meter.clone() }
     }
 
@@ -100,6 +104,20 @@ impl SnsSubscriptions {
         }
     }
 
+    async fn standing(&self, arn: &str) -> PortResult<Standing> {
+        self.meter.called(Operation::GetSubscriptionAttributes);
+        match self.client.get_subscription_attributes().subscription_arn(arn).send().await {
+            Ok(output) => {
+                let pending = output.attributes.unwrap_or_default().remove("PendingConfirmation");
+                Ok(if pending.as_deref() == Some("true") { Standing::Pending } else { Standing::Confirmed })
+            }
+            Err(cause) => match cause.as_service_error() {
+                Some(GetSubscriptionAttributesError::NotFoundException(_)) => Ok(Standing::Gone),
+                _ => Err(error::trouble(&self.what(), Operation::GetSubscriptionAttributes, &cause)),
+            },
+        }
+    }
+
     /// Unsubscribes. SNS forgets what was never confirmed by itself after 48 hours, and refuses to do so earlier
     /// (SNS developer guide, "Deleting an Amazon SNS topic and subscription"); what is gone already is gone.
     async fn unsubscribe(&self, arn: &str) -> PortResult<()> {
@@ -121,7 +139,8 @@ impl SnsSubscriptions {
 
 #[async_trait]
 impl Subscriptions for SnsSubscriptions {
-    async fn add(&self, subscription: &Subscription) -> PortResult<bool> {
+    /// SNS makes tokens of its own.
+    async fn add(&self, subscription: &Subscription, _: &ConfirmationToken) -> PortResult<bool> {
         if subscription.endpoint.protocol() == Protocol::Console {
             return Err(PortError::unavailable(
                 self.what(),
@@ -146,6 +165,39 @@ impl Subscriptions for SnsSubscriptions {
         Ok(Page { next: next.map(|name| cursor::behind(&[&name])), ..page })
     }
 
+    async fn standings(&self) -> PortResult<BTreeMap<SubscriptionId, Standing>> {
+        let (mut standings, mut after) = (BTreeMap::new(), None::<String>);
+        loop {
+            let (items, next) = self.records.page(after.as_deref()).await?;
+            for item in &items {
+                // What cannot be read is told by the listing.
+                let (Ok(id), Ok(arn)) = (item::get_parsed(item, NAME), item::get_text(item, ARN)) else {
+                    continue;
+                };
+                standings.insert(id, self.standing(arn).await?);
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(standings);
+            }
+        }
+    }
+
+    /// Whoever has confirmed can be unsubscribed by nobody without credentials: the link that SNS puts below each
+    /// mail does not do it any more (SNS API reference, `ConfirmSubscription`, `AuthenticateOnUnsubscribe`).
+    async fn confirm(&self, token: &ConfirmationToken) -> PortResult<bool> {
+        self.meter.called(Operation::ConfirmSubscription);
+        let request = self.client.confirm_subscription().topic_arn(self.topic.as_str());
+        match request.token(token.reveal()).authenticate_on_unsubscribe("true").send().await {
+            Ok(_) => Ok(true),
+            Err(cause) => match cause.as_service_error() {
+                // The token of another region, or an old one.
+                Some(ConfirmSubscriptionError::InvalidParameterException(_)) => Ok(false),
+                _ => Err(error::trouble(&self.what(), Operation::ConfirmSubscription, &cause)),
+            },
+        }
+    }
+
     async fn remove(&self, id: &SubscriptionId) -> PortResult<bool> {
         let Some(record) = self.records.load(id.as_str()).await? else { return Ok(false) };
         // Of a record that cannot be read, the ARN is enough to be rid of it.
@@ -164,6 +216,9 @@ fn filter_policy(filter: &Filter) -> Option<String> {
     }
     if !filter.kinds.is_empty() {
         policy.insert(topic::KIND.to_owned(), serde_json::json!(filter.kinds));
+    }
+    if !filter.severities.is_empty() {
+        policy.insert(topic::SEVERITY.to_owned(), serde_json::json!(filter.severities));
     }
     (!policy.is_empty()).then(|| serde_json::Value::from(policy).to_string())
 }
@@ -197,7 +252,7 @@ fn decode(item: &AttributeMap) -> Result<Subscription, Cause> {
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Kind, Timestamp};
+    use hb_domain::{Kind, Severity, Timestamp};
 
     use super::*;
 
@@ -207,8 +262,15 @@ mod tests {
         let kinds = vec![Kind::Missing, Kind::Recovered];
         let policies = [
             (Filter::default(), None),
-            (Filter { fleet: fleet.clone(), kinds: vec![] }, Some(r#"{"fleet":["lab"]}"#)),
-            (Filter { fleet, kinds }, Some(r#"{"fleet":["lab"],"kind":["missing","recovered"]}"#)),
+            (Filter { fleet: fleet.clone(), ..Filter::default() }, Some(r#"{"fleet":["lab"]}"#)),
+            (
+                Filter { severities: vec![Severity::Critical], ..Filter::default() },
+                Some(r#"{"severity":["critical"]}"#),
+            ),
+            (
+                Filter { fleet, kinds, severities: vec![] },
+                Some(r#"{"fleet":["lab"],"kind":["missing","recovered"]}"#),
+            ),
         ];
         for (filter, policy) in policies {
             assert_eq!(filter_policy(&filter).as_deref(), policy);
@@ -220,7 +282,7 @@ mod tests {
         let subscription = Subscription {
             id: "abc".parse().unwrap(),
             endpoint: Endpoint::parse(Protocol::Https, "https://example.com/s3cr3t").unwrap(),
-            filter: Filter { fleet: None, kinds: vec![Kind::Missing] },
+            filter: Filter { kinds: vec![Kind::Missing], ..Filter::default() },
             created: Timestamp::MAX,
         };
         let mut item = encode(&subscription, "arn:1").unwrap();

@@ -22,6 +22,9 @@ pub(crate) const KIND: &str = "kind";
 /// The name of the attribute with the notice's fleet, likewise.
 pub(crate) const FLEET: &str = "fleet";
 
+/// The name of the attribute with the notice's severity, likewise.
+pub(crate) const SEVERITY: &str = "severity";
+
 /// The topic of a stage.
 #[derive(Clone, Debug)]
 pub struct SnsTopic {
@@ -83,17 +86,14 @@ fn message(notice: &Notice) -> String {
 
 /// What subscriptions filter on, and what tells a second copy.
 fn attributes(notice: &Notice) -> HashMap<String, MessageAttributeValue> {
-    let severity = match Severity::of(notice.kind) {
-        Severity::Critical => "critical",
-        Severity::Info => "info",
-    };
+    let severity = Severity::of(notice.kind).as_str();
     let attempt = notice.attempt.to_string();
     let values = [
         (KIND, "String", notice.kind.as_str()),
         (FLEET, "String", notice.fleet.as_str()),
         ("id", "String", notice.id.as_str()),
         ("attempt", "Number", &attempt),
-        ("severity", "String", severity),
+        (SEVERITY, "String", severity),
     ];
     values
         .into_iter()

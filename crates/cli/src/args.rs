@@ -2,6 +2,11 @@
 #![expect(clippy::doc_markdown, reason = "help is shown as it stands, without backticks")]
 
 use std::ffi::OsString;
+mod host;
+mod key;
+mod place;
+mod subscription;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -9,7 +14,12 @@ use std::time::Duration;
 
 use crate::command::cost::Cost;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hb_domain::{Fleet, HostId, HostPrefix, Interval, KeyId, KeyName, Kind, Message, SubscriptionId, Token};
+use hb_domain::{HostId, Interval, Message};
+
+pub(crate) use host::*;
+pub(crate) use key::*;
+pub(crate) use place::{Chosen, Place};
+pub(crate) use subscription::*;
 
 /// Machines call home; when one stops calling, people are told once.
 #[derive(Debug, Parser)]
@@ -22,14 +32,6 @@ pub(crate) struct Hb {
     pub(crate) output: Format,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Which service a command is about.
-#[derive(Debug, Args)]
-pub(crate) struct Place {
-    /// The folder of the embedded database [default: heartbeat in the user's data folder].
-    #[arg(long, global = true, value_name = "DIR", env = "HB_DATA_DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// How results are printed.
@@ -89,141 +91,6 @@ pub(crate) struct Serve {
     /// Beats a second and key that are let through; more get 429. No limit when not given.
     #[arg(long, value_name = "N", env = "HB_RATE_LIMIT")]
     pub(crate) rate_limit: Option<NonZeroU32>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeyCommand {
-    /// Make a key and show it, once.
-    Create {
-        /// What you call it.
-        name: KeyName,
-        /// What it is for.
-        #[arg(long, value_enum, default_value_t = ScopeArg::Ingest)]
-        scope: ScopeArg,
-        /// The only fleet it acts in.
-        #[arg(long, default_value = "main")]
-        fleet: Fleet,
-        /// Only for hosts whose name begins so, up to a delimiter; may be repeated.
-        #[arg(long = "host-prefix", value_name = "P")]
-        host_prefixes: Vec<HostPrefix>,
-        /// How long it is good for, such as 90d; for ever when not given.
-        #[arg(long, value_name = "DURATION", value_parser = duration)]
-        expires: Option<Duration>,
-    },
-    /// Show all keys, never their secrets.
-    List,
-    /// Take a key back; `hb serve` refuses it within two seconds.
-    Revoke {
-        /// The key's id, or the whole key.
-        #[arg(value_parser = key_id)]
-        id: KeyId,
-    },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ScopeArg {
-    /// Sending beats.
-    Ingest,
-    /// Reading hosts.
-    Read,
-    /// The canaries of a deployed stage.
-    Canary,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SubscriptionCommand {
-    /// Add somebody who is told.
-    Add {
-        /// How.
-        #[arg(value_enum)]
-        protocol: ProtocolArg,
-        /// Where: an e-mail address or a URL.
-        endpoint: String,
-        /// Only notices of this fleet.
-        #[arg(long)]
-        fleet: Option<Fleet>,
-        /// Only these kinds: registered, missing, failing, recovered; separated by commas.
-        #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
-        kinds: Vec<Kind>,
-    },
-    /// Show all subscriptions and how their deliveries stand.
-    List,
-    /// Remove a subscription and what it has not yet got.
-    Remove {
-        /// The subscription's id.
-        id: SubscriptionId,
-    },
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ProtocolArg {
-    /// An e-mail.
-    Email,
-    /// A text message; on a deployed stage only.
-    Sms,
-    /// A POST to a URL in the clear.
-    Http,
-    /// A POST to a URL over TLS.
-    Https,
-    /// A message in an SQS queue; on a deployed stage only.
-    Sqs,
-}
-
-/// A host, by name and fleet.
-#[derive(Debug, Args)]
-pub(crate) struct HostArg {
-    /// The host.
-    pub(crate) host: HostId,
-    /// Its fleet.
-    #[arg(long, default_value = "main")]
-    pub(crate) fleet: Fleet,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum HostCommand {
-    /// Show all hosts.
-    List {
-        /// Only hosts that stand so.
-        #[arg(long, value_enum, value_name = "STATE")]
-        status: Option<StateArg>,
-        /// Only hosts of this fleet.
-        #[arg(long)]
-        fleet: Option<Fleet>,
-    },
-    /// Show one host and its last transitions.
-    Show(HostArg),
-    /// No notices of a host for a while.
-    Pause {
-        #[command(flatten)]
-        host: HostArg,
-        /// For how long, such as 2h; until `hb host resume` when not given.
-        #[arg(long, value_name = "DURATION", value_parser = duration)]
-        until: Option<Duration>,
-    },
-    /// End a pause; silence counts from now.
-    Resume(HostArg),
-    /// Use another interval than the one the host sends.
-    Set {
-        #[command(flatten)]
-        host: HostArg,
-        /// The interval, 1s to 365d, or `sent` for the one the host sends.
-        #[arg(long, value_name = "DURATION|sent", value_parser = interval_or_sent)]
-        interval: IntervalArg,
-    },
-    /// Forget a host; its next beat registers it again.
-    Forget(HostArg),
-}
-
-/// An interval, or the word `sent`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct IntervalArg(pub Option<Interval>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StateArg {
-    Up,
-    Missing,
-    Failing,
-    Paused,
 }
 
 #[derive(Debug, Args)]
@@ -302,22 +169,6 @@ fn interval(text: &str) -> Result<Interval, String> {
     duration(text)?.try_into().map_err(|error: hb_domain::IntervalError| error.to_string())
 }
 
-fn interval_or_sent(text: &str) -> Result<IntervalArg, String> {
-    if text == "sent" {
-        Ok(IntervalArg(None))
-    } else {
-        interval(text).map(|interval| IntervalArg(Some(interval)))
-    }
-}
-
-/// Who has the whole key at hand may give that.
-fn key_id(text: &str) -> Result<KeyId, String> {
-    match text.parse::<Token>() {
-        Ok(token) => Ok(token.id().clone()),
-        Err(_) => text.parse().map_err(|error: hb_domain::KeyIdError| error.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,6 +185,5 @@ mod tests {
         assert!(duration("5").unwrap_err().contains("30s, 10m, 2h or 90d"));
         assert!(duration("0s").is_err() && sweep_period("500ms").is_err() && sweep_period("2h").is_err());
         assert!(interval("500ms").is_err() && interval("366d").is_err());
-        assert_eq!(interval_or_sent("sent").unwrap().0, None);
     }
 }

@@ -69,13 +69,14 @@ impl Config {
         let Some(path) = named.clone().or_else(usual) else { return Ok(Self::default()) };
         match std::fs::read_to_string(&path) {
             Ok(text) => {
-                let given = |id: &str| {
+                let typed = |id: &str| {
                     matches.ids().any(|known| known == id)
                         && matches!(
                             matches.value_source(id),
                             Some(ValueSource::CommandLine | ValueSource::EnvVariable)
                         )
                 };
+                let given = |id: &str| typed(id) || variable(id).is_some_and(is_set);
                 let defaults = defaults(&text, &path, given)?;
                 Ok(Self { path: Some(path), defaults })
             }
@@ -101,6 +102,20 @@ impl Config {
     }
 }
 
+/// The variable of an option that is not clap's business (see [`Place`](crate::args::Place)).
+fn variable(id: &str) -> Option<&'static str> {
+    match id {
+        "data_dir" => Some("HB_DATA_DIR"),
+        "stage" => Some("HB_STAGE"),
+        "profile" => Some("AWS_PROFILE"),
+        _ => None,
+    }
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
 /// The defaults in `text`. Those that name another service than the one that was `given` otherwise do not count.
 fn defaults(
     text: &str,
@@ -115,7 +130,7 @@ fn defaults(
     if file.data_dir.is_some() && file.stage.is_some() {
         return Err(wrong(1, "data_dir and stage name two services: keep one of them"));
     }
-    let data_dir = file.data_dir.filter(|_| !given("stage"));
+    let data_dir = file.data_dir.filter(|_| !given("stage") && !given("data_dir"));
     // A path means the same wherever a command is run.
     let data_dir = data_dir.map(|dir| path.parent().map_or_else(|| dir.clone(), |home| home.join(&dir)));
     let of_stage = !given("data_dir");
@@ -130,8 +145,8 @@ fn defaults(
     });
     let all = [
         ("data_dir", data_dir.map(|dir| vec![dir.into_os_string()])),
-        ("stage", text(file.stage).filter(|_| of_stage)),
-        ("profile", text(file.profile).filter(|_| of_stage)),
+        ("stage", text(file.stage).filter(|_| of_stage && !given("stage"))),
+        ("profile", text(file.profile).filter(|_| of_stage && !given("profile"))),
         ("regions", Some(regions).filter(|regions| of_stage && !regions.is_empty())),
         ("output", text(output)),
         ("url", text(file.url)),
@@ -171,6 +186,7 @@ mod tests {
         assert_eq!(read(stage, ""), Ok(vec!["stage", "profile", "regions", "output"]));
         assert_eq!(read(stage, "data_dir"), Ok(vec!["output"]));
         assert_eq!(read("data_dir = 'x'\nurl = 'u'", "stage"), Ok(vec!["url"]));
+        assert_eq!(read("data_dir = 'x'", "data_dir"), Ok(vec![]));
         assert_eq!(read("", ""), Ok(vec![]));
     }
 

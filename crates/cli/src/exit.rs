@@ -5,21 +5,22 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use hb_domain::EndpointError;
-use hb_service::manage::{HostError, KeyError};
+use hb_domain::{ConfirmationTokenError, EndpointError};
+use hb_service::manage::{HostError, KeyError, SubscribeError};
 use hb_service::ports::PortError;
 
 use crate::output;
 
 /// What the numbers mean that the process ends with.
-pub(crate) const CODES: [(&str, &str); 11] = [
+pub(crate) const CODES: [(&str, &str); 12] = [
     ("0", "done; of `hb doctor`: no problem"),
     ("1", "the answer is no, such as: no such host; of `hb doctor`: there is a problem"),
     ("2", "usage: a word, an option, a setting or the config file is wrong; nothing was done"),
-    ("3", "the store, a file or the system does not do its part"),
+    ("3", "the store, the stage, a file or the system does not do its part"),
     ("4", "the server refused the beat"),
     ("5", "the server was not reached, or was in trouble for too long"),
     ("6", "the address cannot be listened on"),
+    ("7", "done in part, such as in one of two regions: run it again"),
     ("126", "of `hb send --exec`: the command cannot be run"),
     ("127", "of `hb send --exec`: the command was not found"),
     ("128 + n", "of `hb send --exec`: signal n ended the command; any other code of it is kept as well"),
@@ -43,6 +44,38 @@ pub(crate) enum Failure {
     Key(#[from] KeyError),
     #[error(transparent)]
     Host(#[from] HostError),
+    #[error("HB_DATA_DIR and HB_STAGE are both set, and nothing says which is meant")]
+    TwoPlaces,
+    #[error("--profile and --region belong to a stage, and none is named")]
+    NoStage,
+    #[error("hb serve runs on one machine, not on a stage")]
+    ServeOnStage,
+    #[cfg(not(feature = "stage"))]
+    #[error("this hb was built without stages")]
+    BuiltWithoutStages,
+    #[cfg(feature = "stage")]
+    #[error("{0}")]
+    Stage(String),
+    #[error("there is no key called {0:?}")]
+    NoSuchKeyName(String),
+    #[error("{} keys are called {name:?}: {}", ids.len(), ids.join(", "))]
+    AmbiguousKey { name: String, ids: Vec<String> },
+    #[error("{0}: {1}")]
+    Input(String, String),
+    #[error("{wrong} of {of} rows are wrong, and nothing was done")]
+    WrongRows { wrong: usize, of: usize },
+    #[error("{0}")]
+    NoToken(hb_domain::TokenError),
+    #[error(transparent)]
+    Confirmation(#[from] ConfirmationTokenError),
+    #[error("the token confirms nothing here")]
+    NotConfirmed,
+    #[error("done in part: {failed} of {of} {what} failed")]
+    InPart { failed: usize, of: usize, what: &'static str },
+    #[error("the output is no terminal")]
+    NoTerminal,
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
     #[error("there is no subscription {0}")]
     NoSuchSubscription(String),
     #[error(transparent)]
@@ -88,11 +121,11 @@ impl From<io::Error> for Failure {
 
 impl Failure {
     /// Says on standard error what failed and what to do about it.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn tell(&self, on_stage: bool) {
         if !matches!(self, Self::ClosedPipe) {
             output::remark(&format!("hb: {self}"));
         }
-        if let Some(next_step) = self.next_step() {
+        if let Some(next_step) = self.next_step(on_stage) {
             output::remark(&format!("    {next_step}"));
         }
     }
@@ -102,9 +135,25 @@ impl Failure {
         ExitCode::from(match self {
             Self::ClosedPipe => 0,
             Self::NoSuchSubscription(_)
-            | Self::Key(KeyError::NoSuchKey(_))
+            | Self::NoSuchKeyName(_)
+            | Self::AmbiguousKey { .. }
+            | Self::NoToken(_)
+            | Self::NotConfirmed
+            | Self::Subscribe(_)
+            | Self::Key(KeyError::NoSuchKey(_) | KeyError::Dead(_))
             | Self::Host(HostError::NoSuchHost(_) | HostError::Busy(_)) => 1,
-            Self::Endpoint(_)
+            #[cfg(feature = "stage")]
+            Self::Stage(_) => 2,
+            #[cfg(not(feature = "stage"))]
+            Self::BuiltWithoutStages => 2,
+            Self::TwoPlaces
+            | Self::NoStage
+            | Self::ServeOnStage
+            | Self::Input(..)
+            | Self::WrongRows { .. }
+            | Self::NoTerminal
+            | Self::Confirmation(_)
+            | Self::Endpoint(_)
             | Self::Unsupported(_)
             | Self::Smtp(_)
             | Self::NoApiKey
@@ -125,13 +174,37 @@ impl Failure {
             Self::Refused(..) => 4,
             Self::NotDelivered(..) => 5,
             Self::Listen(..) => 6,
+            Self::InPart { .. } => 7,
         })
     }
 
-    /// What a person can do about it.
-    pub(crate) fn next_step(&self) -> Option<&'static str> {
+    /// What a person can do about it; `on_stage` is whether the command is about a deployed stage.
+    pub(crate) fn next_step(&self, on_stage: bool) -> Option<&'static str> {
         Some(match self {
-            Self::Key(KeyError::NoSuchKey(_)) => "`hb key list` shows the keys there are",
+            Self::TwoPlaces => "name one with --data-dir or --stage, or unset the other variable",
+            Self::NoStage => "name it with --stage",
+            Self::ServeOnStage => "leave --stage and HB_STAGE out; a stage has its functions",
+            #[cfg(feature = "stage")]
+            Self::Stage(_) => {
+                "the stage is named with --stage, its region with --region, AWS_REGION or the profile"
+            }
+            #[cfg(not(feature = "stage"))]
+            Self::BuiltWithoutStages => "build it with the feature `stage`",
+            Self::AmbiguousKey { .. } => "name the one that is meant by its id",
+            Self::WrongRows { .. } => "mend them, or leave them out with --skip-invalid",
+            Self::NoToken(_) => "copy it anew, the whole of it",
+            Self::NotConfirmed => {
+                "it was used, is of another service or region, or the subscription is gone: add it again"
+            }
+            Self::InPart { .. } => {
+                "see to the cause and run the same command again: what is done is left as it is"
+            }
+            Self::NoTerminal => "run it in a terminal, or use `hb host list --output json`",
+            Self::Subscribe(SubscribeError::Taken(..)) => "`hb subscription remove` it first",
+            Self::Key(KeyError::Dead(_)) => "`hb key create NAME` makes a new one",
+            Self::Key(KeyError::NoSuchKey(_)) | Self::NoSuchKeyName(_) => {
+                "`hb key list` shows the keys there are"
+            }
             Self::Host(HostError::NoSuchHost(_)) => {
                 "`hb host list` shows the hosts there are; names are case-sensitive, other fleets need --fleet"
             }
@@ -152,6 +225,10 @@ impl Failure {
                 "another process listens there, perhaps another hb serve; choose another port with --listen"
             }
             Self::Listen(..) => "choose an address of this machine with --listen",
+            // What AWS said ends with its next step.
+            Self::Port(_) | Self::Key(KeyError::Port(_)) | Self::Host(HostError::Port(_)) if on_stage => {
+                return None;
+            }
             Self::Store(_)
             | Self::Port(_)
             | Self::Key(KeyError::Port(_))
@@ -161,6 +238,8 @@ impl Failure {
             Self::Key(KeyError::TooManyPrefixes(_) | KeyError::NotRandom)
             | Self::Host(HostError::Busy(_) | HostError::Pause(_))
             | Self::Endpoint(_)
+            | Self::Input(..)
+            | Self::Confirmation(_)
             | Self::Unsupported(_)
             | Self::Refused(..)
             | Self::Internal(_)
@@ -187,6 +266,7 @@ mod tests {
             Failure::Refused(403, String::new()),
             Failure::NotDelivered(1, String::new()),
             Failure::Listen(([127, 0, 0, 1], 80).into(), io::Error::other("")),
+            Failure::InPart { failed: 1, of: 2, what: "regions" },
         ];
         let ends: Vec<_> = failures.iter().map(Failure::code).collect();
         let meant: Vec<_> = listed[..ends.len()].iter().map(|code| ExitCode::from(*code)).collect();

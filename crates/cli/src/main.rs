@@ -11,7 +11,7 @@ mod serve;
 
 use std::process::ExitCode;
 
-use crate::args::{Command, Hb};
+use crate::args::{Chosen, Command, Hb, KeyCommand};
 use crate::backend::Backend;
 use crate::config::Config;
 use crate::exit::Failure;
@@ -19,10 +19,15 @@ use crate::exit::Failure;
 fn main() -> ExitCode {
     // One TLS stack for all; it only fails when one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match config::parse().and_then(|(hb, config)| run(hb, &config)) {
+    let mut on_stage = false;
+    let result = config::parse().and_then(|(hb, config)| {
+        on_stage = matches!(hb.place.choose(), Ok(Chosen::Stage { .. }));
+        run(hb, &config)
+    });
+    match result {
         Ok(code) => code,
         Err(failure) => {
-            failure.tell();
+            failure.tell(on_stage);
             failure.code()
         }
     }
@@ -41,11 +46,12 @@ fn run(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
 async fn dispatch(Hb { place, output, command }: Hb, config: &Config) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(serve) => serve::run(&place, output, serve).await?,
-        Command::Key(command) => command::key::run(&Backend::open(&place)?, output, command).await?,
+        Command::Key(KeyCommand::Inspect { token }) => command::key::inspect(output, &token)?,
+        Command::Key(command) => command::key::run(&Backend::open(&place).await?, output, command).await?,
         Command::Subscription(command) => {
-            command::subscription::run(&Backend::open(&place)?, output, command).await?;
+            command::subscription::run(&Backend::open(&place).await?, output, command).await?;
         }
-        Command::Host(command) => command::host::run(&Backend::open(&place)?, output, command).await?,
+        Command::Host(command) => command::host::run(&Backend::open(&place).await?, output, command).await?,
         Command::Doctor(doctor) => return command::doctor::run(&place, config, output, doctor).await,
         Command::Completions { shell } => command::man::completions(shell)?,
         Command::Man(man) => command::man::man(&man)?,

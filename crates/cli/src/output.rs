@@ -39,6 +39,81 @@ pub(crate) fn rows<T: Row>(format: Format, rows: &[T], now: Timestamp) -> io::Re
     out.flush()
 }
 
+/// Rows that come page by page, of any number: each page is printed before the next is asked for.
+///
+/// A table gets the widths of its first page; a later cell that is wider pushes its line only.
+pub(crate) struct Pages {
+    format: Format,
+    out: io::BufWriter<io::Stdout>,
+    widths: Vec<usize>,
+    rows: u64,
+}
+
+impl Pages {
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format, out: io::BufWriter::new(io::stdout()), widths: Vec::new(), rows: 0 }
+    }
+
+    pub(crate) fn page<T: Row>(&mut self, rows: &[T], now: Timestamp) -> io::Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        match self.format {
+            Format::Json => {
+                for row in rows {
+                    write!(self.out, "{}", if self.rows == 0 { "[\n" } else { ",\n" })?;
+                    serde_json::to_writer(&mut self.out, row)?;
+                    self.rows += 1;
+                }
+            }
+            Format::Table => {
+                let cells: Vec<_> = rows.iter().map(|row| row.cells(now)).collect();
+                if self.rows == 0 {
+                    self.head(T::HEAD, &cells)?;
+                }
+                for row in &cells {
+                    self.line(row.iter().map(String::as_str))?;
+                }
+                self.rows += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+            }
+        }
+        self.out.flush()
+    }
+
+    /// After the last page, without the head of an empty table.
+    pub(crate) fn end_if_begun(mut self) -> io::Result<()> {
+        if self.format == Format::Json {
+            writeln!(self.out, "{}", if self.rows == 0 { "[]" } else { "\n]" })?;
+        }
+        self.out.flush()
+    }
+
+    /// After the last page.
+    pub(crate) fn end<T: Row>(mut self) -> io::Result<()> {
+        match (self.format, self.rows) {
+            (Format::Table, 0) => self.head(T::HEAD, &[])?,
+            (Format::Table, _) => {}
+            (Format::Json, 0) => writeln!(self.out, "[]")?,
+            (Format::Json, _) => writeln!(self.out, "\n]")?,
+        }
+        self.out.flush()
+    }
+
+    fn head(&mut self, head: &[&str], cells: &[Vec<String>]) -> io::Result<()> {
+        let width = |column: usize| {
+            let cells = cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            cells.chain([head[column].len()]).max().unwrap_or(0)
+        };
+        self.widths = (0..head.len()).map(width).collect();
+        self.line(head.iter().copied())
+    }
+
+    fn line<'a>(&mut self, cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
+        let cells = cells.zip(&self.widths).map(|(cell, width)| format!("{cell:<width$}  "));
+        writeln!(self.out, "{}", cells.collect::<String>().trim_end())
+    }
+}
+
 /// Prints one thing: `text`, or the JSON of `value`.
 pub(crate) fn one(format: Format, text: &str, value: &impl Serialize) -> io::Result<()> {
     match format {
@@ -92,6 +167,22 @@ pub(crate) fn instant(instant: Timestamp, now: Timestamp) -> String {
     } else {
         format!("{instant} ({} ago)", whole(now.since(instant)))
     }
+}
+
+/// The same with the time on the wall, where that is another: `2026-01-31T10:02:00Z (11:02:00 CET, in 4 min)`.
+pub(crate) fn instant_here(at: Timestamp, now: Timestamp) -> String {
+    let text = instant(at, now);
+    let Ok(utc) = jiff::Timestamp::from_millisecond(at.as_millis()) else { return text };
+    let here = utc.to_zoned(jiff::tz::TimeZone::system());
+    if here.offset() == jiff::tz::Offset::UTC {
+        return text;
+    }
+    let format = if here.date() == utc.to_zoned(jiff::tz::TimeZone::UTC).date() {
+        "%H:%M:%S %Z"
+    } else {
+        "%F %H:%M:%S %Z"
+    };
+    text.replacen(" (", &format!(" ({}, ", here.strftime(format)), 1)
 }
 
 /// What stands in a cell that holds nothing.

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::args::{Format, Place, Serve};
-use crate::backend::{Backend, data_dir};
+use crate::backend::Backend;
 use crate::exit::Failure;
 use crate::output;
 
@@ -36,7 +36,7 @@ pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(
     log::start(format);
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
     let senders = senders(&serve, format)?;
-    let dir = data_dir(place);
+    let dir = place.folder()?;
     let store = Store::open(&dir)?;
     let listening = |error| Failure::Listen(serve.listen, error);
     let listener = TcpListener::bind(serve.listen).await.map_err(listening)?;

@@ -138,6 +138,8 @@ pub struct Key {
     pub expires: Option<Timestamp>,
     /// When an admin took it back.
     pub revoked: Option<Timestamp>,
+    /// The begin of the day (UTC) on which it was last used, as far as that was written down.
+    pub used: Option<Timestamp>,
 }
 
 /// Why a valid key may not do what was asked.
@@ -164,6 +166,12 @@ impl Key {
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Whether a use at `now` is news: at most one a day is written down.
+    #[must_use]
+    pub fn is_news(&self, now: Timestamp) -> bool {
+        self.used.is_none_or(|used| used < now.day())
     }
 
     /// Whether the key is for `scope`.

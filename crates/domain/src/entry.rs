@@ -148,6 +148,14 @@ pub struct PauseError {
     now: Timestamp,
 }
 
+impl PauseError {
+    /// That of a pause which would end at `until`, told at `now`.
+    #[must_use]
+    pub fn new(until: Timestamp, now: Timestamp) -> Self {
+        Self { until, now }
+    }
+}
+
 /// What admins set for a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Settings {

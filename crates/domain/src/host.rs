@@ -69,6 +69,12 @@ impl HostId {
         self.0.starts_with(RESERVED)
     }
 
+    /// The name that test notices bear.
+    #[must_use]
+    pub fn test() -> Self {
+        Self(format!("{RESERVED}test"))
+    }
+
     /// The `n`-th canary.
     #[must_use]
     pub fn canary(n: u8) -> Self {

@@ -119,7 +119,7 @@ pub struct Token {
 }
 
 /// Why a string is no [`Token`]. Never holds a part of the string.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TokenError {
     /// It does not look like `hbk_<id>_<secret><checksum>`.
     #[error("not an API key: a key looks like hbk_, 10 characters, _, 59 characters")]

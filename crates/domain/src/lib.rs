@@ -28,10 +28,11 @@ pub use entry::{Caveat, Entry, Kind, Pause, PauseError, Settings, State, Transit
 pub use hearing::{Blackout, Breaker, CanaryPolicy, Ear, Hearing, Receiver};
 pub use host::{Fleet, FleetError, HostId, HostIdError, HostKey, Region, RegionError};
 pub use key::{KeyId, KeyIdError, Secret, SecretHash, Token, TokenError};
-pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Severity, Subject};
+pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Severity, SeverityError, Subject};
 pub use pending::{DeliveryPolicy, Echoed, Pending, Phase, Publication, Told};
 pub use subscription::{
-    Endpoint, EndpointError, Filter, Protocol, Subscription, SubscriptionId, SubscriptionIdError,
+    ConfirmationToken, ConfirmationTokenError, Endpoint, EndpointError, Filter, Protocol, Standing,
+    Subscription, SubscriptionId, SubscriptionIdError,
 };
 pub use text::{human_duration, human_time};
 pub use time::{Timestamp, TimestampError};

@@ -65,7 +65,7 @@ impl NoticeId {
 name!(NoticeId, NoticeIdError);
 
 /// How much a notice wants to wake somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Something is wrong: `missing`, `failing`.
@@ -82,6 +82,27 @@ impl Severity {
             Kind::Missing | Kind::Failing => Self::Critical,
             Kind::Registered | Kind::Recovered => Self::Info,
         }
+    }
+
+    /// As machines and filters write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// A string that is no [`Severity`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a severity is critical (missing, failing) or info (registered, recovered)")]
+pub struct SeverityError;
+
+impl FromStr for Severity {
+    type Err = SeverityError;
+    fn from_str(text: &str) -> Result<Self, SeverityError> {
+        [Self::Critical, Self::Info].into_iter().find(|known| known.as_str() == text).ok_or(SeverityError)
     }
 }
 
@@ -147,6 +168,9 @@ pub struct Notice {
     /// What may make it less than sure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caveat: Option<Caveat>,
+    /// Whether an admin only tries whether it arrives: nothing has happened. Every rendering says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test: bool,
 }
 
 impl Notice {
@@ -173,6 +197,7 @@ impl Notice {
             at: told.at,
             region: region.clone(),
             caveat: told.caveat.clone(),
+            test: false,
         })
     }
 
@@ -189,7 +214,35 @@ impl Notice {
             at: digest.at,
             region: region.clone(),
             caveat: digest.caveat.clone(),
+            test: false,
         })
+    }
+
+    /// A notice by which an admin tries, at `now`, who is told about `kind` in `fleet`. It is about no host: its name
+    /// is reserved, so that no ledger entry can ever wait for its echo.
+    #[must_use]
+    pub fn test(fleet: Fleet, kind: Kind, region: Region, now: Timestamp) -> Self {
+        let key = HostKey::new(fleet, HostId::test());
+        let epoch = u64::try_from(now.as_millis()).unwrap_or(0);
+        Self {
+            id: NoticeId::of(&identity(&key, epoch, kind)),
+            attempt: 1,
+            kind,
+            fleet: key.fleet,
+            about: About::Host(NoticeHost {
+                host_id: key.host,
+                since: now,
+                last_beat: now,
+                interval: Interval::default(),
+                epoch,
+                message: None,
+                before: None,
+            }),
+            at: now,
+            region,
+            caveat: None,
+            test: true,
+        }
     }
 
     /// What makes two notices the same: fleet, host, epoch and kind in full, or the digest. [`Notice::id`] is a hash,

@@ -10,7 +10,7 @@ use url::Url;
 use crate::entry::Kind;
 use crate::host::{Fleet, name};
 use crate::limits;
-use crate::notice::Notice;
+use crate::notice::{Notice, Severity};
 use crate::time::Timestamp;
 
 /// How a subscription is delivered; the words are those of SNS.
@@ -171,6 +171,9 @@ pub struct Filter {
     /// Only of these kinds; empty means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<Kind>,
+    /// Only of these severities; empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub severities: Vec<Severity>,
 }
 
 impl Filter {
@@ -179,6 +182,73 @@ impl Filter {
     pub fn lets_through(&self, notice: &Notice) -> bool {
         self.fleet.as_ref().is_none_or(|fleet| *fleet == notice.fleet)
             && (self.kinds.is_empty() || self.kinds.contains(&notice.kind))
+            && (self.severities.is_empty() || self.severities.contains(&Severity::of(notice.kind)))
+    }
+}
+
+/// What proves that somebody at an endpoint wants to be told: it comes with the message that asks. 16 to 1,024 letters
+/// and digits; those of SNS have about 200. Also read from the link of such a message. `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfirmationToken(String);
+
+/// A string that is no [`ConfirmationToken`]. Never holds a part of it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("not a token: copy it, or the whole link, from the message that asks to confirm")]
+pub struct ConfirmationTokenError;
+
+impl ConfirmationToken {
+    /// Makes a token of random bytes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 20]) -> Self {
+        Self(data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase())
+    }
+
+    /// The token in full.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ConfirmationToken {
+    type Err = ConfirmationTokenError;
+    fn from_str(text: &str) -> Result<Self, ConfirmationTokenError> {
+        // The links of SNS: https://sns.REGION.amazonaws.com/confirmation.html?TopicArn=...&Token=...&Endpoint=...
+        let linked = Url::parse(text).ok().and_then(|url| {
+            let mut pairs = url.query_pairs();
+            pairs.find(|(name, _)| name == "Token").map(|(_, token)| token.into_owned())
+        });
+        let token = linked.unwrap_or_else(|| text.to_owned());
+        let fits = (16..=1_024).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_alphanumeric());
+        if fits { Ok(Self(token)) } else { Err(ConfirmationTokenError) }
+    }
+}
+
+impl fmt::Debug for ConfirmationToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConfirmationToken(hidden)")
+    }
+}
+
+/// Whether a subscription is told anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It is.
+    Confirmed,
+    /// Not before whoever is there confirms.
+    Pending,
+    /// The topic does not know it any more: it was unsubscribed elsewhere, or not confirmed in time.
+    Gone,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Confirmed => "confirmed",
+            Self::Pending => "pending",
+            Self::Gone => "gone",
+        })
     }
 }
 
@@ -221,6 +291,40 @@ mod tests {
         ];
         for (protocol, address) in bad {
             assert!(Endpoint::parse(protocol, address).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn filters_let_through_what_the_shared_table_says() {
+        let cases = include_str!("../../../tests/shared/filters.json");
+        let cases: Vec<serde_json::Value> = serde_json::from_str(cases).unwrap();
+        for case in cases {
+            let filter: Filter = serde_json::from_value(case["filter"].clone()).unwrap();
+            for fleet in ["main", "lab"] {
+                for kind in Kind::ALL {
+                    let region = crate::host::Region::local();
+                    let notice = Notice::test(fleet.parse().unwrap(), kind, region, Timestamp::MIN);
+                    let told = case["told"].as_array().unwrap().contains(&format!("{fleet}/{kind}").into());
+                    assert_eq!(filter.lets_through(&notice), told, "{filter:?} {fleet}/{kind}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_are_read_bare_and_from_links_and_never_shown() {
+        let token = ConfirmationToken::from_random([7; 20]);
+        assert_eq!(token.reveal().parse(), Ok(token.clone()));
+        let link = format!(
+            "https://sns.eu-west-1.amazonaws.com/confirmation.html?TopicArn=a:b&Token={}&Endpoint=c",
+            token.reveal()
+        );
+        assert_eq!(link.parse(), Ok(token.clone()));
+        assert!(!format!("{token:?}").contains(token.reveal()));
+        for bad in
+            ["", "short", "has blanks in it and more", "https://example.com/?Token=1", &"x".repeat(1_025)]
+        {
+            assert_eq!(bad.parse::<ConfirmationToken>(), Err(ConfirmationTokenError), "{bad}");
         }
     }
 

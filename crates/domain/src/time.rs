@@ -58,6 +58,12 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
 
+    /// The begin of its day, in UTC.
+    #[must_use]
+    pub fn day(self) -> Self {
+        Self(self.0 - self.0 % 86_400_000)
+    }
+
     /// The same instant for the calendar.
     pub(crate) fn calendar(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::MAX)
@@ -99,6 +105,13 @@ mod tests {
         assert_eq!(Timestamp::MAX.plus(Duration::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::MIN.minus(Duration::MAX), Timestamp::MIN);
         assert_eq!(Timestamp::MIN.since(Timestamp::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight() {
+        let day = |millis| Timestamp(millis).day().to_string();
+        assert_eq!([day(0), day(86_399_999)], ["1970-01-01T00:00:00Z"; 2]);
+        assert_eq!(day(86_400_000), "1970-01-02T00:00:00Z");
     }
 
     #[test]

@@ -79,6 +79,11 @@ impl Heartbeats for SqliteHeartbeats {
             .await
     }
 
+    fn behind(&self, host: &HostKey) -> Cursor {
+        // No name of a region is that great.
+        row::behind(&[host.fleet.as_str(), host.host.as_str(), "\u{10ffff}"])
+    }
+
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
         let host = host.clone();
         self.store

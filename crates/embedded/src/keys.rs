@@ -11,19 +11,19 @@ use crate::store::{Steps, Store};
 const TABLE: &str = "keys";
 
 const LOAD: &str = "
-    SELECT id, name, hash, fleet, scope, prefixes, created, expires, revoked FROM keys WHERE id = ?1";
+    SELECT id, name, hash, fleet, scope, prefixes, created, expires, revoked, used FROM keys WHERE id = ?1";
 
 const LIST: &str = "
-    SELECT id, name, hash, fleet, scope, prefixes, created, expires, revoked FROM keys
+    SELECT id, name, hash, fleet, scope, prefixes, created, expires, revoked, used FROM keys
     WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 const CREATE: &str = "
-    INSERT INTO keys (id, name, hash, fleet, scope, prefixes, created, expires, revoked)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING";
+    INSERT INTO keys (id, name, hash, fleet, scope, prefixes, created, expires, revoked, used)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING";
 
 const CREATE_FIRST: &str = "
-    INSERT INTO keys (id, name, hash, fleet, scope, prefixes, created, expires, revoked)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE NOT EXISTS (SELECT 1 FROM keys)";
+    INSERT INTO keys (id, name, hash, fleet, scope, prefixes, created, expires, revoked, used)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM keys)";
 
 /// The API keys of a [`Store`].
 #[derive(Clone, Debug)]
@@ -61,6 +61,7 @@ impl SqliteKeys {
                     key.created.as_millis(),
                     key.expires.map(Timestamp::as_millis),
                     key.revoked.map(Timestamp::as_millis),
+                    key.used.map(Timestamp::as_millis),
                 ])
             })
             .await?;
@@ -94,6 +95,32 @@ impl Keys for SqliteKeys {
         row::found(&self.store.what(TABLE), revoked)
     }
 
+    async fn expire(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
+        let id = id.clone();
+        let expired = self
+            .store
+            .write(TABLE, Steps::Several, move |connection| {
+                connection
+                    .prepare_cached("UPDATE keys SET expires = min(ifnull(expires, ?2), ?2) WHERE id = ?1")?
+                    .execute(params![id.as_str(), at.as_millis()])?;
+                find(connection, &id)
+            })
+            .await?;
+        row::found(&self.store.what(TABLE), expired)
+    }
+
+    async fn note_use(&self, id: &KeyId, at: Timestamp) -> PortResult<()> {
+        let id = id.clone();
+        self.store
+            .write(TABLE, Steps::One, move |connection| {
+                connection
+                    .prepare_cached("UPDATE keys SET used = max(ifnull(used, ?2), ?2) WHERE id = ?1")?
+                    .execute(params![id.as_str(), at.day().as_millis()])
+            })
+            .await
+            .map(drop)
+    }
+
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Key>> {
         let [id] = row::position(after.as_ref())?;
         self.store
@@ -122,5 +149,6 @@ fn key(row: &Row<'_>) -> Result<Key, row::Cause> {
         created: row::instant(row, "created")?,
         expires: row::optional_instant(row, "expires")?,
         revoked: row::optional_instant(row, "revoked")?,
+        used: row::optional_instant(row, "used")?,
     })
 }

@@ -27,8 +27,8 @@ pub use heartbeats::SqliteHeartbeats;
 pub use keys::SqliteKeys;
 pub use ledger::SqliteLedger;
 pub use sender::{
-    ConsoleSender, Delivery, SendError, Sender, Senders, SmtpSender, SmtpSettingsError, UnsupportedError,
-    WebhookSender, http_client, supported,
+    ConsoleSender, Content, Delivery, SendError, Sender, Senders, SmtpSender, SmtpSettingsError,
+    UnsupportedError, WebhookSender, http_client, supported,
 };
 pub use store::{Store, StoreError};
 pub use subscriptions::{CONSOLE, SqliteSubscriptions};

@@ -104,6 +104,11 @@ pub(crate) fn page<T>(
     Ok(page)
 }
 
+/// The cursor behind a row with this key.
+pub(crate) fn behind(key: &[&str]) -> Cursor {
+    Cursor(key.iter().map(|part| HEXLOWER.encode(part.as_bytes())).collect::<Vec<_>>().join("."))
+}
+
 /// A part of the key that a page begins behind: a text for SQLite, whatever its bytes. A key that is no UTF-8 must
 /// not make a listing begin again.
 #[derive(Debug, PartialEq, Eq)]

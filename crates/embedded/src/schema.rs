@@ -8,7 +8,8 @@ use crate::store::StoreError;
 
 /// Each step leads from the version of its place to the next. What a release wrote is never edited here: a change
 /// of the schema is one more step.
-const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
+const STEPS: &[&str] =
+    &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// Brings the database to the newest version. Safe when several processes do it at once.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -121,7 +122,7 @@ mod tests {
             run(&mut connection, Path::new("test"), &steps).unwrap();
         }
         let kept: String = connection.query_row("SELECT value FROM system", [], |row| row.get(0)).unwrap();
-        assert_eq!((kept.as_str(), version(&connection).unwrap()), ("b", 3));
+        assert_eq!((kept.as_str(), version(&connection).unwrap()), ("b", 4));
     }
 
     #[test]
@@ -131,7 +132,7 @@ mod tests {
         migrate(&mut connection, Path::new("test")).unwrap();
         let before = tables(&connection);
         assert!(run(&mut connection, Path::new("test"), &steps).is_err());
-        assert_eq!((tables(&connection), version(&connection).unwrap()), (before, 2));
+        assert_eq!((tables(&connection), version(&connection).unwrap()), (before, 3));
     }
 
     #[test]
@@ -141,7 +142,7 @@ mod tests {
         let error = migrate(&mut connection, Path::new("/data/heartbeat.db")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "database /data/heartbeat.db has schema version 7 and this hb knows versions up to 2: \
+            "database /data/heartbeat.db has schema version 7 and this hb knows versions up to 3: \
              use the newer hb that wrote it"
         );
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hb_domain::{Endpoint, Notice, Protocol, SubscriptionId};
+use hb_domain::{ConfirmationToken, Endpoint, Notice, Protocol, SubscriptionId};
 
 pub use console::ConsoleSender;
 pub use smtp::{SmtpSender, SmtpSettingsError};
@@ -17,15 +17,34 @@ pub use webhook::{WebhookSender, http_client};
 /// Longest error that is kept of a try, in characters: a line of a table.
 const ERROR_CHARS: usize = 300;
 
-/// A notice on its way to one subscription.
+/// What is sent.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A notice.
+    Notice(Box<Notice>),
+    /// Whether whoever is there wants notices; this token says yes.
+    Question(ConfirmationToken),
+}
+
+/// Something on its way to one subscription.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// What is told.
-    pub notice: Notice,
+    /// What is sent.
+    pub content: Content,
     /// To whom.
     pub subscription: SubscriptionId,
     /// Where that is.
     pub endpoint: Endpoint,
+}
+
+impl Delivery {
+    /// The notice, for endpoints that are never asked anything.
+    pub(crate) fn notice(&self) -> Result<&Notice, SendError> {
+        match &self.content {
+            Content::Notice(notice) => Ok(notice),
+            Content::Question(_) => Err(SendError::new("only an e-mail address is asked to confirm")),
+        }
+    }
 }
 
 /// Why an endpoint did not take a delivery: one harmless line, without secrets.

@@ -1,12 +1,18 @@
 //! Subscriptions in SQLite.
+//!
+//! An e-mail address gets nothing but a question before it is confirmed: a typo must not mail a stranger for ever. A URL
+//! needs no such proof, since whoever is there asked for nothing and loses nothing.
 
 use async_trait::async_trait;
-use hb_domain::{Endpoint, Filter, Protocol, Subscription, SubscriptionId};
+use std::collections::BTreeMap;
+
+use hb_domain::{ConfirmationToken, Endpoint, Filter, Protocol, Standing, Subscription, SubscriptionId};
 use hb_service::ports::{Cursor, Page, PortError, PortResult, Subscriptions};
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use crate::row;
 use crate::store::{Steps, Store};
+use crate::topic;
 
 const TABLE: &str = "subscriptions";
 
@@ -33,20 +39,21 @@ impl SqliteSubscriptions {
 
 #[async_trait]
 impl Subscriptions for SqliteSubscriptions {
-    async fn add(&self, subscription: &Subscription) -> PortResult<bool> {
+    async fn add(&self, subscription: &Subscription, token: &ConfirmationToken) -> PortResult<bool> {
         let Subscription { id, endpoint, filter, created } = subscription.clone();
         if id.as_str() == CONSOLE {
             return Ok(false);
         }
+        let token = (endpoint.protocol() == Protocol::Email).then(|| token.reveal().to_owned());
         let filter = serde_json::to_string(&filter)
             .map_err(|e| PortError::unreadable(self.store.what(TABLE), id.to_string(), e))?;
         let added = self
             .store
-            .write(TABLE, Steps::One, move |connection| {
-                connection
+            .write(TABLE, Steps::Several, move |connection| {
+                let added = connection
                     .prepare_cached(
-                        "INSERT INTO subscriptions (id, protocol, address, filter, created)
-                         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+                        "INSERT INTO subscriptions (id, protocol, address, filter, created, token)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
                     )?
                     .execute(params![
                         id.as_str(),
@@ -54,9 +61,15 @@ impl Subscriptions for SqliteSubscriptions {
                         endpoint.address(),
                         filter,
                         created.as_millis(),
-                    ])
+                        token,
+                    ])?;
+                if added == 1 && token.is_some() {
+                    topic::ask(connection, id.as_str(), created.as_millis())?;
+                }
+                Ok(added)
             })
             .await?;
+        self.store.announce();
         Ok(added == 1)
     }
 
@@ -66,6 +79,43 @@ impl Subscriptions for SqliteSubscriptions {
             .read(TABLE, move |connection| {
                 let mut statement = connection.prepare_cached(LIST)?;
                 row::page(statement.query(params![id, row::PAGE])?, 1, subscription)
+            })
+            .await
+    }
+
+    async fn standings(&self) -> PortResult<BTreeMap<SubscriptionId, Standing>> {
+        self.store
+            .read(TABLE, |connection| {
+                let mut statement =
+                    connection.prepare_cached("SELECT id, token IS NULL AS ok FROM subscriptions")?;
+                let standing = |row: &Row<'_>| {
+                    let confirmed: bool = row::get(row, "ok")?;
+                    Ok((
+                        row::parsed(row, "id")?,
+                        if confirmed { Standing::Confirmed } else { Standing::Pending },
+                    ))
+                };
+                // An id that cannot be read is told by the listing.
+                Ok(row::all(statement.query([])?, 1, standing)?.into_iter().flatten().collect())
+            })
+            .await
+    }
+
+    async fn confirm(&self, token: &ConfirmationToken) -> PortResult<bool> {
+        let token = token.reveal().to_owned();
+        self.store
+            .write(TABLE, Steps::Several, move |connection| {
+                let sql = "UPDATE subscriptions SET token = NULL WHERE token = ?1 RETURNING id";
+                let mut statement = connection.prepare_cached(sql)?;
+                let id = statement.query_row([token], |row| row.get::<_, String>(0)).optional()?;
+                let Some(id) = id else { return Ok(false) };
+                // Who confirmed needs no further copy of the question.
+                connection
+                    .prepare_cached(
+                        "DELETE FROM deliveries WHERE notice = ?1 AND state IN ('due', 'waiting')",
+                    )?
+                    .execute([topic::asking(&id)])?;
+                Ok(true)
             })
             .await
     }

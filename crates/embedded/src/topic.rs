@@ -117,6 +117,20 @@ impl Topic for SqliteTopic {
     }
 }
 
+/// What the delivery that asks a subscription to confirm is about.
+pub(crate) fn asking(subscription: &str) -> String {
+    format!("#confirm/{subscription}")
+}
+
+/// Makes the one delivery that an unconfirmed subscription gets: the question.
+pub(crate) fn ask(connection: &Connection, subscription: &str, at: i64) -> rusqlite::Result<()> {
+    let identity = asking(subscription);
+    let hosts = serde_json::json!([identity]).to_string();
+    let question =
+        Accepted { about: identity.clone(), identity, id: String::new(), text: String::new(), hosts, at };
+    deliver(connection, &question, subscription)
+}
+
 /// Stores the notice; `false` when it is there already.
 fn insert(connection: &Connection, notice: &Accepted) -> rusqlite::Result<bool> {
     let Accepted { identity, id, text, at, .. } = notice;
@@ -133,11 +147,12 @@ fn deliver(connection: &Connection, notice: &Accepted, subscription: &str) -> ru
     Ok(())
 }
 
-/// The console and every subscription whose filter lets the notice through. A filter that cannot be read does:
+/// The console and every confirmed subscription whose filter lets the notice through. A filter that cannot be read does:
 /// better a notice too many.
 fn listeners(connection: &Connection, notice: &Notice) -> rusqlite::Result<Vec<String>> {
     let mut listeners = vec![CONSOLE.to_owned()];
-    let mut statement = connection.prepare_cached("SELECT id, filter FROM subscriptions ORDER BY id")?;
+    let mut statement =
+        connection.prepare_cached("SELECT id, filter FROM subscriptions WHERE token IS NULL ORDER BY id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let wanted = subscriptions::filter(row).map_or(true, |filter| filter.lets_through(notice));

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use hb_aws::{Clients, DynamoKeys, SnsSubscriptions, Stage, create_stage};
+use hb_aws::{Clients, DynamoKeys, Stage, create_stage};
 use hb_domain::{Fleet, KeyName, Scope};
 use hb_service::manage::{KeyRequest, Manager};
 use hb_service::system::{SystemClock, SystemIds};
@@ -20,10 +20,9 @@ async fn make() -> Result<(), Box<dyn Error>> {
     let variable = |name: &str| std::env::var(name).ok();
     let clients = Clients::from_env(variable)?;
     let stage = Stage::parse(&variable("HB_STAGE").unwrap_or_else(|| "dev".to_owned()))?;
-    let topic = create_stage(&clients, &stage).await?;
+    create_stage(&clients, &stage).await?;
     let manager = Manager {
         keys: Arc::new(DynamoKeys::new(&clients, &stage)),
-        subscriptions: Arc::new(SnsSubscriptions::new(&clients, &stage, topic)),
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
     };

@@ -17,6 +17,9 @@ const CACHED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 /// As the log calls it.
 const ACTIVITY: &str = "reading API keys";
 
+/// Likewise.
+const NOTING: &str = "noting the use of API keys";
+
 /// How long an answer of the database is good for.
 #[derive(Clone, Copy, Debug)]
 pub struct CachePolicy {
@@ -68,13 +71,23 @@ pub enum Refusal {
 
 type Digest32 = [u8; 32];
 
+/// A key that was found.
+#[derive(Clone)]
+struct Found {
+    key: Arc<Key>,
+    /// When it was read.
+    read: Timestamp,
+    /// The day on which its use was last noted, or tried to be.
+    noted: Option<Timestamp>,
+}
+
 /// Authenticates tokens.
 pub struct Authenticator {
     keys: Arc<dyn Keys>,
     policy: CachePolicy,
     troubles: Arc<Troubles>,
     /// By the hash of the whole token: whoever has the id alone finds nothing.
-    found: Mutex<LruCache<Digest32, (Arc<Key>, Timestamp)>>,
+    found: Mutex<LruCache<Digest32, Found>>,
     /// Apart from `found`, so that guessing cannot push good keys out.
     refused: Mutex<LruCache<Digest32, Timestamp>>,
 }
@@ -95,7 +108,7 @@ impl Authenticator {
         let digest: Digest32 = Sha256::digest(presented).into();
         let cached = lock(&self.found).get(&digest).cloned();
         let key = match cached {
-            Some((key, read)) if now.since(read) < self.policy.positive => key,
+            Some(Found { key, read, .. }) if now.since(read) < self.policy.positive => key,
             cached => self.look_up(&token, digest, cached, now).await?,
         };
         if key.is_live(now) { Ok(key) } else { Err(AuthError::Refused(Refusal::Dead)) }
@@ -105,7 +118,7 @@ impl Authenticator {
         &self,
         token: &Token,
         digest: Digest32,
-        cached: Option<(Arc<Key>, Timestamp)>,
+        cached: Option<Found>,
         now: Timestamp,
     ) -> Result<Arc<Key>, AuthError> {
         let refused = lock(&self.refused).get(&digest).copied();
@@ -118,8 +131,9 @@ impl Authenticator {
         }
         match loaded {
             Ok(Some(key)) if key.hash.fits(token.secret()) => {
+                let noted = self.note_use(&key, cached.and_then(|cached| cached.noted), now).await;
                 let key = Arc::new(key);
-                lock(&self.found).put(digest, (key.clone(), now));
+                lock(&self.found).put(digest, Found { key: key.clone(), read: now, noted });
                 Ok(key)
             }
             Ok(_) => {
@@ -130,11 +144,26 @@ impl Authenticator {
             Err(error) => {
                 self.troubles.failed(ACTIVITY, &error, now);
                 match cached {
-                    Some((key, read)) if now.since(read) < self.policy.stale => Ok(key),
+                    Some(Found { key, read, .. }) if now.since(read) < self.policy.stale => Ok(key),
                     _ => Err(AuthError::Unavailable),
                 }
             }
         }
+    }
+
+    /// Has the day of the key's use written down, once a day and process, well or not: an admin's wish to know must
+    /// not cost beats. It is done before the answer, since a function stands still after it.
+    async fn note_use(&self, key: &Key, noted: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        if !key.is_news(now) || !key.is_live(now) || noted == Some(now.day()) {
+            return noted;
+        }
+        match self.keys.note_use(&key.id, now).await {
+            Ok(()) => self.troubles.worked(NOTING, now),
+            Err(error) => {
+                self.troubles.failed(NOTING, &error, now);
+            }
+        }
+        Some(now.day())
     }
 }
 

@@ -71,11 +71,12 @@ pub struct World {
 macro_rules! contract_suite {
     ($fresh:path) => {
         $crate::contract_suite!($fresh:
-            newer_beat_wins, regions_are_kept_apart_and_follow_each_other, a_scan_finds_every_host_once,
+            newer_beat_wins, regions_are_kept_apart_and_follow_each_other, a_scan_finds_every_host_once, a_scan_goes_on_behind_a_host,
             unreadable_heartbeats_are_told_and_skipped, forgetting_spares_a_newer_beat, a_store_in_order_passes_its_check,
             an_entry_is_swapped_as_a_whole, a_swap_needs_the_expected_version, of_64_writers_one_wins,
             a_lost_reply_is_recognised, only_open_entries_are_listed_page_by_page,
             unreadable_entries_are_told_and_skipped, keys_are_created_revoked_and_listed,
+            keys_expire_early_and_know_the_day_of_their_use,
             subscriptions_are_added_listed_and_removed, the_last_completed_sweep_is_remembered,
             silence_is_told_once_and_so_is_the_return, of_two_sweeps_at_once_one_claims,
             digests_and_receivers_are_swapped_like_entries, every_accepted_notice_has_an_echo,

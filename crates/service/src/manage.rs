@@ -2,9 +2,15 @@
 
 mod hosts;
 mod keys;
+mod listing;
+mod subscriptions;
 
 pub use hosts::{HostError, HostView, Hosts};
-pub use keys::{Created, KeyError, KeyRequest, Manager};
+pub use keys::{Created, KeyError, KeyRequest, Manager, Rotated};
+pub use listing::Listing;
+pub use subscriptions::{
+    Added, InRegion, RegionalTopic, SubscribeError, Subscribed, Subscribers, SubscriptionView,
+};
 
 use crate::ports::{Cursor, Page, PortResult, Unreadable};
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    Entry, HostKey, Key, KeyId, Notice, Publication, Region, Subscription, SubscriptionId, Timestamp,
+    ConfirmationToken, Entry, HostKey, Key, KeyId, Notice, Publication, Region, Standing, Subscription,
+    SubscriptionId, Timestamp,
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -159,6 +160,11 @@ impl Heartbeats for Memory {
         Ok(page(&tables.heartbeats, after.and_then(|c| split(c.0)), name, Clone::clone))
     }
 
+    fn behind(&self, host: &HostKey) -> Cursor {
+        // No name of a region is that great.
+        Cursor(format!("{host} \u{10ffff}"))
+    }
+
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
         let mut tables = self.call("table heartbeats")?;
         let newer = |heard: &Result<Heard, String>| heard.as_ref().is_ok_and(|h| h.heartbeat.last > up_to);
@@ -229,6 +235,22 @@ impl Keys for Memory {
         }))
     }
 
+    async fn expire(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
+        let mut tables = self.call("table keys")?;
+        Ok(tables.keys.get_mut(id).map(|key| {
+            key.expires = Some(key.expires.map_or(at, |expires| expires.min(at)));
+            key.clone()
+        }))
+    }
+
+    async fn note_use(&self, id: &KeyId, at: Timestamp) -> PortResult<()> {
+        let mut tables = self.call("table keys")?;
+        if let Some(key) = tables.keys.get_mut(id) {
+            key.used = key.used.max(Some(at.day()));
+        }
+        Ok(())
+    }
+
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Key>> {
         let after = after.and_then(|c| c.0.parse().ok());
         Ok(page(&self.call("table keys")?.keys, after, ToString::to_string, |key| Ok(key.clone())))
@@ -237,7 +259,8 @@ impl Keys for Memory {
 
 #[async_trait]
 impl Subscriptions for Memory {
-    async fn add(&self, subscription: &Subscription) -> PortResult<bool> {
+    /// All are confirmed at once.
+    async fn add(&self, subscription: &Subscription, _: &ConfirmationToken) -> PortResult<bool> {
         let mut tables = self.call("table subscriptions")?;
         let free = !tables.subscriptions.contains_key(&subscription.id);
         tables.subscriptions.entry(subscription.id.clone()).or_insert_with(|| subscription.clone());
@@ -248,6 +271,15 @@ impl Subscriptions for Memory {
         let after = after.and_then(|c| c.0.parse().ok());
         let tables = self.call("table subscriptions")?;
         Ok(page(&tables.subscriptions, after, ToString::to_string, |item| Ok(item.clone())))
+    }
+
+    async fn standings(&self) -> PortResult<BTreeMap<SubscriptionId, Standing>> {
+        let tables = self.call("table subscriptions")?;
+        Ok(tables.subscriptions.keys().map(|id| (id.clone(), Standing::Confirmed)).collect())
+    }
+
+    async fn confirm(&self, _: &ConfirmationToken) -> PortResult<bool> {
+        self.call("table subscriptions").map(|_| false)
     }
 
     async fn remove(&self, id: &SubscriptionId) -> PortResult<bool> {

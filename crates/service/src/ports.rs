@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    Digest, Entry, Heartbeat, HostKey, Key, KeyId, Notice, NoticeId, Publication, Receiver, Region, Subject,
-    Subscription, SubscriptionId, Timestamp,
+    ConfirmationToken, Digest, Entry, Heartbeat, HostKey, Key, KeyId, Notice, NoticeId, Publication,
+    Receiver, Region, Standing, Subject, Subscription, SubscriptionId, Timestamp,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -124,6 +124,9 @@ pub trait Heartbeats: Send + Sync {
     /// One page of all that is stored, perhaps a little stale. The regions of a host follow each other. An
     /// adapter may put everything into segment 0 and leave the others empty. Failure messages may be left out.
     async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>>;
+
+    /// Where a scan goes on behind `host` and all its regions, whether it is stored or not.
+    fn behind(&self, host: &HostKey) -> Cursor;
 
     /// Deletes what is stored of `host`, unless it beat after `up_to`.
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()>;
@@ -254,6 +257,12 @@ pub trait Keys: Send + Sync {
     /// Marks the key as revoked at `at`, unless it is already; gives it as it then is, `None` when there is none.
     async fn revoke(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>>;
 
+    /// Lets the key expire at `at`, unless it does before; gives it as it then is, `None` when there is none.
+    async fn expire(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>>;
+
+    /// Notes that the key was used on the day of `at`, unless a later day is noted.
+    async fn note_use(&self, id: &KeyId, at: Timestamp) -> PortResult<()>;
+
     /// One page of all keys, in the order of their ids.
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Key>>;
 }
@@ -293,8 +302,15 @@ pub trait Echoes: Send + Sync {
 /// Who listens to the topic.
 #[async_trait]
 pub trait Subscriptions: Send + Sync {
-    /// Adds a subscription; `false` when its id is taken.
-    async fn add(&self, subscription: &Subscription) -> PortResult<bool>;
+    /// Adds a subscription; `false` when its id is taken. Where the topic has no tokens of its own, `token` is what
+    /// confirms it, if it must be confirmed; the endpoint, and nobody else, gets to know it.
+    async fn add(&self, subscription: &Subscription, token: &ConfirmationToken) -> PortResult<bool>;
+
+    /// How each subscription stands.
+    async fn standings(&self) -> PortResult<BTreeMap<SubscriptionId, Standing>>;
+
+    /// Confirms what `token` was sent for; `false` when it was sent for nothing here.
+    async fn confirm(&self, token: &ConfirmationToken) -> PortResult<bool>;
 
     /// One page of all subscriptions, in the order of their ids.
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Subscription>>;

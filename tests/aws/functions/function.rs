@@ -56,9 +56,9 @@ impl Lines {
     }
 }
 
-/// The program: in `HB_BIN_DIR`, or where `cargo build` puts it, and then not older than its sources.
-fn program(name: &str) -> PathBuf {
-    const BUILD: &str = "run cargo build -p hb-lambda";
+/// The program of `package`: in `HB_BIN_DIR`, or where `cargo build` puts it, and then not older than its sources.
+pub(crate) fn program(name: &str, package: &str) -> PathBuf {
+    let build = format!("run cargo build -p {package}");
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|value| !value.as_os_str().is_empty());
     let given = set("HB_BIN_DIR");
     // Of a shared target folder this test is in `debug/deps`; its variable may be relative to another folder.
@@ -67,14 +67,14 @@ fn program(name: &str) -> PathBuf {
     };
     let dir = given.clone().or_else(shared).unwrap_or_else(|| "../../target/debug".into());
     let program = dir.join(name);
-    assert!(program.is_file(), "there is no {}: {BUILD}", program.display());
+    assert!(program.is_file(), "there is no {}: {build}", program.display());
     if given.is_none() {
         let changed = |path: &Path| path.metadata().and_then(|about| about.modified()).ok();
         // Its sources, as cargo writes them beside it.
         let sources = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
         for source in sources.split_whitespace().skip(1).map(Path::new) {
             let fresh = changed(source) <= changed(&program);
-            assert!(fresh, "{} is older than {}: {BUILD}", program.display(), source.display());
+            assert!(fresh, "{} is older than {}: {build}", program.display(), source.display());
         }
     }
     program
@@ -82,7 +82,7 @@ fn program(name: &str) -> PathBuf {
 
 /// The function `name` on the API at `address`, its DynamoDB and SNS at these URLs. Nothing else is in its environment.
 fn command(name: &str, address: &str, dynamodb: &str, sns: &str) -> Command {
-    let mut command = Command::new(program(name));
+    let mut command = Command::new(program(name, "hb-lambda"));
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).envs([
         ("AWS_LAMBDA_RUNTIME_API", address),
         ("AWS_LAMBDA_FUNCTION_NAME", name),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_aws::{Clients, DynamoHeartbeats, DynamoKeys, SnsSubscriptions, Stage, TopicArn};
+use hb_aws::{Clients, DynamoHeartbeats, DynamoKeys, Stage};
 use hb_domain::{Fleet, HostPrefix, KeyName, Region, Scope, Signal};
 use hb_service::manage::{KeyRequest, Manager};
 use hb_service::ports::{Heartbeats, Segment};
@@ -30,10 +30,10 @@ pub(super) struct World {
 impl World {
     pub(super) async fn new(variables: &[(&str, &str)]) -> Self {
         let account = Account::new();
-        let (clients, stage, topic) = account.stage().await;
+        let (clients, stage, _) = account.stage().await;
         let front = Front::of(&account).await;
         let function = Function::start("ingest", &front, variables).await;
-        let manager = manager(&clients, &stage, topic);
+        let manager = manager(&clients, &stage);
         let heartbeats = DynamoHeartbeats::new(&clients, &stage);
         let key = key(&manager, Scope::Ingest, &[]).await;
         function.hides(&key[16..]);
@@ -67,10 +67,9 @@ impl World {
     }
 }
 
-pub(super) fn manager(clients: &Clients, stage: &Stage, topic: TopicArn) -> Manager {
+pub(super) fn manager(clients: &Clients, stage: &Stage) -> Manager {
     Manager {
         keys: Arc::new(DynamoKeys::new(clients, stage)),
-        subscriptions: Arc::new(SnsSubscriptions::new(clients, stage, topic)),
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
     }
@@ -146,7 +145,12 @@ gateways! {
 async fn a_warm_beat_is_one_update_and_nothing_else() {
     let world = World::new(&[]).await;
     world.beat("web-01").await;
-    assert_eq!(world.front.calls(), ["GetItem", "UpdateItem"], "a cold one looks the key up");
+    let cold = world.front.calls();
+    assert_eq!(
+        cold,
+        ["GetItem", "UpdateItem", "UpdateItem"],
+        "the key is looked up, and the day of its use noted"
+    );
     for _ in 0..3 {
         assert_eq!(world.beat("web-01").await["statusCode"], 200);
         assert_eq!(world.front.calls(), ["UpdateItem"]);
@@ -180,10 +184,10 @@ async fn each_request_is_one_line_of_metrics() {
     world.function.invoke(&beat("web-01", "")).await.unwrap();
     let lines = world.function.metrics(BEATS + 2).await;
     let sum = |metric: &str| lines.iter().filter_map(|line| line[metric].as_f64()).sum::<f64>();
-    // Nine requests, of which seven were stored at one unit each, and one strong read of the key.
+    // Nine requests, of which seven were stored at one unit each, one strong read of the key, and the day of its use.
     assert_eq!(lines.len(), BEATS + 2, "{lines:#?}");
     let sums = ["Beats", "RefusedBeats", "WriteUnits", "ReadUnits"].map(sum);
-    assert_eq!(json!(sums), json!([7.0, 2.0, 7.0, 1.0]), "{lines:#?}");
+    assert_eq!(json!(sums), json!([7.0, 2.0, 8.0, 1.0]), "{lines:#?}");
     let reasons: Vec<_> = lines.iter().filter_map(|line| line["Reason"].as_str()).collect();
     assert_eq!(reasons, ["invalid_host_id", "unauthenticated"]);
     assert!(lines.iter().all(|line| line["Stage"] == "test"));

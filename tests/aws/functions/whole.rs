@@ -19,8 +19,8 @@ async fn a_host_falls_silent_and_speaks_again() {
     let stage = Stage::parse(&name).unwrap();
     let queue = Queue::listen(url, &stage).await;
     let clients = Clients::new(&dynoxide::config(url).http_client(https()).build());
-    let topic = create_stage(&clients, &stage).await.unwrap();
-    let key = key(&manager(&clients, &stage, topic), Scope::Ingest, &[]).await;
+    create_stage(&clients, &stage).await.unwrap();
+    let key = key(&manager(&clients, &stage), Scope::Ingest, &[]).await;
     // Silent for 50 minutes of the hour since its last beat, and a fleet that is known.
     let heartbeats = DynamoHeartbeats::new(&clients, &stage);
     heartbeats.record(&heard("web-01", Duration::from_hours(1))).await.unwrap();

@@ -47,6 +47,15 @@ impl Mailbox {
     }
 }
 
+impl Mailbox {
+    /// The token of the question that came.
+    pub(crate) fn token(&self) -> Option<String> {
+        let mails = self.mails();
+        let behind = mails.iter().find_map(|mail| mail.split_once("hb subscription confirm --token "))?.1;
+        Some(behind.split_whitespace().next()?.to_owned())
+    }
+}
+
 impl Drop for Mailbox {
     fn drop(&mut self) {
         self.task.abort();

@@ -105,7 +105,7 @@ async fn without_credentials_nothing_is_sent() {
     let outcome = SnsTopic::new(&Clients::new(&config.build()), arn()).publish(&notice()).await;
     let Publication::Refused(words) = outcome else { panic!("{outcome:?}") };
     let expected = "topic hb-prod-notices: the credentials could not be loaded: an error occurred while loading \
-                    credentials: the session is over";
+                    credentials: the session is over: sign in, or name a profile";
     assert_eq!(words, expected);
 }
 

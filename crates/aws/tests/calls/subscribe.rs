@@ -1,7 +1,7 @@
 //! Subscribing: SNS first, then the record, and both again when a reply was lost.
 
 use hb_aws::SnsSubscriptions;
-use hb_domain::{Endpoint, Filter, Kind, Protocol, Subscription};
+use hb_domain::{ConfirmationToken, Endpoint, Filter, Kind, Protocol, Subscription};
 use hb_service::ports::Subscriptions;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ fn subscription(protocol: Protocol, address: &str) -> Subscription {
     Subscription {
         id: "abc".parse().unwrap(),
         endpoint: Endpoint::parse(protocol, address).unwrap(),
-        filter: Filter { fleet: None, kinds: vec![Kind::Missing] },
+        filter: Filter { kinds: vec![Kind::Missing], ..Filter::default() },
         created: at(0),
     }
 }
@@ -24,8 +24,12 @@ fn subscription(protocol: Protocol, address: &str) -> Subscription {
 /// The record of a subscription, in the form of the wire.
 fn record() -> Value {
     let text = |text: &str| json!({"S": text});
-    json!({"kind": text("subscription"), "name": text("abc"), "arn": text("arn:1"), "protocol": text("email"),
+    json!({"kind": text("subscription/eu-west-1"), "name": text("abc"), "arn": text("arn:1"), "protocol": text("email"),
            "address": text("on-call@example.com"), "filter": text("{}"), "created": {"N": "1"}})
+}
+
+fn token() -> ConfirmationToken {
+    ConfirmationToken::from_random([7; 20])
 }
 
 fn adapter(script: &Script) -> SnsSubscriptions {
@@ -37,7 +41,7 @@ async fn sns_is_told_before_the_record_is_made() {
     let nobody = Answer::done(json!({"Items": []}));
     let script = Script::new([nobody, subscribed(), Answer::Reset, Answer::done(json!({}))]);
     let queue = subscription(Protocol::Sqs, "arn:aws:sqs:eu-west-1:123456789012:ops");
-    assert!(adapter(&script).add(&queue).await.unwrap());
+    assert!(adapter(&script).add(&queue, &token()).await.unwrap());
     assert_eq!(script.operations(), ["Query", "Subscribe", "PutItem", "PutItem"]);
     let asked = script.asked();
     // {"kind":["missing"]}, as a form.
@@ -52,7 +56,7 @@ async fn without_sns_there_is_no_record() {
     let script =
         Script::new([Answer::done(json!({"Items": []})), Answer::sns_error(403, "AuthorizationError")]);
     let mail = subscription(Protocol::Email, "on-call@example.com");
-    let error = adapter(&script).add(&mail).await.unwrap_err().to_string();
+    let error = adapter(&script).add(&mail, &token()).await.unwrap_err().to_string();
     assert!(error.ends_with("not allowed: allow sns:Subscribe on topic hb-prod-notices"), "{error}");
     assert_eq!(script.operations(), ["Query", "Subscribe"]);
 }

@@ -12,8 +12,7 @@ use hb_service::ports::Clock;
 use hb_service::system::SystemClock;
 use serde::Serialize;
 
-use crate::args::{DoctorArgs, Format, Place};
-use crate::backend::data_dir;
+use crate::args::{Chosen, DoctorArgs, Format, Place};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::output;
@@ -34,7 +33,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let progress = output::progress("looking at every page of the database");
     let mut findings = vec![read_from(config)];
-    findings.extend(of_place(place).await);
+    findings.extend(of_place(place).await?);
     findings.extend(server::examine(doctor.url.as_deref()).await?);
     progress.finish_and_clear();
     let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok);
@@ -49,12 +48,23 @@ fn read_from(config: &Config) -> Finding {
 }
 
 /// What the place shows that the command line names: first what its adapter alone can know, then what all have.
-async fn of_place(place: &Place) -> Vec<Finding> {
-    let hb_embedded::Examined { mut findings, store } = hb_embedded::examine(&data_dir(place)).await;
-    if let Some(store) = store {
-        findings.extend(over(&store).examine(SystemClock.now()).await);
+async fn of_place(place: &Place) -> Result<Vec<Finding>, Failure> {
+    let now = SystemClock.now();
+    match place.choose()? {
+        Chosen::Folder(dir) => {
+            let hb_embedded::Examined { mut findings, store } = hb_embedded::examine(&dir).await;
+            if let Some(store) = store {
+                findings.extend(over(&store).examine(now).await);
+            }
+            Ok(findings)
+        }
+        #[cfg(feature = "stage")]
+        Chosen::Stage { name, profile, regions } => {
+            crate::backend::examine_stage(&name, profile.as_deref(), regions, now).await
+        }
+        #[cfg(not(feature = "stage"))]
+        Chosen::Stage { .. } => Err(Failure::BuiltWithoutStages),
     }
-    findings
 }
 
 fn over(store: &Store) -> Doctor {

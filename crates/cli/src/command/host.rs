@@ -1,218 +1,212 @@
 //! `hb host`.
 
-use hb_domain::{Blackout, Heartbeat, HostKey, State, Timestamp, Transition, human_duration};
-use hb_service::manage::HostView;
+mod view;
+mod watch;
+
+use std::io::BufRead;
+
+use hb_domain::{Fleet, HostId, HostKey, Interval, State, Timestamp};
+use hb_service::manage::{HostError, HostView, Hosts};
 use serde::Serialize;
 
 use super::tell_unreadable;
-use crate::args::{Format, HostArg, HostCommand, IntervalArg, StateArg};
+use crate::args::{
+    Format, HostArg, HostCommand, HostList, HostOrInput, HostsArg, IntervalArg, StateArg, Until,
+};
 use crate::backend::Backend;
 use crate::exit::Failure;
-use crate::output::{self, Row, instant, or_dash};
+use crate::output::{self, Pages, Row};
+use view::{HostDetails, HostRow};
 
-/// A host as it is shown.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HostRow {
-    host_id: String,
-    fleet: String,
-    state: State,
-    first_beat: Option<String>,
-    last_beat: Option<String>,
-    interval_ms: Option<u64>,
-    deadline: Option<String>,
-    paused_until: Option<String>,
-    #[serde(skip)]
-    view: HostView,
+/// What is done with a host.
+#[derive(Clone, Copy)]
+enum Change {
+    Pause(Option<Timestamp>),
+    Resume,
+    Interval(Option<Interval>),
 }
 
-impl HostRow {
-    fn new(view: HostView, now: Timestamp) -> Self {
-        let beats = view.heartbeat.as_ref();
-        let settings = view.entry.as_ref().map(|entry| entry.settings.clone()).unwrap_or_default();
-        let pause = settings.pause.filter(|_| settings.is_paused(now));
-        Self {
-            host_id: view.key.host.to_string(),
-            fleet: view.key.fleet.to_string(),
-            state: view.state,
-            first_beat: beats.map(|beats| beats.first.to_string()),
-            last_beat: beats.map(|beats| beats.last.to_string()),
-            interval_ms: settings.interval.or(beats.map(|beats| beats.interval)).map(Into::into),
-            deadline: view.deadline.map(|deadline| deadline.to_string()),
-            paused_until: pause.and_then(|pause| pause.until).map(|until| until.to_string()),
-            view,
+impl Change {
+    async fn make(self, hosts: &Hosts, key: &HostKey) -> Result<HostView, HostError> {
+        match self {
+            Self::Pause(until) => hosts.pause(key, until).await,
+            Self::Resume => hosts.resume(key).await,
+            Self::Interval(interval) => hosts.set_interval(key, interval).await,
         }
-    }
-
-    fn interval(&self) -> String {
-        or_dash(self.interval_ms.map(|millis| human_duration(std::time::Duration::from_millis(millis))))
-    }
-}
-
-impl Row for HostRow {
-    const HEAD: &'static [&'static str] = &["HOST", "FLEET", "STATE", "LAST BEAT", "INTERVAL", "DEADLINE"];
-
-    fn cells(&self, now: Timestamp) -> Vec<String> {
-        let shown = |at: Option<Timestamp>| or_dash(at.map(|at| instant(at, now)));
-        let last = self.view.heartbeat.as_ref().map(|beats| beats.last);
-        let (host, fleet) = (self.host_id.clone(), self.fleet.clone());
-        vec![host, fleet, self.state.to_string(), shown(last), self.interval(), shown(self.view.deadline)]
-    }
-}
-
-/// One host with its history.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HostDetails {
-    #[serde(flatten)]
-    row: HostRow,
-    epoch: u64,
-    notice_pending: bool,
-    last_failure: Option<String>,
-    transitions: Vec<TransitionRow>,
-    /// When nobody could hear it, since its last beat.
-    blackouts: Vec<BlackoutRow>,
-}
-
-#[derive(Serialize)]
-struct BlackoutRow {
-    since: String,
-    until: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TransitionRow {
-    epoch: u64,
-    kind: &'static str,
-    since: String,
-    decided: String,
-    message: Option<String>,
-    /// When the topic had its notice.
-    told: Option<String>,
-    /// In which digest.
-    digest: Option<String>,
-}
-
-impl From<&Transition> for TransitionRow {
-    fn from(told: &Transition) -> Self {
-        Self {
-            epoch: told.epoch,
-            kind: told.kind.as_str(),
-            since: told.since.to_string(),
-            decided: told.at.to_string(),
-            message: told.message.as_ref().map(|message| message.as_str().to_owned()),
-            told: told.told.as_ref().map(|told| told.at.to_string()),
-            digest: told.told.as_ref().and_then(|told| Some(told.digest.as_ref()?.to_string())),
-        }
-    }
-}
-
-impl HostDetails {
-    fn new(view: HostView, now: Timestamp) -> Self {
-        let entry = view.entry.as_ref();
-        let failure = |beats: &Heartbeat| beats.failure.as_ref().map(|failure| failure.at.to_string());
-        Self {
-            epoch: entry.map_or(0, |entry| entry.epoch),
-            notice_pending: entry.is_some_and(|entry| entry.pending.is_some()),
-            last_failure: view.heartbeat.as_ref().and_then(failure),
-            transitions: entry.into_iter().flat_map(|entry| &entry.history).map(Into::into).collect(),
-            blackouts: view
-                .blackouts
-                .iter()
-                .map(|Blackout { since, until }| BlackoutRow {
-                    since: since.to_string(),
-                    until: until.to_string(),
-                })
-                .collect(),
-            row: HostRow::new(view, now),
-        }
-    }
-
-    fn text(&self, now: Timestamp) -> String {
-        let (row, view) = (&self.row, &self.row.view);
-        let shown = |at: Option<Timestamp>| or_dash(at.map(|at| instant(at, now)));
-        let beats = view.heartbeat.as_ref();
-        let mut facts = vec![
-            ("host", row.host_id.clone()),
-            ("fleet", row.fleet.clone()),
-            ("state", row.state.to_string()),
-            ("last beat", shown(beats.map(|beats| beats.last))),
-            ("first beat", shown(beats.map(|beats| beats.first))),
-            ("interval", row.interval()),
-            ("deadline", shown(view.deadline)),
-        ];
-        if row.state == State::Paused {
-            let until = row.paused_until.clone();
-            facts.push(("paused until", until.unwrap_or_else(|| "`hb host resume`".to_owned())));
-        }
-        if let Some(failure) = beats.and_then(|beats| beats.failure.as_ref()) {
-            facts.push(("last failure", instant(failure.at, now)));
-        }
-        for Blackout { since, until } in &view.blackouts {
-            let times = format!("from {} to {}", instant(*since, now), instant(*until, now));
-            facts.push(("nobody heard", times));
-        }
-        if self.notice_pending {
-            facts.push(("notice", "pending".to_owned()));
-        }
-        let facts: Vec<_> = facts.into_iter().map(|(name, fact)| format!("{name:<14}{fact}")).collect();
-        if self.transitions.is_empty() {
-            return facts.join("\n");
-        }
-        let cells = |told: &TransitionRow| {
-            let message = told.message.as_ref().map(|message| message.replace('\n', " "));
-            vec![
-                told.epoch.to_string(),
-                told.kind.to_owned(),
-                told.since.clone(),
-                told.decided.clone(),
-                or_dash(message),
-            ]
-        };
-        let head = ["EPOCH", "TRANSITION", "SINCE", "DECIDED", "MESSAGE"];
-        format!("{}\n\n{}", facts.join("\n"), output::table(&head, self.transitions.iter().rev().map(cells)))
     }
 }
 
 pub(crate) async fn run(backend: &Backend, format: Format, command: HostCommand) -> Result<(), Failure> {
-    let now = backend.hosts.clock.now();
     let hosts = &backend.hosts;
-    let shown = |view: HostView| {
-        let details = HostDetails::new(view, now);
-        output::one(format, &details.text(now), &details)
-    };
+    let now = hosts.clock.now();
     match command {
-        HostCommand::List { status, fleet } => {
-            let (views, unreadable) = hosts.list().await?;
-            tell_unreadable("host", &unreadable);
-            let wanted = |view: &HostView| {
-                status.is_none_or(|status| view.state == state(status))
-                    && fleet.as_ref().is_none_or(|fleet| view.key.fleet == *fleet)
-            };
-            let rows: Vec<_> = views.into_iter().filter(wanted).map(|view| HostRow::new(view, now)).collect();
-            output::rows(format, &rows, now)?;
+        HostCommand::List(wanted) => list(hosts, format, &wanted).await,
+        HostCommand::Show(HostArg { host, fleet }) => {
+            show(format, hosts.show(&HostKey::new(fleet, host)).await?, now)
         }
-        HostCommand::Show(host) => shown(hosts.show(&key(host)).await?)?,
-        HostCommand::Pause { host, until } => {
-            shown(hosts.pause(&key(host), until.map(|lasts| now.plus(lasts))).await?)?;
+        HostCommand::Watch { fleet, every } => watch::run(hosts, fleet, every).await,
+        HostCommand::Pause { hosts: which, until } => {
+            let until = until.map(|until| match until {
+                Until::In(lasts) => now.plus(lasts),
+                Until::At(at) => at,
+            });
+            change(hosts, format, which, Change::Pause(until)).await
         }
-        HostCommand::Resume(host) => shown(hosts.resume(&key(host)).await?)?,
-        HostCommand::Set { host, interval: IntervalArg(interval) } => {
-            shown(hosts.set_interval(&key(host), interval).await?)?;
+        HostCommand::Resume(which) => change(hosts, format, which, Change::Resume).await,
+        HostCommand::Set { hosts: which, interval: IntervalArg(interval) } => {
+            change(hosts, format, which, Change::Interval(interval)).await
         }
-        HostCommand::Forget(host) => {
-            let key = key(host);
-            hosts.forget(&key).await?;
-            let value = serde_json::json!({ "forgotten": key.host, "fleet": key.fleet });
-            output::one(format, &format!("forgot {key}; its next beat registers it again"), &value)?;
-        }
+        HostCommand::Forget(which) => forget(hosts, format, which).await,
     }
-    Ok(())
 }
 
-fn key(HostArg { host, fleet }: HostArg) -> HostKey {
-    HostKey::new(fleet, host)
+async fn list(hosts: &Hosts, format: Format, wanted: &HostList) -> Result<(), Failure> {
+    let now = hosts.clock.now();
+    let mut left = wanted.limit.map_or(u64::MAX, std::num::NonZeroU64::get);
+    let fits = |view: &HostView| {
+        wanted.status.is_none_or(|status| view.state == state(status))
+            && wanted.fleet.as_ref().is_none_or(|fleet| view.key.fleet == *fleet)
+            && wanted.prefix.as_ref().is_none_or(|prefix| view.key.host.as_str().starts_with(prefix))
+    };
+    let mut listing = hosts.listing(wanted.after.as_ref()).await?;
+    let mut pages = Pages::new(format);
+    while let Some((views, unreadable)) = listing.next_page().await? {
+        tell_unreadable("host", &unreadable);
+        let mut views = views.into_iter().filter(fits);
+        let rows: Vec<_> = views
+            .by_ref()
+            .take(left.try_into().unwrap_or(usize::MAX))
+            .map(|view| HostRow::new(view, now))
+            .collect();
+        left = left.saturating_sub(rows.len().try_into().unwrap_or(u64::MAX));
+        pages.page(&rows, now)?;
+        if left == 0 {
+            if let Some(last) = rows.last() {
+                output::remark(&format!("there may be more: --after {}", last.key()));
+            }
+            break;
+        }
+    }
+    Ok(pages.end::<HostRow>()?)
+}
+
+fn show(format: Format, view: HostView, now: Timestamp) -> Result<(), Failure> {
+    let details = HostDetails::new(view, now);
+    Ok(output::one(format, &details.text(now), &details)?)
+}
+
+/// Changes one host and shows it, or many and lists them.
+async fn change(hosts: &Hosts, format: Format, which: HostsArg, change: Change) -> Result<(), Failure> {
+    let now = hosts.clock.now();
+    // A pause that is over before it begins is wrong before anything is asked.
+    if let Change::Pause(Some(until)) = change
+        && until <= now
+    {
+        return Err(HostError::from(hb_domain::PauseError::new(until, now)).into());
+    }
+    let HostsArg { host, fleet } = which;
+    match host {
+        HostOrInput::Host(host) => show(format, change.make(hosts, &HostKey::new(fleet, host)).await?, now),
+        HostOrInput::Input => {
+            let change = async |key: &HostKey| Ok(HostRow::new(change.make(hosts, key).await?, now));
+            each(names()?, &fleet, change).print(format, now).await
+        }
+    }
+}
+
+async fn forget(hosts: &Hosts, format: Format, which: HostsArg) -> Result<(), Failure> {
+    let HostsArg { host, fleet } = which;
+    match host {
+        HostOrInput::Host(host) => {
+            let key = HostKey::new(fleet, host);
+            hosts.forget(&key).await?;
+            let row = Forgotten::of(&key);
+            Ok(output::one(format, &format!("forgot {key}; its next beat registers it again"), &row)?)
+        }
+        HostOrInput::Input => {
+            let forget = async |key: &HostKey| {
+                hosts.forget(key).await?;
+                Ok(Forgotten::of(key))
+            };
+            each(names()?, &fleet, forget).print(format, hosts.clock.now()).await
+        }
+    }
+}
+
+/// A host that is gone.
+#[derive(Serialize)]
+struct Forgotten {
+    forgotten: String,
+    fleet: String,
+}
+
+impl Forgotten {
+    fn of(key: &HostKey) -> Self {
+        Self { forgotten: key.host.to_string(), fleet: key.fleet.to_string() }
+    }
+}
+
+impl Row for Forgotten {
+    const HEAD: &'static [&'static str] = &["FORGOTTEN", "FLEET"];
+
+    fn cells(&self, _: Timestamp) -> Vec<String> {
+        vec![self.forgotten.clone(), self.fleet.clone()]
+    }
+}
+
+/// All names of standard input are read, and must be names, before anything is done. Empty lines and those that begin
+/// with `#` are left out.
+fn names() -> Result<Vec<HostId>, Failure> {
+    let mut names = Vec::new();
+    for (number, line) in (1..).zip(std::io::stdin().lock().lines()) {
+        let wrong = |cause: String| Failure::Input(format!("line {number} of standard input"), cause);
+        let line = line.map_err(|error| wrong(error.to_string()))?;
+        let name = line.trim();
+        if !name.is_empty() && !name.starts_with('#') {
+            names.push(name.parse().map_err(|error: hb_domain::HostIdError| wrong(error.to_string()))?);
+        }
+    }
+    Ok(names)
+}
+
+/// Something that is done to many hosts, one after the other.
+struct Each<'a, F> {
+    names: Vec<HostId>,
+    fleet: &'a Fleet,
+    what: F,
+}
+
+fn each<T, F: AsyncFn(&HostKey) -> Result<T, HostError>>(
+    names: Vec<HostId>,
+    fleet: &Fleet,
+    what: F,
+) -> Each<'_, F> {
+    Each { names, fleet, what }
+}
+
+impl<F> Each<'_, F> {
+    /// Prints what it came to. A host that is unknown keeps nobody from the others; a store that fails does.
+    async fn print<T: Row>(self, format: Format, now: Timestamp) -> Result<(), Failure>
+    where
+        F: AsyncFn(&HostKey) -> Result<T, HostError>,
+    {
+        let (of, mut failed, mut pages) = (self.names.len(), 0, Pages::new(format));
+        for (done, host) in self.names.into_iter().enumerate() {
+            match (self.what)(&HostKey::new(self.fleet.clone(), host)).await {
+                Ok(row) => pages.page(&[row], now)?,
+                Err(HostError::Port(error)) => {
+                    output::remark(&format!("stopped after {done} of {of} hosts"));
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    failed += 1;
+                    output::remark(&format!("hb: {error}"));
+                }
+            }
+        }
+        pages.end::<T>()?;
+        if failed > 0 { Err(Failure::InPart { failed, of, what: "hosts" }) } else { Ok(()) }
+    }
 }
 
 fn state(status: StateArg) -> State {

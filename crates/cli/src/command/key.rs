@@ -1,11 +1,13 @@
 //! `hb key`.
 
-use hb_domain::{Key, Scope, Timestamp};
-use hb_service::manage::{Created, KeyRequest, every_page};
+mod transfer;
+
+use hb_domain::{Key, KeyId, Scope, Timestamp, Token};
+use hb_service::manage::{Created, KeyError, KeyRequest, Manager, Rotated, every_page};
 use serde::Serialize;
 
 use super::tell_unreadable;
-use crate::args::{Format, KeyCommand, ScopeArg};
+use crate::args::{Format, KeyCommand, KeyRef, ScopeArg};
 use crate::backend::Backend;
 use crate::exit::Failure;
 use crate::output::{self, Row, or_dash};
@@ -22,6 +24,8 @@ pub(crate) struct KeyRow {
     created: String,
     expires: Option<String>,
     revoked: Option<String>,
+    /// The last day of its use.
+    last_used: Option<String>,
     live: bool,
 }
 
@@ -36,6 +40,7 @@ impl KeyRow {
             created: key.created.to_string(),
             expires: key.expires.map(|expires| expires.to_string()),
             revoked: key.revoked.map(|revoked| revoked.to_string()),
+            last_used: key.used.map(day),
             live: key.is_live(now),
         }
     }
@@ -43,7 +48,7 @@ impl KeyRow {
 
 impl Row for KeyRow {
     const HEAD: &'static [&'static str] =
-        &["ID", "NAME", "FLEET", "SCOPE", "HOSTS", "CREATED", "EXPIRES", "STATE"];
+        &["ID", "NAME", "FLEET", "SCOPE", "HOSTS", "CREATED", "LAST USED", "EXPIRES", "STATE"];
 
     fn cells(&self, _: Timestamp) -> Vec<String> {
         let hosts =
@@ -55,8 +60,14 @@ impl Row for KeyRow {
         };
         let (fleet, scope) = (self.fleet.clone(), self.scope.to_string());
         let (created, expires) = (self.created.clone(), or_dash(self.expires.clone()));
-        vec![self.id.clone(), self.name.clone(), fleet, scope, hosts, created, expires, state]
+        let used = or_dash(self.last_used.clone());
+        vec![self.id.clone(), self.name.clone(), fleet, scope, hosts, created, used, expires, state]
     }
+}
+
+/// Its date alone: `2026-01-31`.
+fn day(at: Timestamp) -> String {
+    at.to_string().chars().take("2026-01-31".len()).collect()
 }
 
 /// A key with its token, for the one time that it is shown.
@@ -75,8 +86,17 @@ impl NewKey {
     }
 }
 
+impl Row for NewKey {
+    const HEAD: &'static [&'static str] = &["ID", "NAME", "KEY"];
+
+    fn cells(&self, _: Timestamp) -> Vec<String> {
+        vec![self.row.id.clone(), self.row.name.clone(), self.key.clone()]
+    }
+}
+
 pub(crate) async fn run(backend: &Backend, format: Format, command: KeyCommand) -> Result<(), Failure> {
-    let now = backend.manager.clock.now();
+    let manager = &backend.manager;
+    let now = manager.clock.now();
     match command {
         KeyCommand::Create { name, scope, fleet, host_prefixes, expires } => {
             let scope = match scope {
@@ -85,23 +105,90 @@ pub(crate) async fn run(backend: &Backend, format: Format, command: KeyCommand) 
                 ScopeArg::Canary => Scope::Canary,
             };
             let request = KeyRequest { name, scope, fleet, host_prefixes, expires_in: expires };
-            let created = backend.manager.create_key(request).await?;
-            let new = NewKey::new(&created);
-            output::one(format, &new.key, &new)?;
-            let key = &created.key;
-            let told = format!("key {} ({}), fleet {}, scope {}", key.id, key.name, key.fleet, key.scope);
+            let created = manager.create_key(request).await?;
+            let told = show(format, &created)?;
             output::remark(&format!("{told}: store it now, it is not shown again"));
         }
         KeyCommand::List => {
-            let (keys, unreadable) = every_page(|after| backend.manager.keys.list(after)).await?;
+            let (keys, unreadable) = every_page(|after| manager.keys.list(after)).await?;
             tell_unreadable("key", &unreadable);
             let rows: Vec<_> = keys.iter().map(|key| KeyRow::new(key, now)).collect();
             output::rows(format, &rows, now)?;
         }
-        KeyCommand::Revoke { id } => {
-            let key = backend.manager.revoke_key(&id).await?;
+        KeyCommand::Rotate { key, overlap } => {
+            let id = find(manager, key, now).await?;
+            let Rotated { created, old } = manager.rotate_key(&id, overlap).await?;
+            let told = show(format, &created)?;
+            let until = or_dash(old.expires.map(|expires| output::instant(expires, now)));
+            output::remark(&format!(
+                "{told}: store it now, it is not shown again; {id} is good until {until}"
+            ));
+        }
+        KeyCommand::Revoke { key } => {
+            let id = find(manager, key, now).await?;
+            let key = manager.revoke_key(&id).await?;
             output::one(format, &format!("revoked {id} ({})", key.name), &KeyRow::new(&key, now))?;
         }
+        KeyCommand::Export => transfer::export(manager, format).await?,
+        KeyCommand::Import { file, skip_invalid } => {
+            transfer::import(manager, format, &file, skip_invalid).await?;
+        }
+        KeyCommand::Inspect { token } => inspect(format, &token)?,
     }
     Ok(())
+}
+
+/// Shows a new key, once; gives what to say of it beside.
+fn show(format: Format, created: &Created) -> Result<String, Failure> {
+    let new = NewKey::new(created);
+    output::one(format, &new.key, &new)?;
+    let key = &created.key;
+    Ok(format!("key {} ({}), fleet {}, scope {}", key.id, key.name, key.fleet, key.scope))
+}
+
+/// Which key is meant. Of several with one name, the only one alive.
+async fn find(manager: &Manager, reference: KeyRef, now: Timestamp) -> Result<KeyId, Failure> {
+    let name = match reference {
+        KeyRef::Id(id) => return Ok(id),
+        KeyRef::IdOrName(id, name) => {
+            if manager.keys.load(&id).await?.is_some() {
+                return Ok(id);
+            }
+            name
+        }
+        KeyRef::Name(name) => name,
+        KeyRef::Mistyped(error) => return Err(Failure::NoToken(error)),
+    };
+    let (keys, _) = every_page(|after| manager.keys.list(after)).await?;
+    let mut called: Vec<_> = keys.into_iter().filter(|key| key.name == name).collect();
+    if called.iter().any(|key| key.is_live(now)) {
+        called.retain(|key| key.is_live(now));
+    }
+    match &called[..] {
+        [key] => Ok(key.id.clone()),
+        [] => Err(match name.as_str().parse() {
+            Ok(id) => Failure::Key(KeyError::NoSuchKey(id)),
+            Err(_) => Failure::NoSuchKeyName(name.to_string()),
+        }),
+        keys => {
+            let mut keys: Vec<_> = keys.iter().collect();
+            keys.sort_by_key(|key| (key.created, key.id.clone()));
+            let ids = keys.iter().map(|key| key.id.to_string()).collect();
+            Err(Failure::AmbiguousKey { name: name.to_string(), ids })
+        }
+    }
+}
+
+/// Needs no backend: what a token says of itself. A leaked key can be named without anybody knowing its secret.
+pub(crate) fn inspect(format: Format, token: &str) -> Result<(), Failure> {
+    let text = if token == "-" {
+        std::io::read_to_string(std::io::stdin())
+            .map_err(|error| Failure::Input("standard input".to_owned(), error.to_string()))?
+    } else {
+        token.to_owned()
+    };
+    let token: Token = text.trim().parse().map_err(Failure::NoToken)?;
+    let value = serde_json::json!({ "id": token.id(), "valid": true });
+    let told = format!("{}: the checksum fits; `hb key list` shows whose it is", token.id());
+    Ok(output::one(format, &told, &value)?)
 }

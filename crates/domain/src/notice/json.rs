@@ -38,6 +38,9 @@ impl Notice {
         if let (Some(caveat), Some(members)) = (caveat, json.as_object_mut()) {
             members.insert("caveat".to_owned(), caveat);
         }
+        if let (true, Some(members)) = (self.test, json.as_object_mut()) {
+            members.insert("test".to_owned(), json!(true));
+        }
         json
     }
 

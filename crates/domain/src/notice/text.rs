@@ -21,6 +21,12 @@ impl Notice {
     /// `812 hosts missing in main since 10:02 UTC: web-01, web-02 and 810 more`.
     #[must_use]
     pub fn text(&self) -> String {
+        if self.test {
+            let (kind, fleet, region) = (self.kind, &self.fleet, &self.region);
+            return format!(
+                "TEST, nothing has happened: {kind} in fleet {fleet} is told here, from region {region}"
+            );
+        }
         let text = match &self.about {
             About::Host(host) => self.text_of_host(host),
             About::Digest(members) => self.text_of_digest(members),
@@ -66,6 +72,9 @@ impl Notice {
     /// The subject of an e-mail: printable ASCII, at most [`limits::SUBJECT_CHARS`].
     #[must_use]
     pub fn subject_line(&self) -> String {
+        if self.test {
+            return format!("[hb] TEST, nothing has happened: {} in {} ({})", self.kind, self.fleet, self.id);
+        }
         let About::Host(host) = &self.about else {
             return format!("[hb] {} ({})", self.sum(), self.id);
         };
@@ -77,6 +86,9 @@ impl Notice {
     /// The text of an SMS: printable ASCII, at most [`limits::SMS_BYTES`].
     #[must_use]
     pub fn sms(&self) -> String {
+        if self.test {
+            return format!("hb: TEST, nothing has happened: {} in {}. {}", self.kind, self.fleet, self.id);
+        }
         let (when, since) = (self.when(), human_time(self.since(), self.at));
         let rest = format!(" {}, {}, {when} {since}Z. {}{}", self.kind, self.fleet, self.id, self.again());
         let room = limits::SMS_BYTES - "hb: ".len() - rest.len();
@@ -95,6 +107,9 @@ impl Notice {
     /// The body of an e-mail: what happened, since when, how to look, how to silence.
     #[must_use]
     pub fn email(&self) -> String {
+        if self.test {
+            return format!("{}\n\nnotice     {}, sent at {}\n", self.text(), self.id, self.at);
+        }
         match &self.about {
             About::Host(host) => self.email_of_host(host),
             About::Digest(members) => self.email_of_digest(members),

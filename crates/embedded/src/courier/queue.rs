@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::outcome::Outcome;
 use crate::row;
-use crate::sender::Delivery;
+use crate::sender::{Content, Delivery};
 use crate::store::{Steps, Store};
 use crate::subscriptions::{self, CONSOLE};
 
@@ -26,7 +26,7 @@ const DUE: &str = "
     WHERE EXISTS (SELECT 1 FROM deliveries WHERE subscription = s.id AND state = 'due' AND due <= ?1)";
 
 const HEADS: &str = "
-    SELECT number, subscription, tries, d.accepted, notice_text, protocol, address FROM (
+    SELECT number, subscription, tries, d.accepted, notice_text, protocol, address, token FROM (
         SELECT number, subscription, tries, deliveries.accepted, due, notices.notice AS notice_text
         FROM deliveries LEFT JOIN notices ON identity = deliveries.notice
         WHERE subscription = ?1 AND state = 'due' AND due <= ?2
@@ -225,15 +225,21 @@ fn head(row: &Row<'_>) -> rusqlite::Result<Taken> {
 }
 
 fn delivery(row: &Row<'_>) -> Result<Delivery, row::Cause> {
-    let text = row::get::<Option<String>>(row, "notice_text")?.ok_or("the notice is gone")?;
-    let notice = codec::decode_notice(&text).map_err(|e| format!("the stored notice is unreadable: {e}"))?;
+    let content = match row::get::<Option<String>>(row, "notice_text")? {
+        Some(text) => {
+            let notice = codec::decode_notice(&text);
+            Content::Notice(Box::new(notice.map_err(|e| format!("the stored notice is unreadable: {e}"))?))
+        }
+        // What has no notice asks for a confirmation, which somebody who confirmed needs no more.
+        None => Content::Question(row::parsed(row, "token").map_err(|_| "the notice is gone")?),
+    };
     let subscription: SubscriptionId = row::parsed(row, "subscription")?;
     let endpoint = if subscription.as_str() == CONSOLE {
         Endpoint::parse(Protocol::Console, CONSOLE).map_err(|e| e.to_string())?
     } else {
         subscriptions::endpoint(row).map_err(|e| format!("the stored subscription is unreadable: {e}"))?
     };
-    Ok(Delivery { notice, subscription, endpoint })
+    Ok(Delivery { content, subscription, endpoint })
 }
 
 #[cfg(test)]

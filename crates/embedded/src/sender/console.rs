@@ -21,7 +21,7 @@ impl ConsoleSender {
 #[async_trait]
 impl Sender for ConsoleSender {
     async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
-        (self.show)(&delivery.notice);
+        (self.show)(delivery.notice()?);
         Ok(())
     }
 }

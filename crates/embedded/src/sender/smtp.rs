@@ -4,14 +4,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use hb_domain::Notice;
+use hb_domain::{ConfirmationToken, Notice};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::{AsyncSmtpTransportBuilder, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use url::Url;
 
-use super::{Delivery, SendError, Sender};
+use super::{Content, Delivery, SendError, Sender};
 
 /// How long the server may take for one answer, and for a whole message.
 const COMMAND: Duration = Duration::from_secs(10);
@@ -64,21 +64,24 @@ impl SmtpSender {
     }
 
     fn message(&self, delivery: &Delivery) -> Result<Message, SendError> {
-        let Delivery { notice, subscription, endpoint } = delivery;
+        let Delivery { content, subscription, endpoint } = delivery;
         let to: Mailbox = endpoint.address().parse().map_err(SendError::new)?;
-        let id = notice.id.as_str();
         let domain = self.from.email.domain();
-        let mut message = Message::builder()
-            .from(self.from.clone())
-            .to(to)
-            .subject(notice.subject_line())
-            // The same at every try: whoever gets a mail twice can see it.
-            .date(date(notice))
-            .message_id(Some(format!("<{}.{subscription}@{domain}>", plain(id))))
-            .header(ContentType::TEXT_PLAIN)
-            .body(notice.email())
-            .map_err(SendError::new)?;
-        for (name, value) in [("Auto-Submitted", "auto-generated"), ("Idempotency-Key", &plain(id))] {
+        let message = Message::builder().from(self.from.clone()).to(to).header(ContentType::TEXT_PLAIN);
+        let (id, message, body) = match content {
+            // The date is the same at every try: whoever gets a mail twice can see it.
+            Content::Notice(notice) => {
+                let message = message.subject(notice.subject_line()).date(date(notice));
+                (plain(notice.id.as_str()), message, notice.email())
+            }
+            Content::Question(token) => {
+                let message = message.subject("[hb] Do you want to be told?");
+                ("question".to_owned(), message, question(token))
+            }
+        };
+        let message = message.message_id(Some(format!("<{id}.{subscription}@{domain}>")));
+        let mut message = message.body(body).map_err(SendError::new)?;
+        for (name, value) in [("Auto-Submitted", "auto-generated"), ("Idempotency-Key", &id)] {
             let name = HeaderName::new_from_ascii(name.to_owned()).map_err(SendError::new)?;
             message.headers_mut().insert_raw(HeaderValue::new(name, value.to_owned()));
         }
@@ -111,6 +114,16 @@ fn check(url: &str) -> Result<(), SmtpSettingsError> {
         return refused("there is a user but no password");
     }
     Ok(())
+}
+
+/// The mail that asks; the only one before its answer.
+fn question(token: &ConfirmationToken) -> String {
+    format!(
+        "Somebody wants Heartbeat to tell this address when machines fall silent.\n\nIf that is right, have this run \
+         where the service runs:\n\n    hb subscription confirm --token {}\n\nIf it is a mistake, do nothing: no \
+         other mail follows.\n",
+        token.reveal()
+    )
 }
 
 fn date(notice: &Notice) -> SystemTime {

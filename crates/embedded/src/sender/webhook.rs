@@ -57,13 +57,14 @@ pub fn http_client(settings: impl Fn() -> ClientBuilder) -> Result<Client, SendE
 #[async_trait]
 impl Sender for WebhookSender {
     async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
+        let notice = delivery.notice()?;
         let url = Url::parse(delivery.endpoint.address()).map_err(SendError::new)?;
         let request = self
             .client
             .post(url.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header("Idempotency-Key", delivery.notice.id.as_str())
-            .body(delivery.notice.json().to_string());
+            .header("Idempotency-Key", notice.id.as_str())
+            .body(notice.json().to_string());
         let failed = |cause: String| SendError::new(format!("{}: {cause}", delivery.endpoint));
         let response = request.send().await.map_err(|e| failed(chain(&e.without_url())))?;
         let status = response.status();

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hb_domain::{Endpoint, Filter, Kind, Notice, NoticeId, Protocol, Subscription, Timestamp};
+use hb_domain::{
+    ConfirmationToken, Endpoint, Filter, Kind, Notice, NoticeId, Protocol, Subscription, Timestamp,
+};
 use hb_embedded::{
     ConsoleSender, Courier, Senders, SqliteDeliveries, SqliteSubscriptions, SqliteTopic, Store, WebhookSender,
 };
@@ -29,6 +31,11 @@ pub(crate) struct World {
 
 pub(crate) const START: i64 = 1_700_000_000_000;
 
+/// A token that confirms.
+pub(crate) fn token() -> ConfirmationToken {
+    ConfirmationToken::from_random([7; 20])
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -51,7 +58,10 @@ impl World {
             filter,
             created: Timestamp::MIN,
         };
-        assert!(self.subscriptions.add(&subscription).await.unwrap());
+        assert!(self.subscriptions.add(&subscription, &token()).await.unwrap());
+        if protocol == Protocol::Email {
+            assert!(self.subscriptions.confirm(&token()).await.unwrap());
+        }
     }
 
     pub(crate) fn senders(&self) -> Senders {

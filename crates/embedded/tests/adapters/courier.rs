@@ -18,7 +18,7 @@ async fn every_listener_gets_a_notice_once_if_its_filter_wants_it() {
     let world = World::new();
     let (all, recovered) = (Hook::listen(200).await, Hook::listen(204).await);
     world.subscribe("all", Protocol::Http, &all.url, Filter::default()).await;
-    let filter = Filter { fleet: None, kinds: vec![Kind::Recovered] };
+    let filter = Filter { kinds: vec![Kind::Recovered], ..Filter::default() };
     world.subscribe("recovered", Protocol::Http, &recovered.url, filter).await;
     for (epoch, kind) in [(1, Kind::Missing), (1, Kind::Missing), (2, Kind::Recovered), (2, Kind::Recovered)]
     {
@@ -264,7 +264,7 @@ async fn stored_garbage_stops_no_other_delivery() {
          DELETE FROM notices WHERE identity = 'main/lost#1/missing';
          UPDATE subscriptions SET address = 'nowhere' WHERE id = 'bad-address';
          UPDATE subscriptions SET filter = x'ff' || '' WHERE id = 'bad-filter';
-         INSERT INTO subscriptions VALUES (CAST(x'ff' AS TEXT), 'telex', '', '', -1);
+         INSERT INTO subscriptions VALUES (CAST(x'ff' AS TEXT), 'telex', '', '', -1, NULL);
          UPDATE deliveries SET accepted = -1, tries = -1",
     );
     publish(&world, "web", 1, Kind::Missing).await;
@@ -326,4 +326,36 @@ async fn what_is_over_is_deleted_after_a_month_and_the_rest_is_kept() {
     courier.stop().await;
     assert_eq!(world.number("SELECT count(*) FROM notices"), 1);
     assert_eq!(world.number("SELECT count(*) FROM deliveries"), 3);
+}
+
+/// The table that SNS is held to as well.
+#[tokio::test]
+async fn the_topic_filters_as_the_shared_table_says() {
+    let world = World::new();
+    let cases = include_str!("../../../../tests/shared/filters.json");
+    let cases: Vec<serde_json::Value> = serde_json::from_str(cases).unwrap();
+    for (i, case) in cases.iter().enumerate() {
+        let filter: Filter = serde_json::from_value(case["filter"].clone()).unwrap();
+        world.subscribe(&format!("case-{i}"), Protocol::Http, "http://127.0.0.1:9/", filter).await;
+    }
+    for fleet in ["main", "lab"] {
+        for kind in Kind::ALL {
+            let region = hb_domain::Region::local();
+            let notice =
+                hb_domain::Notice::test(fleet.parse().unwrap(), kind, region, hb_domain::Timestamp::MIN);
+            assert_eq!(world.topic.publish(&notice).await, Publication::Accepted);
+        }
+    }
+    let sql = "SELECT notice ->> 'fleet' || '/' || (notice ->> 'kind') FROM deliveries
+        JOIN notices ON identity = deliveries.notice WHERE subscription = ?1 ORDER BY 1";
+    for (i, case) in cases.iter().enumerate() {
+        let database = rusqlite::Connection::open(world.dir.path().join("heartbeat.db")).unwrap();
+        let mut query = database.prepare(&sql.replace("notice ->>", "notices.notice ->>")).unwrap();
+        let told = query.query_map([format!("case-{i}")], |row| row.get::<_, String>(0)).unwrap();
+        let told: Vec<_> = told.map(Result::unwrap).collect();
+        let expected = case["told"].as_array().unwrap().iter().map(|told| told.as_str().unwrap().to_owned());
+        let mut expected: Vec<_> = expected.collect();
+        expected.sort();
+        assert_eq!(told, expected, "{}", case["filter"]);
+    }
 }

@@ -56,6 +56,10 @@ async fn a_digest_keeps_its_place_before_and_behind_the_notices_of_its_hosts() {
     let couriers = [world.courier(world.senders()), world.courier(world.senders())];
     // Only what nothing stands before is tried, however often.
     hook.until_requests(2).await;
+    // The pause after a failure counts from when that was stored.
+    while world.number("SELECT count(*) FROM deliveries WHERE subscription = 'hook' AND tries > 0") < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     world.clock.advance(Duration::from_mins(1));
     hook.until_requests(4).await;
     hook.answer_with(200);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use hb_domain::{Endpoint, Protocol};
-use hb_embedded::{Delivery, Sender, SmtpSender};
+use hb_embedded::{Content, Delivery, Sender, SmtpSender};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -62,7 +62,7 @@ async fn converse(stream: TcpStream, recipient: &str, heard: Arc<Mutex<Vec<Strin
 
 fn delivery() -> Delivery {
     Delivery {
-        notice: crate::common::notice("web", 1, hb_domain::Kind::Missing),
+        content: Content::Notice(Box::new(crate::common::notice("web", 1, hb_domain::Kind::Missing))),
         subscription: "on-call".parse().unwrap(),
         endpoint: Endpoint::parse(Protocol::Email, "on-call@example.org").unwrap(),
     }
@@ -120,4 +120,21 @@ async fn a_server_that_is_not_there_is_an_error() {
     let sender = SmtpSender::new("smtp://127.0.0.1:1", "hb@example.com").unwrap();
     let error = sender.send(&delivery()).await.unwrap_err().to_string();
     assert!(error.contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn a_question_is_a_mail_with_the_command_that_answers_it() {
+    let server = Server::listen("250 fine").await;
+    let sender = SmtpSender::new(&server.url, "Heartbeat <hb@example.com>").unwrap();
+    let token = crate::common::token();
+    sender.send(&Delivery { content: Content::Question(token.clone()), ..delivery() }).await.unwrap();
+    let heard = server.heard();
+    for line in [
+        "To: on-call@example.org",
+        "Subject: [hb] Do you want to be told?",
+        "Message-ID: <question.on-call@example.com>",
+        &format!("hb subscription confirm --token {}", token.reveal()),
+    ] {
+        assert!(heard.contains(line), "{line} in {heard}");
+    }
 }

@@ -37,6 +37,7 @@ fn key(n: u8) -> Key {
         created: at(0),
         expires: None,
         revoked: None,
+        used: None,
     }
 }
 
@@ -122,7 +123,7 @@ async fn garbage_in_the_other_tables_is_told_by_name() {
     assert_eq!((page.items.len(), page.unreadable.len()), (1, 4));
     assert!(matches!(keys.load(&key(1).id).await, Err(PortError::Unreadable { .. })));
 
-    world.sql("INSERT INTO subscriptions VALUES ('hook', 'https', 'https://user:s3cr3t@', '{}', 0)");
+    world.sql("INSERT INTO subscriptions VALUES ('hook', 'https', 'https://user:s3cr3t@', '{}', 0, NULL)");
     let page = world.subscriptions.list(None).await.unwrap();
     assert!(page.unreadable.len() == 1 && !page.unreadable[0].cause.contains("s3cr3t"), "{page:?}");
 

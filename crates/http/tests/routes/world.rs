@@ -168,6 +168,7 @@ fn key(number: u8) -> Key {
         created: Timestamp::MIN,
         expires: None,
         revoked: None,
+        used: None,
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use futures::stream::{self, StreamExt};
-use hb_domain::{Heartbeat, Signal};
+use hb_domain::{Heartbeat, HostKey, Signal};
 
 use super::{World, at, heard, host};
 use crate::ports::{Heard, PortError, Segment};
@@ -74,6 +74,34 @@ pub async fn forgetting_spares_a_newer_beat(world: World) {
     world.heartbeats.forget(&host("nobody"), at(10)).await.unwrap();
     assert_eq!(world.heartbeats.load(&host("a")).await.unwrap().len(), 1);
     assert_eq!(world.heartbeats.load(&host("b")).await.unwrap(), []);
+}
+
+/// A scan goes on behind a host, all its regions included, whether that host is there or not.
+pub async fn a_scan_goes_on_behind_a_host(world: World) {
+    for name in ["a", "b", "c", "d"] {
+        for region in ["eu-west-1", "us-east-1"] {
+            world.heartbeats.record(&heard(name, region, 10, Signal::Ok)).await.unwrap();
+        }
+    }
+    let all = scan_behind(&world, None).await;
+    let last = &all[all.len() - 1];
+    assert_eq!(scan_behind(&world, Some(last)).await, []);
+    let second = &all[3];
+    assert_eq!(scan_behind(&world, Some(second)).await, all[4..]);
+    world.heartbeats.forget(second, at(10)).await.unwrap();
+    assert_eq!(scan_behind(&world, Some(second)).await, all[4..], "also when it was forgotten");
+}
+
+async fn scan_behind(world: &World, host: Option<&HostKey>) -> Vec<HostKey> {
+    let (mut keys, mut after) = (Vec::new(), host.map(|host| world.heartbeats.behind(host)));
+    loop {
+        let page = world.heartbeats.scan(Segment::WHOLE, after).await.unwrap();
+        keys.extend(page.items.into_iter().map(|heard| heard.key));
+        after = page.next;
+        if after.is_none() {
+            return keys;
+        }
+    }
 }
 
 /// The checks of health find nothing wrong, and store no beat.

@@ -1,10 +1,14 @@
 use hb_domain::{
-    Endpoint, Filter, Fleet, Key, KeyId, Kind, Protocol, Region, Scope, Secret, Subscription, SubscriptionId,
+    ConfirmationToken, Endpoint, Filter, Fleet, Key, KeyId, Kind, Protocol, Region, Scope, Secret, Severity,
+    Standing, Subscription, SubscriptionId, Timestamp,
 };
 
 use super::{World, at};
 use crate::manage::every_page;
 use crate::ports::CompletedSweep;
+
+/// In seconds.
+const DAY: i64 = 86_400;
 
 fn key(n: u8) -> Key {
     Key {
@@ -17,6 +21,7 @@ fn key(n: u8) -> Key {
         created: at(i64::from(n)),
         expires: n.is_multiple_of(2).then(|| at(100)),
         revoked: None,
+        used: None,
     }
 }
 
@@ -32,6 +37,8 @@ pub async fn keys_are_created_revoked_and_listed(world: World) {
         assert!(world.keys.create(key).await.unwrap());
     }
     assert!(!world.keys.create(&Key { name: "other".parse().unwrap(), ..key(3) }).await.unwrap());
+    let moved = Key { fleet: Fleet::main(), host_prefixes: Vec::new(), ..key(3) };
+    assert!(!world.keys.create(&moved).await.unwrap(), "the same secret, and more rights");
     let read = world.keys.load(&key(3).id).await.unwrap().unwrap();
     assert_eq!(shown(&read), shown(&key(3)));
     assert!(read.hash.fits(&Secret::from_random([3; 32])));
@@ -49,6 +56,25 @@ pub async fn keys_are_created_revoked_and_listed(world: World) {
     assert_eq!(listed.into_iter().map(|key| key.id).collect::<Vec<_>>(), ids);
 }
 
+/// A key expires at the earliest of all wishes, and the last day of its use is kept.
+pub async fn keys_expire_early_and_know_the_day_of_their_use(world: World) {
+    let id = key(1).id;
+    assert!(world.keys.create(&key(1)).await.unwrap());
+    for (wished, expires) in [(60, 60), (90, 60), (30, 30)] {
+        let expired = world.keys.expire(&id, at(wished)).await.unwrap().unwrap();
+        assert_eq!(expired.expires, Some(at(expires)));
+    }
+    let nobody = KeyId::from_random([255; 7]);
+    assert!(world.keys.expire(&nobody, at(1)).await.unwrap().is_none());
+    world.keys.note_use(&nobody, at(1)).await.unwrap();
+    assert!(world.keys.load(&nobody).await.unwrap().is_none(), "a note makes no key");
+    for (used, noted) in [(10, 10), (2 * DAY, 2 * DAY), (DAY, 2 * DAY)] {
+        world.keys.note_use(&id, at(used)).await.unwrap();
+        let read: Option<Timestamp> = world.keys.load(&id).await.unwrap().unwrap().used;
+        assert_eq!(read, Some(at(noted).day()));
+    }
+}
+
 /// Subscriptions come back whole, in the order of their ids, until they are removed.
 pub async fn subscriptions_are_added_listed_and_removed(world: World) {
     let subscription = |n: u8| Subscription {
@@ -57,21 +83,28 @@ pub async fn subscriptions_are_added_listed_and_removed(world: World) {
         filter: if n == 0 {
             Filter::default()
         } else {
-            Filter { fleet: Some(Fleet::main()), kinds: vec![Kind::Missing, Kind::Recovered] }
+            Filter {
+                fleet: Some(Fleet::main()),
+                kinds: vec![Kind::Missing, Kind::Recovered],
+                severities: vec![Severity::Critical],
+            }
         },
         created: at(i64::from(n)),
     };
+    let token = ConfirmationToken::from_random([7; 20]);
     let mut expected: Vec<_> = (0..150).map(subscription).collect();
     for subscription in &expected {
-        assert!(world.subscriptions.add(subscription).await.unwrap());
+        assert!(world.subscriptions.add(subscription, &token).await.unwrap());
     }
-    assert!(!world.subscriptions.add(&subscription(0)).await.unwrap());
+    assert!(!world.subscriptions.add(&subscription(0), &token).await.unwrap());
     assert!(world.subscriptions.remove(&subscription(7).id).await.unwrap());
     assert!(!world.subscriptions.remove(&subscription(7).id).await.unwrap());
     expected.remove(7);
     expected.sort_by(|a, b| a.id.cmp(&b.id));
     let (listed, _) = every_page(|after| world.subscriptions.list(after)).await.unwrap();
     assert_eq!(listed, expected);
+    let standings = world.subscriptions.standings().await.unwrap();
+    assert!(expected.iter().all(|known| standings.get(&known.id) == Some(&Standing::Confirmed)));
 }
 
 /// Per region, the sweep that began last.

@@ -85,6 +85,7 @@ fn key(name: &str, expires: Option<Timestamp>) -> Key {
         created: Timestamp::MIN,
         expires,
         revoked: None,
+        used: None,
     }
 }
 

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hb_domain::{
-    Blackout, Entry, Hearing, Heartbeat, HostKey, Interval, PauseError, Receiver, Region, State, Timestamp,
-    deadline,
+    Blackout, Entry, Hearing, Heartbeat, HostKey, Interval, PauseError, Receiver, Region, Settings, State,
+    Timestamp, deadline,
 };
 
-use super::every_page;
+use super::listing::Standing;
 use crate::canary::receivers;
-use crate::ports::{
-    Clock, Heartbeats, Ids, Ledger, PortError, PortResult, Segment, Stored, Swap, Unreadable,
-};
+use crate::ports::{Clock, Heartbeats, Ids, Ledger, PortError, PortResult, Stored, Swap};
 use crate::swap::swap;
 
 /// How often a change is tried anew when a sweep changed the entry meanwhile.
@@ -31,7 +29,9 @@ pub struct HostView {
     pub deadline: Option<Timestamp>,
     /// When nobody could hear it, since its last beat.
     pub blackouts: Vec<Blackout>,
-    /// Its ledger entry. A listing has it for open entries only.
+    /// What admins set.
+    pub settings: Settings,
+    /// Its ledger entry. A listing has none.
     pub entry: Option<Entry>,
 }
 
@@ -43,20 +43,39 @@ impl HostView {
         hearing: &Hearing,
         now: Timestamp,
     ) -> Self {
+        let standing = entry.as_ref().map(|entry| Standing::of(entry, now));
+        let view = Self::of(key, heartbeat, standing, hearing, now);
+        Self { entry, ..view }
+    }
+
+    /// A host of a listing.
+    pub(super) fn listed(
+        key: HostKey,
+        heartbeat: Heartbeat,
+        standing: Option<Standing>,
+        hearing: &Hearing,
+        now: Timestamp,
+    ) -> Self {
+        Self::of(key, Some(heartbeat), standing, hearing, now)
+    }
+
+    fn of(
+        key: HostKey,
+        heartbeat: Option<Heartbeat>,
+        standing: Option<Standing>,
+        hearing: &Hearing,
+        now: Timestamp,
+    ) -> Self {
+        let Standing { state, basis, settings } = standing.unwrap_or_default();
         // Whoever beats and was not decided on yet is on its way to be registered.
-        let basis = entry.as_ref().map_or(Timestamp::MIN, |entry| entry.basis);
         let beats = heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.last > basis);
-        let state = match entry.as_ref().map_or(State::Forgotten, |entry| entry.state_at(now)) {
-            State::Forgotten if beats => State::Up,
-            state => state,
-        };
-        let settings = entry.as_ref().map(|entry| entry.settings.clone()).unwrap_or_default();
+        let state = if state == State::Forgotten && beats { State::Up } else { state };
         let deadline = heartbeat.as_ref().map(|heartbeat| deadline(heartbeat, &settings, hearing));
         let last = heartbeat.as_ref().map_or(now, |heartbeat| heartbeat.last);
         // That nothing is known of the time before the first canary is not worth a word.
         let known = |blackout: &&Blackout| blackout.since > Timestamp::MIN && blackout.until > last;
         let blackouts = hearing.blackouts.iter().filter(known).copied().collect();
-        Self { key, state, heartbeat, deadline, blackouts, entry }
+        Self { key, state, heartbeat, deadline, blackouts, settings, entry: None }
     }
 }
 
@@ -89,33 +108,11 @@ pub struct Hosts {
     pub clock: Arc<dyn Clock>,
     /// Randomness, for writer tokens.
     pub ids: Arc<dyn Ids>,
+    /// Where this is.
+    pub region: Region,
 }
 
 impl Hosts {
-    /// All hosts in the order of their names, and what could not be read.
-    pub async fn list(&self) -> PortResult<(Vec<HostView>, Vec<Unreadable>)> {
-        let now = self.clock.now();
-        let hearing = self.hearing(now).await?;
-        let (open, mut unreadable) = every_page(|after| self.ledger.open(after)).await?;
-        let mut open: BTreeMap<_, _> =
-            open.into_iter().map(|Stored { entry, .. }| (entry.key.clone(), entry)).collect();
-        let (heard, more) = every_page(|after| self.heartbeats.scan(Segment::WHOLE, after)).await?;
-        unreadable.extend(more);
-        let mut beats: BTreeMap<HostKey, Heartbeat> = BTreeMap::new();
-        for heard in heard.into_iter().filter(|heard| !heard.key.host.is_reserved()) {
-            let merged = match beats.remove(&heard.key) {
-                Some(kept) => kept.merge(heard.heartbeat),
-                None => heard.heartbeat,
-            };
-            beats.insert(heard.key, merged);
-        }
-        let views = beats.into_iter().map(|(key, heartbeat)| {
-            let entry = open.remove(&key);
-            HostView::new(key, Some(heartbeat), entry, &hearing, now)
-        });
-        Ok((views.collect(), unreadable))
-    }
-
     /// One host with its ledger entry.
     pub async fn show(&self, key: &HostKey) -> Result<HostView, HostError> {
         let (heartbeat, stored) = self.read(key).await?;
@@ -125,9 +122,9 @@ impl Hosts {
     }
 
     /// What was heard, as far as it is known after the fact.
-    async fn hearing(&self, now: Timestamp) -> PortResult<Hearing> {
+    pub(super) async fn hearing(&self, now: Timestamp) -> PortResult<Hearing> {
         let receivers = receivers(&*self.receivers).await?;
-        Ok(Hearing::of(&Region::local(), &receivers, &BTreeMap::new(), now))
+        Ok(Hearing::of(&self.region, &receivers, &BTreeMap::new(), now))
     }
 
     /// No notices of the host until `until`, or until it is resumed.

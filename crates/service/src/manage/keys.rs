@@ -1,14 +1,11 @@
-//! Makes and revokes API keys, adds and removes subscriptions.
+//! Makes, rotates and revokes API keys.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{
-    Endpoint, Filter, Fleet, HostPrefix, Key, KeyId, KeyName, Scope, Secret, Subscription, SubscriptionId,
-    Token, limits,
-};
+use hb_domain::{Fleet, HostPrefix, Key, KeyId, KeyName, Scope, Secret, Token, limits};
 
-use crate::ports::{Clock, Ids, Keys, PortError, PortResult, Subscriptions};
+use crate::ports::{Clock, Ids, Keys, PortError};
 
 /// Ids are random; a taken one means broken randomness long before the third.
 const TRIES: u32 = 3;
@@ -37,7 +34,16 @@ pub struct Created {
     pub token: Token,
 }
 
-/// Why a key was not made or revoked.
+/// A key that took the place of another.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The new one.
+    pub created: Created,
+    /// The old one, which expires soon.
+    pub old: Key,
+}
+
+/// Why a key was not made or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// Too many host prefixes.
@@ -46,6 +52,9 @@ pub enum KeyError {
     /// No such key.
     #[error("there is no key {0}")]
     NoSuchKey(KeyId),
+    /// It cannot take part in anything any more.
+    #[error("key {0} has expired or was revoked, and needs no successor")]
+    Dead(KeyId),
     /// Every id was taken.
     #[error("{TRIES} random ids in a row were taken: the source of randomness is broken")]
     NotRandom,
@@ -54,12 +63,10 @@ pub enum KeyError {
     Port(#[from] PortError),
 }
 
-/// Manages keys and subscriptions.
+/// Manages keys.
 pub struct Manager {
     /// The keys.
     pub keys: Arc<dyn Keys>,
-    /// Who listens.
-    pub subscriptions: Arc<dyn Subscriptions>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for ids and secrets.
@@ -85,6 +92,7 @@ impl Manager {
             created: now,
             expires: request.expires_in.map(|lasts| now.plus(lasts)),
             revoked: None,
+            used: None,
         };
         Ok(Created { key, token })
     }
@@ -100,26 +108,33 @@ impl Manager {
         Err(KeyError::NotRandom)
     }
 
+    /// Makes a key like `id`, which then expires after `overlap`, so that machines can be moved over. What expires
+    /// by itself keeps doing so: the new one lives as long as the old one was meant to.
+    ///
+    /// The new key comes first: a crash between leaves both alive.
+    pub async fn rotate_key(&self, id: &KeyId, overlap: Duration) -> Result<Rotated, KeyError> {
+        let missing = || KeyError::NoSuchKey(id.clone());
+        let old = self.keys.load(id).await?.ok_or_else(missing)?;
+        if !old.is_live(self.clock.now()) {
+            return Err(KeyError::Dead(id.clone()));
+        }
+        let created = self
+            .create_key(KeyRequest {
+                name: old.name.clone(),
+                scope: old.scope,
+                fleet: old.fleet.clone(),
+                host_prefixes: old.host_prefixes.clone(),
+                expires_in: old.expires.map(|expires| expires.since(old.created)),
+            })
+            .await?;
+        let at = created.key.created.plus(overlap);
+        let old = self.keys.expire(id, at).await?.ok_or_else(missing)?;
+        Ok(Rotated { created, old })
+    }
+
     /// Revokes a key; one that is revoked stays so, as of its first time.
     pub async fn revoke_key(&self, id: &KeyId) -> Result<Key, KeyError> {
         let key = self.keys.revoke(id, self.clock.now()).await?;
         key.ok_or_else(|| KeyError::NoSuchKey(id.clone()))
-    }
-
-    /// Adds a subscription.
-    pub async fn subscribe(&self, endpoint: Endpoint, filter: Filter) -> PortResult<Subscription> {
-        for _ in 0..TRIES {
-            let bytes = self.ids.random();
-            let subscription = Subscription {
-                id: SubscriptionId::from_random(std::array::from_fn(|i| bytes[i])),
-                endpoint: endpoint.clone(),
-                filter: filter.clone(),
-                created: self.clock.now(),
-            };
-            if self.subscriptions.add(&subscription).await? {
-                return Ok(subscription);
-            }
-        }
-        Err(PortError::unavailable("randomness", KeyError::NotRandom))
     }
 }

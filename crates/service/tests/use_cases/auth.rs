@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use hb_domain::{Fleet, KeyId, Scope, Secret, Token};
 use hb_service::manage::{Created, KeyRequest, Manager};
-use hb_service::ports::Clock;
+use hb_service::ports::{Clock, Keys};
 use hb_service::{AuthError, Authenticator, CachePolicy, Refusal};
 
 use crate::Bench;
@@ -18,12 +18,8 @@ impl Door {
     fn new() -> Self {
         let bench = Bench::new();
         let auth = Authenticator::new(bench.memory.clone(), CachePolicy::default(), Arc::default());
-        let manager = Manager {
-            keys: bench.memory.clone(),
-            subscriptions: bench.memory.clone(),
-            clock: bench.clock.clone(),
-            ids: bench.ids.clone(),
-        };
+        let manager =
+            Manager { keys: bench.memory.clone(), clock: bench.clock.clone(), ids: bench.ids.clone() };
         Self { bench, auth, manager }
     }
 
@@ -59,11 +55,33 @@ fn said(answer: &str, calls: u64) -> (String, u64) {
 async fn a_key_is_read_once_a_minute() {
     let door = Door::new();
     let token = door.create(None).await.token.reveal();
-    assert_eq!(door.knock(&token).await, said("ok", 1));
+    assert_eq!(door.knock(&token).await, said("ok", 2), "and the day of its use is noted");
     door.bench.pass(59);
     assert_eq!(door.knock(&token).await, said("ok", 0));
     door.bench.pass(1);
     assert_eq!(door.knock(&token).await, said("ok", 1));
+}
+
+#[tokio::test]
+async fn the_day_of_a_use_is_noted_once_a_day_and_process() {
+    const DAY: u64 = 86_400;
+    let door = Door::new();
+    let Created { key, token } = door.create(None).await;
+    let (token, memory) = (token.reveal(), door.bench.memory.clone());
+    let used = async || memory.load(&key.id).await.unwrap().unwrap().used;
+    assert_eq!(used().await, None);
+    door.knock(&token).await;
+    let first = used().await.unwrap();
+    assert_eq!(first, door.bench.clock.now().day());
+    door.bench.pass(60);
+    assert_eq!(door.knock(&token).await, said("ok", 1), "it is noted already");
+    door.bench.pass(DAY);
+    assert_eq!(door.knock(&token).await, said("ok", 2));
+    assert_eq!(used().await.unwrap().since(first), Duration::from_secs(DAY));
+    let other = Authenticator::new(memory.clone(), CachePolicy::default(), Arc::default());
+    let before = memory.calls();
+    other.authenticate(Some(&token), door.bench.clock.now()).await.unwrap();
+    assert_eq!(memory.calls() - before, 1, "another process sees that it is noted");
 }
 
 #[tokio::test]
@@ -72,7 +90,7 @@ async fn a_wrong_token_is_looked_up_once_in_ten_seconds_and_hurts_no_other_of_it
     let Created { key, token } = door.create(None).await;
     let wrong = Token::new(key.id, Secret::from_random([9; 32])).reveal();
     assert_eq!(door.knock(&wrong).await, said("unknown key", 1));
-    assert_eq!(door.knock(&token.reveal()).await, said("ok", 1), "the refusal is kept by the whole token");
+    assert_eq!(door.knock(&token.reveal()).await, said("ok", 2), "the refusal is kept by the whole token");
     door.bench.pass(9);
     assert_eq!(door.knock(&wrong).await, said("unknown key", 0));
     door.bench.pass(1);
@@ -95,7 +113,7 @@ async fn typos_and_nonsense_never_reach_the_database() {
 async fn a_cached_key_serves_for_five_minutes_while_the_database_fails() {
     let door = Door::new();
     let token = door.create(None).await.token.reveal();
-    assert_eq!(door.knock(&token).await, said("ok", 1));
+    assert_eq!(door.knock(&token).await, said("ok", 2));
     door.bench.memory.fail_with(Some("disk full"));
     door.bench.pass(299);
     assert_eq!(door.knock(&token).await, said("ok", 1));

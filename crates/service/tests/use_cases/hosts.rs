@@ -1,14 +1,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Entry, Interval, State};
+use hb_domain::{Beat, Entry, Heartbeat, Interval, Signal, State};
 use hb_service::manage::{HostError, Hosts};
-use hb_service::ports::{Clock, Heartbeats, Ledger};
+use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
 
 use crate::{Beats, Bench, host};
 
 fn hosts(bench: &Bench) -> Hosts {
     Hosts {
+        region: hb_domain::Region::local(),
         heartbeats: bench.memory.clone(),
         ledger: bench.memory.clone(),
         receivers: bench.memory.clone(),
@@ -122,4 +123,33 @@ async fn admins_and_sweeps_may_change_an_entry_at_the_same_time() {
     }
     let stored = Ledger::<Entry>::load(&*bench.memory, &host("a")).await.unwrap().unwrap();
     assert_eq!(stored.version, 20, "no change was lost");
+}
+
+#[tokio::test]
+async fn a_listing_of_many_pages_merges_regions_and_goes_on_behind_a_host() {
+    let bench = Bench::new();
+    let hosts = hosts(&bench);
+    let now = bench.clock.now();
+    let names: Vec<_> = (0..157).map(|i| format!("host-{i:03}")).collect();
+    for name in &names {
+        for (region, earlier) in [("eu-west-1", 5), ("us-east-1", 0), ("us-west-2", 3)] {
+            let at = now.minus(Duration::from_secs(earlier));
+            let beat = Beat { at, interval: Interval::default(), signal: Signal::Ok, message: None };
+            let (key, region) = (host(name), region.parse().unwrap());
+            bench.memory.record(&Heard { key, region, heartbeat: Heartbeat::new(beat) }).await.unwrap();
+        }
+    }
+    let (views, _) = hosts.list().await.unwrap();
+    assert_eq!(views.iter().map(|view| view.key.host.to_string()).collect::<Vec<_>>(), names);
+    assert!(
+        views.iter().all(|view| view.heartbeat.as_ref().unwrap().last == now),
+        "the newest of all regions"
+    );
+    let mut listing = hosts.listing(Some(&host("host-099"))).await.unwrap();
+    let mut rest = Vec::new();
+    while let Some((views, unreadable)) = listing.next_page().await.unwrap() {
+        assert!(unreadable.is_empty());
+        rest.extend(views.into_iter().map(|view| view.key.host.to_string()));
+    }
+    assert_eq!(rest, names[100..]);
 }

@@ -97,6 +97,10 @@ impl Heartbeats for Beats {
         }
     }
 
+    fn behind(&self, host: &HostKey) -> Cursor {
+        self.inner.behind(host)
+    }
+
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
         if self.forgets { self.inner.forget(host, up_to).await } else { Ok(()) }
     }

@@ -1,0 +1,173 @@
+//! `hb host`.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use hb_domain::{Fleet, HostId, Interval, Timestamp};
+
+use super::{duration, interval};
+
+/// A host, by name and fleet.
+#[derive(Debug, Args)]
+pub(crate) struct HostArg {
+    /// The host.
+    pub(crate) host: HostId,
+    /// Its fleet.
+    #[arg(long, default_value = "main")]
+    pub(crate) fleet: Fleet,
+}
+
+/// One host, or those that standard input names.
+#[derive(Debug, Args)]
+pub(crate) struct HostsArg {
+    /// The host, or - to read hosts from standard input, one a line.
+    #[arg(value_parser = host_or_input)]
+    pub(crate) host: HostOrInput,
+    /// Their fleet.
+    #[arg(long, default_value = "main")]
+    pub(crate) fleet: Fleet,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum HostOrInput {
+    Host(HostId),
+    Input,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostCommand {
+    /// Show all hosts.
+    List(HostList),
+    /// Show one host, its deadline and its last transitions.
+    Show(HostArg),
+    /// Watch hosts in the terminal, the worst first; q ends it.
+    Watch {
+        /// Only hosts of this fleet.
+        #[arg(long)]
+        fleet: Option<Fleet>,
+        /// How often to look.
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "2s")]
+        every: Duration,
+    },
+    /// No notices of a host for a while.
+    Pause {
+        #[command(flatten)]
+        hosts: HostsArg,
+        /// For how long, such as 2h, or until when: 2026-01-31T18:00:00Z, or 2026-01-31T18:00 in local time; until
+        /// `hb host resume` when not given.
+        #[arg(long, value_name = "DURATION|TIME", value_parser = until)]
+        until: Option<Until>,
+    },
+    /// End a pause; silence counts from now.
+    Resume(HostsArg),
+    /// Use another interval than the one the host sends.
+    Set {
+        #[command(flatten)]
+        hosts: HostsArg,
+        /// The interval, 1s to 365d, or `sent` for the one the host sends.
+        #[arg(long, value_name = "DURATION|sent", value_parser = interval_or_sent)]
+        interval: IntervalArg,
+    },
+    /// Forget a host; its next beat registers it again.
+    Forget(HostsArg),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostList {
+    /// Only hosts that stand so.
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub(crate) status: Option<StateArg>,
+    /// Only hosts of this fleet.
+    #[arg(long)]
+    pub(crate) fleet: Option<Fleet>,
+    /// Only hosts whose name begins so.
+    #[arg(long, value_name = "P")]
+    pub(crate) prefix: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<NonZeroU64>,
+    /// Those behind this one, FLEET/HOST, as the page before names it.
+    #[arg(long, value_name = "FLEET/HOST", value_parser = host_key)]
+    pub(crate) after: Option<hb_domain::HostKey>,
+}
+
+/// An interval, or the word `sent`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IntervalArg(pub Option<Interval>);
+
+/// The end of a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    In(Duration),
+    At(Timestamp),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StateArg {
+    Up,
+    Missing,
+    Failing,
+    Paused,
+}
+
+fn host_or_input(text: &str) -> Result<HostOrInput, hb_domain::HostIdError> {
+    if text == "-" { Ok(HostOrInput::Input) } else { text.parse().map(HostOrInput::Host) }
+}
+
+fn host_key(text: &str) -> Result<hb_domain::HostKey, String> {
+    let (fleet, host) = text.split_once('/').ok_or("write FLEET/HOST, such as main/web-01")?;
+    let fleet: Fleet = fleet.parse().map_err(|error: hb_domain::FleetError| error.to_string())?;
+    let host: HostId = host.parse().map_err(|error: hb_domain::HostIdError| error.to_string())?;
+    Ok(hb_domain::HostKey::new(fleet, host))
+}
+
+fn interval_or_sent(text: &str) -> Result<IntervalArg, String> {
+    if text == "sent" {
+        Ok(IntervalArg(None))
+    } else {
+        interval(text).map(|interval| IntervalArg(Some(interval)))
+    }
+}
+
+/// An instant, with an offset or in local time, or a duration.
+pub(crate) fn until(text: &str) -> Result<Until, String> {
+    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
+        return at(instant);
+    }
+    if let Ok(local) = text.parse::<jiff::civil::DateTime>() {
+        let zoned = local.to_zoned(jiff::tz::TimeZone::system()).map_err(|error| error.to_string())?;
+        return at(zoned.timestamp());
+    }
+    duration(text)
+        .map(Until::In)
+        .map_err(|error| format!("{error}; or an instant, such as 2026-01-31T18:00:00Z"))
+}
+
+fn at(instant: jiff::Timestamp) -> Result<Until, String> {
+    Timestamp::from_millis(instant.as_millisecond()).map(Until::At).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_end_after_a_while_or_at_an_instant() {
+        assert_eq!(until("2h"), Ok(Until::In(Duration::from_hours(2))));
+        let instant = Timestamp::from_millis(1_769_882_400_000).unwrap();
+        assert_eq!(until("2026-01-31T18:00:00Z"), Ok(Until::At(instant)));
+        assert_eq!(until("2026-01-31T19:00:00+01:00"), Ok(Until::At(instant)));
+        assert!(matches!(until("2026-01-31T18:00"), Ok(Until::At(_))));
+        for bad in ["tomorrow", "18:00", "2h ago", "0s", "1965-01-01T00:00:00Z"] {
+            assert!(until(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn positions_have_a_fleet_and_intervals_may_be_as_sent() {
+        assert_eq!(host_key("lab/rack/7").unwrap().to_string(), "lab/rack/7");
+        assert!(host_key("web-01").is_err() && host_key("Lab/web").is_err());
+        assert_eq!(interval_or_sent("sent").unwrap().0, None);
+    }
+}

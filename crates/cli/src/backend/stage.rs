@@ -1,0 +1,134 @@
+//! A deployed stage: its tables in the first region, its topics in all of them.
+
+use std::sync::Arc;
+
+use hb_aws::{
+    Clients, DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, Profile, SnsSubscriptions, SnsTopic,
+    Stage, TopicArn, find_stage,
+};
+use hb_domain::{Region, Timestamp};
+use hb_service::doctor::{Doctor, Expectations, Finding};
+use hb_service::manage::{Hosts, Manager, RegionalTopic};
+use hb_service::system::{SystemClock, SystemIds};
+
+use super::{Backend, Topics};
+use crate::exit::Failure;
+
+/// What is needed to find the topics.
+pub(super) struct Deployed {
+    stage: Stage,
+    profile: Profile,
+    clients: Clients,
+    /// Those that were named; none means all of the stage.
+    regions: Vec<String>,
+}
+
+impl Backend {
+    /// Everything over the stage `name`. Nothing is asked of AWS yet.
+    pub(super) async fn deployed(
+        name: &str,
+        profile: Option<&str>,
+        regions: Vec<String>,
+    ) -> Result<Self, Failure> {
+        let stage = Stage::parse(name).map_err(|error| Failure::Stage(error.to_string()))?;
+        for region in &regions {
+            region.parse::<Region>().map_err(|error| Failure::Stage(format!("region {region}: {error}")))?;
+        }
+        let profile = Profile::load(profile, regions.first().map(String::as_str)).await;
+        let profile = profile.map_err(|error| Failure::Stage(error.to_string()))?;
+        let region = profile.region().parse::<Region>();
+        let region =
+            region.map_err(|error| Failure::Stage(format!("region {}: {error}", profile.region())))?;
+        let clients = profile.clients(region.as_str());
+        let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+        Ok(Self {
+            manager: Arc::new(Manager {
+                keys: Arc::new(DynamoKeys::new(&clients, &stage)),
+                clock: clock.clone(),
+                ids: ids.clone(),
+            }),
+            hosts: Hosts {
+                heartbeats: Arc::new(DynamoHeartbeats::new(&clients, &stage)),
+                ledger: Arc::new(DynamoLedger::new(&clients, &stage)),
+                receivers: Arc::new(DynamoLedger::new(&clients, &stage)),
+                clock,
+                ids,
+                region,
+            },
+            deliveries: None,
+            // SNS has them all; only `hb serve` has a console, which no command can name.
+            supports: |_| Ok(()),
+            topics: Topics::Deployed(Box::new(Deployed { stage, profile, clients, regions })),
+        })
+    }
+}
+
+/// What is found in each region of the stage.
+pub(crate) async fn examine(
+    name: &str,
+    profile: Option<&str>,
+    regions: Vec<String>,
+    now: Timestamp,
+) -> Result<Vec<Finding>, Failure> {
+    let Backend { topics: Topics::Deployed(stage), hosts, .. } =
+        Backend::deployed(name, profile, regions).await?
+    else {
+        return Ok(Vec::new());
+    };
+    let found = find_stage(&stage.clients, &stage.stage).await.ok();
+    let regions = match &found {
+        Some(found) if stage.regions.is_empty() => found.regions.clone(),
+        _ if stage.regions.is_empty() => vec![hosts.region.to_string()],
+        _ => stage.regions.clone(),
+    };
+    let several = regions.len() > 1;
+    let mut all = Vec::new();
+    for region in regions {
+        let clients = stage.profile.clients(&region);
+        let mut findings = hb_aws::examine(&clients, &stage.stage).await;
+        let topic = found.as_ref().map(|found| found.topic.in_region(&region));
+        let home = region.parse::<Region>().ok();
+        if let (Some(topic), Some(home)) = (topic, home) {
+            findings.extend(over(&clients, &stage.stage, topic, home).examine(now).await);
+        }
+        let named = |finding: Finding| match several {
+            true => Finding { thing: format!("{region} {}", finding.thing), ..finding },
+            false => finding,
+        };
+        all.extend(findings.into_iter().map(named));
+    }
+    Ok(all)
+}
+
+fn over(clients: &Clients, stage: &Stage, topic: TopicArn, region: Region) -> Doctor {
+    let ledger = Arc::new(DynamoLedger::new(clients, stage));
+    Doctor {
+        keys: Arc::new(DynamoKeys::new(clients, stage)),
+        subscriptions: Arc::new(SnsSubscriptions::new(clients, stage, topic)),
+        deliveries: None,
+        ledger: ledger.clone(),
+        receivers: ledger,
+        system: Arc::new(DynamoSystem::new(clients, stage)),
+        expectations: Expectations::deployed(region),
+    }
+}
+
+impl Deployed {
+    /// The topics of all regions. Which ones there are, and in which account, the ledger's table tells; the topics
+    /// themselves are not asked, so that one that does not answer is told by what is done with it.
+    pub(super) async fn topics(&self) -> Result<Vec<RegionalTopic>, Failure> {
+        let found = find_stage(&self.clients, &self.stage).await?;
+        let regions = if self.regions.is_empty() { found.regions } else { self.regions.clone() };
+        let topic = |name: String| {
+            let region: Region =
+                name.parse().map_err(|error| Failure::Stage(format!("region {name}: {error}")))?;
+            let (clients, arn) = (self.profile.clients(&name), found.topic.in_region(&name));
+            Ok(RegionalTopic {
+                region,
+                topic: Arc::new(SnsTopic::new(&clients, arn.clone())),
+                subscriptions: Arc::new(SnsSubscriptions::new(&clients, &self.stage, arn)),
+            })
+        };
+        regions.into_iter().map(topic).collect()
+    }
+}

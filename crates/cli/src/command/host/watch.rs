@@ -1,0 +1,305 @@
+//! `hb host watch`: a live table in the terminal, the worst first.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use hb_domain::{Fleet, State, Timestamp, human_duration};
+use hb_service::manage::{HostView, Hosts};
+use hb_service::ports::PortResult;
+use ratatui::Frame;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::layout::{Constraint, Layout};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::Line;
+use ratatui::widgets::{Cell, Paragraph, Row, Table};
+use tokio::sync::mpsc;
+
+use crate::exit::Failure;
+
+/// Most hosts that are kept: nobody scrolls further, and a fleet of any size fits.
+const KEPT: usize = 1_000;
+
+/// A host in the table.
+#[derive(Clone, Debug)]
+struct Watched {
+    /// The worst is 0.
+    rank: u8,
+    last: Option<Timestamp>,
+    name: String,
+    state: State,
+    deadline: Option<Timestamp>,
+}
+
+impl Watched {
+    fn of(view: &HostView) -> Self {
+        let rank = match view.state {
+            State::Missing => 0,
+            State::Failing => 1,
+            State::Up => 2,
+            State::Paused => 3,
+            State::Forgotten => 4,
+        };
+        let last = view.heartbeat.as_ref().map(|beats| beats.last);
+        let fleet = &view.key.fleet;
+        let name = if fleet.is_main() { view.key.host.to_string() } else { view.key.to_string() };
+        Self { rank, last, name, state: view.state, deadline: view.deadline }
+    }
+}
+
+/// What was seen at one look.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    at: Timestamp,
+    worst: Vec<Watched>,
+    counts: BTreeMap<&'static str, usize>,
+    trouble: Option<String>,
+}
+
+/// Watches until `q`, Esc or Ctrl-C.
+pub(super) async fn run(hosts: &Hosts, fleet: Option<Fleet>, every: Duration) -> Result<(), Failure> {
+    if !std::io::stdout().is_terminal() {
+        return Err(Failure::NoTerminal);
+    }
+    let mut seen = look(hosts, fleet.as_ref()).await?;
+    let mut events = events();
+    let mut terminal = ratatui::try_init()?;
+    let result = async {
+        let (mut first, mut ticks) = (0_usize, tokio::time::interval(every));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            first = first.min(seen.worst.len().saturating_sub(1));
+            terminal.draw(|frame| draw(frame, &seen, first))?;
+            tokio::select! {
+                _ = ticks.tick() => match look(hosts, fleet.as_ref()).await {
+                    Ok(now) => seen = now,
+                    // The last look stays, with what went wrong below it.
+                    Err(error) => seen.trouble = Some(error.to_string()),
+                },
+                event = events.recv() => match event {
+                    None => return Ok(()),
+                    Some(event) => match react(&event, first) {
+                        Some(row) => first = row,
+                        None => return Ok(()),
+                    },
+                },
+            }
+        }
+    }
+    .await;
+    ratatui::restore();
+    result
+}
+
+/// What an event does to the first row that is shown; `None` ends.
+fn react(event: &Event, first: usize) -> Option<usize> {
+    let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press | KeyEventKind::Repeat, .. }) =
+        event
+    else {
+        return Some(first);
+    };
+    match code {
+        KeyCode::Char('q') | KeyCode::Esc => None,
+        KeyCode::Char('c') if modifiers.contains(KeyModifiers::CONTROL) => None,
+        KeyCode::Down | KeyCode::Char('j') => Some(first.saturating_add(1)),
+        KeyCode::Up | KeyCode::Char('k') => Some(first.saturating_sub(1)),
+        KeyCode::PageDown | KeyCode::Char(' ') => Some(first.saturating_add(20)),
+        KeyCode::PageUp => Some(first.saturating_sub(20)),
+        KeyCode::Home => Some(0),
+        _ => Some(first),
+    }
+}
+
+/// Keys and resizes, read by a thread of their own: reading blocks. It ends with the process.
+fn events() -> mpsc::Receiver<Event> {
+    let (sender, receiver) = mpsc::channel(16);
+    std::thread::spawn(move || {
+        while let Ok(event) = event::read() {
+            if sender.blocking_send(event).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Looks at all hosts, and keeps the worst.
+async fn look(hosts: &Hosts, fleet: Option<&Fleet>) -> PortResult<Seen> {
+    let mut seen = Seen { at: hosts.clock.now(), ..Seen::default() };
+    let mut listing = hosts.listing(None).await?;
+    while let Some((views, unreadable)) = listing.next_page().await? {
+        for view in views.iter().filter(|view| fleet.is_none_or(|fleet| view.key.fleet == *fleet)) {
+            *seen.counts.entry(word(view.state)).or_default() += 1;
+            seen.worst.push(Watched::of(view));
+        }
+        if let Some(item) = unreadable.first() {
+            seen.trouble = Some(format!("{} is stored but unreadable", item.key));
+        }
+        if seen.worst.len() > 2 * KEPT {
+            keep_worst(&mut seen.worst);
+        }
+    }
+    keep_worst(&mut seen.worst);
+    Ok(seen)
+}
+
+fn keep_worst(hosts: &mut Vec<Watched>) {
+    // Of two that stand alike, the longer silence first.
+    hosts.sort_by(|a, b| (a.rank, a.last, &a.name).cmp(&(b.rank, b.last, &b.name)));
+    hosts.truncate(KEPT);
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Missing => "missing",
+        State::Failing => "failing",
+        State::Up => "up",
+        State::Paused => "paused",
+        State::Forgotten => "forgotten",
+    }
+}
+
+fn style(state: State) -> Style {
+    // The state stands there in words as well: colour only helps.
+    if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        return Style::new();
+    }
+    match state {
+        State::Missing => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
+        State::Failing => Style::new().fg(Color::Yellow),
+        State::Up => Style::new().fg(Color::Green),
+        State::Paused | State::Forgotten => Style::new().add_modifier(Modifier::DIM),
+    }
+}
+
+/// Draws one look, from the row `first` on. What does not fit is left out: the name and the state come last to go.
+fn draw(frame: &mut Frame, seen: &Seen, first: usize) {
+    let [head, body, foot] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
+            .areas(frame.area());
+    let counts: Vec<_> = ["missing", "failing", "up", "paused"]
+        .iter()
+        .map(|word| format!("{} {word}", seen.counts.get(word).unwrap_or(&0)))
+        .collect();
+    frame.render_widget(Line::from(counts.join("  ")).style(Modifier::BOLD), head);
+    let wide = body.width >= 64;
+    let cells = |host: &Watched| {
+        let state = Cell::from(word(host.state)).style(style(host.state));
+        let ago = host.last.map_or_else(|| "-".to_owned(), |last| lasted(seen.at.since(last)) + " ago");
+        let due = host.deadline.map_or_else(
+            || "-".to_owned(),
+            |deadline| {
+                if deadline > seen.at {
+                    format!("in {}", lasted(deadline.since(seen.at)))
+                } else {
+                    format!("{} over", lasted(seen.at.since(deadline)))
+                }
+            },
+        );
+        let short = [state, Cell::from(host.name.clone())];
+        Row::new(short.into_iter().chain([Cell::from(ago)]).chain(wide.then(|| Cell::from(due))))
+    };
+    let mut widths = vec![Constraint::Length(8), Constraint::Fill(1), Constraint::Length(16)];
+    widths.extend(wide.then_some(Constraint::Length(16)));
+    let titles = ["STATE", "HOST", "LAST BEAT"].into_iter().chain(wide.then_some("DEADLINE"));
+    let table = Table::new(seen.worst.iter().skip(first).map(cells), widths)
+        .header(Row::new(titles).style(Modifier::BOLD));
+    frame.render_widget(table, body);
+    let foot_text = match &seen.trouble {
+        Some(trouble) => format!("{}  {trouble}", seen.at),
+        None => format!("{}  q ends, arrows scroll", seen.at),
+    };
+    frame.render_widget(Paragraph::new(foot_text), foot);
+}
+
+/// In whole seconds: milliseconds only flicker.
+fn lasted(duration: Duration) -> String {
+    human_duration(Duration::from_secs(duration.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_769_882_400_000 + seconds * 1_000).unwrap()
+    }
+
+    fn seen() -> Seen {
+        let host = |rank, name: &str, state, last| Watched {
+            rank,
+            last: Some(at(last)),
+            name: name.to_owned(),
+            state,
+            deadline: Some(at(last + 600)),
+        };
+        let mut worst = vec![
+            host(2, "web-02", State::Up, 950),
+            host(3, "lab/db", State::Paused, 10),
+            host(0, "web-01", State::Missing, 300),
+            host(1, "backup", State::Failing, 900),
+            host(0, "web-00", State::Missing, 0),
+        ];
+        keep_worst(&mut worst);
+        let counts = BTreeMap::from([("missing", 2), ("up", 1), ("failing", 1), ("paused", 1)]);
+        Seen { at: at(1_000), worst, counts, trouble: None }
+    }
+
+    fn drawn(width: u16, height: u16, seen: &Seen, first: usize) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, seen, first)).unwrap();
+        let text = terminal.backend().to_string();
+        text.lines().map(|line| line.trim_matches('"').trim_end()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_worst_come_first_and_all_is_said() {
+        insta::assert_snapshot!(drawn(70, 8, &seen(), 0), @"
+        2 missing  1 failing  1 up  1 paused
+        STATE    HOST                        LAST BEAT        DEADLINE
+        missing  web-00                      16 min 40 s ago  6 min 40 s over
+        missing  web-01                      11 min 40 s ago  1 min 40 s over
+        failing  backup                      1 min 40 s ago   in 8 min 20 s
+        up       web-02                      50 s ago         in 9 min 10 s
+        paused   lab/db                      16 min 30 s ago  6 min 30 s over
+        2026-01-31T18:16:40Z  q ends, arrows scroll
+        ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_state_name_and_silence() {
+        insta::assert_snapshot!(drawn(36, 6, &seen(), 1), @"
+        2 missing  1 failing  1 up  1 paused
+        STATE    HOST       LAST BEAT
+        missing  web-01     11 min 40 s ago
+        failing  backup     1 min 40 s ago
+        up       web-02     50 s ago
+        2026-01-31T18:16:40Z  q ends, arrows
+        ");
+    }
+
+    #[test]
+    fn no_size_is_too_small() {
+        for (width, height) in [(1, 1), (2, 2), (5, 3), (10, 1), (300, 2)] {
+            drawn(width, height, &seen(), 9);
+        }
+        let trouble = Seen { trouble: Some("table ledger is unavailable".to_owned()), ..seen() };
+        assert!(drawn(80, 4, &trouble, 0).ends_with("table ledger is unavailable"));
+    }
+
+    #[test]
+    fn keys_scroll_and_end() {
+        let press = |code, modifiers| Event::Key(KeyEvent::new(code, modifiers));
+        let none = KeyModifiers::NONE;
+        assert_eq!(react(&press(KeyCode::Char('q'), none), 3), None);
+        assert_eq!(react(&press(KeyCode::Char('c'), KeyModifiers::CONTROL), 3), None);
+        assert_eq!(react(&press(KeyCode::Char('c'), none), 3), Some(3));
+        assert_eq!(react(&press(KeyCode::Down, none), 3), Some(4));
+        assert_eq!(react(&press(KeyCode::Up, none), 0), Some(0));
+        assert_eq!(react(&Event::Resize(80, 24), 3), Some(3));
+    }
+}

@@ -1,0 +1,116 @@
+//! All hosts, page by page: the fleet is never in memory.
+
+use std::collections::BTreeMap;
+
+use hb_domain::{Entry, Heartbeat, HostKey, Settings, State, Timestamp};
+
+use super::hosts::{HostView, Hosts};
+use crate::ports::{Cursor, Heard, PortResult, Segment, Unreadable};
+
+/// What a listing must know of an open entry. Thousands may be open at once, with all their history.
+pub(super) struct Standing {
+    pub(super) state: State,
+    pub(super) basis: Timestamp,
+    pub(super) settings: Settings,
+}
+
+impl Standing {
+    /// How the host of `entry` stands at `now`.
+    pub(super) fn of(entry: &Entry, now: Timestamp) -> Self {
+        Self { state: entry.state_at(now), basis: entry.basis, settings: entry.settings.clone() }
+    }
+}
+
+/// That of a host without an entry.
+impl Default for Standing {
+    fn default() -> Self {
+        Self { state: State::Forgotten, basis: Timestamp::MIN, settings: Settings::default() }
+    }
+}
+
+/// A listing under way. Hosts come in the order of the store: by name in an embedded database, in an order that stays
+/// the same on AWS.
+pub struct Listing<'a> {
+    hosts: &'a Hosts,
+    now: Timestamp,
+    hearing: hb_domain::Hearing,
+    open: BTreeMap<HostKey, Standing>,
+    unreadable: Vec<Unreadable>,
+    /// Where the next page begins, unless that was the last.
+    next: Option<Cursor>,
+    ended: bool,
+    /// The last host of the page before: more of its regions may follow.
+    held: Option<(HostKey, Heartbeat)>,
+}
+
+impl Hosts {
+    /// Begins a listing, behind `after` if given.
+    pub async fn listing(&self, after: Option<&HostKey>) -> PortResult<Listing<'_>> {
+        let now = self.clock.now();
+        let hearing = self.hearing(now).await?;
+        let (mut open, mut unreadable, mut cursor) = (BTreeMap::new(), Vec::new(), None);
+        loop {
+            let page = self.ledger.open(cursor).await?;
+            open.extend(page.items.into_iter().map(|stored| {
+                let standing = Standing::of(&stored.entry, now);
+                (stored.entry.key, standing)
+            }));
+            unreadable.extend(page.unreadable);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let next = after.map(|host| self.heartbeats.behind(host));
+        Ok(Listing { hosts: self, now, hearing, open, unreadable, next, ended: false, held: None })
+    }
+
+    /// All hosts at once, and what could not be read: for fleets that are known to be small.
+    pub async fn list(&self) -> PortResult<(Vec<HostView>, Vec<Unreadable>)> {
+        let mut listing = self.listing(None).await?;
+        let (mut views, mut unreadable) = (Vec::new(), Vec::new());
+        while let Some((page, bad)) = listing.next_page().await? {
+            views.extend(page);
+            unreadable.extend(bad);
+        }
+        Ok((views, unreadable))
+    }
+}
+
+impl Listing<'_> {
+    /// The next hosts, and what could not be read; `None` behind the last.
+    pub async fn next_page(&mut self) -> PortResult<Option<(Vec<HostView>, Vec<Unreadable>)>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let page = self.hosts.heartbeats.scan(Segment::WHOLE, self.next.take()).await?;
+        let mut views = Vec::new();
+        for Heard { key, heartbeat, .. } in page.items {
+            if key.host.is_reserved() {
+                continue;
+            }
+            self.held = match self.held.take() {
+                Some((held, kept)) if held == key => Some((key, kept.merge(heartbeat))),
+                Some(complete) => {
+                    views.push(self.view(complete));
+                    Some((key, heartbeat))
+                }
+                None => Some((key, heartbeat)),
+            };
+        }
+        self.next = page.next;
+        self.ended = self.next.is_none();
+        if self.ended {
+            let last = self.held.take();
+            views.extend(last.map(|last| self.view(last)));
+        }
+        let mut unreadable = std::mem::take(&mut self.unreadable);
+        unreadable.extend(page.unreadable);
+        Ok(Some((views, unreadable)))
+    }
+
+    fn view(&mut self, (key, heartbeat): (HostKey, Heartbeat)) -> HostView {
+        let standing = self.open.remove(&key);
+        HostView::listed(key, heartbeat, standing, &self.hearing, self.now)
+    }
+}

@@ -1,0 +1,35 @@
+//! The admin's commands on an embedded database, as they are on a deployed stage.
+
+#[path = "../shared/admin.rs"]
+mod commands;
+
+use std::io::Write;
+use std::process::Stdio;
+
+use commands::{Ended, Service};
+
+use crate::support::{Done, Place};
+
+impl Service for Place {
+    fn hb(&self, args: &[&str], stdin: &str) -> Ended {
+        let mut command = self.hb(args);
+        let mut hb =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Not every command reads it.
+        let _ = hb.stdin.take().unwrap().write_all(stdin.as_bytes());
+        let Done { code, stdout, stderr } = hb.wait_with_output().unwrap().into();
+        Ended { code, stdout, stderr }
+    }
+
+    fn beat(&self, fleet: &str, host: &str) {
+        self.run(&["host", "list"]);
+        let sql = "INSERT OR REPLACE INTO heartbeats (fleet, host, region, first, last, interval, signal)
+            VALUES (?1, ?2, 'local', unixepoch() * 1000, unixepoch() * 1000, 600000, 0)";
+        self.database().execute(sql, [fleet, host]).unwrap();
+    }
+}
+
+#[test]
+fn the_commands_of_an_admin_end_as_they_do_on_a_stage() {
+    commands::run(&Place::new());
+}
