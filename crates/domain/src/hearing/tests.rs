@@ -56,6 +56,7 @@ fn a_receiver_was_deaf_between_two_canaries_that_are_far_apart() {
     let after = |seconds| at(1).plus(Duration::from_secs(seconds));
     let ears = [75, 76, 90, 91].map(|seconds| receiver.ear(after(seconds), &POLICY));
     assert_eq!(ears, [Ear::Hears, Ear::Unsure(Some(at(1))), Ear::Unsure(Some(at(1))), Ear::Deaf(at(1))]);
+    assert_eq!(receiver.clone().with_canary(after(75), FRESH).blackouts, [], "it was still fresh");
     let receiver = receiver.with_canary(at(61), FRESH);
     assert_eq!(receiver.blackouts, [Blackout { since: at(1), until: at(61) }]);
     let receiver = receiver.with_canary(at(60), FRESH);
