@@ -218,6 +218,29 @@ async fn an_echo_that_could_not_be_written_down_comes_again() {
     assert_eq!((entry(&bench, "a").await.pending, bench.memory.published().len()), (None, 1));
 }
 
+/// A ledger in which somebody else changes the host `name` before each of its swaps.
+fn restless(
+    bench: &Bench,
+    name: &'static str,
+    when: impl Fn(&Entry) -> bool + Send + Sync + 'static,
+) -> Eventful {
+    let memory = bench.memory.clone();
+    let before = Box::new(move |_, key: &str| {
+        if *key == host(name).to_string() {
+            change(&memory, &host(name), |entry: Entry| when(&entry).then(|| entry.with_interval(None)));
+        }
+    });
+    Eventful { before, ..Eventful::new(bench) }
+}
+
+#[tokio::test]
+async fn an_echo_of_a_host_that_goes_on_changing_comes_again() {
+    let bench = echoed().await;
+    let restless = restless(&bench, "a", |_| true);
+    Sweep { ledger: Arc::new(restless), ..bench.sweep() }.run().await.unwrap_err();
+    assert_eq!(bench.memory.receive().await.unwrap().items.len(), 1);
+}
+
 fn id(n: u8) -> NoticeId {
     NoticeId::of_bytes([n; 32])
 }
@@ -312,6 +335,17 @@ impl Ledger for Cut {
     async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored>> {
         self.inner.inner.open(after).await
     }
+}
+
+#[tokio::test]
+async fn a_digest_is_not_closed_while_a_host_of_it_goes_on_changing() {
+    let bench = silent(&SIX).await;
+    // Once the digest was published, somebody else is always faster.
+    let memory = bench.memory.clone();
+    let restless = restless(&bench, "a", move |_| !memory.published().is_empty());
+    Sweep { ledger: Arc::new(restless), ..bench.sweep() }.run().await.unwrap_err();
+    bench.sweep().run().await.unwrap();
+    assert_eq!((entry(&bench, "a").await.pending, bench.memory.published().len()), (None, 1));
 }
 
 #[tokio::test]
