@@ -88,7 +88,9 @@ impl Model for Setting {
     fn next(&self, world: &World) -> Vec<(Step, World)> {
         let mut next = world.outside();
         (0..).zip(&world.processes).for_each(|(me, _)| next.extend(turn(world, me)));
-        next.iter_mut().for_each(|(_, world)| world.reduced());
+        for (_, world) in &mut next {
+            world.reduced();
+        }
         next
     }
 

@@ -126,12 +126,11 @@ impl Process {
             }
         };
         match &mut self.at {
-            At::Idle | At::Sweeping | At::Heard(_) | At::Acknowledge(_) => {}
             // Together or not at all: whether the host was silent must not change.
             At::Confirm(_, heard, at) if heard.older().last != heard.last => {
                 (*heard, *at) = (heard.older(), World::aged(*at));
             }
-            At::Confirm(..) => {}
+            At::Idle | At::Sweeping | At::Heard(_) | At::Acknowledge(_) | At::Confirm(..) => {}
             At::Orphan(_, entry, _) => {
                 if let Record::Host(older) = Record::Host(entry.clone()).older() {
                     *entry = older;

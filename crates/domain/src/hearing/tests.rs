@@ -29,12 +29,13 @@ fn region(name: &str) -> Region {
 fn silence_counts_only_while_somebody_listened() {
     type Spans = &'static [(i64, i64)];
     // Blackouts; interval; the minute from which a host is overdue that was last heard at minute 0.
-    let cases: [(Spans, u32, i64); 10] = [
+    let cases: [(Spans, u32, i64); 11] = [
         (&[], 10, 10),
         (&[(-9, -1)], 10, 10),
         (&[(20, 30)], 10, 10),
         (&[(2, 62)], 10, 70),
         (&[(9, 69)], 10, 75),
+        (&[(9, 69)], 9, 75),
         (&[(9, 69)], 3, 3),
         (&[(1, 61)], 3, 64),
         (&[(-5, 5)], 10, 15),

@@ -158,7 +158,7 @@ async fn an_outcome_is_not_written_down_for_a_later_transition() {
 async fn messages_keep_their_distance_and_a_lease_begins_when_it_is_their_turn() {
     let bench = silent(&SIX[..5]).await;
     let (began, slow) =
-        (bench.clock.now(), DeliveryPolicy { lease: Duration::from_secs(3), echo_wait: Duration::ZERO });
+        (bench.clock.now(), DeliveryPolicy { lease: Duration::from_millis(500), echo_wait: Duration::ZERO });
     let settings = SweepSettings { delivery: slow, messages_per_second: Some(1), ..SweepSettings::local() };
     let sweep = Sweep { settings, ..bench.sweep() };
     assert_eq!(sweep.run().await.unwrap().accepted, 5);
@@ -265,6 +265,19 @@ async fn claimed() -> (Bench, Vec<Entry>) {
 
 async fn digest(bench: &Bench, id: &NoticeId) -> Digest {
     Ledger::<Digest>::load(&*bench.memory, id).await.unwrap().unwrap().entry
+}
+
+#[tokio::test]
+async fn a_notice_that_no_digest_may_take_is_sent_by_itself() {
+    let (bench, entries) = claimed().await;
+    let (now, policy) = (bench.clock.now(), SweepSettings::local().delivery);
+    let unknown = Publication::Unknown("timed out".to_owned());
+    let doubtful = Entry { key: host("g"), ..entries[0].clone() }.leased(Uuid::nil(), now, &policy).unwrap();
+    put(&bench, &doubtful.published(1, Uuid::nil(), 1, &unknown, now).unwrap()).await;
+    bench.sweep().run().await.unwrap();
+    let hosts: Vec<_> = bench.memory.published().iter().map(|notice| notice.host_ids().count()).collect();
+    assert_eq!(hosts, [1, 6]);
+    assert_eq!(entry(&bench, "g").await.pending, None);
 }
 
 #[tokio::test]
