@@ -163,7 +163,7 @@ fn four_transitions_follow_each_other() {
 #[ignore = "large"]
 fn four_transitions_and_three_senders() {
     let budget = Budget { crashes: 1, unknown: 1, ..NOTHING };
-    all("3 senders, 4 transitions", &senders(3, &[false, true], budget), 100_000);
+    all("3 senders, 4 transitions", &senders(3, &[false, true], budget), 8_000_000);
 }
 
 #[test]
@@ -201,6 +201,6 @@ fn a_paused_builder_of_digests_loses_none_of_three_hosts() {
 #[test]
 #[ignore = "large"]
 fn two_builders_of_digests_of_three_hosts_crash_and_pause() {
-    let budget = Budget { crashes: 1, pauses: 1, unknown: 1, digests: 2, ..NOTHING };
-    all("2 builders, 3 hosts, a crash, a pause, a lost reply", &builders(2, 3, budget), 100_000);
+    let budget = Budget { crashes: 1, pauses: 1, digests: 2, ..NOTHING };
+    all("2 builders, 3 hosts, a crash, a pause", &builders(2, 3, budget), 1_500_000);
 }

@@ -131,6 +131,7 @@ fn its_notice_lives_like_any_other() {
 #[test]
 fn a_notice_of_which_a_copy_may_be_on_its_way_joins_no_digest() {
     let leased = missing("a").leased(ME, at(2), &POLICY).unwrap();
+    assert!(leased.is_in_doubt() && !missing("a").is_in_doubt());
     assert_eq!(leased.clone().batched(&id(1), at(2)), None);
     let unknown = leased.published(1, ME, 1, &Publication::Unknown(String::new()), at(3)).unwrap();
     assert_eq!(unknown.clone().batched(&id(1), at(999)), None);
