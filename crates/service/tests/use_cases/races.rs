@@ -390,3 +390,14 @@ async fn no_notice_is_taken_back_from_a_digest_that_cannot_be_read() {
     Sweep { digests: Arc::new(unreachable), ..bench.sweep() }.run().await.unwrap_err();
     assert_eq!(entry(&bench, "a").await.digest(), Some(&id(1)));
 }
+
+#[tokio::test]
+async fn a_host_of_two_regions_is_one_and_the_services_own_are_none() {
+    let bench = silent(&["a", "hb:canary-0"]).await;
+    let mut heard = hb_service::ports::Heartbeats::load(&*bench.memory, &host("a")).await.unwrap().remove(0);
+    heard.region = "us-east-1".parse().unwrap();
+    heard.heartbeat.last = bench.clock.now();
+    hb_service::ports::Heartbeats::record(&*bench.memory, &heard).await.unwrap();
+    let report = bench.sweep().run().await.unwrap();
+    assert_eq!((report.hosts, report.registered, report.missing), (1, 1, 0));
+}
