@@ -312,3 +312,6 @@ impl Entry {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;
