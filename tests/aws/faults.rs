@@ -37,8 +37,10 @@ async fn a_sweep_under_heavy_throttling_completes() {
     beat(&DynamoHeartbeats::new(&clients, &stage), 300, 1).await;
     let (sweep, clock) = sweep(&clients, &stage, topic);
     clock.set(at(62));
-    // A canary that was just heard: the hosts are silent, not the receiver deaf.
-    let canary = Receiver::new(Region::local()).with_canary(at(62), Duration::MAX);
+    // Canaries were heard all the time: the hosts are silent, not the receiver deaf.
+    let canary = [at(0), at(62)]
+        .into_iter()
+        .fold(Receiver::new(Region::local()), |receiver, at| receiver.with_canary(at, Duration::MAX));
     sweep.receivers.swap(&canary, None, Uuid::nil()).await.unwrap();
     let unlucky = dice(40);
     account.fail(move |operation| (operation != "Publish" && unlucky()).then_some(THROTTLED));

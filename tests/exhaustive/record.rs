@@ -15,7 +15,7 @@ use uuid::Uuid;
 /// One step of time: no pause after a refusal is longer, a lease is over after one, W after two.
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 /// Steps after which nothing changes any more by getting older.
-const OLD: u32 = 4;
+pub(crate) const OLD: u32 = 2;
 pub(crate) const POLICY: DeliveryPolicy = DeliveryPolicy { lease: HOUR, echo_wait: HOUR };
 
 /// The instant of everything that happens.
@@ -139,17 +139,16 @@ impl Record {
             }
             Self::Digest(digest) => {
                 let digest = Arc::make_mut(digest);
-                digest.at = older(digest.at);
+                // Nor for how long it has been abandoned.
+                digest.at = digest.at.minus(HOUR).max(now().minus(POLICY.lease));
                 &mut digest.pending
             }
         };
+        // Once it is ready, no rule asks for how long it has been.
         match pending.as_mut().map(|pending| &mut pending.phase) {
-            Some(
-                Phase::Pending { not_before: at }
-                | Phase::Sending { until: at, .. }
-                | Phase::Unknown { since: at },
-            ) => {
-                *at = older(*at);
+            Some(Phase::Pending { not_before: at }) => *at = at.minus(HOUR).max(now()),
+            Some(Phase::Sending { until: at, .. } | Phase::Unknown { since: at }) => {
+                *at = at.minus(HOUR).max(now().minus(POLICY.echo_wait));
             }
             Some(Phase::Batched { .. }) | None => {}
         }

@@ -6,169 +6,18 @@
 
 use std::sync::Arc;
 
-use hb_domain::{Digest, Echoed, Entry, Phase, Publication, Rules, Stage, Timestamp, decide};
-use uuid::Uuid;
+use hb_domain::{Digest, Echoed, Entry, Publication, Rules, Stage, Timestamp, decide};
 
-use crate::record::{Heard, Name, POLICY, Record, Subject, digest_id, now};
+use crate::follow::{conflict, done, lease, owner, released, settle, swap};
+use crate::process::{At, InHand, Process, Swap, Then};
+use crate::record::{Heard, POLICY, Record, Subject, digest_id, now};
 use crate::world::{Echo, Place, Step, Stored, World};
-
-/// Most copies of a record in hand: an entry to be given to a digest, with its version.
-type InHand = (u8, Arc<Entry>, u32);
-
-/// Where a process is, with what it has in hand.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum At {
-    /// Not running; or about to receive echoes.
-    Idle,
-    /// With the queue of echoes behind it.
-    Sweeping,
-    /// An echo is to be compared with its record.
-    Heard(Echo),
-    /// An echo is written down.
-    Acknowledge(Echo),
-    /// A candidate, by its beats.
-    Confirm(u8, Heard, Timestamp),
-    /// An entry that a digest has.
-    Orphan(Subject, Arc<Entry>, u32),
-    /// Leased, to be published.
-    Leased(Subject, Record, u32),
-    /// Its hosts are read, to freeze the list.
-    Freeze(Subject, Record, u32, Vec<Entry>),
-    /// Its hosts are released, from the nth on.
-    Release(Subject, Record, u32, usize),
-    /// A record is to be swapped in.
-    Swap(Box<Swap>),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Swap {
-    subject: Subject,
-    next: Record,
-    expected: u32,
-    /// Whether its reply was lost once, so that it is tried again.
-    again: bool,
-    then: Then,
-}
-
-/// What a swap is part of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Then {
-    Echo(Echo),
-    Claim,
-    Orphan,
-    Lease,
-    Settle { sent: Record, outcome: Publication, at: Timestamp },
-    Create(Vec<InHand>),
-    Join(Subject, Record, u32, Vec<InHand>),
-    Freeze,
-    Release(Subject, Record, u32, usize),
-    Close,
-}
-
-/// A process that sweeps again and again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Process {
-    at: At,
-    /// Time has passed since this sweep began: it begins nothing more.
-    stale: bool,
-    /// Whether this sweep took in the echoes.
-    drained: bool,
-    /// Of which notices it could not see the echoes, because others held them.
-    blind: Vec<Name>,
-}
-
-impl Process {
-    pub(crate) fn new() -> Self {
-        Self { at: At::Idle, stale: false, drained: false, blind: Vec::new() }
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.at == At::Idle
-    }
-
-    /// Ends a sweep that has nothing in hand; or says that one is interrupted by the time that passes.
-    pub(crate) fn rest(&mut self) -> bool {
-        if matches!(self.at, At::Idle | At::Sweeping) {
-            *self = Self::new();
-            return false;
-        }
-        !std::mem::replace(&mut self.stale, true)
-    }
-
-    /// The notice that it published, but has yet to write down that the outcome is unknown.
-    pub(crate) fn knows_nothing_of(&self) -> Option<Name> {
-        let At::Swap(swap) = &self.at else { return None };
-        match &swap.then {
-            Then::Settle { sent, outcome: Publication::Unknown(_), .. } => Some(sent.name(swap.subject)),
-            _ => None,
-        }
-    }
-
-    /// Makes all older that it has in hand.
-    pub(crate) fn older(&mut self) {
-        let age = |record: &mut Record| *record = record.older();
-        let age_hosts = |hosts: &mut Vec<InHand>| {
-            for (_, entry, _) in hosts {
-                if let Record::Host(older) = Record::Host(entry.clone()).older() {
-                    *entry = older;
-                }
-            }
-        };
-        let age_entries = |entries: &mut [Entry]| {
-            for entry in entries {
-                if let Record::Host(older) = Record::Host(Arc::new(entry.clone())).older() {
-                    *entry = Entry::clone(&older);
-                }
-            }
-        };
-        match &mut self.at {
-            At::Idle | At::Sweeping | At::Heard(_) | At::Acknowledge(_) => {}
-            At::Confirm(_, heard, at) => (*heard, *at) = (heard.older(), World::aged(*at)),
-            At::Orphan(_, entry, _) => {
-                if let Record::Host(older) = Record::Host(entry.clone()).older() {
-                    *entry = older;
-                }
-            }
-            At::Leased(_, record, _) | At::Release(_, record, ..) => age(record),
-            At::Freeze(_, digest, _, entries) => {
-                age(digest);
-                age_entries(entries);
-            }
-            At::Swap(swap) => {
-                age(&mut swap.next);
-                match &mut swap.then {
-                    Then::Settle { sent, at, .. } => {
-                        age(sent);
-                        *at = World::aged(*at);
-                    }
-                    Then::Create(hosts) => age_hosts(hosts),
-                    Then::Join(_, digest, _, hosts) => {
-                        age(digest);
-                        age_hosts(hosts);
-                    }
-                    Then::Release(_, digest, ..) => age(digest),
-                    Then::Echo(_) | Then::Claim | Then::Orphan | Then::Lease | Then::Freeze | Then::Close => {
-                    }
-                }
-            }
-        }
-    }
-}
 
 /// One process in one world, about to take a step.
 struct Turn<'a> {
     me: u8,
     world: &'a World,
     next: Vec<(Step, World)>,
-}
-
-/// Who holds the lease that was swapped in as this version: each version has one.
-fn owner(version: u32) -> Uuid {
-    Uuid::from_u128(version.into())
-}
-
-fn swap(subject: Subject, next: impl Into<Record>, expected: u32, then: Then) -> At {
-    At::Swap(Box::new(Swap { subject, next: next.into(), expected, again: false, then }))
 }
 
 /// All that process `me` can do next.
@@ -219,7 +68,7 @@ impl Turn<'_> {
     }
 
     fn crash(&mut self) {
-        if matches!(self.process().at, At::Idle | At::Sweeping) || self.world.left.crashes == 0 {
+        if self.process().has_nothing_in_hand() || self.world.left.crashes == 0 {
             return;
         }
         let in_hand = match &self.process().at {
@@ -293,10 +142,13 @@ impl Turn<'_> {
     /// What a sweep may turn to.
     fn tasks(&mut self, process: &Process) {
         let world = self.world;
+        let hosts = self.hosts_for_a_digest();
         for (subject, stored) in &world.store {
             let (subject, version) = (*subject, stored.version);
             let sendable = process.drained || !stored.record.is_in_doubt();
-            if stored.record.is_ready() && sendable {
+            let single =
+                !(world.only_digests && hosts.iter().any(|(host, ..)| Subject::Host(*host) == subject));
+            if stored.record.is_ready() && sendable && single {
                 let at = lease(subject, &stored.record, version, false);
                 self.step("finds a notice", Some(subject), at, |_, _| {});
             }
@@ -323,11 +175,12 @@ impl Turn<'_> {
                 self.step("finds a candidate", Some(Subject::Host(host)), at, |_, _| {});
             }
         }
-        self.build();
+        self.build(hosts);
         self.step("ends", None, At::Idle, |_, _| {});
     }
 
-    fn build(&mut self) {
+    /// The hosts of the next digest, if there may be one.
+    fn hosts_for_a_digest(&self) -> Vec<InHand> {
         let hosts = (0..).zip(&self.world.heard).filter_map(|(host, _)| {
             let stored = self.world.store.get(&Subject::Host(host))?;
             match &stored.record {
@@ -336,9 +189,10 @@ impl Turn<'_> {
             }
         });
         let hosts: Vec<InHand> = hosts.collect();
-        if hosts.len() < 2 || self.world.left.digests == 0 {
-            return;
-        }
+        if hosts.len() < 2 || self.world.left.digests == 0 { Vec::new() } else { hosts }
+    }
+
+    fn build(&mut self, hosts: Vec<InHand>) {
         let n = self.world.left.digests;
         let entries: Vec<&Entry> = hosts.iter().map(|(_, entry, _)| &**entry).collect();
         let Some(digest) = Digest::new(digest_id(n), &entries, now()) else { return };
@@ -395,17 +249,19 @@ impl Turn<'_> {
         }
     }
 
-    fn freeze(&mut self, subject: Subject, digest: Record, version: u32, mut entries: Vec<Entry>) {
+    fn freeze(&mut self, subject: Subject, digest: Record, version: u32, mut entries: Vec<Option<Entry>>) {
         let Record::Digest(open) = &digest else { return };
         if self.process().stale {
             return self.step("is out of time", Some(subject), At::Idle, |_, _| {});
         }
         let Some(member) = open.members.get(entries.len()) else { return };
         let host = member.host.as_str().parse().unwrap_or(u8::MAX);
-        entries.extend(self.world.entry(host).cloned());
+        // Of others nothing is needed any more.
+        entries.push(self.world.entry(host).filter(|entry| entry.digest() == Some(&open.id)).cloned());
         let next = if entries.len() < open.members.len() {
             At::Freeze(subject, digest, version, entries)
         } else {
+            let entries: Vec<_> = entries.into_iter().flatten().collect();
             let frozen = Digest::clone(open).frozen(&entries, now());
             frozen.map_or(At::Sweeping, |frozen| swap(subject, frozen, version, Then::Freeze))
         };
@@ -461,105 +317,5 @@ impl Turn<'_> {
                 store(world, process);
             });
         }
-    }
-}
-
-/// What follows when a host of a told digest was loaded.
-fn released(
-    host: Subject,
-    stored: &Stored,
-    subject: Subject,
-    digest: &Record,
-    version: u32,
-    nth: usize,
-) -> At {
-    let on = At::Release(subject, digest.clone(), version, nth + 1);
-    let (Record::Host(entry), Record::Digest(told)) = (&stored.record, digest) else { return on };
-    if entry.digest() != Some(&told.id) {
-        return on;
-    }
-    match Entry::clone(entry).released(Some(told), now()) {
-        Some(next) => swap(host, next, stored.version, Then::Release(subject, digest.clone(), version, nth)),
-        None => on,
-    }
-}
-
-/// The lease of a notice, if it is ready.
-fn lease(subject: Subject, record: &Record, version: u32, stale: bool) -> At {
-    let leased = record.leased(owner(version + 1)).filter(|_| !stale);
-    leased.map_or(At::Sweeping, |leased| swap(subject, leased, version, Then::Lease))
-}
-
-/// Writing down what publishing `sent` came to at the instant `at`.
-fn settle(
-    subject: Subject,
-    sent: Record,
-    current: Record,
-    version: u32,
-    outcome: Publication,
-    at: Timestamp,
-) -> At {
-    let Some(Phase::Sending { owner, .. }) = sent.pending().map(|pending| &pending.phase) else {
-        return At::Sweeping;
-    };
-    match current.settled(&sent, *owner, &outcome, at) {
-        Some(next) => swap(subject, next, version, Then::Settle { sent, outcome, at }),
-        None => after(subject, current, version),
-    }
-}
-
-/// Giving the next of these hosts to a digest; when there is none, reading them to freeze the list.
-fn join(subject: Subject, digest: Record, version: u32, mut hosts: Vec<InHand>, stale: bool) -> At {
-    let Record::Digest(open) = &digest else { return At::Sweeping };
-    if stale {
-        return At::Sweeping;
-    }
-    while !hosts.is_empty() {
-        let (host, entry, expected) = hosts.remove(0);
-        if let Some(batched) = Entry::clone(&entry).batched(&open.id, now()) {
-            let then = Then::Join(subject, digest, version, hosts);
-            return swap(Subject::Host(host), batched, expected, then);
-        }
-    }
-    At::Freeze(subject, digest, version, Vec::new())
-}
-
-/// What follows a publish that is written down.
-fn after(subject: Subject, record: Record, version: u32) -> At {
-    match &record {
-        Record::Digest(digest) if digest.stage == Stage::Told => At::Release(subject, record, version, 0),
-        _ => At::Sweeping,
-    }
-}
-
-/// What follows a swap that was done.
-fn done(swap: &Swap, version: u32, stale: bool) -> At {
-    let (subject, record) = (swap.subject, swap.next.clone());
-    match swap.then.clone() {
-        Then::Echo(echo) => At::Acknowledge(echo),
-        Then::Freeze => lease(subject, &record, version, stale),
-        // Delivered by itself or in a digest, as any pending notice.
-        Then::Orphan | Then::Claim | Then::Close => At::Sweeping,
-        Then::Lease => At::Leased(subject, record, version),
-        Then::Settle { .. } => after(subject, record, version),
-        Then::Create(hosts) => join(subject, record, version, hosts, stale),
-        Then::Join(digest, record, version, hosts) => join(digest, record, version, hosts, stale),
-        Then::Release(digest, record, version, nth) => At::Release(digest, record, version, nth + 1),
-    }
-}
-
-/// What follows a swap that somebody else came before.
-fn conflict(swap: &Swap, stored: Option<&Stored>, stale: bool) -> At {
-    match (swap.then.clone(), stored) {
-        // Compared with what it is now, without being received again.
-        (Then::Echo(echo), _) => At::Heard(echo),
-        (Then::Settle { sent, outcome, at }, Some(stored)) => {
-            settle(swap.subject, sent, stored.record.clone(), stored.version, outcome, at)
-        }
-        (Then::Join(digest, record, version, hosts), _) => join(digest, record, version, hosts, stale),
-        (Then::Release(digest, record, version, nth), Some(stored)) => {
-            released(swap.subject, stored, digest, &record, version, nth)
-        }
-        _ => At::Sweeping,
     }
 }

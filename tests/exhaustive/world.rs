@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use hb_domain::{Entry, Kind, Stage, Timestamp};
+use hb_domain::{Echoed, Entry, Kind, Stage, Timestamp};
 
+use crate::process::Process;
 use crate::record::{Heard, Name, Record, Subject, now, older};
-use crate::sweep::Process;
 
 /// How often what may go wrong does, and how much happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -66,6 +66,10 @@ pub(crate) struct World {
     pub(crate) echoes: Vec<Echo>,
     pub(crate) processes: Vec<Process>,
     pub(crate) left: Budget,
+    /// Whether a notice that a digest may take is never sent by itself. Production has it so when there are many.
+    pub(crate) only_digests: bool,
+    /// Whether an echo that says nothing new is not waited for: no later one says more.
+    pub(crate) drop_known: bool,
     /// What the topic accepted: notices with their attempts.
     pub(crate) copies: BTreeSet<(Name, u32)>,
     /// By which notices people were told of an epoch of a host.
@@ -179,6 +183,32 @@ impl World {
         Some(world)
     }
 
+    /// Takes away what makes no difference any more, and so makes many states one.
+    pub(crate) fn reduced(&mut self) {
+        if self.drop_known {
+            let known = |echo: &Echo| {
+                let stored = self.store.get(&echo.name.0);
+                let waits = matches!(echo.place, Place::Travelling | Place::Queued);
+                waits
+                    && stored.is_some_and(|stored| {
+                        stored.record.echoed(echo.name.1, echo.attempt) == Echoed::Known
+                    })
+            };
+            let known: Vec<Echo> = self.echoes.iter().copied().filter(known).collect();
+            self.echoes.retain(|echo| !known.contains(echo));
+        }
+        self.begin_sweeps();
+    }
+
+    /// Those that are idle begin to sweep when there is no echo to be taken in. It makes no difference: a sweep with
+    /// nothing in hand can end at any time.
+    fn begin_sweeps(&mut self) {
+        let none = self.echoes.iter().all(|echo| !matches!(echo.place, Place::Queued | Place::Held));
+        if none && self.left.echo_outages == 0 {
+            self.processes.iter_mut().filter(|process| process.is_idle()).for_each(Process::begin);
+        }
+    }
+
     /// The topic accepts a copy of a notice.
     pub(crate) fn accept(&mut self, name: Name, attempt: u32) {
         let about: Vec<(u8, u64)> = match (name.0, self.store.get(&name.0).map(|stored| &stored.record)) {
@@ -262,7 +292,7 @@ impl World {
         });
         let second = |(name, _): &(Name, u32)| self.copies.iter().filter(|(n, _)| n == name).count() - 1;
         let counted = |name: &Name| self.counted.iter().filter(|(n, _)| n == name).count();
-        let idle = self.processes.iter().all(Process::is_idle);
+        let idle = self.processes.iter().all(Process::has_nothing_in_hand);
         at_rest
             && idle
             && self.echoes.is_empty()

@@ -320,3 +320,6 @@ impl Entry {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

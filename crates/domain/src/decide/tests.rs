@@ -148,6 +148,35 @@ fn failing_then_silent_and_silent_then_failing() {
 }
 
 #[test]
+fn a_host_that_comes_back_and_failed_meanwhile_is_failing() {
+    let an_ok_follows = [Good(0), Sweep(61), Fail(100), Good(101), Sweep(102), Sweep(103)];
+    let kinds = [(Kind::Missing, 60), (Kind::Failing, 100), (Kind::Recovered, 101)];
+    assert_eq!(told(&an_ok_follows), kinds);
+    let in_a_pause = [Good(0), Sweep(61), Pause(62, None), Fail(63), Resume(65), Sweep(66)];
+    assert_eq!(told(&in_a_pause), [(Kind::Missing, 60), (Kind::Failing, 63)]);
+    let mut new = Host::default();
+    new.live(&[Forget(0), Pause(1, None), Fail(2), Resume(3), Sweep(4)]);
+    assert_eq!(new.entry.state, State::Failing, "its last word");
+}
+
+#[test]
+fn only_what_fails_has_the_hosts_message_and_only_silence_a_caveat() {
+    let hearing = Hearing { caveat: Some(crate::entry::Caveat::Deaf), ..Hearing::default() };
+    let rules = Rules { skew: Duration::ZERO, hearing };
+    let said = |entry: &Entry, heartbeat: &Heartbeat, now| {
+        let next = decide(entry, heartbeat, at(now), &rules).unwrap();
+        let told = next.history.last().unwrap();
+        (told.kind, told.message.is_some(), told.caveat.is_some())
+    };
+    let failed = beat(0, Signal::Fail);
+    assert_eq!(said(&Entry::new(web()), &failed, 1), (Kind::Failing, true, false));
+    assert_eq!(said(&Entry::new(web()), &failed, 61), (Kind::Missing, false, true));
+    let known = Entry { state: State::Failing, failure: Some(at(0)), ..Entry::new(web()) };
+    let well = failed.merge(beat(10, Signal::Ok));
+    assert_eq!(said(&known, &well, 11), (Kind::Recovered, false, false));
+}
+
+#[test]
 fn a_pause_hides_silence_and_gives_a_full_interval_after_it() {
     let paused =
         [Good(0), Sweep(1), Pause(10, None), Sweep(100), Resume(200), Sweep(201), Sweep(260), Sweep(261)];

@@ -102,7 +102,9 @@ fn a_list_is_frozen_once_and_closed_only_when_it_was_told() {
     let (digest, _) = built();
     assert_eq!(digest.clone().frozen(&[], at(9)), None);
     assert_eq!(digest.clone().closed(), None);
-    assert!(digest.is_open() && !told(digest).closed().unwrap().is_open());
+    let closed = told(digest.clone()).closed().unwrap();
+    assert!(digest.is_open() && !closed.is_open());
+    assert_eq!(closed.members, [], "it lists nobody any more");
 }
 
 #[test]
@@ -129,6 +131,7 @@ fn its_notice_lives_like_any_other() {
 #[test]
 fn a_notice_of_which_a_copy_may_be_on_its_way_joins_no_digest() {
     let leased = missing("a").leased(ME, at(2), &POLICY).unwrap();
+    assert!(leased.is_in_doubt() && !missing("a").is_in_doubt());
     assert_eq!(leased.clone().batched(&id(1), at(2)), None);
     let unknown = leased.published(1, ME, 1, &Publication::Unknown(String::new()), at(3)).unwrap();
     assert_eq!(unknown.clone().batched(&id(1), at(999)), None);
@@ -151,6 +154,20 @@ fn the_echo_of_another_epoch_says_nothing_of_this_one() {
     assert_eq!(told.echoed(1, 2, at(6)), Echoed::SecondCopy);
 }
 
+#[test]
+fn the_keys_of_a_digest_are_those_of_its_members() {
+    let keys: Vec<_> = built().0.keys().map(|key| key.to_string()).collect();
+    assert_eq!(keys, ["main/a", "main/b"]);
+}
+
+#[test]
+fn a_member_takes_no_more_room_than_is_reckoned() {
+    let member = Member::of(&missing("web-01")).unwrap();
+    let json = serde_json::json!({"hostId": member.host, "since": member.since.to_string()});
+    let (length, reckoned) = (json.to_string().len() + 1, member.bytes());
+    assert!(length <= reckoned && reckoned <= length + ".000".len(), "{length}, {reckoned}");
+}
+
 proptest! {
     #[test]
     fn parts_hold_all_hosts_in_order_below_every_limit(lengths in prop::collection::vec(1..=200_usize, 1..6_000)) {
@@ -162,6 +179,11 @@ proptest! {
             prop_assert!((1..=limits::DIGEST_HOSTS).contains(&part.len()));
             let bytes: usize = part.iter().filter_map(|entry| Member::of(entry)).map(|member| member.bytes()).sum();
             prop_assert!(bytes <= limits::DIGEST_BYTES);
+        }
+        for (part, after) in parts.iter().zip(&parts[1..]) {
+            let more = part.iter().chain(after.first()).filter_map(|entry| Member::of(entry));
+            let bytes: usize = more.map(|member| member.bytes()).sum();
+            prop_assert!(part.len() == limits::DIGEST_HOSTS || bytes > limits::DIGEST_BYTES, "it had room");
         }
     }
 }

@@ -29,12 +29,13 @@ fn region(name: &str) -> Region {
 fn silence_counts_only_while_somebody_listened() {
     type Spans = &'static [(i64, i64)];
     // Blackouts; interval; the minute from which a host is overdue that was last heard at minute 0.
-    let cases: [(Spans, u32, i64); 10] = [
+    let cases: [(Spans, u32, i64); 11] = [
         (&[], 10, 10),
         (&[(-9, -1)], 10, 10),
         (&[(20, 30)], 10, 10),
         (&[(2, 62)], 10, 70),
         (&[(9, 69)], 10, 75),
+        (&[(9, 69)], 9, 75),
         (&[(9, 69)], 3, 3),
         (&[(1, 61)], 3, 64),
         (&[(-5, 5)], 10, 15),
@@ -56,6 +57,7 @@ fn a_receiver_was_deaf_between_two_canaries_that_are_far_apart() {
     let after = |seconds| at(1).plus(Duration::from_secs(seconds));
     let ears = [75, 76, 90, 91].map(|seconds| receiver.ear(after(seconds), &POLICY));
     assert_eq!(ears, [Ear::Hears, Ear::Unsure(Some(at(1))), Ear::Unsure(Some(at(1))), Ear::Deaf(at(1))]);
+    assert_eq!(receiver.clone().with_canary(after(75), FRESH).blackouts, [], "it was still fresh");
     let receiver = receiver.with_canary(at(61), FRESH);
     assert_eq!(receiver.blackouts, [Blackout { since: at(1), until: at(61) }]);
     let receiver = receiver.with_canary(at(60), FRESH);

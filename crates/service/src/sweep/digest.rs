@@ -7,7 +7,7 @@ use hb_domain::{Digest, Entry, HostKey, NoticeId, Stage, digest_parts};
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport, all_open};
-use crate::ports::{PortResult, Stored, Swap, Version};
+use crate::ports::{PortError, PortResult, Stored, Swap, Version};
 use crate::swap::swap;
 
 /// How often a host is released anew when its entry changed meanwhile, say by an admin.
@@ -136,17 +136,20 @@ impl Pass<'_> {
     async fn release(&self, digest: &Digest, key: &HostKey) -> PortResult<Vec<Step>> {
         let mut stored = self.sweep.ledger.load(key).await?;
         for _ in 0..TRIES {
-            let Some(Stored { entry, version, .. }) = stored else { break };
+            let Some(Stored { entry, version, .. }) = stored else { return Ok(vec![]) };
             if entry.digest() != Some(&digest.id) {
-                break;
+                return Ok(vec![]);
             }
-            let Some(released) = entry.released(Some(digest), self.sweep.clock.now()) else { break };
+            let Some(released) = entry.released(Some(digest), self.sweep.clock.now()) else {
+                return Ok(vec![]);
+            };
             match swap(&*self.sweep.ledger, &*self.sweep.ids, &released, Some(version)).await? {
-                Swap::Done(_) => break,
+                Swap::Done(_) => return Ok(vec![]),
                 Swap::Conflict(current) => stored = current,
             }
         }
-        Ok(vec![])
+        // A digest that is closed lists nobody: this host would be told again.
+        Err(PortError::unavailable(format!("{key} of table ledger"), "it goes on changing"))
     }
 
     /// Takes notices back from digests that are over or do not list them.

@@ -4,7 +4,7 @@ use hb_domain::{Echoed, Subject};
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Echo, Ledger, PortResult, Record, Swap};
+use crate::ports::{Echo, Ledger, PortError, PortResult, Record, Swap};
 use crate::swap::swap;
 
 /// Most batches of echoes in one sweep, so that a queue that fills as fast as it empties keeps no sweep.
@@ -51,32 +51,32 @@ impl Pass<'_> {
             }
         };
         Ok(match step {
-            Some(Echoed::Accepted(())) => vec![Step::Echoed],
-            Some(Echoed::SecondCopy) => vec![Step::SecondCopy(format!("{name}: attempt {attempt}"))],
-            Some(Echoed::Known) | None => vec![],
+            Echoed::Accepted(()) => vec![Step::Echoed],
+            Echoed::SecondCopy => vec![Step::SecondCopy(format!("{name}: attempt {attempt}"))],
+            Echoed::Known => vec![],
         })
     }
 
-    /// What an echo came to; `None` when the record went on changing.
+    /// What an echo came to; an error when the record goes on changing, so that it is not acknowledged.
     async fn heard<T: Record>(
         &self,
         ledger: &dyn Ledger<T>,
         key: &T::Key,
         echoed: impl Fn(T) -> Echoed<T>,
-    ) -> PortResult<Option<Echoed<()>>> {
+    ) -> PortResult<Echoed<()>> {
         let mut stored = ledger.load(key).await?;
         for _ in 0..TRIES {
-            let Some(current) = stored else { return Ok(Some(Echoed::Known)) };
+            let Some(current) = stored else { return Ok(Echoed::Known) };
             let next = match echoed(current.entry) {
                 Echoed::Accepted(next) => next,
-                Echoed::SecondCopy => return Ok(Some(Echoed::SecondCopy)),
-                Echoed::Known => return Ok(Some(Echoed::Known)),
+                Echoed::SecondCopy => return Ok(Echoed::SecondCopy),
+                Echoed::Known => return Ok(Echoed::Known),
             };
             match swap(ledger, &*self.sweep.ids, &next, Some(current.version)).await? {
-                Swap::Done(_) => return Ok(Some(Echoed::Accepted(()))),
+                Swap::Done(_) => return Ok(Echoed::Accepted(())),
                 Swap::Conflict(newer) => stored = newer,
             }
         }
-        Ok(None)
+        Err(PortError::unavailable(format!("{key} of table {}", T::TABLE), "it goes on changing"))
     }
 }

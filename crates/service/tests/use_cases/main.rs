@@ -5,6 +5,7 @@ mod auth;
 mod contract;
 mod hearing;
 mod hosts;
+mod races;
 mod sweep;
 
 use std::sync::Arc;
