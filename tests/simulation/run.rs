@@ -255,6 +255,7 @@ fn administer(world: &Shared, executor: &mut Executor) {
             receivers: all.clone(),
             clock: all.clone(),
             ids: all.clone(),
+            region: all.region.clone(),
         };
         let minute = Interval::from_millis(MINUTE.unsigned_abs());
         let _ = match action {

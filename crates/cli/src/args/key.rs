@@ -66,6 +66,8 @@ pub(crate) enum ScopeArg {
     Ingest,
     /// Reading hosts.
     Read,
+    /// The canaries of a deployed stage.
+    Canary,
 }
 
 /// Which key: by its id, by its name, or by the whole of it, of which the id is kept.

@@ -91,9 +91,9 @@ pub(crate) async fn examine(
         if let (Some(topic), Some(home)) = (topic, home) {
             findings.extend(over(&clients, &stage.stage, topic, home).examine(now).await);
         }
-        let named = |finding: Finding| match several {
-            true => Finding { thing: format!("{region} {}", finding.thing), ..finding },
-            false => finding,
+        let named = |finding: Finding| {
+            let place = if several { format!("{region} ") } else { String::new() };
+            Finding { thing: place + &finding.thing, ..finding }
         };
         all.extend(findings.into_iter().map(named));
     }

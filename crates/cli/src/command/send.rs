@@ -57,7 +57,7 @@ async fn run_command(send: &Send) -> ExitCode {
         () = told_to_stop => Err(Failure::NotDelivered(0, "hb was told to stop meanwhile".to_owned())),
     };
     if let Err(failure) = told {
-        failure.tell();
+        failure.tell(false);
     }
     outcome.pass_rest().await;
     outcome.code()
