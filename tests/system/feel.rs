@@ -17,7 +17,7 @@ fn help_ends_with_the_exit_codes() {
     let help = Place::new().run(&["--help"]).stdout;
     let (_, codes) = help.split_once("\nExit codes:\n").unwrap();
     let numbers: Vec<_> = codes.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(numbers, ["0", "1", "2", "3", "4", "5", "6", "126", "127", "128", "130"]);
+    assert_eq!(numbers, ["0", "1", "2", "3", "4", "5", "6", "7", "126", "127", "128", "130"]);
 }
 
 #[test]

@@ -21,8 +21,8 @@ pub(crate) struct Cost {
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     interval: Duration,
     /// In how many regions, 1 or 2.
-    #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
-    regions: u8,
+    #[arg(long = "regions", value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    in_regions: u8,
 }
 
 /// A line of the bill as it is shown.
@@ -49,7 +49,7 @@ impl Row for CostRow {
 
 /// Runs the command; nothing is asked of AWS.
 pub(crate) fn run(format: Format, cost: &Cost) -> Result<(), Failure> {
-    let mut items = prices::monthly(cost.hosts, cost.interval, cost.regions);
+    let mut items = prices::monthly(cost.hosts, cost.interval, cost.in_regions);
     items.push(Item { what: "total", dollars: prices::total(&items) });
     let rows: Vec<_> = items.iter().map(CostRow::new).collect();
     output::rows(format, &rows, Timestamp::MIN)?;
