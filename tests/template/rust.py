@@ -217,8 +217,8 @@ def permissions(function: str, stage: str) -> set[tuple[str, str]]:
         for operation, indexed in calls:
             needed.add((actions()[operation], called[on] + ("/index/open" if indexed else "")))
         if port == "topic":
-            # The topic's address is told by a table (`find_topic`).
-            found_by = operations("aws/src/create.rs", "find_topic")
+            # The topic's address is told by a table (`find_stage`).
+            found_by = operations("aws/src/create.rs", "find_stage")
             needed |= {(actions()[operation], called["ledger"]) for operation, _ in found_by}
     return needed
 
