@@ -106,7 +106,7 @@ async fn a_host_that_is_forgotten_while_a_sweep_looks_at_it_registers_again() {
     }
     bench.sweep().run().await.unwrap();
     bench.pass(300);
-    // Both are silent. Between the claim of one and the look at the other, that one is forgotten; its beats are not yet.
+    // Both are silent. Between the claim of one and the look at the other that one is forgotten; its beats still stand.
     let (memory, now) = (bench.memory.clone(), bench.clock.now());
     let ledger = Eventful::after(&bench, move |nth, _| {
         if nth == 1 {
