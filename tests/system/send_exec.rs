@@ -1,6 +1,7 @@
 //! `hb send --exec`: a command runs as if nobody watched, and the beat says how it ended.
 #![cfg(unix)]
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -24,6 +25,18 @@ fn with(place: &Place, url: &str, command: &[&str]) -> Command {
     let mut hb = place.send(url, &[&["--retries", "0", "--exec", "--"], command].concat());
     hb.env("PATH", std::env::var("PATH").unwrap());
     hb
+}
+
+/// The same command, also where the tests themselves were told to ignore signals, as behind `&` in a script.
+fn heedful(hb: &Command) -> Command {
+    let mut command = Command::new("env");
+    let set = |(name, value): (&OsStr, Option<&OsStr>)| Some((name.to_owned(), value?.to_owned()));
+    command.env_clear().envs(hb.get_envs().filter_map(set)).stdin(Stdio::null());
+    if cfg!(target_os = "linux") {
+        command.arg("--default-signal=TERM,INT,HUP");
+    }
+    command.arg(hb.get_program()).args(hb.get_args());
+    command
 }
 
 fn message(beat: &Value) -> &str {
@@ -146,7 +159,7 @@ async fn signals_reach_the_command_which_decides() {
     let script = "trap 'echo told; exit 42' TERM INT HUP; echo ready; while :; do sleep 0.05; done";
     for signal in ["TERM", "INT", "HUP"] {
         let (place, service) = (Place::new(), Scripted::answering(OK).await);
-        let mut hb = with(&place, &service.url, &["sh", "-c", script]);
+        let mut hb = heedful(&with(&place, &service.url, &["sh", "-c", script]));
         // A group of its own, so that no terminal tells the command as well.
         let mut hb = hb.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(hb.stdout.take().unwrap());

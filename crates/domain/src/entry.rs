@@ -191,7 +191,7 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Timestamp>,
     /// Whether a sweep must know it longer than its state says: the host was forgotten and beats from before may still
-    /// be there, or its notice was pending so long that it may have failed meanwhile.
+    /// be there, or its notice was pending so long that it may have failed meanwhile. Never while a notice is pending.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lingers: bool,
     /// What admins set.

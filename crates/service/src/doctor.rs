@@ -182,7 +182,8 @@ impl Doctor {
             Some(deliveries) => deliveries.tally().await?,
             None => std::collections::BTreeMap::new(),
         };
-        let mut findings = rules::subscriptions(&subscriptions, &tally);
+        let mut findings =
+            rules::subscriptions(&subscriptions, &self.subscriptions.standings().await?, &tally);
         findings.extend(rules::unreadable("subscriptions", &unreadable));
         Ok(findings)
     }

@@ -12,8 +12,6 @@ use crate::names::{Stage, TopicArn};
 /// More echoes than a sweep leaves behind: it takes all that there are.
 const MANY: u64 = 1_000;
 /// What SNS writes instead of an ARN until an endpoint has confirmed (SNS API reference, `ListSubscriptionsByTopic`).
-const PENDING: &str = "PendingConfirmation";
-
 pub(super) async fn examine(clients: &Clients, stage: &Stage, topic: &TopicArn) -> Vec<Finding> {
     let what = format!("topic {}", topic.name());
     clients.meter.called(Operation::GetTopicAttributes);
@@ -24,10 +22,7 @@ pub(super) async fn examine(clients: &Clients, stage: &Stage, topic: &TopicArn) 
     let mut findings = vec![Finding::ok(&what, "it exists")];
     findings.extend(queue(clients, stage, topic).await);
     match subscriptions(clients, topic).await {
-        Ok(all) => {
-            findings.extend(unconfirmed(&what, &all));
-            findings.extend(hearing(clients, stage, topic, &all).await);
-        }
+        Ok(all) => findings.extend(hearing(clients, stage, topic, &all).await),
         Err(finding) => findings.push(finding),
     }
     findings
@@ -81,18 +76,6 @@ async fn subscriptions(clients: &Clients, topic: &TopicArn) -> Result<Vec<Subscr
     }
 }
 
-/// Those who get nothing because they never confirmed. The address of a webhook is a secret, so none is shown.
-fn unconfirmed(what: &str, all: &[Subscription]) -> Option<Finding> {
-    let waiting = all.iter().filter(|subscription| subscription.subscription_arn() == Some(PENDING));
-    let protocols: Vec<_> = waiting.filter_map(Subscription::protocol).collect();
-    if protocols.is_empty() {
-        return None;
-    }
-    let cause = format!("{} subscriptions are not confirmed: {}", protocols.len(), protocols.join(", "));
-    let next = "whoever subscribed has to confirm within 48 h; `hb subscription list` shows them";
-    Some(Finding::warning(what, cause, next))
-}
-
 /// Whether the queue hears all that the topic accepts, as it is.
 async fn hearing(
     clients: &Clients,
@@ -122,21 +105,4 @@ async fn hearing(
         return Some(Finding::warning(what, cause, DEPLOY));
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_did_not_confirm_is_told_without_the_address() {
-        let subscription = |protocol: &str, arn: &str| {
-            let subscription = Subscription::builder().protocol(protocol).subscription_arn(arn);
-            subscription.endpoint("https://example.com/s3cr3t").build()
-        };
-        let all = ["https", "email"].map(|protocol| subscription(protocol, PENDING));
-        let finding = unconfirmed("topic t", &[&all[..], &[subscription("sqs", "arn:1")]].concat()).unwrap();
-        assert_eq!(finding.cause, "2 subscriptions are not confirmed: https, email");
-        assert_eq!(unconfirmed("topic t", &[subscription("sqs", "arn:1")]), None);
-    }
 }

@@ -1,8 +1,10 @@
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
 use crate::beat::{Beat, Interval, Message};
 use crate::host::Fleet;
+use crate::pending::Publication;
 
 const RULES: Rules =
     Rules { skew: Duration::ZERO, hearing: Hearing { blackouts: Vec::new(), until: None, caveat: None } };
@@ -242,13 +244,18 @@ proptest! {
         for (step, what) in events {
             now += step;
             let before = host.entry.clone();
+            prop_assert!(!before.lingers || before.pending.is_none(), "what lingers has nothing to tell");
             host.happen(&match what {
                 0..=2 => Good(now),
                 3 => Fail(now),
                 4 => Pause(now, Some(now + 50)),
                 5 => Resume(now),
                 6 => Forget(now),
-                7 => { host.entry.pending = None; continue; }
+                7 => {
+                    let told = before.clone().published(before.epoch, Uuid::nil(), 1, &Publication::Accepted, at(now));
+                    host.entry = told.unwrap_or(before);
+                    continue;
+                }
                 _ => Sweep(now),
             });
             let after = &host.entry;

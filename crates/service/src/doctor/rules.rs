@@ -5,7 +5,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use hb_domain::{
-    Ear, Entry, Key, Receiver, Scope, Subscription, SubscriptionId, Timestamp, human_duration, human_time,
+    Ear, Entry, Key, Receiver, Scope, Standing, Subscription, SubscriptionId, Timestamp, human_duration,
+    human_time,
 };
 
 use super::{Expectations, Finding, Verdict};
@@ -101,6 +102,7 @@ pub(super) fn notices(open: &[Entry], revive: &str, now: Timestamp) -> Finding {
 
 pub(super) fn subscriptions(
     subscriptions: &[Subscription],
+    standings: &BTreeMap<SubscriptionId, Standing>,
     tally: &BTreeMap<SubscriptionId, Tally>,
 ) -> Vec<Finding> {
     const THING: &str = "subscriptions";
@@ -110,9 +112,30 @@ pub(super) fn subscriptions(
     }
     let mut findings = Vec::new();
     for Subscription { id, endpoint, .. } in subscriptions {
+        // The address of a webhook is a secret: none is shown.
+        let who = format!("{id} ({})", endpoint.protocol());
+        match standings.get(id) {
+            Some(Standing::Pending) => {
+                let next =
+                    "whoever is there has to confirm; `hb subscription add` with the same address asks again";
+                findings.push(Finding::warning(
+                    THING,
+                    format!("{who} is not confirmed and gets nothing"),
+                    next,
+                ));
+            }
+            Some(Standing::Gone) => {
+                let next = "`hb subscription remove` it, and add it again if somebody is to be told there";
+                findings.push(Finding::problem(
+                    THING,
+                    format!("{who} is not known to the topic any more"),
+                    next,
+                ));
+            }
+            Some(Standing::Confirmed) | None => {}
+        }
         let Some(Tally { due, dead, last_error, .. }) = tally.get(id) else { continue };
         let error = last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default();
-        let who = format!("{id} ({})", endpoint.protocol());
         if *dead > 0 {
             let cause = format!("{dead} notices to {who} were given up{error}");
             let next = "mend the endpoint, then remove the subscription and add it again";
@@ -147,7 +170,7 @@ pub(super) fn keys(keys: &[Key], now: Timestamp) -> Vec<Finding> {
         findings.push(Finding::warning(
             THING,
             cause,
-            "make new ones with `hb key create` and bring them to the machines",
+            "make new ones with `hb key rotate` and bring them to the machines",
         ));
     }
     if !ended.is_empty() {

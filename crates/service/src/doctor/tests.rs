@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hb_domain::{Endpoint, Entry, Filter, Fleet, Key, KeyId, Protocol, Scope, Secret, Subscription};
+use hb_domain::{
+    Endpoint, Entry, Filter, Fleet, Key, KeyId, Protocol, Scope, Secret, Standing, Subscription,
+};
 use serde_json::json;
 
 use super::*;
@@ -112,7 +114,7 @@ fn keys_that_end_soon_or_just_ended_are_told() {
 
 #[test]
 fn subscriptions_in_trouble_are_told_without_their_address() {
-    assert_eq!(verdicts(&rules::subscriptions(&[], &BTreeMap::new())), [Verdict::Warning]);
+    assert_eq!(verdicts(&rules::subscriptions(&[], &BTreeMap::new(), &BTreeMap::new())), [Verdict::Warning]);
     let subscription = Subscription {
         id: "abc".parse().unwrap(),
         endpoint: Endpoint::parse(Protocol::Https, "https://example.com/s3cr3t").unwrap(),
@@ -122,7 +124,7 @@ fn subscriptions_in_trouble_are_told_without_their_address() {
     let found = |due, dead, last_error: Option<&str>| {
         let tally = Tally { due, dead, last_error: last_error.map(ToOwned::to_owned), ..Tally::default() };
         let tally = BTreeMap::from([(subscription.id.clone(), tally)]);
-        rules::subscriptions(std::slice::from_ref(&subscription), &tally)
+        rules::subscriptions(std::slice::from_ref(&subscription), &BTreeMap::new(), &tally)
     };
     assert_eq!(verdicts(&found(3, 0, None)), [Verdict::Ok], "on their way");
     let waiting = found(3, 0, Some("500"));
@@ -130,6 +132,15 @@ fn subscriptions_in_trouble_are_told_without_their_address() {
     assert_eq!(verdicts(&waiting), [Verdict::Warning]);
     let dead = found(3, 2, Some("500"));
     assert_eq!((dead[0].verdict, dead[0].cause.contains("s3cr3t")), (Verdict::Problem, false));
+    let stands = |standing| {
+        let standings = BTreeMap::from([(subscription.id.clone(), standing)]);
+        rules::subscriptions(std::slice::from_ref(&subscription), &standings, &BTreeMap::new()).remove(0)
+    };
+    assert_eq!(stands(Standing::Pending).cause, "abc (https) is not confirmed and gets nothing");
+    assert_eq!(
+        [Standing::Confirmed, Standing::Pending, Standing::Gone].map(|standing| stands(standing).verdict),
+        [Verdict::Ok, Verdict::Warning, Verdict::Problem]
+    );
 }
 
 #[test]

@@ -49,7 +49,6 @@ impl Pass<'_> {
             return self.claimed(claim, expected).await;
         }
         if entry.state != State::Forgotten
-            && entry.pending.is_none()
             && let Some(next) = entry.at_rest()
         {
             // A conflict means that somebody else looked.

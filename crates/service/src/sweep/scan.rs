@@ -75,7 +75,7 @@ impl Pass<'_> {
             let entry = open.get(key).map_or_else(assumed, |stored| Cow::Borrowed(&stored.entry));
             let kind =
                 |rules| decide(&entry, heartbeat, self.now, rules)?.history.last().map(|told| told.kind);
-            let once_more = entry.lingers && entry.state != State::Forgotten && entry.pending.is_none();
+            let once_more = entry.lingers && entry.state != State::Forgotten;
             match (kind(&how.sure), how.raw.as_ref().and_then(kind)) {
                 (Some(kind), _) => Some((Some(kind), false)),
                 (None, Some(kind)) => Some((Some(kind), true)),

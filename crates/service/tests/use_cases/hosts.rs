@@ -4,7 +4,9 @@ use std::time::Duration;
 use hb_domain::{Beat, Entry, Heartbeat, Interval, Signal, State};
 use hb_service::manage::{HostError, Hosts};
 use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
+use hb_service::{Sweep, SweepSettings};
 
+use crate::races::{Eventful, change};
 use crate::{Beats, Bench, host};
 
 fn hosts(bench: &Bench) -> Hosts {
@@ -94,6 +96,29 @@ async fn a_host_that_beats_while_it_is_forgotten_registers_again() {
     assert_eq!(kept.show(&host("a")).await.unwrap().state, State::Forgotten);
     bench.pass(1);
     bench.beat("a").await;
+    assert_eq!(bench.sweep().run().await.unwrap().registered, 1, "although its first beat is long ago");
+}
+
+#[tokio::test]
+async fn a_host_that_is_forgotten_while_a_sweep_looks_at_it_registers_again() {
+    let bench = Bench::new();
+    for name in ["a", "b"] {
+        bench.beat(name).await;
+    }
+    bench.sweep().run().await.unwrap();
+    bench.pass(300);
+    // Both are silent. Between the claim of one and the look at the other that one is forgotten; its beats still stand.
+    let (memory, now) = (bench.memory.clone(), bench.clock.now());
+    let ledger = Eventful::after(&bench, move |nth, _| {
+        if nth == 1 {
+            change(&memory, &host("b"), |entry: Entry| Some(entry.forgotten(now)));
+        }
+    });
+    let settings = SweepSettings { concurrency: 1, ..SweepSettings::local() };
+    let report = Sweep { ledger: Arc::new(ledger), settings, ..bench.sweep() }.run().await.unwrap();
+    assert_eq!(report.missing, 1);
+    bench.pass(1);
+    bench.beat("b").await;
     assert_eq!(bench.sweep().run().await.unwrap().registered, 1, "although its first beat is long ago");
 }
 

@@ -44,9 +44,13 @@ impl Bench {
     }
 
     async fn signal(&self, name: &str, interval: Duration, signal: Signal) {
+        self.signal_in(Region::local(), name, interval, signal).await;
+    }
+
+    async fn signal_in(&self, region: Region, name: &str, interval: Duration, signal: Signal) {
         let interval = Interval::try_from(interval).unwrap();
         let beat = Beat { at: self.clock.now(), interval, signal, message: None };
-        let heard = Heard { key: host(name), region: Region::local(), heartbeat: Heartbeat::new(beat) };
+        let heard = Heard { key: host(name), region, heartbeat: Heartbeat::new(beat) };
         self.memory.record(&heard).await.unwrap();
     }
 

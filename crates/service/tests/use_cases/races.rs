@@ -22,7 +22,7 @@ use crate::{Bench, host};
 type Happens = Box<dyn Fn(u32, &str) + Send + Sync>;
 
 /// A ledger in which something happens around swaps, or that cannot load.
-struct Eventful {
+pub(crate) struct Eventful {
     inner: Arc<Memory>,
     swaps: AtomicU32,
     before: Happens,
@@ -35,6 +35,10 @@ impl Eventful {
         let nothing = || -> Happens { Box::new(|_, _| ()) };
         let (before, after) = (nothing(), nothing());
         Self { inner: bench.memory.clone(), swaps: AtomicU32::new(0), before, after, loads: true }
+    }
+
+    pub(crate) fn after(bench: &Bench, after: impl Fn(u32, &str) + Send + Sync + 'static) -> Self {
+        Self { after: Box::new(after), ..Self::new(bench) }
     }
 }
 
@@ -62,7 +66,7 @@ impl<T: Record> Ledger<T> for Eventful {
 }
 
 /// Changes a record, if there is one, as somebody else would.
-fn change<T: Record>(memory: &Memory, key: &T::Key, rule: impl Fn(T) -> Option<T>) {
+pub(crate) fn change<T: Record>(memory: &Memory, key: &T::Key, rule: impl Fn(T) -> Option<T>) {
     let changed = async {
         let stored = Ledger::<T>::load(memory, key).await.unwrap();
         let Some(stored) = stored else { return };
@@ -96,12 +100,12 @@ const OUTCOME: u32 = 3;
 async fn a_sender_that_was_held_up_past_its_lease_publishes_nothing() {
     let bench = silent(&["a"]).await;
     let clock = bench.clock.clone();
-    let after = Box::new(move |nth, _: &str| {
+    let held_up = Eventful::after(&bench, move |nth, _| {
         if nth == LEASE {
             clock.advance(Duration::from_secs(11));
         }
     });
-    let sweep = Sweep { ledger: Arc::new(Eventful { after, ..Eventful::new(&bench) }), ..bench.sweep() };
+    let sweep = Sweep { ledger: Arc::new(held_up), ..bench.sweep() };
     assert_eq!((sweep.run().await.unwrap().lost_races, bench.memory.published().len()), (1, 0));
     bench.sweep().run().await.unwrap();
     assert_eq!(bench.memory.published()[0].attempt, 2);
