@@ -11,12 +11,13 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use commands::{Ended, Service};
 use hb_aws::{Clients, DynamoHeartbeats, Stage, create_stage, https};
-use hb_domain::{Beat, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
-use hb_service::ports::{Heard, Heartbeats};
+use hb_domain::{Beat, Heartbeat, HostKey, Interval, Region, Signal};
+use hb_service::ports::{Clock, Heard, Heartbeats};
+use hb_service::system::SystemClock;
 
 use crate::functions::program;
 
@@ -76,8 +77,7 @@ impl Service for Deployed {
     }
 
     fn beat(&self, fleet: &str, host: &str) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let at = Timestamp::from_millis(now.as_millis().try_into().unwrap()).unwrap();
+        let at = SystemClock.now();
         let interval = Interval::try_from(Duration::from_mins(10)).unwrap();
         let heartbeat = Heartbeat::new(Beat { at, interval, signal: Signal::Ok, message: None });
         let key = HostKey::new(fleet.parse().unwrap(), host.parse().unwrap());
@@ -113,7 +113,7 @@ impl Line {
                 std::thread::spawn(move || {
                     let cut =
                         |head: &str| is_cut.load(Ordering::SeqCst) && head.contains(&format!("/{region}/"));
-                    pass(client, &behind, cut)
+                    pass(&client, &behind, cut)
                 });
             }
         });
@@ -122,7 +122,7 @@ impl Line {
 }
 
 /// Passes one request on, and its answer back, unless the line is cut for it.
-fn pass(client: TcpStream, behind: &str, cut: impl Fn(&str) -> bool) -> std::io::Result<()> {
+fn pass(client: &TcpStream, behind: &str, cut: impl Fn(&str) -> bool) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let (mut head, mut length) = (String::new(), 0);
     loop {
@@ -144,7 +144,7 @@ fn pass(client: TcpStream, behind: &str, cut: impl Fn(&str) -> bool) -> std::io:
     let mut server = TcpStream::connect(behind)?;
     server.write_all(format!("{head}connection: close\r\n\r\n").as_bytes())?;
     server.write_all(&body)?;
-    std::io::copy(&mut server, &mut &client)?;
+    std::io::copy(&mut server, &mut &*client)?;
     Ok(())
 }
 
@@ -195,6 +195,7 @@ fn of_two_regions_one_may_be_down_and_all_can_be_done_again() {
 
 #[test]
 fn what_is_wrong_with_the_way_to_a_stage_is_one_line_with_its_cause() {
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], i32, &'a str);
     let Some(stage) = Deployed::new("wrong") else { return };
     let key = ["key", "list"];
     let add = [
@@ -207,7 +208,6 @@ fn what_is_wrong_with_the_way_to_a_stage_is_one_line_with_its_cause() {
         "--region",
         "us-west-2",
     ];
-    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], i32, &'a str);
     let cases: [Case; 8] = [
         (
             &key,

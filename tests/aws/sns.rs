@@ -63,7 +63,7 @@ impl Sns {
         let action = form["Action"].as_str();
         let result = match action {
             "CreateTopic" => format!("<TopicArn>{}</TopicArn>", topic(&form["Name"])),
-            "GetTopicAttributes" => "<Attributes></Attributes>".to_owned(),
+            "GetTopicAttributes" | "GetSubscriptionAttributes" => "<Attributes></Attributes>".to_owned(),
             "Publish" => {
                 let message: Value = serde_json::from_str(&form["Message"]).unwrap();
                 let mut accepted = self.accepted.lock().unwrap();
@@ -78,7 +78,6 @@ impl Sns {
                 format!("<SubscriptionArn>{}:{subscribed}</SubscriptionArn>", form["TopicArn"])
             }
             "Unsubscribe" => String::new(),
-            "GetSubscriptionAttributes" => "<Attributes></Attributes>".to_owned(),
             other => panic!("the adapters never ask for {other}"),
         };
         (200, format!("<{action}Response><{action}Result>{result}</{action}Result></{action}Response>"))
