@@ -6,6 +6,7 @@ mod commands;
 #[path = "../shared/pages.rs"]
 mod pages;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -18,6 +19,7 @@ use hb_aws::{Clients, DynamoHeartbeats, Stage, create_stage, https};
 use hb_domain::{Beat, Heartbeat, HostKey, Interval, Region, Signal};
 use hb_service::ports::{Clock, Heard, Heartbeats};
 use hb_service::system::SystemClock;
+use serde_json::Value;
 
 use crate::functions::program;
 
@@ -146,6 +148,37 @@ fn pass(client: &TcpStream, behind: &str, cut: impl Fn(&str) -> bool) -> std::io
     server.write_all(&body)?;
     std::io::copy(&mut server, &mut &*client)?;
     Ok(())
+}
+
+#[test]
+fn doctor_looks_at_a_stage_region_by_region() {
+    let Some(stage) = Deployed::new("doctor") else { return };
+    let verdicts = |args: &[&str]| {
+        let ended = run(stage.command(&[&["doctor", "--output", "json"], args].concat()), "");
+        let said: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let findings = said["findings"].as_array().unwrap().clone();
+        let name =
+            |finding: &Value| ["thing", "verdict"].map(|part| finding[part].as_str().unwrap().to_owned());
+        (
+            ended.code,
+            findings.iter().map(name).map(|[thing, verdict]| (thing, verdict)).collect::<BTreeMap<_, _>>(),
+        )
+    };
+    // All is there, but nothing has run yet.
+    let (code, found) = verdicts(&[]);
+    let is = |thing: &str, verdict: &str| found.get(thing).is_some_and(|found| found == verdict);
+    assert!(code == 1 && is("sweep", "problem") && is("canaries", "problem"), "{found:?}");
+    assert!(is("keys", "problem") && is("subscriptions", "warning") && is("notices", "ok"), "{found:?}");
+    assert!(is(&format!("topic hb-{}-notices", stage.stage.as_str()), "ok"), "{found:?}");
+    assert!(!found.contains_key("server"), "{found:?}");
+    // The other region has nothing of it.
+    let (code, found) = verdicts(&REGIONS);
+    let ledger =
+        |region: &str| found.get(&format!("{region} table hb-{}-ledger", stage.stage.as_str())).cloned();
+    assert_eq!(
+        (code, ledger("eu-west-1").as_deref(), ledger("us-east-1").as_deref()),
+        (1, Some("ok"), Some("problem"))
+    );
 }
 
 const REGIONS: [&str; 4] = ["--region", "eu-west-1", "--region", "us-east-1"];
