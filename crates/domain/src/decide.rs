@@ -96,7 +96,8 @@ pub fn decide(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rule
         caveat: rules.hearing.caveat.clone().filter(|_| kind == Kind::Missing),
         told: None,
     };
-    let failure = failure.map(|failure| failure.at);
+    // A copy that has yet to hear of a failure takes back no account of it.
+    let failure = failure.map(|failure| failure.at).max(entry.failure);
     Some(Entry { failure, ..entry.clone() }.transit(transition))
 }
 

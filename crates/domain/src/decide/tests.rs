@@ -313,3 +313,17 @@ fn a_copy_from_before_the_failure_is_no_recovery() {
     assert_eq!(decide(&known, &beat(690, Signal::Ok), at(710), &RULES), None);
     assert!(decide(&known, &beat(700, Signal::Ok), at(710), &RULES).is_some());
 }
+
+#[test]
+fn a_failure_is_told_once_although_a_copy_without_it_decides_meanwhile() {
+    let known = Entry {
+        state: State::Failing,
+        epoch: 2,
+        basis: at(700),
+        failure: Some(at(700)),
+        ..Entry::new(web())
+    };
+    let recovered = decide(&known, &beat(740, Signal::Ok), at(750), &RULES).unwrap();
+    let whole = beat(700, Signal::Fail).merge(beat(760, Signal::Ok));
+    assert_eq!(decide(&Entry { pending: None, ..recovered }, &whole, at(770), &RULES), None);
+}
