@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hb_domain::{DeliveryPolicy, Digest, Entry, Fleet, Kind, Notice, Publication, Region, Timestamp, limits};
+use hb_domain::{
+    DeliveryPolicy, Digest, Entry, Fleet, Kind, Notice, Pending, Publication, Region, Timestamp, limits,
+};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -21,8 +23,8 @@ pub(super) trait Told: Record {
     fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self>;
     /// The notice that is pending in it.
     fn notice(&self, region: &Region) -> Option<Notice>;
-    /// Whether `owner` still has the lease.
-    fn is_leased_to(&self, owner: Uuid, now: Timestamp) -> bool;
+    /// How far the notice has come, while it is pending.
+    fn pending(&self) -> Option<&Pending>;
     /// What publishing the notice of `sent` came to.
     fn settled(self, sent: &Self, owner: Uuid, outcome: &Publication, now: Timestamp) -> Option<Self>;
 }
@@ -36,8 +38,8 @@ impl Told for Entry {
         Notice::of(self, region)
     }
 
-    fn is_leased_to(&self, owner: Uuid, now: Timestamp) -> bool {
-        self.pending.as_ref().and_then(|pending| pending.holder(now)) == Some(owner)
+    fn pending(&self) -> Option<&Pending> {
+        self.pending.as_ref()
     }
 
     fn settled(self, sent: &Self, owner: Uuid, outcome: &Publication, now: Timestamp) -> Option<Self> {
@@ -55,8 +57,8 @@ impl Told for Digest {
         Notice::of_digest(self, region)
     }
 
-    fn is_leased_to(&self, owner: Uuid, now: Timestamp) -> bool {
-        self.pending.as_ref().and_then(|pending| pending.holder(now)) == Some(owner)
+    fn pending(&self) -> Option<&Pending> {
+        self.pending.as_ref()
     }
 
     fn settled(self, sent: &Self, owner: Uuid, outcome: &Publication, now: Timestamp) -> Option<Self> {
@@ -143,7 +145,7 @@ impl Pass<'_> {
             Swap::Conflict(_) => return Ok((vec![Step::LostRace], None)),
         };
         let Some(notice) = leased.notice(&sweep.settings.region) else { return Ok((vec![], None)) };
-        if !leased.is_leased_to(owner, sweep.clock.now()) {
+        if leased.pending().and_then(|pending| pending.holder(sweep.clock.now())) != Some(owner) {
             // Whoever was held up this long must not publish: somebody else may.
             return Ok((vec![Step::LostRace], None));
         }
