@@ -14,7 +14,9 @@ async fn fresh() -> World {
 
 fn raw(account: &Account) -> aws_types::SdkConfig {
     let config = account.config().into_builder();
-    config.behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest()).build()
+    config
+        .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
+        .build()
 }
 
 hb_service::contract_suite!(fresh);

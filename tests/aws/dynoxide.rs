@@ -40,11 +40,18 @@ impl std::fmt::Debug for Account {
 impl Account {
     pub(crate) fn new() -> Self {
         let database = Arc::new(Database::memory().unwrap());
-        Self { database, sns: Sns::default(), fault: Arc::default() }
+        Self {
+            database,
+            sns: Sns::default(),
+            fault: Arc::default(),
+        }
     }
 
     /// From now on requests fail as `fault` has it.
-    pub(crate) fn fail(&self, fault: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static) {
+    pub(crate) fn fail(
+        &self,
+        fault: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static,
+    ) {
         *self.fault.lock().unwrap() = Some(Arc::new(fault));
     }
 
@@ -59,7 +66,9 @@ impl Account {
     }
 
     pub(crate) fn config(&self) -> SdkConfig {
-        config("http://dynoxide.invalid").http_client(self.clone()).build()
+        config("http://dynoxide.invalid")
+            .http_client(self.clone())
+            .build()
     }
 
     pub(crate) fn clients(&self) -> Clients {
@@ -96,14 +105,23 @@ impl Account {
         };
         if let Some(code) = fault(&operation) {
             // By the status, too, the SDK tells what is worth another try.
-            let status = if code == "InternalServerError" { 500 } else { 400 };
-            return (status, format!(r#"{{"__type":"com.amazonaws#{code}","message":"said"}}"#));
+            let status = if code == "InternalServerError" {
+                500
+            } else {
+                400
+            };
+            return (
+                status,
+                format!(r#"{{"__type":"com.amazonaws#{code}","message":"said"}}"#),
+            );
         }
         if let Some(answer) = self.sns.answer_as_queue(&operation, &body) {
             return (200, answer.to_string());
         }
         let database = self.database.clone();
-        tokio::task::spawn_blocking(move || answer(&database, &operation, &body)).await.unwrap()
+        tokio::task::spawn_blocking(move || answer(&database, &operation, &body))
+            .await
+            .unwrap()
     }
 }
 
@@ -119,13 +137,20 @@ impl HttpConnector for Account {
         let account = self.clone();
         HttpConnectorFuture::new(async move {
             let (status, body) = account.answer(operation, body).await;
-            Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
+            Ok(HttpResponse::new(
+                status.try_into().unwrap(),
+                SdkBody::from(body),
+            ))
         })
     }
 }
 
 impl HttpClient for Account {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }

@@ -25,7 +25,9 @@ pub(crate) fn dice(percent: u64) -> impl Fn() -> bool + Send + Sync {
             x ^= x >> 7;
             x ^ (x << 17)
         };
-        let before = state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |x| Some(next(x))).unwrap();
+        let before = state
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |x| Some(next(x)))
+            .unwrap();
         (next(before) >> 32) % 100 < percent
     }
 }
@@ -40,12 +42,22 @@ async fn a_sweep_under_heavy_throttling_completes() {
     // Canaries were heard all the time: the hosts are silent, not the receiver deaf.
     let canary = [at(0), at(62)]
         .into_iter()
-        .fold(Receiver::new(Region::local()), |receiver, at| receiver.with_canary(at, Duration::MAX));
-    sweep.receivers.swap(&canary, None, Uuid::nil()).await.unwrap();
+        .fold(Receiver::new(Region::local()), |receiver, at| {
+            receiver.with_canary(at, Duration::MAX)
+        });
+    sweep
+        .receivers
+        .swap(&canary, None, Uuid::nil())
+        .await
+        .unwrap();
     let unlucky = dice(40);
     account.fail(move |operation| (operation != "Publish" && unlucky()).then_some(THROTTLED));
     let report = sweep.run().await.unwrap();
-    assert_eq!((report.hosts, report.missing, report.accepted), (300, 300, 1), "{report:?}");
+    assert_eq!(
+        (report.hosts, report.missing, report.accepted),
+        (300, 300, 1),
+        "{report:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +69,11 @@ async fn pages_that_fail_at_random_lose_no_host() {
     beat(&heartbeats, HOSTS, 1).await;
     // More than the retries stand: some pages end as errors, and are asked for again.
     let (throttled, broken) = (dice(60), dice(60));
-    account.fail(move |_| throttled().then_some(THROTTLED).or_else(|| broken().then_some(BROKEN)));
+    account.fail(move |_| {
+        throttled()
+            .then_some(THROTTLED)
+            .or_else(|| broken().then_some(BROKEN))
+    });
     let (mut found, mut failed) = (Vec::new(), 0);
     for index in 0..64 {
         let segment = Segment { index, of: 64 };
@@ -100,7 +116,10 @@ async fn a_beat_under_constant_throttling_is_an_error_soon() {
     let (clients, stage, _) = account.stage().await;
     account.fail(|_| Some(THROTTLED));
     let heartbeats = DynamoHeartbeats::new(&clients, &stage);
-    #[expect(clippy::disallowed_methods, reason = "the clock of tokio, which this test holds")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the clock of tokio, which this test holds"
+    )]
     let begin = tokio::time::Instant::now();
     heartbeats.record(&heard("web-01", 1)).await.unwrap_err();
     assert!(begin.elapsed().as_secs() < 3, "{:?}", begin.elapsed());

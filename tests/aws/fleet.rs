@@ -6,8 +6,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::stream::{self, StreamExt};
 use hb_aws::{
-    Clients, DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, SnsSubscriptions, SnsTopic, SqsEchoes,
-    Stage, TopicArn,
+    Clients, DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, SnsSubscriptions, SnsTopic,
+    SqsEchoes, Stage, TopicArn,
 };
 use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
 use hb_service::contract::World;
@@ -26,19 +26,36 @@ pub(crate) fn host(name: &str) -> HostKey {
 /// A beat of `name` with an interval of a minute.
 pub(crate) fn heard(name: &str, seconds: i64) -> Heard {
     let interval = Interval::try_from(Duration::from_mins(1)).unwrap();
-    let beat = Beat { at: at(seconds), interval, signal: Signal::Ok, message: None };
-    Heard { key: host(name), region: Region::local(), heartbeat: Heartbeat::new(beat) }
+    let beat = Beat {
+        at: at(seconds),
+        interval,
+        signal: Signal::Ok,
+        message: None,
+    };
+    Heard {
+        key: host(name),
+        region: Region::local(),
+        heartbeat: Heartbeat::new(beat),
+    }
 }
 
 /// Beats of `host-0` to `host-{count - 1}`.
 pub(crate) async fn beat(heartbeats: &dyn Heartbeats, count: usize, seconds: i64) {
     let beats = (0..count).map(|i| heard(&format!("host-{i}"), seconds));
     let record = async |heard: Heard| heartbeats.record(&heard).await.unwrap();
-    stream::iter(beats).map(record).buffer_unordered(64).collect::<Vec<_>>().await;
+    stream::iter(beats)
+        .map(record)
+        .buffer_unordered(64)
+        .collect::<Vec<_>>()
+        .await;
 }
 
 /// The sweep of a stage, and its clock.
-pub(crate) fn sweep(clients: &Clients, stage: &Stage, topic: TopicArn) -> (Sweep, Arc<ManualClock>) {
+pub(crate) fn sweep(
+    clients: &Clients,
+    stage: &Stage,
+    topic: TopicArn,
+) -> (Sweep, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(at(0)));
     let ledger = Arc::new(DynamoLedger::new(clients, stage));
     let sweep = Sweep {
@@ -91,15 +108,27 @@ pub(crate) fn world(
 async fn spoil(raw: &aws_sdk_dynamodb::Client, stage: &Stage, host: &HostKey) {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let name = text(&host.to_string());
-    let beat =
-        raw.update_item().table_name(stage.heartbeats()).key("h", name.clone()).key("r", text("local"));
+    let beat = raw
+        .update_item()
+        .table_name(stage.heartbeats())
+        .key("h", name.clone())
+        .key("r", text("local"));
     let beat = beat
         .update_expression("SET i = :i")
         .expression_attribute_values(":i", AttributeValue::N("-1".into()));
     beat.send().await.unwrap();
-    let entry =
-        raw.update_item().table_name(stage.ledger()).key("h", name).update_expression("SET #e = :e, #o = :o");
-    let entry = entry.expression_attribute_names("#e", "entry").expression_attribute_values(":e", text("{"));
+    let entry = raw
+        .update_item()
+        .table_name(stage.ledger())
+        .key("h", name)
+        .update_expression("SET #e = :e, #o = :o");
+    let entry = entry
+        .expression_attribute_names("#e", "entry")
+        .expression_attribute_values(":e", text("{"));
     let entry = entry.expression_attribute_names("#o", "open");
-    entry.expression_attribute_values(":o", AttributeValue::N("3".into())).send().await.unwrap();
+    entry
+        .expression_attribute_values(":o", AttributeValue::N("3".into()))
+        .send()
+        .await
+        .unwrap();
 }

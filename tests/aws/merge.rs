@@ -22,7 +22,12 @@ fn beat((at, interval, fail, message): Told) -> Heartbeat {
 /// Histories with few instants, so that many beats fall into one millisecond; some are merged already, as a copy of
 /// another store would be.
 fn histories() -> impl Strategy<Value = Vec<Heartbeat>> {
-    let told = (0..6_i64, 1_000..1_010_u64, any::<bool>(), prop::option::of("[a-z]{0,3}"));
+    let told = (
+        0..6_i64,
+        1_000..1_010_u64,
+        any::<bool>(),
+        prop::option::of("[a-z]{0,3}"),
+    );
     let heartbeat = prop::collection::vec(told, 1..3)
         .prop_map(|all| all.into_iter().map(beat).reduce(Heartbeat::merge).unwrap());
     prop::collection::vec(heartbeat, 1..12)
@@ -30,7 +35,10 @@ fn histories() -> impl Strategy<Value = Vec<Heartbeat>> {
 
 #[test]
 fn updates_merge_as_the_domain_does() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let account = Account::new();
     let (clients, stage, _) = runtime.block_on(account.stage());
     let heartbeats = DynamoHeartbeats::new(&clients, &stage);

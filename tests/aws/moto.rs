@@ -9,13 +9,17 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::config::BehaviorVersion;
 use aws_sdk_sqs::types::Message;
-use hb_aws::{Clients, SnsSubscriptions, SnsTopic, Stage, TopicArn, create_stage, find_topic, https};
+use hb_aws::{
+    Clients, SnsSubscriptions, SnsTopic, Stage, TopicArn, create_stage, find_topic, https,
+};
 use hb_domain::{
-    ConfirmationToken, Endpoint, Filter, HostKey, Kind, Notice, Protocol, Publication, Subscription,
-    Timestamp,
+    ConfirmationToken, Endpoint, Filter, HostKey, Kind, Notice, Protocol, Publication,
+    Subscription, Timestamp,
 };
 use hb_service::contract::World;
-use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment, Subscriptions, Topic};
+use hb_service::ports::{
+    Cursor, Heard, Heartbeats, Page, PortResult, Segment, Subscriptions, Topic,
+};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -48,7 +52,9 @@ fn start() -> Option<String> {
             set("CI").is_none(),
             "in CI the tests on moto must not be skipped: set HB_MOTO or HB_MOTO_URL"
         );
-        eprintln!("SKIPPED: the tests on moto did NOT run. Set HB_MOTO to a Python with moto[server].");
+        eprintln!(
+            "SKIPPED: the tests on moto did NOT run. Set HB_MOTO to a Python with moto[server]."
+        );
         return None;
     };
     #[expect(
@@ -63,7 +69,9 @@ fn start() -> Option<String> {
         .spawn()
         .unwrap_or_else(|error| panic!("{python} does not start: {error}"));
     let mut url = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    BufReader::new(server.stdout.take().unwrap())
+        .read_line(&mut url)
+        .unwrap();
     assert!(!url.is_empty(), "{python} has no moto[server]");
     // Its standard input stays open as long as this process lives.
     std::mem::forget(server.stdin.take());
@@ -83,17 +91,43 @@ pub(crate) async fn deploy() -> Option<Deployed> {
     let url = server()?;
     let config = crate::dynoxide::config(url).http_client(https());
     let raw = config.behavior_version(BehaviorVersion::latest()).build();
-    let name = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+    let name = format!(
+        "t{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::SeqCst)
+    );
     let (clients, stage) = (Clients::new(&raw), Stage::parse(&name).unwrap());
     let topic = create_stage(&clients, &stage).await.unwrap();
-    Some(Deployed { clients, raw, stage, topic })
+    Some(Deployed {
+        clients,
+        raw,
+        stage,
+        topic,
+    })
 }
 
 async fn fresh() -> Option<World> {
-    let Deployed { clients, raw, stage, topic } = deploy().await?;
-    let world = fleet::world(&clients, aws_sdk_dynamodb::Client::new(&raw), &stage, topic, 300);
-    let heartbeats = Arc::new(Narrow { heartbeats: world.heartbeats, door: Semaphore::new(4) });
-    Some(World { heartbeats, ..world })
+    let Deployed {
+        clients,
+        raw,
+        stage,
+        topic,
+    } = deploy().await?;
+    let world = fleet::world(
+        &clients,
+        aws_sdk_dynamodb::Client::new(&raw),
+        &stage,
+        topic,
+        300,
+    );
+    let heartbeats = Arc::new(Narrow {
+        heartbeats: world.heartbeats,
+        door: Semaphore::new(4),
+    });
+    Some(World {
+        heartbeats,
+        ..world
+    })
 }
 
 /// Lets a few beats through at a time: hundreds of connections at once are more than a server in Python accepts within
@@ -162,12 +196,29 @@ impl Queue {
     async fn listen(deployed: &Deployed, name: &str, filter: Filter) -> (Self, Subscription) {
         let client = aws_sdk_sqs::Client::new(&deployed.raw);
         let name = format!("{}-{name}", deployed.stage.echo());
-        let url = client.create_queue().queue_name(&name).send().await.unwrap().queue_url.unwrap();
+        let url = client
+            .create_queue()
+            .queue_name(&name)
+            .send()
+            .await
+            .unwrap()
+            .queue_url
+            .unwrap();
         let arn = format!("arn:aws:sqs:eu-west-1:123456789012:{name}");
         let endpoint = Endpoint::parse(Protocol::Sqs, &arn).unwrap();
         let id = name.parse().unwrap();
-        let subscription = Subscription { id, endpoint, filter, created: at(0) };
-        assert!(subscriptions(deployed).add(&subscription, &token()).await.unwrap());
+        let subscription = Subscription {
+            id,
+            endpoint,
+            filter,
+            created: at(0),
+        };
+        assert!(
+            subscriptions(deployed)
+                .add(&subscription, &token())
+                .await
+                .unwrap()
+        );
         (Self { client, url }, subscription)
     }
 
@@ -175,9 +226,18 @@ impl Queue {
     async fn messages(&self) -> Vec<Message> {
         let mut all = Vec::new();
         loop {
-            let request = self.client.receive_message().queue_url(&self.url).max_number_of_messages(10);
-            let some =
-                request.message_attribute_names("All").send().await.unwrap().messages.unwrap_or_default();
+            let request = self
+                .client
+                .receive_message()
+                .queue_url(&self.url)
+                .max_number_of_messages(10);
+            let some = request
+                .message_attribute_names("All")
+                .send()
+                .await
+                .unwrap()
+                .messages
+                .unwrap_or_default();
             if some.is_empty() {
                 return all;
             }
@@ -192,12 +252,16 @@ fn subscriptions(deployed: &Deployed) -> SnsSubscriptions {
 
 #[tokio::test]
 async fn a_notice_reaches_a_queue_as_it_is() {
-    let Some(deployed) = deploy().await else { return };
+    let Some(deployed) = deploy().await else {
+        return;
+    };
     let (queue, _) = Queue::listen(&deployed, "all", Filter::default()).await;
     let topic = SnsTopic::new(&deployed.clients, deployed.topic.clone());
     let notice = notice("lab", Kind::Missing);
     assert_eq!(topic.publish(&notice).await, Publication::Accepted);
-    let [message] = &queue.messages().await[..] else { panic!("one message") };
+    let [message] = &queue.messages().await[..] else {
+        panic!("one message")
+    };
     // Raw: the notice itself, not the envelope of SNS.
     let body: Value = serde_json::from_str(message.body().unwrap()).unwrap();
     assert_eq!(body, notice.json());
@@ -209,26 +273,45 @@ async fn a_notice_reaches_a_queue_as_it_is() {
 
 #[tokio::test]
 async fn sns_does_not_recognise_a_second_copy_but_people_can() {
-    let Some(deployed) = deploy().await else { return };
+    let Some(deployed) = deploy().await else {
+        return;
+    };
     let (queue, _) = Queue::listen(&deployed, "all", Filter::default()).await;
     let topic = SnsTopic::new(&deployed.clients, deployed.topic.clone());
     let first = notice("main", Kind::Missing);
-    let second = Notice { attempt: 2, ..first.clone() };
+    let second = Notice {
+        attempt: 2,
+        ..first.clone()
+    };
     for notice in [&first, &second] {
         assert_eq!(topic.publish(notice).await, Publication::Accepted);
     }
-    let bodies = queue.messages().await.into_iter().map(|message| message.body.unwrap());
+    let bodies = queue
+        .messages()
+        .await
+        .into_iter()
+        .map(|message| message.body.unwrap());
     let mut copies: Vec<_> = bodies
         .map(|body| serde_json::from_str::<Value>(&body).unwrap())
-        .map(|body| (body["id"].as_str().unwrap().to_owned(), body["attempt"].as_u64().unwrap()))
+        .map(|body| {
+            (
+                body["id"].as_str().unwrap().to_owned(),
+                body["attempt"].as_u64().unwrap(),
+            )
+        })
         .collect();
     copies.sort();
-    assert_eq!(copies, [("K7Q2M9XA4T".to_owned(), 1), ("K7Q2M9XA4T".to_owned(), 2)]);
+    assert_eq!(
+        copies,
+        [("K7Q2M9XA4T".to_owned(), 1), ("K7Q2M9XA4T".to_owned(), 2)]
+    );
 }
 
 #[tokio::test]
 async fn filters_decide_who_gets_what_until_one_is_removed() {
-    let Some(deployed) = deploy().await else { return };
+    let Some(deployed) = deploy().await else {
+        return;
+    };
     let filter = Filter {
         fleet: Some("lab".parse().unwrap()),
         kinds: vec![Kind::Missing, Kind::Recovered],
@@ -237,26 +320,52 @@ async fn filters_decide_who_gets_what_until_one_is_removed() {
     let (some, subscription) = Queue::listen(&deployed, "some", filter).await;
     let (all, _) = Queue::listen(&deployed, "all", Filter::default()).await;
     let topic = SnsTopic::new(&deployed.clients, deployed.topic.clone());
-    for (fleet, kind) in
-        [("lab", Kind::Missing), ("lab", Kind::Registered), ("main", Kind::Missing), ("lab", Kind::Recovered)]
-    {
-        assert_eq!(topic.publish(&notice(fleet, kind)).await, Publication::Accepted);
+    for (fleet, kind) in [
+        ("lab", Kind::Missing),
+        ("lab", Kind::Registered),
+        ("main", Kind::Missing),
+        ("lab", Kind::Recovered),
+    ] {
+        assert_eq!(
+            topic.publish(&notice(fleet, kind)).await,
+            Publication::Accepted
+        );
     }
-    assert_eq!((some.messages().await.len(), all.messages().await.len()), (2, 4));
-    assert!(subscriptions(&deployed).remove(&subscription.id).await.unwrap());
-    assert_eq!(topic.publish(&notice("lab", Kind::Missing)).await, Publication::Accepted);
-    assert_eq!((some.messages().await.len(), all.messages().await.len()), (0, 1));
+    assert_eq!(
+        (some.messages().await.len(), all.messages().await.len()),
+        (2, 4)
+    );
+    assert!(
+        subscriptions(&deployed)
+            .remove(&subscription.id)
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        topic.publish(&notice("lab", Kind::Missing)).await,
+        Publication::Accepted
+    );
+    assert_eq!(
+        (some.messages().await.len(), all.messages().await.len()),
+        (0, 1)
+    );
 }
 
 /// The table that the embedded topic is held to as well.
 #[tokio::test]
 async fn sns_filters_as_the_shared_table_says() {
-    let Some(deployed) = deploy().await else { return };
+    let Some(deployed) = deploy().await else {
+        return;
+    };
     let cases: Vec<Value> = serde_json::from_str(include_str!("../shared/filters.json")).unwrap();
     let mut queues = Vec::new();
     for (i, case) in cases.iter().enumerate() {
         let filter: Filter = serde_json::from_value(case["filter"].clone()).unwrap();
-        queues.push(Queue::listen(&deployed, &format!("case-{i}"), filter).await.0);
+        queues.push(
+            Queue::listen(&deployed, &format!("case-{i}"), filter)
+                .await
+                .0,
+        );
     }
     let topic = SnsTopic::new(&deployed.clients, deployed.topic.clone());
     for fleet in ["main", "lab"] {
@@ -267,12 +376,20 @@ async fn sns_filters_as_the_shared_table_says() {
         }
     }
     for (case, queue) in cases.iter().zip(queues) {
-        let bodies = queue.messages().await.into_iter().map(|message| message.body.unwrap());
-        let bodies: Vec<Value> = bodies.map(|body| serde_json::from_str(&body).unwrap()).collect();
+        let bodies = queue
+            .messages()
+            .await
+            .into_iter()
+            .map(|message| message.body.unwrap());
+        let bodies: Vec<Value> = bodies
+            .map(|body| serde_json::from_str(&body).unwrap())
+            .collect();
         assert!(bodies.iter().all(|body| body["test"] == true), "{bodies:?}");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let mut told: Vec<_> =
-            bodies.iter().map(|b| format!("{}/{}", text(&b["fleet"]), text(&b["kind"]))).collect();
+        let mut told: Vec<_> = bodies
+            .iter()
+            .map(|b| format!("{}/{}", text(&b["fleet"]), text(&b["kind"])))
+            .collect();
         let mut expected: Vec<_> = case["told"].as_array().unwrap().iter().map(text).collect();
         told.sort();
         expected.sort();
@@ -282,38 +399,81 @@ async fn sns_filters_as_the_shared_table_says() {
 
 #[tokio::test]
 async fn an_endpoint_listens_once_and_the_console_never() {
-    let Some(deployed) = deploy().await else { return };
+    let Some(deployed) = deploy().await else {
+        return;
+    };
     let (_, taken) = Queue::listen(&deployed, "all", Filter::default()).await;
-    let again = Subscription { id: "other".parse().unwrap(), ..taken.clone() };
-    let error = subscriptions(&deployed).add(&again, &token()).await.unwrap_err();
-    assert!(error.to_string().contains(&format!("listens already, as {}", taken.id)), "{error}");
+    let again = Subscription {
+        id: "other".parse().unwrap(),
+        ..taken.clone()
+    };
+    let error = subscriptions(&deployed)
+        .add(&again, &token())
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("listens already, as {}", taken.id)),
+        "{error}"
+    );
     let endpoint = Endpoint::parse(Protocol::Console, "").unwrap();
-    let console = Subscription { id: "other".parse().unwrap(), endpoint, ..taken };
-    let error = subscriptions(&deployed).add(&console, &token()).await.unwrap_err();
-    assert!(error.to_string().contains("there is no console on AWS"), "{error}");
+    let console = Subscription {
+        id: "other".parse().unwrap(),
+        endpoint,
+        ..taken
+    };
+    let error = subscriptions(&deployed)
+        .add(&console, &token())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("there is no console on AWS"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_stage_is_made_once_and_found_again() {
-    let Some(deployed) = deploy().await else { return };
-    assert_eq!(create_stage(&deployed.clients, &deployed.stage).await.unwrap(), deployed.topic);
-    assert_eq!(find_topic(&deployed.clients, &deployed.stage).await.unwrap(), deployed.topic);
+    let Some(deployed) = deploy().await else {
+        return;
+    };
+    assert_eq!(
+        create_stage(&deployed.clients, &deployed.stage)
+            .await
+            .unwrap(),
+        deployed.topic
+    );
+    assert_eq!(
+        find_topic(&deployed.clients, &deployed.stage)
+            .await
+            .unwrap(),
+        deployed.topic
+    );
 }
 
 #[tokio::test]
 async fn a_stage_that_is_not_there_is_named() {
-    let Some(deployed) = deploy().await else { return };
+    let Some(deployed) = deploy().await else {
+        return;
+    };
     let nowhere = Stage::parse("nowhere").unwrap();
-    let error = find_topic(&deployed.clients, &nowhere).await.unwrap_err().to_string();
-    assert!(
-        error.starts_with("table hb-nowhere-ledger is unavailable: table hb-nowhere-ledger does not exist")
-    );
+    let error = find_topic(&deployed.clients, &nowhere)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with(
+        "table hb-nowhere-ledger is unavailable: table hb-nowhere-ledger does not exist"
+    ));
     let arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/hb-nowhere-ledger";
-    let topic = SnsTopic::new(&deployed.clients, TopicArn::beside_table(&nowhere, arn).unwrap());
-    let error = topic.check().await.unwrap_err().to_string();
-    assert!(
-        error.starts_with("topic hb-nowhere-notices is unavailable: topic hb-nowhere-notices does not exist")
+    let topic = SnsTopic::new(
+        &deployed.clients,
+        TopicArn::beside_table(&nowhere, arn).unwrap(),
     );
+    let error = topic.check().await.unwrap_err().to_string();
+    assert!(error.starts_with(
+        "topic hb-nowhere-notices is unavailable: topic hb-nowhere-notices does not exist"
+    ));
     let outcome = topic.publish(&notice("main", Kind::Missing)).await;
     assert!(matches!(outcome, Publication::Refused(_)), "{outcome:?}");
 }

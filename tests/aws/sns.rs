@@ -22,7 +22,9 @@ pub(crate) struct Sns {
 
 /// What a request says.
 pub(crate) fn form(body: &str) -> Form {
-    url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()
+    url::form_urlencoded::parse(body.as_bytes())
+        .into_owned()
+        .collect()
 }
 
 impl Sns {
@@ -49,8 +51,11 @@ impl Sns {
             "DeleteMessageBatch" => {
                 let request: Value = serde_json::from_str(body).unwrap();
                 let entries = request["Entries"].as_array().unwrap();
-                echoes
-                    .retain(|(receipt, _)| !entries.iter().any(|entry| entry["ReceiptHandle"] == **receipt));
+                echoes.retain(|(receipt, _)| {
+                    !entries
+                        .iter()
+                        .any(|entry| entry["ReceiptHandle"] == **receipt)
+                });
                 json!({"Successful": [], "Failed": []})
             }
             _ => return None,
@@ -63,24 +68,37 @@ impl Sns {
         let action = form["Action"].as_str();
         let result = match action {
             "CreateTopic" => format!("<TopicArn>{}</TopicArn>", topic(&form["Name"])),
-            "GetTopicAttributes" | "GetSubscriptionAttributes" => "<Attributes></Attributes>".to_owned(),
+            "GetTopicAttributes" | "GetSubscriptionAttributes" => {
+                "<Attributes></Attributes>".to_owned()
+            }
             "Publish" => {
                 let message: Value = serde_json::from_str(&form["Message"]).unwrap();
                 let mut accepted = self.accepted.lock().unwrap();
                 accepted.push(form.clone());
-                let echo = (accepted.len().to_string(), message["default"].as_str().unwrap().to_owned());
+                let echo = (
+                    accepted.len().to_string(),
+                    message["default"].as_str().unwrap().to_owned(),
+                );
                 self.echoes.lock().unwrap().push(echo);
                 "<MessageId>1</MessageId>".to_owned()
             }
             "Subscribe" => {
                 let mut subscribed = self.subscribed.lock().unwrap();
                 *subscribed += 1;
-                format!("<SubscriptionArn>{}:{subscribed}</SubscriptionArn>", form["TopicArn"])
+                format!(
+                    "<SubscriptionArn>{}:{subscribed}</SubscriptionArn>",
+                    form["TopicArn"]
+                )
             }
             "Unsubscribe" => String::new(),
             other => panic!("the adapters never ask for {other}"),
         };
-        (200, format!("<{action}Response><{action}Result>{result}</{action}Result></{action}Response>"))
+        (
+            200,
+            format!(
+                "<{action}Response><{action}Result>{result}</{action}Result></{action}Response>"
+            ),
+        )
     }
 }
 
@@ -93,6 +111,7 @@ pub(crate) fn refusal(code: &str) -> (u16, String) {
         "InternalError" => 500,
         _ => 403,
     };
-    let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>said</Message></Error>");
+    let error =
+        format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>said</Message></Error>");
     (status, format!("<ErrorResponse>{error}</ErrorResponse>"))
 }

@@ -13,7 +13,13 @@ pub(crate) fn owner(version: u32) -> Uuid {
 }
 
 pub(crate) fn swap(subject: Subject, next: impl Into<Record>, expected: u32, then: Then) -> At {
-    At::Swap(Box::new(Swap { subject, next: next.into(), expected, again: false, then }))
+    At::Swap(Box::new(Swap {
+        subject,
+        next: next.into(),
+        expected,
+        again: false,
+        then,
+    }))
 }
 
 /// What follows when a host of a told digest was loaded.
@@ -26,12 +32,19 @@ pub(crate) fn released(
     nth: usize,
 ) -> At {
     let on = At::Release(subject, digest.clone(), version, nth + 1);
-    let (Record::Host(entry), Record::Digest(told)) = (&stored.record, digest) else { return on };
+    let (Record::Host(entry), Record::Digest(told)) = (&stored.record, digest) else {
+        return on;
+    };
     if entry.digest() != Some(&told.id) {
         return on;
     }
     match Entry::clone(entry).released(Some(told), now()) {
-        Some(next) => swap(host, next, stored.version, Then::Release(subject, digest.clone(), version, nth)),
+        Some(next) => swap(
+            host,
+            next,
+            stored.version,
+            Then::Release(subject, digest.clone(), version, nth),
+        ),
         None => on,
     }
 }
@@ -39,7 +52,9 @@ pub(crate) fn released(
 /// The lease of a notice, if it is ready.
 pub(crate) fn lease(subject: Subject, record: &Record, version: u32, stale: bool) -> At {
     let leased = record.leased(owner(version + 1)).filter(|_| !stale);
-    leased.map_or(At::Sweeping, |leased| swap(subject, leased, version, Then::Lease))
+    leased.map_or(At::Sweeping, |leased| {
+        swap(subject, leased, version, Then::Lease)
+    })
 }
 
 /// Writing down what publishing `sent` came to at the instant `at`.
@@ -68,7 +83,9 @@ pub(crate) fn join(
     mut hosts: Vec<InHand>,
     stale: bool,
 ) -> At {
-    let Record::Digest(open) = &digest else { return At::Sweeping };
+    let Record::Digest(open) = &digest else {
+        return At::Sweeping;
+    };
     if stale {
         return At::Sweeping;
     }
@@ -85,7 +102,9 @@ pub(crate) fn join(
 /// What follows a publish that is written down.
 pub(crate) fn after(subject: Subject, record: Record, version: u32) -> At {
     match &record {
-        Record::Digest(digest) if digest.stage == Stage::Told => At::Release(subject, record, version, 0),
+        Record::Digest(digest) if digest.stage == Stage::Told => {
+            At::Release(subject, record, version, 0)
+        }
         _ => At::Sweeping,
     }
 }
@@ -102,7 +121,9 @@ pub(crate) fn done(swap: &Swap, version: u32, stale: bool) -> At {
         Then::Settle { .. } => after(subject, record, version),
         Then::Create(hosts) => join(subject, record, version, hosts, stale),
         Then::Join(digest, record, version, hosts) => join(digest, record, version, hosts, stale),
-        Then::Release(digest, record, version, nth) => At::Release(digest, record, version, nth + 1),
+        Then::Release(digest, record, version, nth) => {
+            At::Release(digest, record, version, nth + 1)
+        }
     }
 }
 
@@ -111,10 +132,17 @@ pub(crate) fn conflict(swap: &Swap, stored: Option<&Stored>, stale: bool) -> At 
     match (swap.then.clone(), stored) {
         // Compared with what it is now, without being received again.
         (Then::Echo(echo), _) => At::Heard(echo),
-        (Then::Settle { sent, outcome, at }, Some(stored)) => {
-            settle(swap.subject, sent, stored.record.clone(), stored.version, outcome, at)
+        (Then::Settle { sent, outcome, at }, Some(stored)) => settle(
+            swap.subject,
+            sent,
+            stored.record.clone(),
+            stored.version,
+            outcome,
+            at,
+        ),
+        (Then::Join(digest, record, version, hosts), _) => {
+            join(digest, record, version, hosts, stale)
         }
-        (Then::Join(digest, record, version, hosts), _) => join(digest, record, version, hosts, stale),
         (Then::Release(digest, record, version, nth), Some(stored)) => {
             released(swap.subject, stored, digest, &record, version, nth)
         }

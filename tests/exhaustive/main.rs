@@ -3,7 +3,11 @@
 //! The rules are those of production; only the order of a sweep's steps is written down anew (`sweep.rs`), so that a
 //! state is a value. `cargo test -p hb-exhaustive -- --nocapture` prints how many states there are;
 //! `cargo test --release -p hb-exhaustive -- --ignored --nocapture` goes through the large ones.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test says what it saw")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what it saw"
+)]
 
 mod follow;
 mod process;
@@ -55,18 +59,34 @@ impl Model for Setting {
 
     /// Hosts that were up, and are silent past their deadline.
     fn start(&self) -> World {
-        let heard = Heard { last: now().minus(HOUR * OLD), failed: None, signal_is_ok: true };
+        let heard = Heard {
+            last: now().minus(HOUR * OLD),
+            failed: None,
+            signal_is_ok: true,
+        };
         let entry = |host: u8| {
             let key = HostKey::new(Fleet::main(), host.to_string().parse().unwrap());
             let mut entry = Entry::assumed(&key, &heard.heartbeat(), Some(now()));
             entry.basis = heard.last;
-            let entry = Entry { failure: None, ..entry };
-            let claim = self.claimed.then(|| decide(&entry, &heard.heartbeat(), now(), &Rules::default()));
+            let entry = Entry {
+                failure: None,
+                ..entry
+            };
+            let claim = self
+                .claimed
+                .then(|| decide(&entry, &heard.heartbeat(), now(), &Rules::default()));
             Record::from(claim.flatten().unwrap_or(entry))
         };
-        let stored = |host| Arc::new(Stored { record: entry(host), version: 1 });
+        let stored = |host| {
+            Arc::new(Stored {
+                record: entry(host),
+                version: 1,
+            })
+        };
         World {
-            store: (0..self.hosts).map(|host| (Subject::Host(host), stored(host))).collect(),
+            store: (0..self.hosts)
+                .map(|host| (Subject::Host(host), stored(host)))
+                .collect(),
             heard: vec![heard; self.hosts.into()],
             script: self.script,
             silent: true,
@@ -80,14 +100,19 @@ impl Model for Setting {
             overdue: BTreeSet::new(),
             late: BTreeMap::new(),
             counted: BTreeSet::new(),
-            decided: vec![self.claimed.then_some(Kind::Missing).into_iter().collect(); self.hosts.into()],
+            decided: vec![
+                self.claimed.then_some(Kind::Missing).into_iter().collect();
+                self.hosts.into()
+            ],
             violation: None,
         }
     }
 
     fn next(&self, world: &World) -> Vec<(Step, World)> {
         let mut next = world.outside();
-        (0..).zip(&world.processes).for_each(|(me, _)| next.extend(turn(world, me)));
+        (0..)
+            .zip(&world.processes)
+            .for_each(|(me, _)| next.extend(turn(world, me)));
         for (_, world) in &mut next {
             world.reduced();
         }
@@ -105,102 +130,210 @@ impl Model for Setting {
 
 /// Goes through all of `setting`, and fails if it is smaller than `least` states: then it shows less than it says.
 fn all(what: &str, setting: &Setting, least: usize) {
-    let Extent { states, transitions, settled, depth } =
-        search(setting).unwrap_or_else(|wrong| panic!("{what}: {wrong}"));
-    println!("{what}: {states} states, {transitions} transitions, {settled} settled, depth {depth}");
+    let Extent {
+        states,
+        transitions,
+        settled,
+        depth,
+    } = search(setting).unwrap_or_else(|wrong| panic!("{what}: {wrong}"));
+    println!(
+        "{what}: {states} states, {transitions} transitions, {settled} settled, depth {depth}"
+    );
     assert!(states >= least, "{what}: {states} states are too few");
 }
 
 /// Processes that send the notices of one host.
 fn senders(processes: usize, script: &'static [bool], budget: Budget) -> Setting {
     let drop_known = script.len() > 1;
-    Setting { hosts: 1, processes, claimed: false, script, budget, only_digests: false, drop_known }
+    Setting {
+        hosts: 1,
+        processes,
+        claimed: false,
+        script,
+        budget,
+        only_digests: false,
+        drop_known,
+    }
 }
 
 /// Processes that build digests of hosts whose silence is claimed.
 fn builders(processes: usize, hosts: u8, budget: Budget) -> Setting {
     let only_digests = hosts > 2;
-    Setting { hosts, processes, claimed: true, script: &[], budget, only_digests, drop_known: only_digests }
+    Setting {
+        hosts,
+        processes,
+        claimed: true,
+        script: &[],
+        budget,
+        only_digests,
+        drop_known: only_digests,
+    }
 }
 
 #[test]
 fn two_senders_crash_and_lose_replies() {
-    let budget = Budget { crashes: 2, unknown: 2, ..NOTHING };
+    let budget = Budget {
+        crashes: 2,
+        unknown: 2,
+        ..NOTHING
+    };
     all("2 senders", &senders(2, &[], budget), 8_000);
 }
 
 #[test]
 fn three_senders_crash_and_lose_replies() {
-    let budget = Budget { crashes: 2, unknown: 2, ..NOTHING };
+    let budget = Budget {
+        crashes: 2,
+        unknown: 2,
+        ..NOTHING
+    };
     all("3 senders", &senders(3, &[], budget), 30_000);
 }
 
 #[test]
 fn two_senders_are_paused_and_refused_and_lose_replies_of_the_store() {
-    let budget = Budget { pauses: 2, refused: 1, lost_replies: 2, unknown: 1, ..NOTHING };
+    let budget = Budget {
+        pauses: 2,
+        refused: 1,
+        lost_replies: 2,
+        unknown: 1,
+        ..NOTHING
+    };
     all("2 senders, paused", &senders(2, &[], budget), 35_000);
 }
 
 #[test]
 fn a_late_echo_costs_a_second_copy_that_says_so_and_no_more() {
-    let budget = Budget { crashes: 1, unknown: 2, late_echoes: 2, echo_outages: 1, ..NOTHING };
+    let budget = Budget {
+        crashes: 1,
+        unknown: 2,
+        late_echoes: 2,
+        echo_outages: 1,
+        ..NOTHING
+    };
     all("2 senders, late echoes", &senders(2, &[], budget), 60_000);
 }
 
 #[test]
 fn recovered_never_overtakes_missing() {
-    let budget = Budget { crashes: 1, ..NOTHING };
-    all("2 senders, 2 transitions", &senders(2, &[true], budget), 7_000);
+    let budget = Budget {
+        crashes: 1,
+        ..NOTHING
+    };
+    all(
+        "2 senders, 2 transitions",
+        &senders(2, &[true], budget),
+        7_000,
+    );
 }
 
 #[test]
 fn four_transitions_follow_each_other() {
-    let budget = Budget { crashes: 1, unknown: 1, ..NOTHING };
-    all("2 senders, 4 transitions", &senders(2, &[false, true], budget), 500_000);
+    let budget = Budget {
+        crashes: 1,
+        unknown: 1,
+        ..NOTHING
+    };
+    all(
+        "2 senders, 4 transitions",
+        &senders(2, &[false, true], budget),
+        500_000,
+    );
 }
 
 #[test]
 #[ignore = "large"]
 fn four_transitions_and_three_senders() {
-    let budget = Budget { crashes: 1, unknown: 1, ..NOTHING };
-    all("3 senders, 4 transitions", &senders(3, &[false, true], budget), 8_000_000);
+    let budget = Budget {
+        crashes: 1,
+        unknown: 1,
+        ..NOTHING
+    };
+    all(
+        "3 senders, 4 transitions",
+        &senders(3, &[false, true], budget),
+        8_000_000,
+    );
 }
 
 #[test]
 #[ignore = "large"]
 fn a_builder_of_digests_that_crashes_and_pauses_loses_no_host() {
-    let budget = Budget { crashes: 1, pauses: 1, digests: 1, ..NOTHING };
+    let budget = Budget {
+        crashes: 1,
+        pauses: 1,
+        digests: 1,
+        ..NOTHING
+    };
     all("a digest of 2 hosts", &builders(2, 2, budget), 300_000);
 }
 
 #[test]
 #[ignore = "large"]
 fn two_builders_of_digests_crash() {
-    let budget = Budget { crashes: 1, digests: 2, ..NOTHING };
-    all("2 builders, 2 hosts, a crash", &builders(2, 2, budget), 100_000);
+    let budget = Budget {
+        crashes: 1,
+        digests: 2,
+        ..NOTHING
+    };
+    all(
+        "2 builders, 2 hosts, a crash",
+        &builders(2, 2, budget),
+        100_000,
+    );
 }
 
 #[test]
 fn a_paused_builder_of_digests_loses_no_host() {
-    let budget = Budget { pauses: 1, digests: 2, ..NOTHING };
-    all("2 builders, 2 hosts, a pause", &builders(2, 2, budget), 80_000);
+    let budget = Budget {
+        pauses: 1,
+        digests: 2,
+        ..NOTHING
+    };
+    all(
+        "2 builders, 2 hosts, a pause",
+        &builders(2, 2, budget),
+        80_000,
+    );
 }
 
 #[test]
 fn a_digest_is_told_once_while_the_queue_of_echoes_cannot_be_reached() {
-    let budget = Budget { unknown: 1, echo_outages: 1, digests: 1, ..NOTHING };
+    let budget = Budget {
+        unknown: 1,
+        echo_outages: 1,
+        digests: 1,
+        ..NOTHING
+    };
     all("a digest, no echoes", &builders(1, 2, budget), 1_500);
 }
 
 #[test]
 fn a_paused_builder_of_digests_loses_none_of_three_hosts() {
-    let budget = Budget { pauses: 1, digests: 2, ..NOTHING };
-    all("2 builders, 3 hosts, a pause", &builders(2, 3, budget), 50_000);
+    let budget = Budget {
+        pauses: 1,
+        digests: 2,
+        ..NOTHING
+    };
+    all(
+        "2 builders, 3 hosts, a pause",
+        &builders(2, 3, budget),
+        50_000,
+    );
 }
 
 #[test]
 #[ignore = "large"]
 fn two_builders_of_digests_of_three_hosts_crash_and_pause() {
-    let budget = Budget { crashes: 1, pauses: 1, digests: 2, ..NOTHING };
-    all("2 builders, 3 hosts, a crash, a pause", &builders(2, 3, budget), 1_500_000);
+    let budget = Budget {
+        crashes: 1,
+        pauses: 1,
+        digests: 2,
+        ..NOTHING
+    };
+    all(
+        "2 builders, 3 hosts, a crash, a pause",
+        &builders(2, 3, budget),
+        1_500_000,
+    );
 }

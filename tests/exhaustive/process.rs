@@ -52,7 +52,11 @@ pub(crate) enum Then {
     Claim,
     Orphan,
     Lease,
-    Settle { sent: Record, outcome: Publication, at: Timestamp },
+    Settle {
+        sent: Record,
+        outcome: Publication,
+        at: Timestamp,
+    },
     Create(Vec<InHand>),
     Join(Subject, Record, u32, Vec<InHand>),
     Freeze,
@@ -74,7 +78,12 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn new() -> Self {
-        Self { at: At::Idle, stale: false, drained: false, blind: Vec::new() }
+        Self {
+            at: At::Idle,
+            stale: false,
+            drained: false,
+            blind: Vec::new(),
+        }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -87,7 +96,11 @@ impl Process {
 
     /// Begins a sweep that found no echoes.
     pub(crate) fn begin(&mut self) {
-        *self = Self { at: At::Sweeping, drained: true, ..Self::new() };
+        *self = Self {
+            at: At::Sweeping,
+            drained: true,
+            ..Self::new()
+        };
     }
 
     /// Ends a sweep that has nothing in hand; or says that one is interrupted by the time that passes.
@@ -101,9 +114,15 @@ impl Process {
 
     /// The notice that it published, but has yet to write down that the outcome is unknown.
     pub(crate) fn knows_nothing_of(&self) -> Option<Name> {
-        let At::Swap(swap) = &self.at else { return None };
+        let At::Swap(swap) = &self.at else {
+            return None;
+        };
         match &swap.then {
-            Then::Settle { sent, outcome: Publication::Unknown(_), .. } => Some(sent.name(swap.subject)),
+            Then::Settle {
+                sent,
+                outcome: Publication::Unknown(_),
+                ..
+            } => Some(sent.name(swap.subject)),
             _ => None,
         }
     }
@@ -154,8 +173,12 @@ impl Process {
                         age_hosts(hosts);
                     }
                     Then::Release(_, digest, ..) => age(digest),
-                    Then::Echo(_) | Then::Claim | Then::Orphan | Then::Lease | Then::Freeze | Then::Close => {
-                    }
+                    Then::Echo(_)
+                    | Then::Claim
+                    | Then::Orphan
+                    | Then::Lease
+                    | Then::Freeze
+                    | Then::Close => {}
                 }
             }
         }

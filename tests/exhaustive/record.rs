@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hb_domain::{
-    DeliveryPolicy, Digest, Echoed, Entry, Heartbeat, Interval, NoticeId, Pending, Phase, Publication,
-    Signal, Timestamp,
+    DeliveryPolicy, Digest, Echoed, Entry, Heartbeat, Interval, NoticeId, Pending, Phase,
+    Publication, Signal, Timestamp,
 };
 use uuid::Uuid;
 
@@ -16,7 +16,10 @@ use uuid::Uuid;
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 /// Steps after which nothing changes any more by getting older.
 pub(crate) const OLD: u32 = 2;
-pub(crate) const POLICY: DeliveryPolicy = DeliveryPolicy { lease: HOUR, echo_wait: HOUR };
+pub(crate) const POLICY: DeliveryPolicy = DeliveryPolicy {
+    lease: HOUR,
+    echo_wait: HOUR,
+};
 
 /// The instant of everything that happens.
 pub(crate) fn now() -> Timestamp {
@@ -25,7 +28,11 @@ pub(crate) fn now() -> Timestamp {
 
 /// What an instant is one step of time later.
 pub(crate) fn older(at: Timestamp) -> Timestamp {
-    if at == Timestamp::MIN { at } else { at.minus(HOUR).max(now().minus(HOUR * OLD)) }
+    if at == Timestamp::MIN {
+        at
+    } else {
+        at.minus(HOUR).max(now().minus(HOUR * OLD))
+    }
 }
 
 /// What a notice is about.
@@ -106,10 +113,12 @@ impl Record {
     ) -> Option<Self> {
         let attempt = sent.pending()?.attempt;
         Some(match (self, sent) {
-            (Self::Host(entry), Self::Host(sent)) => {
-                Entry::clone(entry).published(sent.epoch, owner, attempt, outcome, at)?.into()
-            }
-            (Self::Digest(digest), _) => Digest::clone(digest).published(owner, attempt, outcome, at)?.into(),
+            (Self::Host(entry), Self::Host(sent)) => Entry::clone(entry)
+                .published(sent.epoch, owner, attempt, outcome, at)?
+                .into(),
+            (Self::Digest(digest), _) => Digest::clone(digest)
+                .published(owner, attempt, outcome, at)?
+                .into(),
             (Self::Host(_), Self::Digest(_)) => return None,
         })
     }
@@ -166,15 +175,31 @@ pub(crate) struct Heard {
 
 impl Heard {
     pub(crate) fn heartbeat(self) -> Heartbeat {
-        let signal = if self.signal_is_ok { Signal::Ok } else { Signal::Fail };
-        let failure = self.failed.map(|at| hb_domain::Failure { at, message: None });
+        let signal = if self.signal_is_ok {
+            Signal::Ok
+        } else {
+            Signal::Fail
+        };
+        let failure = self
+            .failed
+            .map(|at| hb_domain::Failure { at, message: None });
         // Silent after one step of time.
         let interval = Interval::default();
-        Heartbeat { first: self.last, last: self.last, interval, signal, failure }
+        Heartbeat {
+            first: self.last,
+            last: self.last,
+            interval,
+            signal,
+            failure,
+        }
     }
 
     pub(crate) fn older(self) -> Self {
-        Self { last: older(self.last), failed: self.failed.map(older), ..self }
+        Self {
+            last: older(self.last),
+            failed: self.failed.map(older),
+            ..self
+        }
     }
 }
 

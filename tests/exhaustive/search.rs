@@ -66,7 +66,8 @@ pub(crate) fn search<M: Model>(model: &M) -> Result<Extent, String> {
         let mut following = Vec::new();
         for (place, state) in level {
             for (nth, (_, next)) in (0..).zip(model.next(&state)) {
-                let new = u32::try_from(seen.from.len()).map_err(|_| "too many states".to_owned())?;
+                let new =
+                    u32::try_from(seen.from.len()).map_err(|_| "too many states".to_owned())?;
                 let known = *seen.places.entry(fingerprint(&next)).or_insert(new);
                 seen.edges.push((place, known));
                 if known != new {
@@ -86,10 +87,18 @@ pub(crate) fn search<M: Model>(model: &M) -> Result<Extent, String> {
         (depth, level) = (depth + 1, following);
     }
     if let Some(lost) = seen.never_settled() {
-        return Err(format!("from here nothing more can settle\n{}", seen.way(model, lost)));
+        return Err(format!(
+            "from here nothing more can settle\n{}",
+            seen.way(model, lost)
+        ));
     }
     let settled = seen.settled.iter().filter(|settled| **settled).count();
-    Ok(Extent { states: seen.from.len(), transitions: seen.edges.len(), settled, depth })
+    Ok(Extent {
+        states: seen.from.len(),
+        transitions: seen.edges.len(),
+        settled,
+        depth,
+    })
 }
 
 impl Seen {
@@ -103,7 +112,9 @@ impl Seen {
         }
         let (mut lines, mut state) = (Vec::new(), model.start());
         for nth in turns.into_iter().rev() {
-            let Some((step, next)) = model.next(&state).into_iter().nth(usize::from(nth)) else { break };
+            let Some((step, next)) = model.next(&state).into_iter().nth(usize::from(nth)) else {
+                break;
+            };
             lines.push(format!("{:>4}  {step:?}", lines.len() + 1));
             state = next;
         }
@@ -116,7 +127,10 @@ impl Seen {
         edges.sort_unstable_by_key(|(_, to)| *to);
         let (mut good, mut open) = (self.settled.clone(), Vec::new());
         open.extend(
-            (0..).zip(&self.settled).filter(|(_, settled)| **settled).map(|(place, _): (u32, _)| place),
+            (0..)
+                .zip(&self.settled)
+                .filter(|(_, settled)| **settled)
+                .map(|(place, _): (u32, _)| place),
         );
         while let Some(place) = open.pop() {
             let first = edges.partition_point(|(_, to)| *to < place);
@@ -126,6 +140,9 @@ impl Seen {
                 }
             }
         }
-        (0..).zip(good).find(|(_, good)| !good).map(|(place, _)| place)
+        (0..)
+            .zip(good)
+            .find(|(_, good)| !good)
+            .map(|(place, _)| place)
     }
 }

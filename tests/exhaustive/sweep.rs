@@ -22,7 +22,11 @@ struct Turn<'a> {
 
 /// All that process `me` can do next.
 pub(crate) fn turn(world: &World, me: u8) -> Vec<(Step, World)> {
-    let mut turn = Turn { me, world, next: Vec::new() };
+    let mut turn = Turn {
+        me,
+        world,
+        next: Vec::new(),
+    };
     let process = turn.process().clone();
     turn.crash();
     match process.at {
@@ -33,7 +37,9 @@ pub(crate) fn turn(world: &World, me: u8) -> Vec<(Step, World)> {
         At::Confirm(host, heard, at) => turn.confirm(host, heard, at),
         At::Orphan(subject, entry, version) => turn.orphan(subject, &entry, version),
         At::Leased(subject, record, version) => turn.publish(subject, &record, version),
-        At::Freeze(subject, digest, version, entries) => turn.freeze(subject, digest, version, entries),
+        At::Freeze(subject, digest, version, entries) => {
+            turn.freeze(subject, digest, version, entries)
+        }
         At::Release(subject, digest, version, nth) => turn.release(subject, digest, version, nth),
         At::Swap(swap) => turn.swap(&swap),
     }
@@ -95,22 +101,42 @@ impl Turn<'_> {
         for (nth, echo) in self.world.echoes.iter().enumerate() {
             if echo.place == Place::Queued {
                 empty = false;
-                let held = Echo { place: Place::Held, ..*echo };
-                self.step("receives an echo", Some(echo.name.0), At::Heard(held), |world, _| {
-                    world.echoes[nth] = held;
-                    world.echoes.sort_unstable();
-                });
+                let held = Echo {
+                    place: Place::Held,
+                    ..*echo
+                };
+                self.step(
+                    "receives an echo",
+                    Some(echo.name.0),
+                    At::Heard(held),
+                    |world, _| {
+                        world.echoes[nth] = held;
+                        world.echoes.sort_unstable();
+                    },
+                );
             }
         }
         if empty {
-            self.step("has taken in all echoes", None, At::Sweeping, |world, process| {
-                process.drained = true;
-                let held = |echo: &&Echo| matches!(echo.place, Place::Held);
-                process.blind = world.echoes.iter().filter(held).map(|echo| echo.name).collect();
-            });
+            self.step(
+                "has taken in all echoes",
+                None,
+                At::Sweeping,
+                |world, process| {
+                    process.drained = true;
+                    let held = |echo: &&Echo| matches!(echo.place, Place::Held);
+                    process.blind = world
+                        .echoes
+                        .iter()
+                        .filter(held)
+                        .map(|echo| echo.name)
+                        .collect();
+                },
+            );
         }
         if self.world.left.echo_outages > 0 {
-            self.step("cannot reach the queue", None, At::Sweeping, |world, _| world.left.echo_outages -= 1);
+            self.step("cannot reach the queue", None, At::Sweeping, |world, _| {
+                world.left.echo_outages -= 1
+            });
         }
     }
 
@@ -123,20 +149,35 @@ impl Turn<'_> {
                 self.step("hears what nobody knew", Some(subject), at, |_, _| {});
             }
             Some((Echoed::SecondCopy, _)) => {
-                self.step("counts a second copy", Some(subject), At::Acknowledge(echo), |world, _| {
-                    world.counted.insert(second);
-                });
+                self.step(
+                    "counts a second copy",
+                    Some(subject),
+                    At::Acknowledge(echo),
+                    |world, _| {
+                        world.counted.insert(second);
+                    },
+                );
             }
             Some((Echoed::Known, _)) | None => {
-                self.step("hears nothing new", Some(subject), At::Acknowledge(echo), |_, _| {});
+                self.step(
+                    "hears nothing new",
+                    Some(subject),
+                    At::Acknowledge(echo),
+                    |_, _| {},
+                );
             }
         }
     }
 
     fn acknowledge(&mut self, echo: Echo) {
-        self.step("acknowledges the echo", Some(echo.name.0), At::Idle, |world, _| {
-            world.echoes.retain(|other| *other != echo);
-        });
+        self.step(
+            "acknowledges the echo",
+            Some(echo.name.0),
+            At::Idle,
+            |world, _| {
+                world.echoes.retain(|other| *other != echo);
+            },
+        );
     }
 
     /// What a sweep may turn to.
@@ -146,8 +187,10 @@ impl Turn<'_> {
         for (subject, stored) in &world.store {
             let (subject, version) = (*subject, stored.version);
             let sendable = process.drained || !stored.record.is_in_doubt();
-            let single =
-                !(world.only_digests && hosts.iter().any(|(host, ..)| Subject::Host(*host) == subject));
+            let single = !(world.only_digests
+                && hosts
+                    .iter()
+                    .any(|(host, ..)| Subject::Host(*host) == subject));
             if stored.record.is_ready() && sendable && single {
                 let at = lease(subject, &stored.record, version, false);
                 self.step("finds a notice", Some(subject), at, |_, _| {});
@@ -155,7 +198,12 @@ impl Turn<'_> {
             match &stored.record {
                 Record::Host(entry) if entry.digest().is_some() => {
                     let at = At::Orphan(subject, entry.clone(), version);
-                    self.step("finds a host that a digest has", Some(subject), at, |_, _| {});
+                    self.step(
+                        "finds a host that a digest has",
+                        Some(subject),
+                        at,
+                        |_, _| {},
+                    );
                 }
                 Record::Digest(digest) if digest.is_abandoned(now(), &POLICY) => {
                     let at = At::Freeze(subject, stored.record.clone(), version, Vec::new());
@@ -172,7 +220,12 @@ impl Turn<'_> {
             let news = |entry| decide(entry, &heard.heartbeat(), now(), &Rules::default());
             if world.entry(host).and_then(news).is_some() {
                 let at = At::Confirm(host, *heard, now());
-                self.step("finds a candidate", Some(Subject::Host(host)), at, |_, _| {});
+                self.step(
+                    "finds a candidate",
+                    Some(Subject::Host(host)),
+                    at,
+                    |_, _| {},
+                );
             }
         }
         self.build(hosts);
@@ -184,98 +237,169 @@ impl Turn<'_> {
         let hosts = (0..).zip(&self.world.heard).filter_map(|(host, _)| {
             let stored = self.world.store.get(&Subject::Host(host))?;
             match &stored.record {
-                Record::Host(entry) if entry.can_batch(now()) => Some((host, entry.clone(), stored.version)),
+                Record::Host(entry) if entry.can_batch(now()) => {
+                    Some((host, entry.clone(), stored.version))
+                }
                 _ => None,
             }
         });
         let hosts: Vec<InHand> = hosts.collect();
-        if hosts.len() < 2 || self.world.left.digests == 0 { Vec::new() } else { hosts }
+        if hosts.len() < 2 || self.world.left.digests == 0 {
+            Vec::new()
+        } else {
+            hosts
+        }
     }
 
     fn build(&mut self, hosts: Vec<InHand>) {
         let n = self.world.left.digests;
         let entries: Vec<&Entry> = hosts.iter().map(|(_, entry, _)| &**entry).collect();
-        let Some(digest) = Digest::new(digest_id(n), &entries, now()) else { return };
+        let Some(digest) = Digest::new(digest_id(n), &entries, now()) else {
+            return;
+        };
         let subject = Subject::Digest(n);
         let at = swap(subject, digest, 0, Then::Create(hosts));
-        self.step("begins a digest", Some(subject), at, |world, _| world.left.digests -= 1);
+        self.step("begins a digest", Some(subject), at, |world, _| {
+            world.left.digests -= 1
+        });
     }
 
     fn confirm(&mut self, host: u8, heard: Heard, at: Timestamp) {
         let subject = Subject::Host(host);
-        let Some(stored) = self.world.store.get(&subject) else { return };
-        let Record::Host(entry) = &stored.record else { return };
+        let Some(stored) = self.world.store.get(&subject) else {
+            return;
+        };
+        let Record::Host(entry) = &stored.record else {
+            return;
+        };
         let decided = decide(entry, &heard.heartbeat(), at, &Rules::default());
-        let next = decided.map_or(At::Sweeping, |next| swap(subject, next, stored.version, Then::Claim));
+        let next = decided.map_or(At::Sweeping, |next| {
+            swap(subject, next, stored.version, Then::Claim)
+        });
         self.step("decides", Some(subject), next, |_, _| {});
     }
 
     fn orphan(&mut self, subject: Subject, entry: &Arc<Entry>, version: u32) {
-        let mut digests = self.world.store.values().filter_map(|stored| match &stored.record {
-            Record::Digest(digest) => Some(digest),
-            Record::Host(_) => None,
-        });
+        let mut digests = self
+            .world
+            .store
+            .values()
+            .filter_map(|stored| match &stored.record {
+                Record::Digest(digest) => Some(digest),
+                Record::Host(_) => None,
+            });
         let digest = digests.find(|digest| entry.digest() == Some(&digest.id));
         let released = Entry::clone(entry).released(digest.map(|digest| &**digest), now());
-        let next = released.map_or(At::Sweeping, |next| swap(subject, next, version, Then::Orphan));
+        let next = released.map_or(At::Sweeping, |next| {
+            swap(subject, next, version, Then::Orphan)
+        });
         self.step("asks its digest", Some(subject), next, |_, _| {});
     }
 
     fn publish(&mut self, subject: Subject, sent: &Record, version: u32) {
         let (name, on) = (sent.name(subject), Some(subject));
-        let Some(pending) = sent.pending() else { return };
+        let Some(pending) = sent.pending() else {
+            return;
+        };
         let attempt = pending.attempt;
         if pending.holder(now()) != Some(owner(version)) {
             return self.step("was held up past its lease", on, At::Sweeping, |_, _| {});
         }
         let then = |outcome| settle(subject, sent.clone(), sent.clone(), version, outcome, now());
         let unknown = || then(Publication::Unknown(String::new()));
-        self.step("publishes", on, then(Publication::Accepted), |world, _| world.accept(name, attempt));
+        self.step("publishes", on, then(Publication::Accepted), |world, _| {
+            world.accept(name, attempt)
+        });
         if self.world.left.refused > 0 {
             let at = then(Publication::Refused(String::new()));
             self.step("is refused", on, at, |world, _| world.left.refused -= 1);
         }
         if self.world.left.unknown > 0 {
-            self.step("publishes, and the reply is lost", on, unknown(), |world, _| {
-                world.left.unknown -= 1;
-                world.accept(name, attempt);
-            });
-            self.step("publishes, and nothing arrives", on, unknown(), |world, _| world.left.unknown -= 1);
-            self.step("publishes, and gives up before it arrives", on, unknown(), |world, _| {
-                world.left.unknown -= 1;
-                world.echoes.push(Echo { name, attempt, place: Place::Flying });
-                world.echoes.sort_unstable();
-            });
+            self.step(
+                "publishes, and the reply is lost",
+                on,
+                unknown(),
+                |world, _| {
+                    world.left.unknown -= 1;
+                    world.accept(name, attempt);
+                },
+            );
+            self.step(
+                "publishes, and nothing arrives",
+                on,
+                unknown(),
+                |world, _| world.left.unknown -= 1,
+            );
+            self.step(
+                "publishes, and gives up before it arrives",
+                on,
+                unknown(),
+                |world, _| {
+                    world.left.unknown -= 1;
+                    world.echoes.push(Echo {
+                        name,
+                        attempt,
+                        place: Place::Flying,
+                    });
+                    world.echoes.sort_unstable();
+                },
+            );
         }
     }
 
-    fn freeze(&mut self, subject: Subject, digest: Record, version: u32, mut entries: Vec<Option<Entry>>) {
-        let Record::Digest(open) = &digest else { return };
+    fn freeze(
+        &mut self,
+        subject: Subject,
+        digest: Record,
+        version: u32,
+        mut entries: Vec<Option<Entry>>,
+    ) {
+        let Record::Digest(open) = &digest else {
+            return;
+        };
         if self.process().stale {
             return self.step("is out of time", Some(subject), At::Idle, |_, _| {});
         }
-        let Some(member) = open.members.get(entries.len()) else { return };
+        let Some(member) = open.members.get(entries.len()) else {
+            return;
+        };
         let host = member.host.as_str().parse().unwrap_or(u8::MAX);
         // Of others nothing is needed any more.
-        entries.push(self.world.entry(host).filter(|entry| entry.digest() == Some(&open.id)).cloned());
+        entries.push(
+            self.world
+                .entry(host)
+                .filter(|entry| entry.digest() == Some(&open.id))
+                .cloned(),
+        );
         let next = if entries.len() < open.members.len() {
             At::Freeze(subject, digest, version, entries)
         } else {
             let entries: Vec<_> = entries.into_iter().flatten().collect();
             let frozen = Digest::clone(open).frozen(&entries, now());
-            frozen.map_or(At::Sweeping, |frozen| swap(subject, frozen, version, Then::Freeze))
+            frozen.map_or(At::Sweeping, |frozen| {
+                swap(subject, frozen, version, Then::Freeze)
+            })
         };
-        self.step("reads a host to freeze the list", Some(Subject::Host(host)), next, |_, _| {});
+        self.step(
+            "reads a host to freeze the list",
+            Some(Subject::Host(host)),
+            next,
+            |_, _| {},
+        );
     }
 
     fn release(&mut self, subject: Subject, digest: Record, version: u32, nth: usize) {
-        let Record::Digest(told) = &digest else { return };
+        let Record::Digest(told) = &digest else {
+            return;
+        };
         if self.process().stale {
             return self.step("is out of time", Some(subject), At::Idle, |_, _| {});
         }
         let Some(member) = told.members.get(nth) else {
             let closed = Digest::clone(told).closed();
-            let next = closed.map_or(At::Sweeping, |closed| swap(subject, closed, version, Then::Close));
+            let next = closed.map_or(At::Sweeping, |closed| {
+                swap(subject, closed, version, Then::Close)
+            });
             return self.step("has released all hosts", Some(subject), next, |_, _| {});
         };
         let host = Subject::Host(member.host.as_str().parse().unwrap_or(u8::MAX));
@@ -292,14 +416,25 @@ impl Turn<'_> {
         let fits = stored.as_ref().map_or(0, |stored| stored.version) == swap.expected;
         let (version, stale) = (swap.expected + 1, self.process().stale);
         // Its own writer token is in the record that the conflict returns.
-        if swap.again && stored.as_ref().is_some_and(|stored| stored.version == version) {
-            return self.step("learns that its swap was done", on, done(swap, version, stale), |_, _| {});
+        if swap.again
+            && stored
+                .as_ref()
+                .is_some_and(|stored| stored.version == version)
+        {
+            return self.step(
+                "learns that its swap was done",
+                on,
+                done(swap, version, stale),
+                |_, _| {},
+            );
         }
         if !fits {
             let at = conflict(swap, stored.as_deref(), stale);
             return self.step("loses a race", on, at, |_, _| {});
         }
-        let doubt = stored.as_ref().is_some_and(|stored| stored.record.is_in_doubt());
+        let doubt = stored
+            .as_ref()
+            .is_some_and(|stored| stored.record.is_in_doubt());
         let store = |world: &mut World, process: &mut Process| {
             let name = swap.next.name(subject);
             let leased = swap.then == Then::Lease && doubt;
@@ -307,11 +442,20 @@ impl Turn<'_> {
                 *world.late.entry(name).or_default() += 1;
             }
             world.swapped(subject, &swap.next);
-            world.store.insert(subject, Arc::new(Stored { record: swap.next.clone(), version }));
+            world.store.insert(
+                subject,
+                Arc::new(Stored {
+                    record: swap.next.clone(),
+                    version,
+                }),
+            );
         };
         self.step("swaps", on, done(swap, version, stale), store);
         if !swap.again && self.world.left.lost_replies > 0 {
-            let at = At::Swap(Box::new(Swap { again: true, ..swap.clone() }));
+            let at = At::Swap(Box::new(Swap {
+                again: true,
+                ..swap.clone()
+            }));
             self.step("swaps, and the reply is lost", on, at, |world, process| {
                 world.left.lost_replies -= 1;
                 store(world, process);

@@ -88,8 +88,26 @@ pub(crate) struct World {
 /// Which process is which makes no difference.
 impl Hash for World {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let Self { store, heard, script, silent, echoes, processes, left, .. } = self;
-        let Self { copies, told, overdue, late, counted, decided, violation, .. } = self;
+        let Self {
+            store,
+            heard,
+            script,
+            silent,
+            echoes,
+            processes,
+            left,
+            ..
+        } = self;
+        let Self {
+            copies,
+            told,
+            overdue,
+            late,
+            counted,
+            decided,
+            violation,
+            ..
+        } = self;
         let one = |process: &Process| {
             let mut hasher = DefaultHasher::new();
             process.hash(&mut hasher);
@@ -127,7 +145,10 @@ impl World {
                 Place::Flying => {
                     world.echoes.remove(nth);
                     world.accept(echo.name, echo.attempt);
-                    next.push((Step::Outside("a publish of unknown outcome arrives at the topic"), world));
+                    next.push((
+                        Step::Outside("a publish of unknown outcome arrives at the topic"),
+                        world,
+                    ));
                 }
                 Place::Travelling => {
                     world.echoes[nth].place = Place::Queued;
@@ -140,13 +161,31 @@ impl World {
         if let Some((signal_is_ok, script)) = self.script.split_first() {
             let mut world = self.clone();
             for heard in &mut world.heard {
-                let failed = if *signal_is_ok { heard.failed } else { Some(now()) };
-                *heard = Heard { last: now(), failed, signal_is_ok: *signal_is_ok };
+                let failed = if *signal_is_ok {
+                    heard.failed
+                } else {
+                    Some(now())
+                };
+                *heard = Heard {
+                    last: now(),
+                    failed,
+                    signal_is_ok: *signal_is_ok,
+                };
             }
             (world.script, world.silent) = (script, !script.is_empty());
-            next.push((Step::Outside(if *signal_is_ok { "a beat" } else { "a beat that says fail" }), world));
+            next.push((
+                Step::Outside(if *signal_is_ok {
+                    "a beat"
+                } else {
+                    "a beat that says fail"
+                }),
+                world,
+            ));
         }
-        next.extend(self.later().map(|world| (Step::Outside("time passes"), world)));
+        next.extend(
+            self.later()
+                .map(|world| (Step::Outside("time passes"), world)),
+        );
         next
     }
 
@@ -159,14 +198,21 @@ impl World {
             }
             process.older();
         }
-        let mut over: Vec<Name> = self.processes.iter().filter_map(Process::knows_nothing_of).collect();
+        let mut over: Vec<Name> = self
+            .processes
+            .iter()
+            .filter_map(Process::knows_nothing_of)
+            .collect();
         for (subject, stored) in &mut world.store {
             let record = stored.record.older();
             let name = record.name(*subject);
             if record.is_ready() && !stored.record.is_ready() && record.is_in_doubt() {
                 over.push(name);
             }
-            *stored = Arc::new(Stored { record, ..Stored::clone(stored) });
+            *stored = Arc::new(Stored {
+                record,
+                ..Stored::clone(stored)
+            });
         }
         for name in over {
             let on_its_way = |echo: &Echo| echo.name == name && echo.place != Place::Queued;
@@ -175,10 +221,16 @@ impl World {
             }
         }
         if world.silent {
-            world.heard.iter_mut().for_each(|heard| *heard = heard.older());
+            world
+                .heard
+                .iter_mut()
+                .for_each(|heard| *heard = heard.older());
         } else {
             // It goes on beating, but what it failed at gets older.
-            world.heard.iter_mut().for_each(|heard| heard.failed = heard.failed.map(older));
+            world
+                .heard
+                .iter_mut()
+                .for_each(|heard| heard.failed = heard.failed.map(older));
         }
         Some(world)
     }
@@ -203,47 +255,71 @@ impl World {
     /// Those that are idle begin to sweep when there is no echo to be taken in. It makes no difference: a sweep with
     /// nothing in hand can end at any time.
     fn begin_sweeps(&mut self) {
-        let none = self.echoes.iter().all(|echo| !matches!(echo.place, Place::Queued | Place::Held));
+        let none = self
+            .echoes
+            .iter()
+            .all(|echo| !matches!(echo.place, Place::Queued | Place::Held));
         if none && self.left.echo_outages == 0 {
-            self.processes.iter_mut().filter(|process| process.is_idle()).for_each(Process::begin);
+            self.processes
+                .iter_mut()
+                .filter(|process| process.is_idle())
+                .for_each(Process::begin);
         }
     }
 
     /// The topic accepts a copy of a notice.
     pub(crate) fn accept(&mut self, name: Name, attempt: u32) {
-        let about: Vec<(u8, u64)> = match (name.0, self.store.get(&name.0).map(|stored| &stored.record)) {
-            (Subject::Host(host), _) => vec![(host, name.1)],
-            (Subject::Digest(_), Some(Record::Digest(digest))) if digest.stage != Stage::Closed => {
-                let host = |id: &hb_domain::HostId| id.as_str().parse().unwrap_or(u8::MAX);
-                digest.members.iter().map(|member| (host(&member.host), member.epoch)).collect()
-            }
-            (Subject::Digest(_), _) => vec![],
-        };
+        let about: Vec<(u8, u64)> =
+            match (name.0, self.store.get(&name.0).map(|stored| &stored.record)) {
+                (Subject::Host(host), _) => vec![(host, name.1)],
+                (Subject::Digest(_), Some(Record::Digest(digest)))
+                    if digest.stage != Stage::Closed =>
+                {
+                    let host = |id: &hb_domain::HostId| id.as_str().parse().unwrap_or(u8::MAX);
+                    digest
+                        .members
+                        .iter()
+                        .map(|member| (host(&member.host), member.epoch))
+                        .collect()
+                }
+                (Subject::Digest(_), _) => vec![],
+            };
         if !self.copies.insert((name, attempt)) {
             self.violation = Some("two copies of a notice say the same attempt");
         }
         for (host, epoch) in about {
             let history = self.entry(host).map_or(&[][..], |entry| &entry.history);
             let unknown = !history.iter().any(|told| told.epoch == epoch);
-            let overtakes = history.iter().any(|told| told.epoch < epoch && told.told.is_none());
+            let overtakes = history
+                .iter()
+                .any(|told| told.epoch < epoch && told.told.is_none());
             if unknown {
-                self.violation = Some("a notice is accepted of which the ledger knows no transition");
+                self.violation =
+                    Some("a notice is accepted of which the ledger knows no transition");
             }
             if overtakes {
                 self.violation = Some("a notice overtakes the one before it");
             }
             self.told.insert((host, epoch, name));
         }
-        self.echoes.push(Echo { name, attempt, place: Place::Travelling });
+        self.echoes.push(Echo {
+            name,
+            attempt,
+            place: Place::Travelling,
+        });
         self.echoes.sort_unstable();
     }
 
     /// What must hold when `record` was swapped in.
     pub(crate) fn swapped(&mut self, subject: Subject, record: &Record) {
-        let (Subject::Host(host), Record::Host(entry)) = (subject, record) else { return };
+        let (Subject::Host(host), Record::Host(entry)) = (subject, record) else {
+            return;
+        };
         let decided = &mut self.decided[usize::from(host)];
         for told in &entry.history {
-            let place = usize::try_from(told.epoch).unwrap_or(usize::MAX).wrapping_sub(1);
+            let place = usize::try_from(told.epoch)
+                .unwrap_or(usize::MAX)
+                .wrapping_sub(1);
             match decided.get(place) {
                 Some(kind) if *kind == told.kind => {}
                 None if place == decided.len() => decided.push(told.kind),
@@ -258,19 +334,33 @@ impl World {
             return Some(violation.to_owned());
         }
         for (name, _) in &self.copies {
-            let copies = self.copies.iter().filter(|(other, _)| other == name).count();
+            let copies = self
+                .copies
+                .iter()
+                .filter(|(other, _)| other == name)
+                .count();
             let allowed = 1 + usize::from(self.late.get(name).copied().unwrap_or(0));
             if copies > allowed {
-                return Some(format!("{copies} copies of {name:?} were accepted, {allowed} could be"));
+                return Some(format!(
+                    "{copies} copies of {name:?} were accepted, {allowed} could be"
+                ));
             }
         }
         for (host, epoch, name) in &self.told {
-            if self.told.iter().any(|(h, e, other)| (h, e) == (host, epoch) && other != name) {
+            if self
+                .told
+                .iter()
+                .any(|(h, e, other)| (h, e) == (host, epoch) && other != name)
+            {
                 return Some(format!("two notices tell epoch {epoch} of host {host}"));
             }
         }
         for host in 0..u8::try_from(self.heard.len()).unwrap_or(u8::MAX) {
-            let told = self.entry(host)?.history.iter().filter(|transition| transition.told.is_some());
+            let told = self
+                .entry(host)?
+                .history
+                .iter()
+                .filter(|transition| transition.told.is_some());
             for epoch in told.map(|transition| transition.epoch) {
                 if !self.told.iter().any(|(h, e, _)| (*h, *e) == (host, epoch)) {
                     return Some(format!(
@@ -286,17 +376,25 @@ impl World {
     pub(crate) fn is_settled(&self) -> bool {
         let at_rest = self.store.values().all(|stored| match &stored.record {
             Record::Host(entry) => {
-                entry.pending.is_none() && entry.history.iter().all(|transition| transition.told.is_some())
+                entry.pending.is_none()
+                    && entry
+                        .history
+                        .iter()
+                        .all(|transition| transition.told.is_some())
             }
             Record::Digest(digest) => !digest.is_open(),
         });
-        let second = |(name, _): &(Name, u32)| self.copies.iter().filter(|(n, _)| n == name).count() - 1;
+        let second =
+            |(name, _): &(Name, u32)| self.copies.iter().filter(|(n, _)| n == name).count() - 1;
         let counted = |name: &Name| self.counted.iter().filter(|(n, _)| n == name).count();
         let idle = self.processes.iter().all(Process::has_nothing_in_hand);
         at_rest
             && idle
             && self.echoes.is_empty()
-            && self.copies.iter().all(|copy| second(copy) <= counted(&copy.0))
+            && self
+                .copies
+                .iter()
+                .all(|copy| second(copy) <= counted(&copy.0))
     }
 
     /// The instant one step of time after `at`.

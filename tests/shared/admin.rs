@@ -60,8 +60,11 @@ pub(crate) fn run(service: &impl Service) {
             let (fleet, host) = beat.split_once('/').unwrap();
             service.beat(fleet, host);
         }
-        let put =
-            |text: &String| names.iter().fold(text.clone(), |text, (value, name)| text.replace(name, value));
+        let put = |text: &String| {
+            names.iter().fold(text.clone(), |text, (value, name)| {
+                text.replace(name, value)
+            })
+        };
         let args: Vec<_> = step.args.iter().map(put).collect();
         let args: Vec<_> = args.iter().map(String::as_str).collect();
         let ended = service.hb(&args, &put(&step.stdin));
@@ -79,7 +82,11 @@ pub(crate) fn run(service: &impl Service) {
             );
         }
     }
-    assert!(differences.is_empty(), "these ended otherwise:\n{}", differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "these ended otherwise:\n{}",
+        differences.join("\n")
+    );
 }
 
 /// Remembers what a step made: a whole key, or an id.
@@ -96,13 +103,19 @@ fn learn(names: &mut Names, name: &str, made: &str) {
 /// deliveries of an embedded topic.
 fn lines(text: &str, names: &Names) -> Vec<String> {
     let line = |line: &str| {
-        let mut line = names.iter().fold(line.to_owned(), |line, (value, name)| line.replace(value, name));
+        let mut line = names.iter().fold(line.to_owned(), |line, (value, name)| {
+            line.replace(value, name)
+        });
         line = cut(line, ",\"deliveries\":{", "}");
         for region in ["local", "eu-west-1"] {
             line = line.replace(&format!("\"{region}\""), "\"REGION\"");
         }
         let line = without_instants(&line);
-        line.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches(',').to_owned()
+        line.split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .trim_end_matches(',')
+            .to_owned()
     };
     text.lines().map(line).collect()
 }
@@ -110,7 +123,10 @@ fn lines(text: &str, names: &Names) -> Vec<String> {
 /// Without what stands from `begin` to `end`.
 fn cut(text: String, begin: &str, end: &str) -> String {
     match text.split_once(begin) {
-        Some((before, rest)) => format!("{before}{}", rest.split_once(end).map_or("", |(_, after)| after)),
+        Some((before, rest)) => format!(
+            "{before}{}",
+            rest.split_once(end).map_or("", |(_, after)| after)
+        ),
         None => text,
     }
 }
@@ -120,10 +136,13 @@ fn without_instants(text: &str) -> String {
     const LIKE: &str = "dddd-dd-ddTdd:dd:ddZ";
     let fits = |at: &str| {
         at.len() >= LIKE.len()
-            && at
-                .bytes()
-                .zip(LIKE.bytes())
-                .all(|(b, like)| if like == b'd' { b.is_ascii_digit() } else { b == like })
+            && at.bytes().zip(LIKE.bytes()).all(|(b, like)| {
+                if like == b'd' {
+                    b.is_ascii_digit()
+                } else {
+                    b == like
+                }
+            })
     };
     let (mut shown, mut rest) = (String::new(), text);
     while let Some(next) = rest.chars().next() {

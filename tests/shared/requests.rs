@@ -82,8 +82,16 @@ impl Case {
     pub(crate) fn headers(&self, key: &str) -> BTreeMap<String, String> {
         let mut headers = self.sent.clone();
         if self.key != "none" {
-            let (name, before) = self.r#as.as_deref().unwrap_or("x-api-key:").split_once(':').unwrap();
-            headers.insert(name.to_lowercase(), format!("{before} {key}").trim().to_owned());
+            let (name, before) = self
+                .r#as
+                .as_deref()
+                .unwrap_or("x-api-key:")
+                .split_once(':')
+                .unwrap();
+            headers.insert(
+                name.to_lowercase(),
+                format!("{before} {key}").trim().to_owned(),
+            );
         }
         headers
     }
@@ -93,25 +101,52 @@ impl Case {
         if self.body_base64.is_some() {
             return None;
         }
-        Some(format!("{:<1$}", self.body.clone().unwrap_or_default(), self.padding))
+        Some(format!(
+            "{:<1$}",
+            self.body.clone().unwrap_or_default(),
+            self.padding
+        ))
     }
 
     /// What is stored of it, when its path came as it was sent or `decoded`.
     pub(crate) fn stored(&self, decoded: bool) -> Option<Stored> {
-        self.stored_when_decoded.clone().filter(|_| decoded).or(self.stored.clone())
+        self.stored_when_decoded
+            .clone()
+            .filter(|_| decoded)
+            .or(self.stored.clone())
     }
 
     /// Holds a whole answer against what it should be; `decoded` as for [`Self::stored`].
-    pub(crate) fn check(&self, decoded: bool, status: u16, headers: &BTreeMap<String, String>, body: &str) {
+    pub(crate) fn check(
+        &self,
+        decoded: bool,
+        status: u16,
+        headers: &BTreeMap<String, String>,
+        body: &str,
+    ) {
         let what = &self.what;
         assert_eq!(status, self.status, "{what}: {body}");
-        let kind = if status == 200 { "application/json" } else { "application/problem+json" };
-        let always =
-            [("content-type", kind), ("cache-control", "no-store"), ("x-content-type-options", "nosniff")];
-        let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let kind = if status == 200 {
+            "application/json"
+        } else {
+            "application/problem+json"
+        };
+        let always = [
+            ("content-type", kind),
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+        ];
+        let own = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         let expected: BTreeMap<_, _> = always.into_iter().chain(own).collect();
-        let told = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let told: BTreeMap<_, _> = told.filter(|(name, _)| !OF_THE_CONNECTION.contains(name)).collect();
+        let told = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let told: BTreeMap<_, _> = told
+            .filter(|(name, _)| !OF_THE_CONNECTION.contains(name))
+            .collect();
         assert_eq!(told, expected, "{what}");
         match (self.line().0, status) {
             ("HEAD", _) => assert_eq!(body, "", "{what}"),
@@ -124,7 +159,11 @@ impl Case {
     }
 
     fn problem(&self, decoded: bool) -> Value {
-        let detail = self.detail_when_decoded.as_ref().filter(|_| decoded).or(self.detail.as_ref());
+        let detail = self
+            .detail_when_decoded
+            .as_ref()
+            .filter(|_| decoded)
+            .or(self.detail.as_ref());
         let title = match self.status {
             400 => "Bad Request",
             401 => "Unauthorized",

@@ -33,7 +33,10 @@ pub(crate) struct Executor {
 
 impl Executor {
     pub(crate) fn new(world: Shared) -> Self {
-        Self { world, tasks: Vec::new() }
+        Self {
+            world,
+            tasks: Vec::new(),
+        }
     }
 
     /// Starts a process that chance may kill or pause.
@@ -49,7 +52,14 @@ impl Executor {
         drop(world);
         let work: Work = Box::pin(work);
         let region = Some(region.clone());
-        self.tasks.push(Task { name: name.to_owned(), region, work, born, wake: born, process: true });
+        self.tasks.push(Task {
+            name: name.to_owned(),
+            region,
+            work,
+            born,
+            wake: born,
+            process: true,
+        });
     }
 
     /// Starts something of the world outside, which goes its own way.
@@ -69,8 +79,12 @@ impl Executor {
     /// How many sweeps of a region can still publish.
     pub(crate) fn sweeping(&self, region: &Region) -> usize {
         let now = self.world.get().now;
-        let here = self.tasks.iter().filter(|task| task.region.as_ref() == Some(region));
-        here.filter(|task| task.name == "sweep" && now - task.born <= LIFE).count()
+        let here = self
+            .tasks
+            .iter()
+            .filter(|task| task.region.as_ref() == Some(region));
+        here.filter(|task| task.name == "sweep" && now - task.born <= LIFE)
+            .count()
     }
 
     /// Runs until the world's time is `until`.
@@ -80,10 +94,16 @@ impl Executor {
             if now >= until {
                 return;
             }
-            let ready: Vec<_> =
-                (0..self.tasks.len()).filter(|place| self.tasks[*place].wake <= now).collect();
+            let ready: Vec<_> = (0..self.tasks.len())
+                .filter(|place| self.tasks[*place].wake <= now)
+                .collect();
             if ready.is_empty() {
-                let next = self.tasks.iter().map(|task| task.wake).min().unwrap_or(until);
+                let next = self
+                    .tasks
+                    .iter()
+                    .map(|task| task.wake)
+                    .min()
+                    .unwrap_or(until);
                 self.pass(next.min(until));
                 continue;
             }
@@ -97,7 +117,9 @@ impl Executor {
         world.now = until;
         let world = &mut *world;
         let cut_off = &world.cut_off;
-        world.tables.arrive(until, |region| cut_off.contains(region));
+        world
+            .tables
+            .arrive(until, |region| cut_off.contains(region));
     }
 
     fn step(&mut self, place: usize) {
@@ -105,7 +127,11 @@ impl Executor {
         let mut world = self.world.get();
         (world.progress, world.waits, world.last_call) = (false, i64::MAX, "");
         drop(world);
-        let done = task.work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        let done = task
+            .work
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready();
         let mut world = self.world.get();
         let (name, call) = (task.name.clone(), world.last_call);
         if done {
@@ -142,7 +168,11 @@ pub(crate) struct Wait {
 
 impl Wait {
     pub(crate) fn new(world: &Shared, millis: i64) -> Self {
-        Self { world: world.clone(), until: None, millis }
+        Self {
+            world: world.clone(),
+            until: None,
+            millis,
+        }
     }
 }
 

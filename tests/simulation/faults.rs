@@ -94,8 +94,15 @@ impl Faults {
             1 => (fault.most() / 5).max(1),
             _ => fault.most(),
         };
-        let chances = Fault::ALL.into_iter().map(|fault| (fault, draw(fault, rng))).collect();
-        Self { chances, on: true, ..Self::default() }
+        let chances = Fault::ALL
+            .into_iter()
+            .map(|fault| (fault, draw(fault, rng)))
+            .collect();
+        Self {
+            chances,
+            on: true,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn with(mut self, fault: Fault, chance: u32) -> Self {
@@ -104,7 +111,11 @@ impl Faults {
     }
 
     pub(crate) fn chance(&self, fault: Fault) -> u32 {
-        if self.on { self.chances.get(&fault).copied().unwrap_or(0) } else { 0 }
+        if self.on {
+            self.chances.get(&fault).copied().unwrap_or(0)
+        } else {
+            0
+        }
     }
 
     pub(crate) fn hit(&mut self, fault: Fault) {

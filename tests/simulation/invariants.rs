@@ -42,8 +42,16 @@ const PRESUMED_DEAD: i64 = 300_000;
 
 /// A record was stored.
 pub(crate) fn swapped(world: &mut World, record: &dyn Any) {
-    let Some(entry) = record.downcast_ref::<Entry>() else { return };
-    let Some(told) = entry.history.last().filter(|told| told.epoch == entry.epoch) else { return };
+    let Some(entry) = record.downcast_ref::<Entry>() else {
+        return;
+    };
+    let Some(told) = entry
+        .history
+        .last()
+        .filter(|told| told.epoch == entry.epoch)
+    else {
+        return;
+    };
     let place = (entry.key.clone(), told.epoch);
     match world.claims.get(&place) {
         None => {
@@ -66,23 +74,39 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any) {
 
 /// A transition as it was decided, without how it was told.
 fn decided(told: &Transition) -> Transition {
-    Transition { told: None, ..told.clone() }
+    Transition {
+        told: None,
+        ..told.clone()
+    }
 }
 
 fn false_alarm(world: &mut World, key: &HostKey, told: &Transition) {
-    let Some(truth) = world.truth.get(key).filter(|truth| truth.up) else { return };
+    let Some(truth) = world.truth.get(key).filter(|truth| truth.up) else {
+        return;
+    };
     if told.kind != Kind::Missing || told.caveat.is_some() {
         return;
     }
     let (decided, last) = (told.at.as_millis(), told.last_beat.as_millis());
     // A region that waits for another tells a silence that was real so much later, at most.
-    let waited = if world.regions.len() > 1 { PRESUMED_DEAD } else { 0 };
+    let waited = if world.regions.len() > 1 {
+        PRESUMED_DEAD
+    } else {
+        0
+    };
     let never_silent = truth.since <= last;
     // Of a silence that was real it may learn only later that it ended.
-    let heard_since = truth.since.max(if world.deaf.is_empty() { world.last_deaf } else { decided });
+    let heard_since = truth.since.max(if world.deaf.is_empty() {
+        world.last_deaf
+    } else {
+        decided
+    });
     if never_silent || decided - heard_since > SURELY_UP + waited {
         let (up, gap) = ((decided - truth.since) / 1_000, (decided - last) / 1_000);
-        world.violated(NO_FALSE_ALARM, format!("{key} is told missing after {gap} s, and beats for {up} s"));
+        world.violated(
+            NO_FALSE_ALARM,
+            format!("{key} is told missing after {gap} s, and beats for {up} s"),
+        );
     }
 }
 
@@ -95,16 +119,26 @@ fn echoed_in_time(world: &World, copy: &Accepted) -> bool {
     if let Some(read) = world.echoed.get(&(copy.subject.clone(), copy.attempt)) {
         return *read <= copy.at + ECHO_WAIT || read + LEASE < world.now;
     }
-    let same = |message: &&Message| message.subject == copy.subject && message.attempt == copy.attempt;
-    let visible = world.echoes.iter().filter(same).map(|message| message.visible).max();
+    let same =
+        |message: &&Message| message.subject == copy.subject && message.attempt == copy.attempt;
+    let visible = world
+        .echoes
+        .iter()
+        .filter(same)
+        .map(|message| message.visible)
+        .max();
     let swept = world.completed.get(&copy.region).copied();
     swept.unwrap_or(0) > visible.unwrap_or(i64::MAX)
 }
 
 /// The topic accepted a notice.
 pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
-    let earlier: Vec<_> =
-        world.accepted.iter().filter(|other| other.subject == copy.subject).cloned().collect();
+    let earlier: Vec<_> = world
+        .accepted
+        .iter()
+        .filter(|other| other.subject == copy.subject)
+        .cloned()
+        .collect();
     if let Some(other) = earlier.iter().find(|other| echoed_in_time(world, other)) {
         let words = format!(
             "{:?} at {} ms after its first copy, whose echo was in time",
@@ -114,17 +148,33 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
         world.violated(ACCEPTED_ONCE, words);
     }
     if earlier.iter().any(|other| other.attempt >= copy.attempt) {
-        world.violated(ACCEPTED_ONCE, format!("{:?} again as attempt {}", copy.subject, copy.attempt));
+        world.violated(
+            ACCEPTED_ONCE,
+            format!("{:?} again as attempt {}", copy.subject, copy.attempt),
+        );
     }
     for (host, epoch) in &copy.tells {
-        if world.claims.get(&(host.clone(), *epoch)).is_none_or(|told| told.kind != notice.kind) {
-            world.violated(NOTICE_OF_TRANSITION, format!("{host} epoch {epoch} {:?}", notice.kind));
+        if world
+            .claims
+            .get(&(host.clone(), *epoch))
+            .is_none_or(|told| told.kind != notice.kind)
+        {
+            world.violated(
+                NOTICE_OF_TRANSITION,
+                format!("{host} epoch {epoch} {:?}", notice.kind),
+            );
         }
         let before = |(key, earlier): &(HostKey, u64)| key == host && earlier < epoch;
-        let untold = world.claims.keys().find(|place| before(place) && !world.told_by.contains_key(place));
+        let untold = world
+            .claims
+            .keys()
+            .find(|place| before(place) && !world.told_by.contains_key(place));
         let untold = untold.filter(|(host, _)| !world.forgotten.contains(host));
         if let Some((_, earlier)) = untold.cloned() {
-            world.violated(IN_ORDER, format!("{host}: epoch {epoch} before epoch {earlier}"));
+            world.violated(
+                IN_ORDER,
+                format!("{host}: epoch {epoch} before epoch {earlier}"),
+            );
         }
         let told_by = world.told_by.entry((host.clone(), *epoch)).or_default();
         told_by.insert(copy.subject.clone());
@@ -133,7 +183,11 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
             world.violated(TOLD_BY_ONE, words);
         }
     }
-    let second = world.accepted.iter().rev().take_while(|other| copy.at - other.at < 1_000);
+    let second = world
+        .accepted
+        .iter()
+        .rev()
+        .take_while(|other| copy.at - other.at < 1_000);
     if second.filter(|other| other.region == copy.region).count() >= 10 {
         world.violated(NOT_TOO_FAST, format!("at {:.3} s", world.seconds()));
     }
@@ -142,19 +196,30 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
 
 /// All is quiet, for long enough.
 pub(crate) fn at_rest(world: &mut World) {
-    let ledger = world.regions.first().map(|region| world.tables.ledger_of(region));
-    let records = ledger.and_then(|ledger| world.tables.records.get(&ledger).cloned()).unwrap_or_default();
+    let ledger = world
+        .regions
+        .first()
+        .map(|region| world.tables.ledger_of(region));
+    let records = ledger
+        .and_then(|ledger| world.tables.records.get(&ledger).cloned())
+        .unwrap_or_default();
     let mut broken = Vec::new();
     for ((table, key), row) in &records {
         if let Some(entry) = row.record.downcast_ref::<Entry>() {
             if let Some(pending) = &entry.pending {
                 let batched = matches!(pending.phase, Phase::Batched { .. });
-                broken.push((NOTHING_PENDING, format!("{key}: {pending:?}, batched: {batched}")));
+                broken.push((
+                    NOTHING_PENDING,
+                    format!("{key}: {pending:?}, batched: {batched}"),
+                ));
             }
             if let Some(truth) = world.truth.get(&entry.key) {
                 let expected = match truth.up {
                     true => State::Up,
-                    false if world.forgotten.contains(&entry.key) && entry.state == State::Forgotten => {
+                    false
+                        if world.forgotten.contains(&entry.key)
+                            && entry.state == State::Forgotten =>
+                    {
                         State::Forgotten
                     }
                     false => State::Missing,
@@ -164,11 +229,18 @@ pub(crate) fn at_rest(world: &mut World) {
                     broken.push((TRUTH_IS_TOLD, words));
                 }
             }
-            let failed = world.failed.get(&entry.key).filter(|_| !world.administered.contains(&entry.key));
+            let failed = world
+                .failed
+                .get(&entry.key)
+                .filter(|_| !world.administered.contains(&entry.key));
             // Of a host that is missing people know worse.
             let failed = failed.filter(|_| entry.state == State::Up);
             // The beat carries the time at which it was sent, a moment before it was stored.
-            if failed.is_some_and(|at| entry.failure.is_none_or(|known| known.as_millis() + 20 < *at)) {
+            if failed.is_some_and(|at| {
+                entry
+                    .failure
+                    .is_none_or(|known| known.as_millis() + 20 < *at)
+            }) {
                 broken.push((
                     FAILURE_IS_TOLD,
                     format!("{key} failed at {failed:?}, known is {:?}", entry.failure),
@@ -178,16 +250,26 @@ pub(crate) fn at_rest(world: &mut World) {
             broken.push((NOTHING_PENDING, format!("digest {key} is open")));
         }
     }
-    for (host, epoch) in world.claims.keys().filter(|(host, _)| !world.forgotten.contains(host)) {
+    for (host, epoch) in world
+        .claims
+        .keys()
+        .filter(|(host, _)| !world.forgotten.contains(host))
+    {
         if !world.told_by.contains_key(&(host.clone(), *epoch)) {
-            broken.push((NOTHING_PENDING, format!("{host} epoch {epoch} was never told")));
+            broken.push((
+                NOTHING_PENDING,
+                format!("{host} epoch {epoch} was never told"),
+            ));
         }
     }
     if let Some((key, since)) = &world.last_silent {
-        let claim =
-            world.claims.range((key.clone(), 0)..=(key.clone(), u64::MAX)).next_back().map(|(_, told)| told);
-        let late =
-            claim.is_none_or(|told| told.kind != Kind::Missing || told.at.as_millis() > since + IN_TIME);
+        let claim = world
+            .claims
+            .range((key.clone(), 0)..=(key.clone(), u64::MAX))
+            .next_back()
+            .map(|(_, told)| told);
+        let late = claim
+            .is_none_or(|told| told.kind != Kind::Missing || told.at.as_millis() > since + IN_TIME);
         if late {
             broken.push((
                 TRUTH_IS_TOLD,

@@ -2,7 +2,10 @@
 //!
 //! `cargo test -p hb-simulation` runs a few hundred seeds; more are `HB_SEEDS=1000000 HB_FROM=0 cargo test --release
 //! -p hb-simulation`. A seed that fails is printed as the line that runs it again, with its trace.
-#![expect(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed assertion is what a test is for"
+)]
 
 mod executor;
 mod faults;
@@ -84,12 +87,21 @@ fn search(from: u64, count: u64) -> Faults {
 fn no_seed_violates_an_invariant() {
     let (from, count) = (set("HB_FROM").unwrap_or(0), set("HB_SEEDS").unwrap_or(300));
     let faults = search(from, count);
-    println!("{count} seeds from {from}; faults: {:#?}\nkilled after: {:#?}", faults.hits, faults.crashes);
+    println!(
+        "{count} seeds from {from}; faults: {:#?}\nkilled after: {:#?}",
+        faults.hits, faults.crashes
+    );
     for fault in Fault::ALL {
-        assert!(faults.hits.contains_key(&fault), "{fault:?} never struck: the run shows less than it says");
+        assert!(
+            faults.hits.contains_key(&fault),
+            "{fault:?} never struck: the run shows less than it says"
+        );
     }
     for call in CALLS {
-        assert!(faults.crashes.contains_key(call), "no process was killed after {call:?}");
+        assert!(
+            faults.crashes.contains_key(call),
+            "no process was killed after {call:?}"
+        );
     }
 }
 
@@ -98,7 +110,11 @@ fn a_seed_is_a_whole_story() {
     for seed in 0..20 {
         let (one, other) = (run(seed), run(seed));
         assert!(one.trace.len() > 100);
-        let differs = one.trace.iter().zip(&other.trace).find(|(one, other)| one != other);
+        let differs = one
+            .trace
+            .iter()
+            .zip(&other.trace)
+            .find(|(one, other)| one != other);
         assert_eq!(differs, None, "seed {seed}");
         assert_eq!(one.trace.len(), other.trace.len(), "seed {seed}");
     }
@@ -110,11 +126,14 @@ fn each_broken_protocol_is_caught() {
     for (mutant, invariant) in Variant::MUTANTS {
         let caught = |seed: &u64| {
             let outcome = run_variant(*seed, mutant, mutant);
-            outcome.violations.iter().any(|violation| violation.invariant == invariant)
+            outcome
+                .violations
+                .iter()
+                .any(|violation| violation.invariant == invariant)
         };
         let seed = (0..most).find(caught);
-        let seed =
-            seed.unwrap_or_else(|| panic!("\"{invariant}\" does not catch {mutant:?} in {most} seeds"));
+        let seed = seed
+            .unwrap_or_else(|| panic!("\"{invariant}\" does not catch {mutant:?} in {most} seeds"));
         let sound = run_variant(seed, Variant::Whole, mutant);
         assert_eq!(sound.violations, [], "it is not {mutant:?} that was caught");
         println!("{mutant:?}: caught by \"{invariant}\" at seed {seed}");

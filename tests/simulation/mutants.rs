@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use hb_domain::{Digest, Entry, HostKey, Notice, NoticeId, Publication, Stage, Timestamp};
 use hb_service::Sweep;
 use hb_service::ports::{
-    Cursor, Echo, Echoes, Heard, Heartbeats, Ledger, Page, PortResult, Segment, Stored, Swap, Topic, Version,
+    Cursor, Echo, Echoes, Heard, Heartbeats, Ledger, Page, PortResult, Segment, Stored, Swap,
+    Topic, Version,
 };
 use uuid::Uuid;
 
@@ -65,7 +66,9 @@ impl Variant {
             Self::NoOutbox => faults.with(Fault::Crash, 30).with(Fault::StoreReplyLost, 0),
             Self::NoEchoResend | Self::HiddenRetry => faults.with(Fault::AcceptedReplyLost, 300),
             Self::NoEchoDrop => faults.with(Fault::UnknownNotAccepted, 300),
-            Self::ShortLease => faults.with(Fault::DoubleInvocation, 900).with(Fault::Pause, 30),
+            Self::ShortLease => faults
+                .with(Fault::DoubleInvocation, 900)
+                .with(Fault::Pause, 30),
             Self::NoOrphanRule => faults.with(Fault::Pause, 60).with(Fault::MassOutage, 500),
             Self::Unconfirmed => faults.with(Fault::StaleScan, 900),
             Self::Whole | Self::EventualLedger => faults,
@@ -109,11 +112,19 @@ impl Ledger for Broken {
     }
 
     /// Without an outbox the claim is stored, and then published by whoever claimed.
-    async fn swap(&self, entry: &Entry, expected: Option<Version>, writer: Uuid) -> PortResult<Swap> {
+    async fn swap(
+        &self,
+        entry: &Entry,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap> {
         let Some(notice) = Notice::of(entry, &self.0.region) else {
             return self.0.swap(entry, expected, writer).await;
         };
-        let claim = Entry { pending: None, ..entry.clone() };
+        let claim = Entry {
+            pending: None,
+            ..entry.clone()
+        };
         let swap = self.0.swap(&claim, expected, writer).await?;
         if let Swap::Done(_) = swap {
             self.0.publish(&notice).await;
@@ -131,7 +142,13 @@ impl Ledger<Digest> for Broken {
     /// Nobody learns that a digest does not list a host.
     async fn load(&self, id: &NoticeId) -> PortResult<Option<Stored<Digest>>> {
         let stored = Ledger::<Digest>::load(&self.0, id).await?;
-        Ok(stored.map(|stored| Stored { entry: Digest { stage: Stage::Open, ..stored.entry }, ..stored }))
+        Ok(stored.map(|stored| Stored {
+            entry: Digest {
+                stage: Stage::Open,
+                ..stored.entry
+            },
+            ..stored
+        }))
     }
 
     async fn swap(
@@ -184,7 +201,10 @@ impl Heartbeats for Broken {
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
         let world = self.0.world.get();
         let old = world.tables.old_beats.get(&self.0.region);
-        let beats = old.into_iter().flatten().filter(|((key, _), _)| key == host);
+        let beats = old
+            .into_iter()
+            .flatten()
+            .filter(|((key, _), _)| key == host);
         Ok(beats.map(|(_, heard)| heard.clone()).collect())
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hb_domain::{HostKey, Notice, Publication, Region, Signal, Timestamp};
 use hb_service::ports::{
-    Clock, CompletedSweep, Cursor, Echo, Echoes, Heard, Heartbeats, Ids, Ledger, Page, PortError, PortResult,
-    Record, Segment, Stored, Swap, System, Topic, Version,
+    Clock, CompletedSweep, Cursor, Echo, Echoes, Heard, Heartbeats, Ids, Ledger, Page, PortError,
+    PortResult, Record, Segment, Stored, Swap, System, Topic, Version,
 };
 use uuid::Uuid;
 
@@ -52,7 +52,11 @@ impl Ports {
 
     /// Fails now and then, without an effect.
     fn may_fail(&self, what: &str) -> PortResult<()> {
-        if self.world.get().strikes(Fault::StoreFails) { Err(Self::unavailable(what)) } else { Ok(()) }
+        if self.world.get().strikes(Fault::StoreFails) {
+            Err(Self::unavailable(what))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -66,7 +70,10 @@ impl Heartbeats for Ports {
             let place = (heard.key.clone(), heard.region.clone());
             let beats = world.tables.beats.entry(self.region.clone()).or_default();
             let kept = match beats.remove(&place) {
-                Some(kept) => Heard { heartbeat: kept.heartbeat.merge(heard.heartbeat.clone()), ..kept },
+                Some(kept) => Heard {
+                    heartbeat: kept.heartbeat.merge(heard.heartbeat.clone()),
+                    ..kept
+                },
                 None => heard.clone(),
             };
             beats.insert(place, kept.clone());
@@ -74,11 +81,18 @@ impl Heartbeats for Ports {
                 let now = world.now;
                 world.failed.insert(heard.key.clone(), now);
             }
-            let others: Vec<_> =
-                world.regions.iter().filter(|other| **other != self.region).cloned().collect();
+            let others: Vec<_> = world
+                .regions
+                .iter()
+                .filter(|other| **other != self.region)
+                .cloned()
+                .collect();
             for other in others {
                 let at = world.now + delay(&mut world);
-                world.tables.copies.push((other, at, Copy::Beat(kept.clone())));
+                world
+                    .tables
+                    .copies
+                    .push((other, at, Copy::Beat(kept.clone())));
             }
         }
         self.reply("heartbeats.record").await;
@@ -106,9 +120,20 @@ impl Heartbeats for Ports {
             return Ok(Page::default());
         }
         let stale = world.strikes(Fault::StaleScan);
-        let beats = if stale { &world.tables.old_beats } else { &world.tables.beats };
-        let items = beats.get(&self.region).into_iter().flat_map(|beats| beats.values().cloned()).collect();
-        Ok(Page { items, ..Page::default() })
+        let beats = if stale {
+            &world.tables.old_beats
+        } else {
+            &world.tables.beats
+        };
+        let items = beats
+            .get(&self.region)
+            .into_iter()
+            .flat_map(|beats| beats.values().cloned())
+            .collect();
+        Ok(Page {
+            items,
+            ..Page::default()
+        })
     }
 
     /// A scan here is one page.
@@ -137,7 +162,11 @@ fn delay(world: &mut World) -> i64 {
 
 fn stored<T: Record>(row: &Row) -> Option<Stored<T>> {
     let record: &T = (&*row.record as &dyn Any).downcast_ref()?;
-    Some(Stored { entry: record.clone(), version: row.version, writer: row.writer })
+    Some(Stored {
+        entry: record.clone(),
+        version: row.version,
+        writer: row.writer,
+    })
 }
 
 impl Ports {
@@ -151,26 +180,56 @@ impl Ports {
     }
 
     /// Compares and swaps, at once.
-    pub(crate) fn write<T: Record>(&self, entry: &T, expected: Option<Version>, writer: Uuid) -> Swap<T> {
+    pub(crate) fn write<T: Record>(
+        &self,
+        entry: &T,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> Swap<T> {
         let mut world = self.world.get();
         let ledger = world.tables.ledger_of(&self.region);
         let place = (T::TABLE, entry.key().to_string());
-        let current = world.tables.records.entry(ledger.clone()).or_default().get(&place).cloned();
+        let current = world
+            .tables
+            .records
+            .entry(ledger.clone())
+            .or_default()
+            .get(&place)
+            .cloned();
         if current.as_ref().map(|row| row.version) != expected {
             return Swap::Conflict(current.as_ref().and_then(stored));
         }
         let version = expected.unwrap_or(0) + 1;
         let record: Arc<dyn Any + Send + Sync> = Arc::new(entry.clone());
-        let row = Row { record, open: entry.is_open(), version, writer, at: world.now };
+        let row = Row {
+            record,
+            open: entry.is_open(),
+            version,
+            writer,
+            at: world.now,
+        };
         if world.tables.eventual {
-            let others: Vec<_> =
-                world.regions.iter().filter(|other| **other != self.region).cloned().collect();
+            let others: Vec<_> = world
+                .regions
+                .iter()
+                .filter(|other| **other != self.region)
+                .cloned()
+                .collect();
             for other in others {
                 let at = world.now + delay(&mut world);
-                world.tables.copies.push((other, at, Copy::Record(place.0, place.1.clone(), row.clone())));
+                world.tables.copies.push((
+                    other,
+                    at,
+                    Copy::Record(place.0, place.1.clone(), row.clone()),
+                ));
             }
         }
-        world.tables.records.entry(ledger).or_default().insert(place, row);
+        world
+            .tables
+            .records
+            .entry(ledger)
+            .or_default()
+            .insert(place, row);
         invariants::swapped(&mut world, entry as &dyn Any);
         Swap::Done(version)
     }
@@ -188,7 +247,12 @@ impl<T: Record> Ledger<T> for Ports {
         Ok(records.get(&(T::TABLE, key.to_string())).and_then(stored))
     }
 
-    async fn swap(&self, entry: &T, expected: Option<Version>, writer: Uuid) -> PortResult<Swap<T>> {
+    async fn swap(
+        &self,
+        entry: &T,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<T>> {
         self.call("ledger.swap").await;
         self.may_fail("ledger")?;
         self.quorum()?;
@@ -207,10 +271,17 @@ impl<T: Record> Ledger<T> for Ports {
         let mut world = self.world.get();
         let ledger = world.tables.ledger_of(&self.region);
         let stale = world.strikes(Fault::StaleIndex);
-        let records = if stale { &world.tables.old_records } else { &world.tables.records };
+        let records = if stale {
+            &world.tables.old_records
+        } else {
+            &world.tables.records
+        };
         let rows = records.get(&ledger).into_iter().flatten();
         let open = rows.filter(|((table, _), row)| *table == T::TABLE && row.open);
-        Ok(Page { items: open.filter_map(|(_, row)| stored(row)).collect(), ..Page::default() })
+        Ok(Page {
+            items: open.filter_map(|(_, row)| stored(row)).collect(),
+            ..Page::default()
+        })
     }
 }
 
@@ -230,7 +301,11 @@ impl Topic for Ports {
             world.strikes(Fault::AcceptedReplyLost)
         };
         self.reply("topic.publish accepted").await;
-        if lost { Publication::Unknown("simulated".to_owned()) } else { Publication::Accepted }
+        if lost {
+            Publication::Unknown("simulated".to_owned())
+        } else {
+            Publication::Accepted
+        }
     }
 
     async fn check(&self) -> PortResult<()> {
@@ -242,30 +317,63 @@ impl Topic for Ports {
 pub(crate) fn accept(world: &mut World, region: &Region, notice: &Notice) {
     let late = world.strikes(Fault::EchoLate);
     let lost = !late && world.strikes(Fault::EchoLost);
-    let wait = if late { world.rng.i64(1_000..900_000) } else { world.rng.i64(20..900) };
+    let wait = if late {
+        world.rng.i64(1_000..900_000)
+    } else {
+        world.rng.i64(20..900)
+    };
     let echo = (!lost).then_some(world.now + wait);
     let (subject, attempt) = (notice.subject(), notice.attempt);
     if let Some(at) = echo {
-        let times = if world.strikes(Fault::EchoAgain) { 2 } else { 1 };
+        let times = if world.strikes(Fault::EchoAgain) {
+            2
+        } else {
+            1
+        };
         for _ in 0..times {
             world.receipts += 1;
             let receipt = world.receipts.to_string();
             let (region, subject) = (region.clone(), subject.clone());
-            world.echoes.push(Message { region, visible: at, subject, attempt, receipt });
+            world.echoes.push(Message {
+                region,
+                visible: at,
+                subject,
+                attempt,
+                receipt,
+            });
         }
     }
     let tells = match &notice.about {
         hb_domain::About::Host(host) => {
-            vec![(HostKey::new(notice.fleet.clone(), host.host_id.clone()), host.epoch)]
+            vec![(
+                HostKey::new(notice.fleet.clone(), host.host_id.clone()),
+                host.epoch,
+            )]
         }
         hb_domain::About::Digest(members) => members
             .iter()
-            .map(|member| (HostKey::new(notice.fleet.clone(), member.host.clone()), member.epoch))
+            .map(|member| {
+                (
+                    HostKey::new(notice.fleet.clone(), member.host.clone()),
+                    member.epoch,
+                )
+            })
             .collect(),
     };
-    let accepted = Accepted { subject, attempt, tells, region: region.clone(), at: world.now, echo };
+    let accepted = Accepted {
+        subject,
+        attempt,
+        tells,
+        region: region.clone(),
+        at: world.now,
+        echo,
+    };
     world.say(|| {
-        format!("{region}: the topic accepts {:?} {}, attempt {attempt}", notice.kind, notice.about_whom())
+        format!(
+            "{region}: the topic accepts {:?} {}, attempt {attempt}",
+            notice.kind,
+            notice.about_whom()
+        )
     });
     invariants::accepted(world, notice, accepted);
 }
@@ -289,7 +397,10 @@ impl Echoes for Ports {
                 receipt: message.receipt.clone(),
             });
         }
-        Ok(Page { items, ..Page::default() })
+        Ok(Page {
+            items,
+            ..Page::default()
+        })
     }
 
     async fn acknowledge(&self, receipts: &[String]) -> PortResult<()> {
@@ -304,7 +415,10 @@ impl Echoes for Ports {
         world.echoes = left;
         let now = world.now;
         for message in done {
-            world.echoed.entry((message.subject, message.attempt)).or_insert(now);
+            world
+                .echoed
+                .entry((message.subject, message.attempt))
+                .or_insert(now);
         }
         Ok(())
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    Beat, CanaryPolicy, DeliveryPolicy, Fleet, Heartbeat, HostId, HostKey, Interval, Receiver, Region, Signal,
+    Beat, CanaryPolicy, DeliveryPolicy, Fleet, Heartbeat, HostId, HostKey, Interval, Receiver,
+    Region, Signal,
 };
 use hb_service::manage::Hosts;
 use hb_service::ports::{Clock, Heard, Heartbeats, Ids, Ledger};
@@ -46,7 +47,12 @@ pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> O
     let mut rng = fastrand::Rng::with_seed(seed);
     let regions = faults_for.regions().unwrap_or_else(|| rng.u8(1..=2));
     let faults = faults_for.faults(Faults::drawn(&mut rng));
-    let world = Shared::new(rng.u64(..), regions, faults, variant == Variant::EventualLedger);
+    let world = Shared::new(
+        rng.u64(..),
+        regions,
+        faults,
+        variant == Variant::EventualLedger,
+    );
     let mut executor = Executor::new(world.clone());
     populate(&world, &mut executor);
     for minute in 0..ROUGH + CALM {
@@ -89,7 +95,11 @@ fn outcome(world: &Shared) -> Outcome {
 fn populate(world: &Shared, executor: &mut Executor) {
     let regions = world.get().regions.clone();
     for region in regions {
-        let ports = Ports { world: world.clone(), region: region.clone(), skew: 0 };
+        let ports = Ports {
+            world: world.clone(),
+            region: region.clone(),
+            skew: 0,
+        };
         let fresh = sweep(&ports).settings.canaries.fresh;
         let receiver = Receiver::new(region).with_canary(ports.now(), fresh);
         let _ = ports.write(&receiver, None, Uuid::nil());
@@ -100,8 +110,17 @@ fn populate(world: &Shared, executor: &mut Executor) {
     };
     for (fleet, size) in ["lab", "main"].into_iter().zip(sizes) {
         for n in 0..size {
-            let key = HostKey::new(fleet.parse::<Fleet>().unwrap(), format!("{fleet}-{n}").parse().unwrap());
-            world.get().truth.insert(key.clone(), Truth { up: true, since: START });
+            let key = HostKey::new(
+                fleet.parse::<Fleet>().unwrap(),
+                format!("{fleet}-{n}").parse().unwrap(),
+            );
+            world.get().truth.insert(
+                key.clone(),
+                Truth {
+                    up: true,
+                    since: START,
+                },
+            );
             executor.outside("host", beat_for_ever(world.clone(), key));
         }
     }
@@ -142,12 +161,25 @@ async fn beat_for_ever(world: Shared, key: HostKey) {
 
 /// Whether a beat of `key` was acknowledged in `region`.
 async fn record(world: &Shared, region: &Region, key: &HostKey) -> bool {
-    let ports = Ports { world: world.clone(), region: region.clone(), skew: 0 };
+    let ports = Ports {
+        world: world.clone(),
+        region: region.clone(),
+        skew: 0,
+    };
     let interval = Interval::from_millis(60_000).unwrap();
     let fails = !key.host.is_reserved() && world.get().strikes(Fault::HostFails);
     let signal = if fails { Signal::Fail } else { Signal::Ok };
-    let beat = Beat { at: ports.now(), interval, signal, message: None };
-    let heard = Heard { key: key.clone(), region: region.clone(), heartbeat: Heartbeat::new(beat) };
+    let beat = Beat {
+        at: ports.now(),
+        interval,
+        signal,
+        message: None,
+    };
+    let heard = Heard {
+        key: key.clone(),
+        region: region.clone(),
+        heartbeat: Heartbeat::new(beat),
+    };
     ports.record(&heard).await.is_ok()
 }
 
@@ -159,7 +191,12 @@ fn happen(world: &Shared) {
     let mut flips = Vec::new();
     if world.strikes(Fault::MassOutage) {
         let up = world.rng.bool();
-        flips.extend(hosts.iter().filter(|key| key.fleet.is_main()).map(|key| (key.clone(), up)));
+        flips.extend(
+            hosts
+                .iter()
+                .filter(|key| key.fleet.is_main())
+                .map(|key| (key.clone(), up)),
+        );
     } else if world.rng.u8(0..3) == 0 {
         let key = hosts[world.rng.usize(0..hosts.len())].clone();
         let up = !world.truth[&key].up;
@@ -185,7 +222,11 @@ fn happen(world: &Shared) {
         }
         let strikes = world.strikes(fault);
         let begins = world.rng.bool();
-        let set = if fault == Fault::ReceiverDeaf { &mut world.deaf } else { &mut world.cut_off };
+        let set = if fault == Fault::ReceiverDeaf {
+            &mut world.deaf
+        } else {
+            &mut world.cut_off
+        };
         let changed = match (strikes, set.is_empty()) {
             (true, true) => set.insert(region.clone()),
             // It lasts some minutes.
@@ -196,8 +237,12 @@ fn happen(world: &Shared) {
             if fault == Fault::ReceiverDeaf {
                 world.last_deaf = now;
             }
-            let begins =
-                if fault == Fault::ReceiverDeaf { &world.deaf } else { &world.cut_off }.contains(&region);
+            let begins = if fault == Fault::ReceiverDeaf {
+                &world.deaf
+            } else {
+                &world.cut_off
+            }
+            .contains(&region);
             world.say(|| format!("{region}: {fault:?}: {begins}"));
         }
     }
@@ -222,8 +267,15 @@ fn clear(world: &Shared) {
 fn silence_one(world: &Shared) {
     let mut world = world.get();
     let since = world.now;
-    let up: Vec<_> = world.truth.iter().filter(|(_, truth)| truth.up).map(|(key, _)| key.clone()).collect();
-    let Some(key) = up.first().cloned() else { return };
+    let up: Vec<_> = world
+        .truth
+        .iter()
+        .filter(|(_, truth)| truth.up)
+        .map(|(key, _)| key.clone())
+        .collect();
+    let Some(key) = up.first().cloned() else {
+        return;
+    };
     world.say(|| format!("{key} falls silent"));
     world.truth.insert(key.clone(), Truth { up: false, since });
     world.last_silent = Some((key, since));
@@ -247,7 +299,11 @@ fn administer(world: &Shared, executor: &mut Executor) {
         world.say(|| format!("an admin {words} {key}"));
         (key, world.regions[0].clone(), action)
     };
-    let all = Arc::new(Ports { world: world.clone(), region: region.clone(), skew: 0 });
+    let all = Arc::new(Ports {
+        world: world.clone(),
+        region: region.clone(),
+        skew: 0,
+    });
     executor.process("admin", &region, async move {
         let hosts = Hosts {
             heartbeats: all.clone(),
@@ -259,7 +315,10 @@ fn administer(world: &Shared, executor: &mut Executor) {
         };
         let minute = Interval::from_millis(MINUTE.unsigned_abs());
         let _ = match action {
-            0 => hosts.pause(&key, Some(all.now().plus(Duration::from_mins(3)))).await.map(drop),
+            0 => hosts
+                .pause(&key, Some(all.now().plus(Duration::from_mins(3))))
+                .await
+                .map(drop),
             1 => hosts.resume(&key).await.map(drop),
             2 => hosts.set_interval(&key, minute.ok()).await.map(drop),
             _ => hosts.forget(&key).await,
@@ -273,7 +332,11 @@ fn begin(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: V
     for region in regions {
         let ports = |world: &Shared| {
             let skew = world.get().rng.i64(-2_000..2_000);
-            Ports { world: world.clone(), region: region.clone(), skew }
+            Ports {
+                world: world.clone(),
+                region: region.clone(),
+                skew,
+            }
         };
         if !whole_minute {
             continue;
@@ -284,7 +347,11 @@ fn begin(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: V
             // As the reserved concurrency of the function has it: more could send more than 10 messages a second.
             if executor.sweeping(&region) < 2 {
                 let sweep = variant.sweep(&ports(world));
-                let in_time = if world.get().strikes(Fault::OutOfTime) { 300 } else { 40_000 };
+                let in_time = if world.get().strikes(Fault::OutOfTime) {
+                    300
+                } else {
+                    40_000
+                };
                 executor.process("sweep", &region, async move {
                     let until = sweep.clock.now().plus(Duration::from_millis(in_time));
                     // Whatever came of it, the next one begins anew.
@@ -344,7 +411,12 @@ impl Caller for Voice {
         let deaf = world.get().deaf.contains(region);
         let key = HostKey::new(Fleet::main(), host.clone());
         // Curl tries again, and so does a canary.
-        let heard = !deaf && (record(world, region, &key).await || record(world, region, &key).await);
-        if heard { Ok(()) } else { Err("nobody answers".to_owned()) }
+        let heard =
+            !deaf && (record(world, region, &key).await || record(world, region, &key).await);
+        if heard {
+            Ok(())
+        } else {
+            Err("nobody answers".to_owned())
+        }
     }
 }

@@ -49,12 +49,20 @@ pub(crate) struct Tables {
 
 impl Tables {
     pub(crate) fn new(regions: &[Region], eventual: bool) -> Self {
-        Self { eventual, home: regions.first().cloned(), ..Self::default() }
+        Self {
+            eventual,
+            home: regions.first().cloned(),
+            ..Self::default()
+        }
     }
 
     /// The region whose ledger `region` uses.
     pub(crate) fn ledger_of(&self, region: &Region) -> Region {
-        if self.eventual { region.clone() } else { self.home.clone().unwrap_or_else(|| region.clone()) }
+        if self.eventual {
+            region.clone()
+        } else {
+            self.home.clone().unwrap_or_else(|| region.clone())
+        }
     }
 
     /// Lets arrive what is due at `now`, but for those that are cut off.
@@ -70,8 +78,9 @@ impl Tables {
                     let place = (heard.key.clone(), heard.region.clone());
                     let beats = self.beats.entry(region).or_default();
                     // The last writer wins: of one item there is one writer, and its writes are ordered.
-                    let older =
-                        beats.get(&place).is_none_or(|known| known.heartbeat.last <= heard.heartbeat.last);
+                    let older = beats
+                        .get(&place)
+                        .is_none_or(|known| known.heartbeat.last <= heard.heartbeat.last);
                     if older {
                         beats.insert(place, heard);
                     }
@@ -79,7 +88,9 @@ impl Tables {
                 Copy::Record(table, key, row) => {
                     let records = self.records.entry(region).or_default();
                     // The last writer wins.
-                    let older = records.get(&(table, key.clone())).is_none_or(|known| known.at < row.at);
+                    let older = records
+                        .get(&(table, key.clone()))
+                        .is_none_or(|known| known.at < row.at);
                     if older {
                         records.insert((table, key), row);
                     }

@@ -104,8 +104,11 @@ pub(crate) struct Shared(Arc<Mutex<World>>);
 impl Shared {
     pub(crate) fn new(seed: u64, regions: u8, faults: Faults, eventual: bool) -> Self {
         let names = ["eu-west-1", "us-east-1"];
-        let regions: Vec<Region> =
-            names.iter().take(usize::from(regions)).map(|name| name.parse().unwrap()).collect();
+        let regions: Vec<Region> = names
+            .iter()
+            .take(usize::from(regions))
+            .map(|name| name.parse().unwrap())
+            .collect();
         Self(Arc::new(Mutex::new(World {
             now: START,
             rng: fastrand::Rng::with_seed(seed),

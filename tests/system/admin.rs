@@ -13,17 +13,30 @@ use crate::support::{Done, Place};
 impl Service for Place {
     fn hb(&self, args: &[&str], stdin: &str) -> Ended {
         let mut command = self.hb(args);
-        let mut hb =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut hb = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         // Not every command reads it.
         let _ = hb.stdin.take().unwrap().write_all(stdin.as_bytes());
-        let Done { code, stdout, stderr } = hb.wait_with_output().unwrap().into();
-        Ended { code, stdout, stderr }
+        let Done {
+            code,
+            stdout,
+            stderr,
+        } = hb.wait_with_output().unwrap().into();
+        Ended {
+            code,
+            stdout,
+            stderr,
+        }
     }
 
     fn beat(&self, fleet: &str, host: &str) {
         self.run(&["host", "list"]);
-        let sql = "INSERT OR REPLACE INTO heartbeats (fleet, host, region, first, last, interval, signal)
+        let sql =
+            "INSERT OR REPLACE INTO heartbeats (fleet, host, region, first, last, interval, signal)
             VALUES (?1, ?2, 'local', unixepoch() * 1000, unixepoch() * 1000, 600000, 0)";
         self.database().execute(sql, [fleet, host]).unwrap();
     }

@@ -16,8 +16,17 @@ fn metadata() -> Metadata {
 
 /// What `package` depends on, for itself or for its tests.
 fn dependencies(metadata: &Metadata, package: &str, kind: DependencyKind) -> BTreeSet<String> {
-    let package = metadata.packages.iter().find(|p| p.name.as_str() == package).unwrap();
-    package.dependencies.iter().filter(|d| d.kind == kind).map(|d| d.name.clone()).collect()
+    let package = metadata
+        .packages
+        .iter()
+        .find(|p| p.name.as_str() == package)
+        .unwrap();
+    package
+        .dependencies
+        .iter()
+        .filter(|d| d.kind == kind)
+        .map(|d| d.name.clone())
+        .collect()
 }
 
 #[test]
@@ -29,15 +38,34 @@ fn crates_know_only_those_before_them() {
         ("hb-aws", vec!["hb-domain", "hb-service"]),
         ("hb-embedded", vec!["hb-domain", "hb-service"]),
         ("hb-http", vec!["hb-domain", "hb-service"]),
-        ("hb-cli", vec!["hb-aws", "hb-domain", "hb-embedded", "hb-http", "hb-service"]),
-        ("hb-lambda", vec!["hb-aws", "hb-domain", "hb-http", "hb-service"]),
+        (
+            "hb-cli",
+            vec![
+                "hb-aws",
+                "hb-domain",
+                "hb-embedded",
+                "hb-http",
+                "hb-service",
+            ],
+        ),
+        (
+            "hb-lambda",
+            vec!["hb-aws", "hb-domain", "hb-http", "hb-service"],
+        ),
         ("hb-exhaustive", vec![]),
         ("hb-simulation", vec![]),
     ];
-    assert_eq!(metadata.workspace_packages().len(), arrows.len(), "every crate has its arrows here");
+    assert_eq!(
+        metadata.workspace_packages().len(),
+        arrows.len(),
+        "every crate has its arrows here"
+    );
     for (package, allowed) in arrows {
         let known = dependencies(&metadata, package, DependencyKind::Normal);
-        let ours: Vec<_> = known.iter().filter(|name| name.starts_with("hb-")).collect();
+        let ours: Vec<_> = known
+            .iter()
+            .filter(|name| name.starts_with("hb-"))
+            .collect();
         assert_eq!(ours, allowed, "{package}");
     }
 }
@@ -59,17 +87,35 @@ fn technology_stays_in_its_crate() {
         ("lambda_runtime", vec!["hb-lambda"]),
     ];
     for (technology, homes) in homes {
-        let packages = metadata.packages.iter().map(|package| package.name.as_str());
-        let knows =
-            |package: &&str| dependencies(&metadata, package, DependencyKind::Normal).contains(technology);
-        assert_eq!(packages.filter(knows).collect::<Vec<_>>(), homes, "{technology}");
+        let packages = metadata
+            .packages
+            .iter()
+            .map(|package| package.name.as_str());
+        let knows = |package: &&str| {
+            dependencies(&metadata, package, DependencyKind::Normal).contains(technology)
+        };
+        assert_eq!(
+            packages.filter(knows).collect::<Vec<_>>(),
+            homes,
+            "{technology}"
+        );
     }
 }
 
 #[test]
 fn rules_know_no_io() {
     let known = dependencies(&metadata(), "hb-domain", DependencyKind::Normal);
-    for technology in ["tokio", "async-trait", "futures", "tracing", "getrandom", "rand"] {
-        assert!(!known.contains(technology), "hb-domain depends on {technology}");
+    for technology in [
+        "tokio",
+        "async-trait",
+        "futures",
+        "tracing",
+        "getrandom",
+        "rand",
+    ] {
+        assert!(
+            !known.contains(technology),
+            "hb-domain depends on {technology}"
+        );
     }
 }

@@ -9,7 +9,11 @@ async fn bad_input_has_its_status_and_stores_nothing() {
     let key = server.first_key();
     let host = |id: &str| format!(r#"{{"hostId": "{id}"}}"#);
     let interval = |value: &str| format!(r#"{{"hostId": "web-01", "intervalMs": {value}}}"#);
-    let deep = format!(r#"{{"hostId": "web-01", "x": {}{}}}"#, "[".repeat(1_900), "]".repeat(1_900));
+    let deep = format!(
+        r#"{{"hostId": "web-01", "x": {}{}}}"#,
+        "[".repeat(1_900),
+        "]".repeat(1_900)
+    );
     let bodies = [
         (400, String::new()),
         (400, "not JSON".to_owned()),
@@ -26,16 +30,35 @@ async fn bad_input_has_its_status_and_stores_nothing() {
         (400, interval("1.5")),
         (400, interval(r#""5m""#)),
         (400, interval("1e30")),
-        (413, format!("{}{}", host("web-01"), " ".repeat(4_097 - host("web-01").len()))),
+        (
+            413,
+            format!(
+                "{}{}",
+                host("web-01"),
+                " ".repeat(4_097 - host("web-01").len())
+            ),
+        ),
         (400, deep),
         (400, "[".repeat(4_096)),
     ];
     for (status, body) in bodies {
-        assert_eq!(server.beat(&key, &body).await.unwrap(), status, "{body:.80}");
+        assert_eq!(
+            server.beat(&key, &body).await.unwrap(),
+            status,
+            "{body:.80}"
+        );
     }
     assert_eq!(place.json(&["host", "list"]), serde_json::json!([]));
-    let full = format!("{}{}", host("web-01"), " ".repeat(4_096 - host("web-01").len()));
-    assert_eq!(server.beat(&key, &full).await.unwrap(), 200, "4,096 bytes are allowed");
+    let full = format!(
+        "{}{}",
+        host("web-01"),
+        " ".repeat(4_096 - host("web-01").len())
+    );
+    assert_eq!(
+        server.beat(&key, &full).await.unwrap(),
+        200,
+        "4,096 bytes are allowed"
+    );
 }
 
 #[tokio::test]
@@ -45,7 +68,11 @@ async fn bad_keys_have_their_status_and_store_nothing() {
     let good = server.first_key();
     let revoked = place.key(&[]);
     assert_eq!(place.run(&["key", "revoke", &revoked]).code, 0);
-    let typo = format!("{}{}", &good[..good.len() - 1], if good.ends_with('a') { 'b' } else { 'a' });
+    let typo = format!(
+        "{}{}",
+        &good[..good.len() - 1],
+        if good.ends_with('a') { 'b' } else { 'a' }
+    );
     let prefixed = place.key(&["--host-prefix", "db"]);
     let keys = [
         (401, String::new()),
@@ -56,10 +83,20 @@ async fn bad_keys_have_their_status_and_store_nothing() {
         (403, prefixed.clone()),
     ];
     for (status, key) in keys {
-        assert_eq!(server.beat(&key, r#"{"hostId": "web-01"}"#).await.unwrap(), status, "{key:.16}");
+        assert_eq!(
+            server.beat(&key, r#"{"hostId": "web-01"}"#).await.unwrap(),
+            status,
+            "{key:.16}"
+        );
     }
     assert_eq!(place.json(&["host", "list"]), serde_json::json!([]));
-    assert_eq!(server.beat(&prefixed, r#"{"hostId": "db-1"}"#).await.unwrap(), 200);
+    assert_eq!(
+        server
+            .beat(&prefixed, r#"{"hostId": "db-1"}"#)
+            .await
+            .unwrap(),
+        200
+    );
 }
 
 #[tokio::test]
@@ -73,8 +110,12 @@ async fn unknown_paths_and_methods_are_told_apart() {
         (405, reqwest::Method::DELETE, "/v1/heartbeat/web-01"),
         (405, reqwest::Method::POST, "/v1/status"),
     ] {
-        let answer =
-            server.client.request(method.clone(), format!("{}{path}", server.url)).send().await.unwrap();
+        let answer = server
+            .client
+            .request(method.clone(), format!("{}{path}", server.url))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), status, "{method} {path}");
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
     }

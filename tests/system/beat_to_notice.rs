@@ -11,15 +11,38 @@ const TWO_SWEEPS: Duration = Duration::from_millis(2_500);
 #[tokio::test]
 async fn silence_is_told_once_everywhere_and_so_is_the_return() {
     let (place, webhook, mailbox) = (Place::new(), Webhook::start().await, Mailbox::start().await);
-    let mail = ["--smtp-url", &mailbox.url(), "--smtp-from", "Heartbeat <hb@example.com>"];
+    let mail = [
+        "--smtp-url",
+        &mailbox.url(),
+        "--smtp-from",
+        "Heartbeat <hb@example.com>",
+    ];
     let server = Server::start(&place, &[&["--sweep-every", "1s"], &mail[..]].concat()).await;
     let key = server.first_key();
     place.json(&["subscription", "add", "http", &webhook.url()]);
-    place.json(&["subscription", "add", "email", "on-call@example.com", "--kind", "missing,recovered"]);
+    place.json(&[
+        "subscription",
+        "add",
+        "email",
+        "on-call@example.com",
+        "--kind",
+        "missing,recovered",
+    ]);
     let token = eventually("the question", async || mailbox.token()).await;
-    assert_eq!(place.run(&["subscription", "confirm", "--token", &token]).stdout, "confirmed\n");
+    assert_eq!(
+        place
+            .run(&["subscription", "confirm", "--token", &token])
+            .stdout,
+        "confirmed\n"
+    );
 
-    assert_eq!(server.beat(&key, r#"{"hostId": "web-01", "intervalMs": 2000}"#).await.unwrap(), 200);
+    assert_eq!(
+        server
+            .beat(&key, r#"{"hostId": "web-01", "intervalMs": 2000}"#)
+            .await
+            .unwrap(),
+        200
+    );
     let told = |kind: &'static str| {
         let (webhook, mailbox) = (&webhook, &mailbox);
         eventually(kind, async move || {
@@ -28,7 +51,13 @@ async fn silence_is_told_once_everywhere_and_so_is_the_return() {
     };
     told("missing").await;
     tokio::time::sleep(TWO_SWEEPS).await;
-    assert_eq!(server.beat(&key, r#"{"hostId": "web-01", "intervalMs": 60000}"#).await.unwrap(), 200);
+    assert_eq!(
+        server
+            .beat(&key, r#"{"hostId": "web-01", "intervalMs": 60000}"#)
+            .await
+            .unwrap(),
+        200
+    );
     told("recovered").await;
     tokio::time::sleep(TWO_SWEEPS).await;
 
@@ -36,20 +65,31 @@ async fn silence_is_told_once_everywhere_and_so_is_the_return() {
         assert_eq!(webhook.hosts(kind), ["web-01"], "{kind}");
         assert_eq!(mailbox.subjects(kind).len(), 1, "{kind}");
         let lines = server.stdout();
-        let said: Vec<_> =
-            lines.iter().filter(|line| line.contains("web-01") && line.contains(kind)).collect();
+        let said: Vec<_> = lines
+            .iter()
+            .filter(|line| line.contains("web-01") && line.contains(kind))
+            .collect();
         // `recovered` says after how long `missing` it came.
-        assert_eq!(said.len(), if kind == "missing" { 2 } else { 1 }, "{said:?}");
+        assert_eq!(
+            said.len(),
+            if kind == "missing" { 2 } else { 1 },
+            "{said:?}"
+        );
     }
     let received = webhook.received();
-    let missing = received.iter().find(|received| received.notice["kind"] == "missing").unwrap();
+    let missing = received
+        .iter()
+        .find(|received| received.notice["kind"] == "missing")
+        .unwrap();
     let id = missing.notice["id"].as_str().unwrap();
     assert_eq!(missing.idempotency_key, id);
     let mails = mailbox.mails();
     let mail = mails.iter().find(|mail| mail.contains(id)).unwrap();
-    for part in
-        ["Subject: [hb] web-01 missing since ", "From: Heartbeat <hb@example.com>", "hb host show web-01"]
-    {
+    for part in [
+        "Subject: [hb] web-01 missing since ",
+        "From: Heartbeat <hb@example.com>",
+        "hb host show web-01",
+    ] {
         assert!(mail.contains(part), "{part} is not in\n{mail}");
     }
     let (code, log) = server.stop().await;
@@ -60,26 +100,65 @@ async fn silence_is_told_once_everywhere_and_so_is_the_return() {
 #[tokio::test]
 async fn an_address_that_does_not_confirm_gets_one_mail() {
     let (place, mailbox) = (Place::new(), Mailbox::start().await);
-    let mail = ["--smtp-url", &mailbox.url(), "--smtp-from", "Heartbeat <hb@example.com>"];
+    let mail = [
+        "--smtp-url",
+        &mailbox.url(),
+        "--smtp-from",
+        "Heartbeat <hb@example.com>",
+    ];
     let server = Server::start(&place, &[&["--sweep-every", "1s"], &mail[..]].concat()).await;
     place.json(&["subscription", "add", "email", "stranger@example.com"]);
     let token = eventually("the question", async || mailbox.token()).await;
-    assert_eq!(place.json(&["subscription", "list"])[0]["regions"]["local"], "pending");
+    assert_eq!(
+        place.json(&["subscription", "list"])[0]["regions"]["local"],
+        "pending"
+    );
     assert_eq!(place.run(&["subscription", "test"]).code, 0);
-    assert_eq!(server.beat(&server.first_key(), r#"{"hostId": "web-01"}"#).await.unwrap(), 200);
+    assert_eq!(
+        server
+            .beat(&server.first_key(), r#"{"hostId": "web-01"}"#)
+            .await
+            .unwrap(),
+        200
+    );
     eventually("a notice on the console", async || {
-        server.stdout().iter().any(|line| line.contains("web-01 is registered")).then_some(())
+        server
+            .stdout()
+            .iter()
+            .any(|line| line.contains("web-01 is registered"))
+            .then_some(())
     })
     .await;
     tokio::time::sleep(TWO_SWEEPS).await;
     let mails = mailbox.mails();
-    assert!(mails.len() == 1 && mails[0].contains("Subject: [hb] Do you want to be told?"), "{mails:?}");
+    assert!(
+        mails.len() == 1 && mails[0].contains("Subject: [hb] Do you want to be told?"),
+        "{mails:?}"
+    );
 
-    let wrong = place.run(&["subscription", "confirm", "--token", &token.replace(&token[..8], "aaaaaaaa")]);
+    let wrong = place.run(&[
+        "subscription",
+        "confirm",
+        "--token",
+        &token.replace(&token[..8], "aaaaaaaa"),
+    ]);
     assert_eq!(wrong.code, 1, "{}", wrong.stderr);
-    assert_eq!(place.run(&["subscription", "confirm", "--token", &token]).code, 0);
-    assert_eq!(place.json(&["subscription", "list"])[0]["regions"]["local"], "confirmed");
-    assert_eq!(place.run(&["subscription", "test", "--kind", "recovered"]).code, 0);
+    assert_eq!(
+        place
+            .run(&["subscription", "confirm", "--token", &token])
+            .code,
+        0
+    );
+    assert_eq!(
+        place.json(&["subscription", "list"])[0]["regions"]["local"],
+        "confirmed"
+    );
+    assert_eq!(
+        place
+            .run(&["subscription", "test", "--kind", "recovered"])
+            .code,
+        0
+    );
     let test = eventually("the test", async || {
         mailbox
             .mails()
@@ -99,15 +178,24 @@ async fn two_hundred_hosts_at_once_are_each_told_once() {
     let mut names: Vec<_> = (0..200).map(|i| format!("host-{i}")).collect();
     names.sort();
     let beat_all = async |interval: u64| {
-        let beats = names.iter().map(|name| format!(r#"{{"hostId": "{name}", "intervalMs": {interval}}}"#));
+        let beats = names
+            .iter()
+            .map(|name| format!(r#"{{"hostId": "{name}", "intervalMs": {interval}}}"#));
         let bodies: Vec<_> = beats.collect();
-        let sent = futures::future::join_all(bodies.iter().map(|body| server.beat(&key, body))).await;
+        let sent =
+            futures::future::join_all(bodies.iter().map(|body| server.beat(&key, body))).await;
         assert!(sent.into_iter().all(|status| status.unwrap() == 200));
     };
     beat_all(2_000).await;
-    eventually("200 missing", async || (webhook.hosts("missing").len() >= 200).then_some(())).await;
+    eventually("200 missing", async || {
+        (webhook.hosts("missing").len() >= 200).then_some(())
+    })
+    .await;
     beat_all(600_000).await;
-    eventually("200 recovered", async || (webhook.hosts("recovered").len() >= 200).then_some(())).await;
+    eventually("200 recovered", async || {
+        (webhook.hosts("recovered").len() >= 200).then_some(())
+    })
+    .await;
     tokio::time::sleep(TWO_SWEEPS).await;
     assert_eq!(webhook.hosts("missing"), names);
     assert_eq!(webhook.hosts("recovered"), names);
@@ -118,9 +206,15 @@ async fn a_webhook_that_was_down_gets_each_notice_in_order() {
     let (place, mut webhook) = (Place::new(), Webhook::start().await);
     let server = Server::start(&place, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
-    let id =
-        place.json(&["subscription", "add", "http", &webhook.url(), "--kind", "missing,recovered"])["id"]
-            .clone();
+    let id = place.json(&[
+        "subscription",
+        "add",
+        "http",
+        &webhook.url(),
+        "--kind",
+        "missing,recovered",
+    ])["id"]
+        .clone();
     webhook.go_down().await;
     let names = ["a", "b", "c"];
     let tally = || place.json(&["subscription", "list"])[0]["deliveries"].clone();
@@ -132,21 +226,38 @@ async fn a_webhook_that_was_down_gets_each_notice_in_order() {
         let due = if interval == 1_000 { 3 } else { 6 };
         eventually("all due", async || (tally()["due"] == due).then_some(())).await;
     }
-    eventually("a failed try", async || tally()["last_error"].as_str().map(ToOwned::to_owned)).await;
+    eventually("a failed try", async || {
+        tally()["last_error"].as_str().map(ToOwned::to_owned)
+    })
+    .await;
     webhook.answer_with(503);
     webhook.come_back().await;
     webhook.answer_with(200);
-    eventually("all delivered", async || (tally()["delivered"] == 6).then_some(())).await;
+    eventually("all delivered", async || {
+        (tally()["delivered"] == 6).then_some(())
+    })
+    .await;
     assert_eq!(
         (webhook.hosts("missing"), webhook.hosts("recovered")),
         (names.map(Into::into).into(), names.map(Into::into).into())
     );
     for name in names {
-        let kinds: Vec<_> =
-            webhook.received().into_iter().filter(|r| r.notice["hosts"][0]["hostId"] == name).collect();
-        assert_eq!(kinds[0].notice["kind"], "missing", "{name}: recovered came first");
+        let kinds: Vec<_> = webhook
+            .received()
+            .into_iter()
+            .filter(|r| r.notice["hosts"][0]["hostId"] == name)
+            .collect();
+        assert_eq!(
+            kinds[0].notice["kind"], "missing",
+            "{name}: recovered came first"
+        );
     }
-    assert!(place.run(&["subscription", "remove", id.as_str().unwrap()]).code == 0);
+    assert!(
+        place
+            .run(&["subscription", "remove", id.as_str().unwrap()])
+            .code
+            == 0
+    );
 }
 
 #[tokio::test]
@@ -154,17 +265,35 @@ async fn a_failing_job_is_told_with_its_message() {
     let (place, webhook) = (Place::new(), Webhook::start().await);
     let server = Server::start(&place, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
-    place.json(&["subscription", "add", "http", &webhook.url(), "--kind", "failing,recovered"]);
+    place.json(&[
+        "subscription",
+        "add",
+        "http",
+        &webhook.url(),
+        "--kind",
+        "failing,recovered",
+    ]);
     let get = async |path: &str| {
-        let request =
-            server.client.get(format!("{}/v1/heartbeat/{path}", server.url)).header("x-api-key", &key);
+        let request = server
+            .client
+            .get(format!("{}/v1/heartbeat/{path}", server.url))
+            .header("x-api-key", &key);
         assert_eq!(request.send().await.unwrap().status(), 200);
     };
     get("nightly/backup/2?message=disk+full").await;
-    eventually("failing", async || (webhook.hosts("failing") == ["nightly/backup"]).then_some(())).await;
+    eventually("failing", async || {
+        (webhook.hosts("failing") == ["nightly/backup"]).then_some(())
+    })
+    .await;
     get("nightly/backup/0").await;
-    eventually("recovered", async || (webhook.hosts("recovered") == ["nightly/backup"]).then_some(())).await;
-    assert_eq!(webhook.received()[0].notice["hosts"][0]["message"], "disk full");
+    eventually("recovered", async || {
+        (webhook.hosts("recovered") == ["nightly/backup"]).then_some(())
+    })
+    .await;
+    assert_eq!(
+        webhook.received()[0].notice["hosts"][0]["message"],
+        "disk full"
+    );
 }
 
 #[tokio::test]
@@ -179,16 +308,24 @@ async fn the_predecessors_own_line_works_unchanged() {
     let answer = Command::new("sh")
         .args(["-c", LINE])
         .env_clear()
-        .envs([("PATH", out.as_str()), ("HOSTNAME", "web-01.example"), ("HB_API_KEY", &server.first_key())])
+        .envs([
+            ("PATH", out.as_str()),
+            ("HOSTNAME", "web-01.example"),
+            ("HB_API_KEY", &server.first_key()),
+        ])
         .env("URL", &server.url)
         .output()
         .unwrap();
     let answer = String::from_utf8(answer.stdout).unwrap();
     assert!(
-        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n{\"message\":\"OK\"}"),
+        answer.starts_with("HTTP/1.1 200 OK\r\n")
+            && answer.ends_with("\r\n\r\n{\"message\":\"OK\"}"),
         "{answer}"
     );
-    assert_eq!(place.json(&["host", "show", "web-01.example"])["state"], "up");
+    assert_eq!(
+        place.json(&["host", "show", "web-01.example"])["state"],
+        "up"
+    );
 }
 
 #[tokio::test]
@@ -196,14 +333,24 @@ async fn a_paused_host_is_not_told_and_a_forgotten_one_is_gone() {
     let (place, webhook) = (Place::new(), Webhook::start().await);
     let server = Server::start(&place, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
-    place.json(&["subscription", "add", "http", &webhook.url(), "--kind", "missing"]);
+    place.json(&[
+        "subscription",
+        "add",
+        "http",
+        &webhook.url(),
+        "--kind",
+        "missing",
+    ]);
     for name in ["paused", "forgotten", "silent"] {
         let body = format!(r#"{{"hostId": "{name}", "intervalMs": 3000}}"#);
         assert_eq!(server.beat(&key, &body).await.unwrap(), 200);
     }
     assert_eq!(place.json(&["host", "pause", "paused"])["state"], "paused");
     assert_eq!(place.run(&["host", "forget", "forgotten"]).code, 0);
-    eventually("missing", async || (!webhook.hosts("missing").is_empty()).then_some(())).await;
+    eventually("missing", async || {
+        (!webhook.hosts("missing").is_empty()).then_some(())
+    })
+    .await;
     tokio::time::sleep(TWO_SWEEPS).await;
     assert_eq!(webhook.hosts("missing"), ["silent"]);
     assert_eq!(place.run(&["host", "show", "forgotten"]).code, 1);

@@ -30,8 +30,8 @@ struct Extent {
 
 impl Extent {
     fn set() -> Self {
-        let seed =
-            std::env::var("HB_CHAOS_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+        let seed = std::env::var("HB_CHAOS_SEED")
+            .map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
         match std::env::var("HB_CHAOS") {
             Ok(time) => Self {
                 hosts: 2_000,
@@ -39,7 +39,12 @@ impl Extent {
                 seed,
                 patient: true,
             },
-            Err(_) => Self { hosts: 300, kill_for: Duration::from_secs(8), seed, patient: false },
+            Err(_) => Self {
+                hosts: 300,
+                kill_for: Duration::from_secs(8),
+                seed,
+                patient: false,
+            },
         }
     }
 }
@@ -72,7 +77,15 @@ struct Three {
 impl Three {
     /// One that listens.
     fn any(&self) -> Option<String> {
-        fastrand::choice(self.urls.lock().unwrap().iter().flatten().cloned().collect::<Vec<_>>())
+        fastrand::choice(
+            self.urls
+                .lock()
+                .unwrap()
+                .iter()
+                .flatten()
+                .cloned()
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// Starts all of them again and again and kills them, for so long. Then none is left.
@@ -132,7 +145,9 @@ impl Three {
 /// Completes when a digest is under way.
 async fn a_digest(place: &Place) {
     let database = place.database();
-    let mut open = database.prepare("SELECT 1 FROM digests WHERE open = 1").unwrap();
+    let mut open = database
+        .prepare("SELECT 1 FROM digests WHERE open = 1")
+        .unwrap();
     while !open.exists([]).unwrap() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -140,7 +155,10 @@ async fn a_digest(place: &Place) {
 
 /// How many rows a query counts.
 fn number(place: &Place, sql: &str) -> i64 {
-    place.database().query_row(sql, [], |row| row.get(0)).unwrap()
+    place
+        .database()
+        .query_row(sql, [], |row| row.get(0))
+        .unwrap()
 }
 
 /// Whether nothing is left to be told: no pending notice, no unfinished digest, no delivery under way.
@@ -159,9 +177,15 @@ fn end_leases(place: &Place) {
 /// The hosts that the ledger has as missing, people told or not.
 fn claimed(place: &Place) -> BTreeSet<String> {
     let database = place.database();
-    let mut query = database.prepare("SELECT key FROM ledger WHERE record ->> 'state' = 'missing'").unwrap();
-    let keys = query.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap);
-    keys.map(|key| key.strip_prefix("main/").unwrap().to_owned()).collect()
+    let mut query = database
+        .prepare("SELECT key FROM ledger WHERE record ->> 'state' = 'missing'")
+        .unwrap();
+    let keys = query
+        .query_map([], |row| row.get::<_, String>(0))
+        .unwrap()
+        .map(Result::unwrap);
+    keys.map(|key| key.strip_prefix("main/").unwrap().to_owned())
+        .collect()
 }
 
 /// Hosts that beat again as soon as their silence was decided, whatever became of its notice.
@@ -170,7 +194,12 @@ async fn come_back(place: &Place, three: &Three, key: &str, hosts: &BTreeSet<Str
     while !away.is_empty() {
         let missing = claimed(place);
         let back: Vec<_> = away.intersection(&missing).cloned().collect();
-        beat_all(key, || three.any(), back.iter().map(|host| (host.as_str(), LONG))).await;
+        beat_all(
+            key,
+            || three.any(),
+            back.iter().map(|host| (host.as_str(), LONG)),
+        )
+        .await;
         away.retain(|host| !back.contains(host));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -179,10 +208,15 @@ async fn come_back(place: &Place, three: &Three, key: &str, hosts: &BTreeSet<Str
 /// Each of `hosts` was told this exactly once, by one notice, of which copies may have come.
 fn assert_told_once(webhook: &Webhook, kind: &str, hosts: &BTreeSet<String>) {
     let notices = webhook.notices(kind);
-    let lost: Vec<_> = hosts.iter().filter(|host| !notices.contains_key(*host)).collect();
+    let lost: Vec<_> = hosts
+        .iter()
+        .filter(|host| !notices.contains_key(*host))
+        .collect();
     assert!(lost.is_empty(), "never told {kind}: {lost:?}");
-    let twice: Vec<_> =
-        notices.iter().filter(|(host, ids)| ids.len() != 1 || !hosts.contains(*host)).collect();
+    let twice: Vec<_> = notices
+        .iter()
+        .filter(|(host, ids)| ids.len() != 1 || !hosts.contains(*host))
+        .collect();
     assert!(twice.is_empty(), "told {kind} not exactly once: {twice:?}");
 }
 
@@ -212,11 +246,21 @@ async fn three_servers_that_are_killed_all_the_time_tell_each_host_once() {
     let hosts: Vec<_> = (0..extent.hosts).map(|i| format!("host-{i}")).collect();
     let interval = |i| extent.interval(i);
     let url = || Some(first.url.clone());
-    beat_all(&key, url, hosts.iter().enumerate().map(|(i, host)| (host.as_str(), interval(i)))).await;
+    beat_all(
+        &key,
+        url,
+        hosts
+            .iter()
+            .enumerate()
+            .map(|(i, host)| (host.as_str(), interval(i))),
+    )
+    .await;
     drop(first);
     let all: BTreeSet<_> = hosts.iter().cloned().collect();
-    let (back, away): (BTreeSet<_>, BTreeSet<_>) =
-        all.iter().cloned().partition(|host| host.ends_with(['0', '3', '5']));
+    let (back, away): (BTreeSet<_>, BTreeSet<_>) = all
+        .iter()
+        .cloned()
+        .partition(|host| host.ends_with(['0', '3', '5']));
 
     let silence = async |time| {
         three.live(&place, &extent, time).await;
@@ -225,46 +269,80 @@ async fn three_servers_that_are_killed_all_the_time_tell_each_host_once() {
         }
         three.stay(&place).await
     };
-    let (servers, ()) = tokio::join!(silence(extent.kill_for), come_back(&place, &three, &key, &back));
+    let (servers, ()) = tokio::join!(
+        silence(extent.kill_for),
+        come_back(&place, &three, &key, &back)
+    );
     let told = |kind: &'static str, hosts: &BTreeSet<String>| {
         let told = webhook.notices(kind);
         (hosts.iter().all(|host| told.contains_key(host)) && is_settled(&place)).then_some(())
     };
-    within(SETTLED, "every missing host", async || told("missing", &all)).await;
-    within(SETTLED, "those that came back", async || told("recovered", &back)).await;
+    within(SETTLED, "every missing host", async || {
+        told("missing", &all)
+    })
+    .await;
+    within(SETTLED, "those that came back", async || {
+        told("recovered", &back)
+    })
+    .await;
     assert_told_once(&webhook, "missing", &all);
     assert_told_once(&webhook, "recovered", &back);
 
     three.end(servers);
-    let again = beat_all(&key, || three.any(), away.iter().map(|host| (host.as_str(), LONG)));
+    let again = beat_all(
+        &key,
+        || three.any(),
+        away.iter().map(|host| (host.as_str(), LONG)),
+    );
     let (servers, ()) = tokio::join!(silence(extent.kill_for / 4), again);
-    within(SETTLED, "every recovered host", async || told("recovered", &all)).await;
+    within(SETTLED, "every recovered host", async || {
+        told("recovered", &all)
+    })
+    .await;
     // Long enough for two more sweeps to say something twice, if they would.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     for kind in ["missing", "recovered"] {
         assert_told_once(&webhook, kind, &all);
     }
     let registered = webhook.notices("registered");
-    assert!(registered.values().all(|ids| ids.len() == 1), "{registered:?}");
+    assert!(
+        registered.values().all(|ids| ids.len() == 1),
+        "{registered:?}"
+    );
     assert_in_order(&webhook);
     three.end(servers);
 
     let log = three.log.lock().unwrap();
-    let said = |word: &str| log.iter().filter(|line| line.contains(word)).collect::<Vec<_>>();
+    let said = |word: &str| {
+        log.iter()
+            .filter(|line| line.contains(word))
+            .collect::<Vec<_>>()
+    };
     assert!(said("panicked").is_empty(), "{:?}", said("panicked"));
     let received = webhook.received();
-    let digests =
-        received.iter().filter(|received| received.is("missing") && received.notice["digest"] == true);
+    let digests = received
+        .iter()
+        .filter(|received| received.is("missing") && received.notice["digest"] == true);
     assert!(digests.count() > 0, "no host was told by a digest");
     let kills = three.kills.lock().unwrap();
-    assert!(kills.contains(&true), "no kill came in the middle of a digest");
+    assert!(
+        kills.contains(&true),
+        "no kill came in the middle of a digest"
+    );
     tell(&received, &kills, began.elapsed());
-    [said("WARN"), said("ERROR")].concat().into_iter().for_each(|line| say(line));
+    [said("WARN"), said("ERROR")]
+        .concat()
+        .into_iter()
+        .for_each(|line| say(line));
 }
 
 fn tell(received: &[Received], kills: &[bool], time: Duration) {
-    let count = |wanted: fn(&Received) -> bool| received.iter().filter(|received| wanted(received)).count();
-    let ids: BTreeSet<_> = received.iter().map(|received| &received.idempotency_key).collect();
+    let count =
+        |wanted: fn(&Received) -> bool| received.iter().filter(|received| wanted(received)).count();
+    let ids: BTreeSet<_> = received
+        .iter()
+        .map(|received| &received.idempotency_key)
+        .collect();
     let digests = count(|received| received.notice["digest"] == true);
     let again = count(|received| received.notice["attempt"] != 1);
     say(&format!(

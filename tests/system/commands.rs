@@ -9,7 +9,15 @@ use crate::support::{Place, Server};
 #[test]
 fn keys_are_shown_once_listed_and_revoked() {
     let place = Place::new();
-    let done = place.run(&["key", "create", "web fleet", "--host-prefix", "web-", "--expires", "90d"]);
+    let done = place.run(&[
+        "key",
+        "create",
+        "web fleet",
+        "--host-prefix",
+        "web-",
+        "--expires",
+        "90d",
+    ]);
     assert_eq!(done.code, 0, "{}", done.stderr);
     let key = done.stdout.trim();
     assert!(
@@ -27,11 +35,18 @@ fn keys_are_shown_once_listed_and_revoked() {
     let id = &key[4..14];
     let listed = place.json(&["key", "list"]);
     assert_eq!(
-        (&listed[0]["id"], &listed[0]["hostPrefixes"], &listed[0]["live"]),
+        (
+            &listed[0]["id"],
+            &listed[0]["hostPrefixes"],
+            &listed[0]["live"]
+        ),
         (&json!(id), &json!(["web-"]), &json!(true))
     );
     let done = place.run(&["key", "revoke", id]);
-    assert_eq!((done.code, done.stdout), (0, format!("revoked {id} (web fleet)\n")));
+    assert_eq!(
+        (done.code, done.stdout),
+        (0, format!("revoked {id} (web fleet)\n"))
+    );
     assert_eq!(place.json(&["key", "list"])[0]["live"], false);
     let unknown = place.run(&["key", "revoke", "aaaaaaaaaa"]);
     assert_eq!((unknown.code, unknown.stdout.as_str()), (1, ""));
@@ -44,14 +59,30 @@ fn keys_are_shown_once_listed_and_revoked() {
 #[test]
 fn a_fleet_costs_what_its_lines_sum_up_to() {
     let place = Place::new();
-    let bill = place.json(&["cost", "--hosts", "1000", "--interval", "10m", "--regions", "2"]);
+    let bill = place.json(&[
+        "cost",
+        "--hosts",
+        "1000",
+        "--interval",
+        "10m",
+        "--regions",
+        "2",
+    ]);
     let dollars = |row: &serde_json::Value| row["dollarsAMonth"].as_f64().unwrap();
     let (total, items) = bill.as_array().unwrap().split_last().unwrap();
     assert_eq!(total["item"], "total");
     let sum: f64 = items.iter().map(dollars).sum();
     assert!(sum > 30.0 && (sum - dollars(total)).abs() < 0.05, "{bill}");
     for (hosts, interval, regions) in [("many", "10m", "1"), ("1", "0s", "1"), ("1", "10m", "3")] {
-        let done = place.run(&["cost", "--hosts", hosts, "--interval", interval, "--regions", regions]);
+        let done = place.run(&[
+            "cost",
+            "--hosts",
+            hosts,
+            "--interval",
+            interval,
+            "--regions",
+            regions,
+        ]);
         assert_eq!(done.code, 2, "{}", done.stderr);
     }
 }
@@ -73,10 +104,18 @@ fn subscriptions_are_added_listed_and_removed() {
     let fields = ["protocol", "endpoint", "fleet", "kinds"].map(|field| &list[0][field]);
     assert_eq!(
         fields,
-        [&json!("https"), &json!("https://example.com/hook"), &json!("lab"), &json!(["missing"])]
+        [
+            &json!("https"),
+            &json!("https://example.com/hook"),
+            &json!("lab"),
+            &json!(["missing"])
+        ]
     );
     let id = added["id"].as_str().unwrap();
-    assert_eq!(place.run(&["subscription", "remove", id]).stdout, format!("removed {id}\n"));
+    assert_eq!(
+        place.run(&["subscription", "remove", id]).stdout,
+        format!("removed {id}\n")
+    );
     assert_eq!(place.run(&["subscription", "remove", id]).code, 1);
     assert_eq!(place.json(&["subscription", "list"]), json!([]));
 }
@@ -96,23 +135,57 @@ fn what_one_machine_cannot_deliver_is_said_with_what_to_use_instead() {
 fn wrong_words_end_with_2_and_change_nothing() {
     let place = Place::new();
     for (args, cause) in [
-        (&["subscription", "add", "email", "nobody"][..], "no e-mail address"),
-        (&["subscription", "add", "http", "https://example.com"], "the scheme is https"),
-        (&["subscription", "add", "email", "a@example.com", "--kind", "late"], "no kind of notice"),
+        (
+            &["subscription", "add", "email", "nobody"][..],
+            "no e-mail address",
+        ),
+        (
+            &["subscription", "add", "http", "https://example.com"],
+            "the scheme is https",
+        ),
+        (
+            &[
+                "subscription",
+                "add",
+                "email",
+                "a@example.com",
+                "--kind",
+                "late",
+            ],
+            "no kind of notice",
+        ),
         (&["key", "create", "x", "--fleet", "Main"], "a fleet is"),
         (&["key", "create", "x", "--expires", "soon"], "90d"),
         (&["key", "create", " "], "a key's name is"),
         (&["host", "show", "web 01"], "hostId has ' ' at place 4"),
-        (&["host", "set", "web-01", "--interval", "10ms"], "1000 to 31536000000 ms"),
+        (
+            &["host", "set", "web-01", "--interval", "10ms"],
+            "1000 to 31536000000 ms",
+        ),
         (&["serve", "--sweep-every", "0s"], "longer than zero"),
-        (&["serve", "--smtp-url", "nonsense", "--smtp-from", "a@example.com"], "mail"),
+        (
+            &[
+                "serve",
+                "--smtp-url",
+                "nonsense",
+                "--smtp-from",
+                "a@example.com",
+            ],
+            "mail",
+        ),
         (&["frobnicate"], "frobnicate"),
     ] {
         let done = place.run(args);
         assert_eq!(done.code, 2, "{args:?}: {}", done.stderr);
         assert!(done.stderr.contains(cause), "{args:?}: {}", done.stderr);
     }
-    assert_eq!((place.json(&["subscription", "list"]), place.json(&["key", "list"])), (json!([]), json!([])));
+    assert_eq!(
+        (
+            place.json(&["subscription", "list"]),
+            place.json(&["key", "list"])
+        ),
+        (json!([]), json!([]))
+    );
 }
 
 #[test]
@@ -122,7 +195,8 @@ fn an_unknown_host_ends_with_1_and_says_where_to_look() {
         let done = place.run(&["host", verb, "typo", "--fleet", "lab"]);
         assert_eq!(done.code, 1, "{}", done.stderr);
         assert!(
-            done.stderr.starts_with("hb: there is no host lab/typo\n    `hb host list`"),
+            done.stderr
+                .starts_with("hb: there is no host lab/typo\n    `hb host list`"),
             "{}",
             done.stderr
         );
@@ -132,17 +206,33 @@ fn an_unknown_host_ends_with_1_and_says_where_to_look() {
 #[test]
 fn a_closed_pipe_is_not_a_failure() {
     let place = Place::new();
-    let mut list = place.hb(&["key", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut list = place
+        .hb(&["key", "list"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(list.stdout.take());
     let done = list.wait_with_output().unwrap();
-    assert_eq!((done.status.code(), String::from_utf8(done.stderr).unwrap().as_str()), (Some(0), ""));
+    assert_eq!(
+        (
+            done.status.code(),
+            String::from_utf8(done.stderr).unwrap().as_str()
+        ),
+        (Some(0), "")
+    );
 }
 
 #[test]
 fn a_folder_that_cannot_be_used_ends_with_3() {
     let place = Place::new();
     std::fs::write(place.path().join("file"), "").unwrap();
-    let done = place.run(&["key", "list", "--data-dir", place.path().join("file/data").to_str().unwrap()]);
+    let done = place.run(&[
+        "key",
+        "list",
+        "--data-dir",
+        place.path().join("file/data").to_str().unwrap(),
+    ]);
     assert_eq!(done.code, 3);
     assert!(done.stderr.contains("--data-dir"), "{}", done.stderr);
 }
@@ -151,10 +241,17 @@ fn a_folder_that_cannot_be_used_ends_with_3() {
 fn a_database_of_a_newer_version_is_left_alone() {
     let place = Place::new();
     place.key(&[]);
-    place.database().pragma_update(None, "user_version", 1_000).unwrap();
+    place
+        .database()
+        .pragma_update(None, "user_version", 1_000)
+        .unwrap();
     let done = place.run(&["key", "create", "x"]);
     assert_eq!(done.code, 3);
-    assert!(done.stderr.contains("1000") && done.stderr.contains("newer"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("1000") && done.stderr.contains("newer"),
+        "{}",
+        done.stderr
+    );
 }
 
 #[tokio::test]
@@ -163,9 +260,18 @@ async fn hosts_are_listed_by_name_and_filtered() {
     let server = Server::start(&place, &[]).await;
     let (main, lab) = (server.first_key(), place.key(&["--fleet", "lab"]));
     for (key, name) in [(&main, "b"), (&main, "a"), (&lab, "c")] {
-        assert_eq!(server.beat(key, &format!(r#"{{"hostId": "{name}"}}"#)).await.unwrap(), 200);
+        assert_eq!(
+            server
+                .beat(key, &format!(r#"{{"hostId": "{name}"}}"#))
+                .await
+                .unwrap(),
+            200
+        );
     }
-    assert_eq!(place.json(&["host", "pause", "b", "--until", "2h"])["state"], "paused");
+    assert_eq!(
+        place.json(&["host", "pause", "b", "--until", "2h"])["state"],
+        "paused"
+    );
     let names = |args: &[&str]| {
         let list = place.json(&[&["host", "list"], args].concat());
         list.as_array()
@@ -178,11 +284,22 @@ async fn hosts_are_listed_by_name_and_filtered() {
     assert_eq!(names(&["--status", "paused"]), ["b"]);
     assert_eq!(names(&["--fleet", "lab", "--status", "up"]), ["c"]);
     assert_eq!(place.json(&["host", "resume", "b"])["state"], "up");
-    assert_eq!(place.json(&["host", "set", "b", "--interval", "1h"])["intervalMs"], 3_600_000);
-    assert_eq!(place.json(&["host", "set", "b", "--interval", "sent"])["intervalMs"], 600_000);
+    assert_eq!(
+        place.json(&["host", "set", "b", "--interval", "1h"])["intervalMs"],
+        3_600_000
+    );
+    assert_eq!(
+        place.json(&["host", "set", "b", "--interval", "sent"])["intervalMs"],
+        600_000
+    );
     let table = place.run(&["host", "list"]).stdout;
     let head: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(head, ["HOST", "FLEET", "STATE", "LAST", "BEAT", "INTERVAL", "DEADLINE"]);
+    assert_eq!(
+        head,
+        [
+            "HOST", "FLEET", "STATE", "LAST", "BEAT", "INTERVAL", "DEADLINE"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -190,8 +307,15 @@ async fn the_first_start_makes_one_key_and_later_ones_none() {
     let place = Place::new();
     let server = Server::start(&place, &[]).await;
     let key = server.first_key();
-    let crontab = server.stdout().into_iter().find(|line| line.starts_with("*/5 * * * * curl ")).unwrap();
-    assert!(crontab.contains(&key) && crontab.contains(&server.url), "{crontab}");
+    let crontab = server
+        .stdout()
+        .into_iter()
+        .find(|line| line.starts_with("*/5 * * * * curl "))
+        .unwrap();
+    assert!(
+        crontab.contains(&key) && crontab.contains(&server.url),
+        "{crontab}"
+    );
     assert_eq!(server.status().await.status(), 200);
     assert_eq!(server.stop().await.0, 0);
     let again = Server::start(&place, &["--output", "json"]).await;
@@ -203,7 +327,11 @@ async fn an_address_that_is_taken_ends_with_6_and_shows_no_key() {
     let place = Place::new();
     let server = Server::start(&place, &[]).await;
     let other = Place::new();
-    let done = other.run(&["serve", "--listen", server.url.strip_prefix("http://").unwrap()]);
+    let done = other.run(&[
+        "serve",
+        "--listen",
+        server.url.strip_prefix("http://").unwrap(),
+    ]);
     assert_eq!((done.code, done.stdout.as_str()), (6, ""));
     assert!(done.stderr.contains("--listen"), "{}", done.stderr);
 }
@@ -213,11 +341,18 @@ async fn a_machine_without_certificates_still_serves_and_sends_in_the_clear() {
     let place = Place::new();
     let bare = |args: &[&str]| {
         let mut command = place.hb(args);
-        command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+        command
+            .env("SSL_CERT_FILE", "/nonexistent")
+            .env("SSL_CERT_DIR", "/nonexistent");
         command
     };
     let server = Server::start_by(bare(&["serve", "--listen", "127.0.0.1:0"])).await;
-    assert!(server.stderr().join("\n").contains("ca-certificates"), "it is said what does not work");
-    let sent = bare(&["send", "web-01", "--url", &server.url]).env("HB_API_KEY", server.first_key()).output();
+    assert!(
+        server.stderr().join("\n").contains("ca-certificates"),
+        "it is said what does not work"
+    );
+    let sent = bare(&["send", "web-01", "--url", &server.url])
+        .env("HB_API_KEY", server.first_key())
+        .output();
     assert_eq!(sent.unwrap().status.code(), Some(0));
 }

@@ -24,7 +24,12 @@ async fn machine(
         let body = format!(r#"{{"hostId": "{name}", "intervalMs": 1000}}"#);
         loop {
             let target = format!("{}/v1/heartbeat", url.lock().unwrap());
-            let sent = client.post(target).header("x-api-key", &key).body(body.clone()).send().await;
+            let sent = client
+                .post(target)
+                .header("x-api-key", &key)
+                .body(body.clone())
+                .send()
+                .await;
             if sent.is_ok_and(|answer| answer.status() == 200) {
                 acknowledged.lock().unwrap().insert(name);
                 break;
@@ -40,11 +45,27 @@ async fn no_acknowledged_beat_is_lost_and_no_silence_is_told_twice() {
     let (place, webhook) = (Place::new(), Webhook::start().await);
     let mut server = Server::start(&place, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
-    place.json(&["subscription", "add", "http", &webhook.url(), "--kind", "missing"]);
-    let (url, acknowledged) =
-        (Arc::new(Mutex::new(server.url.clone())), Arc::new(Mutex::new(BTreeSet::new())));
+    place.json(&[
+        "subscription",
+        "add",
+        "http",
+        &webhook.url(),
+        "--kind",
+        "missing",
+    ]);
+    let (url, acknowledged) = (
+        Arc::new(Mutex::new(server.url.clone())),
+        Arc::new(Mutex::new(BTreeSet::new())),
+    );
     let machines: Vec<_> = (0..MACHINES)
-        .map(|number| tokio::spawn(machine(number, key.clone(), url.clone(), acknowledged.clone())))
+        .map(|number| {
+            tokio::spawn(machine(
+                number,
+                key.clone(),
+                url.clone(),
+                acknowledged.clone(),
+            ))
+        })
         .collect();
     for kill in 0..KILLS {
         // Spread over the sweep's second, so that each kill meets another step of it.
@@ -58,11 +79,19 @@ async fn no_acknowledged_beat_is_lost_and_no_silence_is_told_twice() {
         let _ = machine.await;
     }
     let acknowledged = acknowledged.lock().unwrap().clone();
-    assert!(acknowledged.len() > 100, "there was load: {}", acknowledged.len());
+    assert!(
+        acknowledged.len() > 100,
+        "there was load: {}",
+        acknowledged.len()
+    );
 
     let hosts = place.json(&["host", "list"]);
-    let stored: BTreeSet<_> =
-        hosts.as_array().unwrap().iter().map(|host| host["hostId"].as_str().unwrap().to_owned()).collect();
+    let stored: BTreeSet<_> = hosts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|host| host["hostId"].as_str().unwrap().to_owned())
+        .collect();
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
 
@@ -82,7 +111,13 @@ async fn no_acknowledged_beat_is_lost_and_no_silence_is_told_twice() {
     // Delivery is at least once: a kill between the receiver's answer and our note of it sends a copy, with the
     // same id.
     let received = webhook.received();
-    let ids: BTreeSet<_> = received.iter().map(|received| received.idempotency_key.clone()).collect();
+    let ids: BTreeSet<_> = received
+        .iter()
+        .map(|received| received.idempotency_key.clone())
+        .collect();
     let copies = received.len() - ids.len();
-    assert!(copies <= 40 * usize::try_from(KILLS).unwrap(), "{copies} copies");
+    assert!(
+        copies <= 40 * usize::try_from(KILLS).unwrap(),
+        "{copies} copies"
+    );
 }

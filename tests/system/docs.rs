@@ -27,7 +27,10 @@ async fn run_page(page: &str, at_least: usize) {
     let place = Place::new();
     let server = Server::start(&place, &[]).await;
     let blocks = blocks(page);
-    assert!(blocks.len() >= at_least, "the page has its commands in `sh` blocks");
+    assert!(
+        blocks.len() >= at_least,
+        "the page has its commands in `sh` blocks"
+    );
     for block in blocks {
         let mut command = shell(&place, &block);
         command.env("HOME", place.path()).envs([
@@ -37,7 +40,11 @@ async fn run_page(page: &str, at_least: usize) {
         ]);
         let done = Done::from(command.output().unwrap());
         assert_eq!(done.code, 0, "{block}\n{}{}", done.stdout, done.stderr);
-        assert!(!block.contains("curl") || !done.stdout.contains("HTTP/1.1 4"), "{block}\n{}", done.stdout);
+        assert!(
+            !block.contains("curl") || !done.stdout.contains("HTTP/1.1 4"),
+            "{block}\n{}",
+            done.stdout
+        );
     }
 }
 
@@ -53,17 +60,28 @@ async fn the_commands_of_the_admins_pages_work() {
         assert_eq!(server.beat(&server.first_key(), body).await.unwrap(), 200);
         for block in blocks(page) {
             let done = Done::from(shell(&place, &block).output().unwrap());
-            assert_eq!(done.code, 0, "{page}: {block}\n{}{}", done.stdout, done.stderr);
+            assert_eq!(
+                done.code, 0,
+                "{page}: {block}\n{}{}",
+                done.stdout, done.stderr
+            );
         }
     }
 }
 
 /// `sh` in the folder of a place, with `hb` on its path.
 fn shell(place: &Place, block: &str) -> Command {
-    let hb = std::path::Path::new(env!("CARGO_BIN_EXE_hb")).parent().unwrap();
+    let hb = std::path::Path::new(env!("CARGO_BIN_EXE_hb"))
+        .parent()
+        .unwrap();
     let path = format!("{}:{}", hb.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("sh");
-    command.args(["-ec", block]).current_dir(place.path()).env_clear();
-    command.env("PATH", path).env("HB_DATA_DIR", place.path().join("data"));
+    command
+        .args(["-ec", block])
+        .current_dir(place.path())
+        .env_clear();
+    command
+        .env("PATH", path)
+        .env("HB_DATA_DIR", place.path().join("data"));
     command
 }

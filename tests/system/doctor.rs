@@ -9,7 +9,9 @@ fn about(diagnosis: &Value, thing: &str) -> Vec<(String, String)> {
     let text = |finding: &Value, name: &str| finding[name].as_str().unwrap().to_owned();
     let findings = diagnosis["findings"].as_array().unwrap().iter();
     let of_thing = findings.filter(|finding| finding["thing"] == thing);
-    of_thing.map(|finding| (text(finding, "verdict"), text(finding, "cause"))).collect()
+    of_thing
+        .map(|finding| (text(finding, "verdict"), text(finding, "cause")))
+        .collect()
 }
 
 fn diagnose(place: &Place, args: &[&str]) -> (i32, Value) {
@@ -43,11 +45,17 @@ async fn a_service_that_runs_is_well_but_for_those_who_listen() {
         finding["cause"] = plain.replace(place.path().to_str().unwrap(), "").into();
         finding
     };
-    let findings = diagnosis["findings"].as_array().unwrap().iter().cloned().map(bare);
-    let well =
-        |thing: &str, cause: &str| json!({"verdict": "ok", "thing": thing, "cause": cause, "nextStep": null});
+    let findings = diagnosis["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .cloned()
+        .map(bare);
+    let well = |thing: &str, cause: &str| json!({"verdict": "ok", "thing": thing, "cause": cause, "nextStep": null});
     // What the path of a temporary folder holds is its own affair.
-    let findings: Vec<_> = findings.filter(|finding| finding["thing"] != "data folder").collect();
+    let findings: Vec<_> = findings
+        .filter(|finding| finding["thing"] != "data folder")
+        .collect();
     let expected = [
         well("config file", "none"),
         well("database", "SQLite finds no damage"),
@@ -64,9 +72,12 @@ async fn a_service_that_runs_is_well_but_for_those_who_listen() {
     ];
     assert_eq!(findings, expected);
     let table = place.run(&[&["doctor"], &args[..]].concat());
-    let warning =
-        "warning  subscriptions  there are none: no notice reaches anybody\n                        -> `hb";
-    assert!(table.code == 0 && table.stdout.contains(warning), "{}", table.stdout);
+    let warning = "warning  subscriptions  there are none: no notice reaches anybody\n                        -> `hb";
+    assert!(
+        table.code == 0 && table.stdout.contains(warning),
+        "{}",
+        table.stdout
+    );
     assert!(!table.stdout.contains('\u{1b}'), "no colour in a pipe");
 }
 
@@ -74,7 +85,10 @@ async fn a_service_that_runs_is_well_but_for_those_who_listen() {
 async fn a_service_that_was_killed_is_told_by_its_sweeps_and_canaries() {
     let place = Place::new();
     let mut server = Server::start(&place, &["--sweep-every", "1s"]).await;
-    eventually("a sweep", async || (diagnose(&place, &["--url", &server.url]).0 == 0).then_some(())).await;
+    eventually("a sweep", async || {
+        (diagnose(&place, &["--url", &server.url]).0 == 0).then_some(())
+    })
+    .await;
     server.kill();
     // As if hours had passed.
     let database = place.database();
@@ -108,34 +122,74 @@ fn what_an_admin_forgot_is_told() {
         .unwrap();
     let (code, diagnosis) = diagnose(&place, &[]);
     assert_eq!(code, 1);
-    let [(verdict, cause)] = &about(&diagnosis, "subscriptions")[..] else { panic!("{diagnosis}") };
+    let [(verdict, cause)] = &about(&diagnosis, "subscriptions")[..] else {
+        panic!("{diagnosis}")
+    };
     assert!(
         verdict == "problem" && cause.ends_with("were given up; last error: the answer was 500"),
         "{cause}"
     );
-    let [(verdict, cause)] = &about(&diagnosis, "keys")[..] else { panic!("{diagnosis}") };
-    assert!(verdict == "warning" && cause.starts_with("1 expire within 14 d: "), "{cause}");
+    let [(verdict, cause)] = &about(&diagnosis, "keys")[..] else {
+        panic!("{diagnosis}")
+    };
+    assert!(
+        verdict == "warning" && cause.starts_with("1 expire within 14 d: "),
+        "{cause}"
+    );
     assert!(!diagnosis.to_string().contains("s3cr3t"));
 }
 
 #[test]
 fn a_config_file_gives_defaults_below_environment_and_flags() {
     let place = Place::new();
-    let (file, elsewhere) =
-        (place.path().join(".config/heartbeat/config.toml"), place.path().join("elsewhere"));
+    let (file, elsewhere) = (
+        place.path().join(".config/heartbeat/config.toml"),
+        place.path().join("elsewhere"),
+    );
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, "output = \"json\"\ndata_dir = \"../../of-file\"\n").unwrap();
     let run = |args: &[&str], env: &[(&str, &str)]| {
         let mut hb = place.hb(args);
-        Done::from(hb.env_remove("HB_DATA_DIR").envs(env.iter().copied()).output().unwrap())
+        Done::from(
+            hb.env_remove("HB_DATA_DIR")
+                .envs(env.iter().copied())
+                .output()
+                .unwrap(),
+        )
     };
     assert_eq!(run(&["key", "list"], &[]).stdout, "[]\n");
     assert!(place.path().join("of-file/heartbeat.db").exists());
-    assert!(run(&["key", "list"], &[("HB_OUTPUT", "table")]).stdout.starts_with("ID "));
-    let flags = ["key", "list", "--output", "table", "--data-dir", elsewhere.to_str().unwrap()];
-    assert!(run(&flags, &[("HB_OUTPUT", "json")]).stdout.starts_with("ID ") && elsewhere.exists());
-    assert!(run(&["doctor"], &[]).stdout.contains(file.to_str().unwrap()), "it is shown");
-    assert!(run(&["key", "list"], &[("HB_CONFIG", "")]).stdout.starts_with("ID "), "none is wanted");
+    assert!(
+        run(&["key", "list"], &[("HB_OUTPUT", "table")])
+            .stdout
+            .starts_with("ID ")
+    );
+    let flags = [
+        "key",
+        "list",
+        "--output",
+        "table",
+        "--data-dir",
+        elsewhere.to_str().unwrap(),
+    ];
+    assert!(
+        run(&flags, &[("HB_OUTPUT", "json")])
+            .stdout
+            .starts_with("ID ")
+            && elsewhere.exists()
+    );
+    assert!(
+        run(&["doctor"], &[])
+            .stdout
+            .contains(file.to_str().unwrap()),
+        "it is shown"
+    );
+    assert!(
+        run(&["key", "list"], &[("HB_CONFIG", "")])
+            .stdout
+            .starts_with("ID "),
+        "none is wanted"
+    );
 }
 
 #[test]
@@ -143,11 +197,22 @@ fn a_config_file_that_is_wrong_ends_with_2_and_its_line() {
     let place = Place::new();
     let file = place.path().join("hb.toml");
     let run = |args: &[&str]| Done::from(place.hb(args).env("HB_CONFIG", &file).output().unwrap());
-    assert_eq!(run(&["key", "list"]).code, 2, "a file that is named must be there");
+    assert_eq!(
+        run(&["key", "list"]).code,
+        2,
+        "a file that is named must be there"
+    );
     std::fs::write(&file, "output = \"json\"\n\ncolour = \"red\"\n").unwrap();
     let done = run(&["key", "list"]);
-    let expected = format!("hb: the config file is wrong: {}:3: unknown field `colour`", file.display());
-    assert!(done.code == 2 && done.stderr.starts_with(&expected), "{}", done.stderr);
+    let expected = format!(
+        "hb: the config file is wrong: {}:3: unknown field `colour`",
+        file.display()
+    );
+    assert!(
+        done.code == 2 && done.stderr.starts_with(&expected),
+        "{}",
+        done.stderr
+    );
     assert!(!place.path().join("data").exists());
     for args in [&["--help"][..], &["--version"], &["key", "--help"]] {
         assert_eq!(run(args).code, 0, "help is there all the same");
@@ -162,5 +227,10 @@ fn a_server_that_never_answers_is_given_up() {
     let url = format!("http://{}", silent.local_addr().unwrap());
     let (code, diagnosis) = diagnose(&place, &["--url", &url]);
     assert_eq!(code, 1);
-    assert!(about(&diagnosis, "server")[0].1.contains("no answer in 5 s"), "{diagnosis}");
+    assert!(
+        about(&diagnosis, "server")[0]
+            .1
+            .contains("no answer in 5 s"),
+        "{diagnosis}"
+    );
 }

@@ -2,7 +2,10 @@
 //!
 //! Tests run in parallel, each with a folder, ports and processes of its own, and leave nothing behind. What the
 //! service does in its own time is polled for, with a generous limit.
-#![expect(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed assertion is what a test is for"
+)]
 
 mod admin;
 mod arrows;

@@ -17,9 +17,15 @@ async fn beats(url: &str, key: &str, over: &AtomicBool) -> Vec<Duration> {
         let body = format!(r#"{{"hostId": "lit-{number}", "intervalMs": 3600000}}"#);
         while !over.load(Ordering::Relaxed) {
             let sent = stopwatch();
-            let request = client.post(format!("{url}/v1/heartbeat")).header("x-api-key", key);
+            let request = client
+                .post(format!("{url}/v1/heartbeat"))
+                .header("x-api-key", key);
             let answer = request.body(body.clone()).send().await.unwrap();
-            assert_eq!(answer.status(), 200, "a beat was refused while a sweep was busy");
+            assert_eq!(
+                answer.status(),
+                200,
+                "a beat was refused while a sweep was busy"
+            );
             times.lock().unwrap().push(sent.elapsed());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -36,11 +42,25 @@ async fn ten_thousand_hosts_that_fall_silent_at_once_are_a_few_messages() {
     // It sweeps when it starts and not again: by the next start all of them have fallen silent.
     let server = Server::start(&place, &["--sweep-every", "1h"]).await;
     let key = server.first_key();
-    place.json(&["subscription", "add", "http", &webhook.url(), "--kind", "missing"]);
-    let mut hosts: Vec<_> = (0..HOSTS).map(|i| format!("host-{i:05}.rack-17.example.com")).collect();
+    place.json(&[
+        "subscription",
+        "add",
+        "http",
+        &webhook.url(),
+        "--kind",
+        "missing",
+    ]);
+    let mut hosts: Vec<_> = (0..HOSTS)
+        .map(|i| format!("host-{i:05}.rack-17.example.com"))
+        .collect();
     hosts.sort();
     let seeding = stopwatch();
-    beat_all(&key, || Some(server.url.clone()), hosts.iter().map(|host| (host.as_str(), 1_000))).await;
+    beat_all(
+        &key,
+        || Some(server.url.clone()),
+        hosts.iter().map(|host| (host.as_str(), 1_000)),
+    )
+    .await;
     let seeding = seeding.elapsed();
     let (code, log) = server.stop().await;
     assert_eq!(code, 0, "{log:?}");
@@ -61,13 +81,22 @@ async fn ten_thousand_hosts_that_fall_silent_at_once_are_a_few_messages() {
     let sizes: Vec<_> = received.iter().map(|received| received.size).collect();
     assert!(received.len() <= 10, "{} messages", received.len());
     assert!(sizes.iter().all(|size| *size <= MESSAGE), "{sizes:?}");
-    assert!(received.iter().all(|received| received.notice["count"] == received.hosts().count()));
+    assert!(
+        received
+            .iter()
+            .all(|received| received.notice["count"] == received.hosts().count())
+    );
     assert_eq!(webhook.hosts("missing"), hosts);
     let (code, log) = server.stop().await;
     assert_eq!(code, 0, "{log:?}");
-    let sweeps: Vec<_> =
-        log.iter().filter(|line| line.contains(" missing=") && !line.contains(" missing=0 ")).collect();
-    assert!(sweeps.len() == 1 && sweeps[0].contains(&format!(" missing={HOSTS} ")), "{sweeps:?}");
+    let sweeps: Vec<_> = log
+        .iter()
+        .filter(|line| line.contains(" missing=") && !line.contains(" missing=0 "))
+        .collect();
+    assert!(
+        sweeps.len() == 1 && sweeps[0].contains(&format!(" missing={HOSTS} ")),
+        "{sweeps:?}"
+    );
     say(&format!(
         "{HOSTS} hosts: sent within {seeding:.1?}; {} messages of {sizes:?} bytes; {}; {} beats meanwhile, p50 {:.1?}, p99 {:.1?}, at most {:.1?}",
         received.len(),

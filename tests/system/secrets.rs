@@ -15,23 +15,41 @@ async fn no_secret_reaches_a_log() {
         "hb@example.com",
     ]);
     // Nobody listens on port 9: the mail's failure is told, without the password.
-    command.env("HB_LOG", "trace").env("HB_SMTP_URL", "smtp://user:hunter2hunter2@127.0.0.1:9");
+    command
+        .env("HB_LOG", "trace")
+        .env("HB_SMTP_URL", "smtp://user:hunter2hunter2@127.0.0.1:9");
     let server = Server::start_by(command).await;
     let (first, wrong) = (server.first_key(), place.key(&["--scope", "read"]));
     let secret_path = "T0SECRETPATH";
-    place.json(&["subscription", "add", "http", &format!("{}/{secret_path}", webhook.url())]);
+    place.json(&[
+        "subscription",
+        "add",
+        "http",
+        &format!("{}/{secret_path}", webhook.url()),
+    ]);
     place.json(&["subscription", "add", "email", "on-call@example.com"]);
     webhook.answer_with(500);
     for key in [&first, &wrong, &format!("{first}x")] {
-        let _ = server.beat(key, r#"{"hostId": "web-01", "intervalMs": 1000}"#).await.unwrap();
+        let _ = server
+            .beat(key, r#"{"hostId": "web-01", "intervalMs": 1000}"#)
+            .await
+            .unwrap();
     }
     let subscriptions = eventually("failed deliveries", async || {
         let list = place.json(&["subscription", "list"]);
-        list.as_array().unwrap().iter().all(|s| s["deliveries"]["last_error"].is_string()).then_some(list)
+        list.as_array()
+            .unwrap()
+            .iter()
+            .all(|s| s["deliveries"]["last_error"].is_string())
+            .then_some(list)
     })
     .await;
-    let errors: Vec<_> =
-        subscriptions.as_array().unwrap().iter().map(|s| s["deliveries"]["last_error"].to_string()).collect();
+    let errors: Vec<_> = subscriptions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["deliveries"]["last_error"].to_string())
+        .collect();
     let database = std::fs::read(place.path().join("data/heartbeat.db")).unwrap();
     let wal = std::fs::read(place.path().join("data/heartbeat.db-wal")).unwrap_or_default();
     let stored = String::from_utf8_lossy(&[database, wal].concat()).into_owned();

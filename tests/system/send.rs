@@ -10,12 +10,30 @@ async fn a_beat_is_sent_and_a_failing_one_says_why() {
     let server = Server::start(&place, &[]).await;
     let send = |args: &[&str]| {
         let mut command = place.hb(&[&["send", "web-01", "--url", &server.url], args].concat());
-        Done::from(command.env("HB_API_KEY", server.first_key()).output().unwrap())
+        Done::from(
+            command
+                .env("HB_API_KEY", server.first_key())
+                .output()
+                .unwrap(),
+        )
     };
     let done = send(&["--interval", "5m"]);
-    assert_eq!((done.code, done.stdout.as_str(), done.stderr.as_str()), (0, "web-01 beats\n", ""));
-    assert_eq!(place.json(&["host", "show", "web-01"])["intervalMs"], 300_000);
-    let done = send(&["--status", "fail", "--message", "disk full", "--output", "json"]);
+    assert_eq!(
+        (done.code, done.stdout.as_str(), done.stderr.as_str()),
+        (0, "web-01 beats\n", "")
+    );
+    assert_eq!(
+        place.json(&["host", "show", "web-01"])["intervalMs"],
+        300_000
+    );
+    let done = send(&[
+        "--status",
+        "fail",
+        "--message",
+        "disk full",
+        "--output",
+        "json",
+    ]);
     assert_eq!(done.stdout, "{\"hostId\":\"web-01\",\"tries\":1}\n");
     assert!(place.json(&["host", "show", "web-01"])["lastFailure"].is_string());
 }
@@ -26,10 +44,22 @@ async fn a_refusal_is_final_and_says_what_to_do() {
     let server = Server::start(&place, &[]).await;
     let key_file = place.path().join("key");
     std::fs::write(&key_file, place.key(&["--scope", "read"]) + "\n").unwrap();
-    let args = ["send", "web-01", "--url", &server.url, "--key-file", key_file.to_str().unwrap()];
+    let args = [
+        "send",
+        "web-01",
+        "--url",
+        &server.url,
+        "--key-file",
+        key_file.to_str().unwrap(),
+    ];
     let done = place.run(&args);
     assert_eq!(done.code, 4, "{}", done.stderr);
-    assert!(done.stderr.starts_with("hb: the server refused the beat with 403: "), "{}", done.stderr);
+    assert!(
+        done.stderr
+            .starts_with("hb: the server refused the beat with 403: "),
+        "{}",
+        done.stderr
+    );
     std::fs::write(&key_file, "hbk_typo").unwrap();
     assert_eq!(place.run(&args).code, 2);
     assert_eq!(place.run(&args[..4]).code, 2, "no key at all");
@@ -39,7 +69,10 @@ async fn a_refusal_is_final_and_says_what_to_do() {
 async fn a_server_that_is_away_is_tried_again_until_it_is_back() {
     let place = Place::new();
     let mut server = Server::start(&place, &[]).await;
-    let (key, address) = (server.first_key(), server.url.strip_prefix("http://").unwrap().to_owned());
+    let (key, address) = (
+        server.first_key(),
+        server.url.strip_prefix("http://").unwrap().to_owned(),
+    );
     server.kill();
     let nowhere = place
         .hb(&["send", "web-01", "--url", &server.url, "--retries", "0"])
@@ -47,7 +80,11 @@ async fn a_server_that_is_away_is_tried_again_until_it_is_back() {
         .output();
     assert_eq!(Done::from(nowhere.unwrap()).code, 5);
     let mut patient = place.hb(&["send", "web-01", "--url", &server.url]);
-    let patient = patient.env("HB_API_KEY", &key).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let patient = patient
+        .env("HB_API_KEY", &key)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let _again = Server::start_by(place.hb(&["serve", "--listen", &address])).await;
     let done = Done::from(patient.wait_with_output().unwrap());
@@ -61,15 +98,36 @@ const OK: Answer = (200, &[]);
 #[tokio::test(flavor = "multi_thread")]
 async fn passing_trouble_is_tried_again_and_the_beat_is_the_same() {
     let place = Place::new();
-    let service =
-        Scripted::answering(&[(408, &[]), (429, &[("retry-after", "1")]), (500, &[]), (521, &[]), OK]).await;
+    let service = Scripted::answering(&[
+        (408, &[]),
+        (429, &[("retry-after", "1")]),
+        (500, &[]),
+        (521, &[]),
+        OK,
+    ])
+    .await;
     let done = Done::from(place.send(&service.url, &[]).output().unwrap());
-    assert_eq!((done.code, done.stdout.as_str()), (0, "web-01 beats\n"), "{}", done.stderr);
+    assert_eq!(
+        (done.code, done.stdout.as_str()),
+        (0, "web-01 beats\n"),
+        "{}",
+        done.stderr
+    );
     let beats = service.beats();
-    assert!(beats.len() == 5 && beats.iter().all(|beat| *beat == beats[0]), "{beats:?}");
-    let pauses: Vec<_> = done.stderr.lines().map(|line| line.rsplit_once("again in ").unwrap().1).collect();
+    assert!(
+        beats.len() == 5 && beats.iter().all(|beat| *beat == beats[0]),
+        "{beats:?}"
+    );
+    let pauses: Vec<_> = done
+        .stderr
+        .lines()
+        .map(|line| line.rsplit_once("again in ").unwrap().1)
+        .collect();
     let second: f32 = pauses[1].strip_suffix(" s").unwrap().parse().unwrap();
-    assert!(pauses.len() == 4 && second >= 1.0, "Retry-After is kept: {pauses:?}");
+    assert!(
+        pauses.len() == 4 && second >= 1.0,
+        "Retry-After is kept: {pauses:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +141,12 @@ async fn what_will_not_change_is_not_tried_again() {
     for answers in answers {
         let (place, service) = (Place::new(), Scripted::answering(answers).await);
         let done = Done::from(place.send(&service.url, &[]).output().unwrap());
-        assert_eq!((done.code, service.beats().len()), (4, 1), "{}", done.stderr);
+        assert_eq!(
+            (done.code, service.beats().len()),
+            (4, 1),
+            "{}",
+            done.stderr
+        );
         assert!(
             answers[0].0 != 308 || done.stderr.contains("it points to https://elsewhere"),
             "{}",
@@ -99,7 +162,10 @@ async fn nobody_waits_longer_than_all_tries_may_take() {
     let busy = Scripted::answering(&[(503, &[("retry-after", "3600")])]).await;
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
-    for (url, tries) in [(&busy.url, "in 1 tries: the server answers 503"), (&silent, "tries: ")] {
+    for (url, tries) in [
+        (&busy.url, "in 1 tries: the server answers 503"),
+        (&silent, "tries: "),
+    ] {
         let done = Done::from(place.send(url, &["--timeout", "2s"]).output().unwrap());
         assert_eq!(done.code, 5, "{}", done.stderr);
         assert!(done.stderr.contains(tries), "{}", done.stderr);

@@ -15,14 +15,21 @@ const OK: &[Answer] = &[(200, &[])];
 /// Runs `sh -c SCRIPT` under `hb send --exec`; gives how that ended, and the one beat.
 async fn run(script: &str) -> (Done, Value) {
     let (place, service) = (Place::new(), Scripted::answering(OK).await);
-    let done = Done::from(with(&place, &service.url, &["sh", "-c", script]).output().unwrap());
+    let done = Done::from(
+        with(&place, &service.url, &["sh", "-c", script])
+            .output()
+            .unwrap(),
+    );
     let beats = service.beats();
     assert_eq!(beats.len(), 1, "{beats:?}");
     (done, beats[0].clone())
 }
 
 fn with(place: &Place, url: &str, command: &[&str]) -> Command {
-    let mut hb = place.send(url, &[&["--retries", "0", "--exec", "--"], command].concat());
+    let mut hb = place.send(
+        url,
+        &[&["--retries", "0", "--exec", "--"], command].concat(),
+    );
     hb.env("PATH", std::env::var("PATH").unwrap());
     hb
 }
@@ -31,7 +38,10 @@ fn with(place: &Place, url: &str, command: &[&str]) -> Command {
 fn heedful(hb: &Command) -> Command {
     let mut command = Command::new("env");
     let set = |(name, value): (&OsStr, Option<&OsStr>)| Some((name.to_owned(), value?.to_owned()));
-    command.env_clear().envs(hb.get_envs().filter_map(set)).stdin(Stdio::null());
+    command
+        .env_clear()
+        .envs(hb.get_envs().filter_map(set))
+        .stdin(Stdio::null());
     if cfg!(target_os = "linux") {
         command.arg("--default-signal=TERM,INT,HUP");
     }
@@ -46,7 +56,10 @@ fn message(beat: &Value) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_ends_well_beats_ok() {
     let (done, beat) = run("echo out; echo err >&2").await;
-    assert_eq!((done.code, done.stdout.as_str(), done.stderr.as_str()), (0, "out\n", "err\n"));
+    assert_eq!(
+        (done.code, done.stdout.as_str(), done.stderr.as_str()),
+        (0, "out\n", "err\n")
+    );
     assert_eq!(
         (&beat["hostId"], &beat["status"], &beat["message"]),
         (&"web-01".into(), &"ok".into(), &Value::Null)
@@ -57,11 +70,20 @@ async fn a_job_that_ends_well_beats_ok() {
 async fn a_job_that_fails_says_how_and_why() {
     let (done, beat) = run("echo out; echo 'disk \u{1b}[31mfull\u{1b}[0m' >&2; exit 3").await;
     assert_eq!((done.code, done.stdout.as_str()), (3, "out\n"));
-    assert_eq!(done.stderr, "disk \u{1b}[31mfull\u{1b}[0m\n", "passed on as it is");
+    assert_eq!(
+        done.stderr, "disk \u{1b}[31mfull\u{1b}[0m\n",
+        "passed on as it is"
+    );
     assert_eq!(beat["status"], "fail");
     let message = message(&beat);
-    assert!(message.starts_with("exit 3 after ") && message.contains(" s: "), "{message}");
-    assert!(message.contains("out") && message.contains("disk full"), "{message}");
+    assert!(
+        message.starts_with("exit 3 after ") && message.contains(" s: "),
+        "{message}"
+    );
+    assert!(
+        message.contains("out") && message.contains("disk full"),
+        "{message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,13 +95,19 @@ async fn both_outputs_to_one_place_keep_their_order() {
     let script = "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done; exit 1";
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut hb = with(&place, &service.url, &["sh", "-c", script]);
-    let mut running = hb.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+    let mut running = hb
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
     // It holds the ends that are written to.
     drop(hb);
     let mut both = String::new();
     reader.read_to_string(&mut both).unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(1));
-    let expected: Vec<_> = (1..=9).flat_map(|i| [format!("out {i}"), format!("err {i}")]).collect();
+    let expected: Vec<_> = (1..=9)
+        .flat_map(|i| [format!("out {i}"), format!("err {i}")])
+        .collect();
     assert_eq!(both.lines().collect::<Vec<_>>(), expected);
     assert!(message(&service.beats()[0]).ends_with(&expected.join("\n")));
 }
@@ -88,8 +116,13 @@ async fn both_outputs_to_one_place_keep_their_order() {
 async fn large_and_foreign_output_passes_whole_and_its_end_is_a_message_that_fits() {
     let script = r#"i=0; while [ $i -lt 20000 ]; do echo "line $i"; i=$((i+1)); done; printf '\377\000\033[2J"\\ende'; exit 1"#;
     let (place, service) = (Place::new(), Scripted::answering(OK).await);
-    let output = with(&place, &service.url, &["sh", "-c", script]).output().unwrap();
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 208_890 + 12));
+    let output = with(&place, &service.url, &["sh", "-c", script])
+        .output()
+        .unwrap();
+    assert_eq!(
+        (output.status.code(), output.stdout.len()),
+        (Some(1), 208_890 + 12)
+    );
     assert!(output.stdout.ends_with(b"\xff\x00\x1b[2J\"\\ende"));
     let beat = &service.beats()[0];
     let message = message(beat);
@@ -104,31 +137,55 @@ async fn large_and_foreign_output_passes_whole_and_its_end_is_a_message_that_fit
 async fn a_real_server_keeps_how_a_job_ended() {
     let place = Place::new();
     let server = Server::start(&place, &["--sweep-every", "1s"]).await;
-    let mut hb = with(&place, &server.url, &["sh", "-c", "echo no space left; exit 7"]);
+    let mut hb = with(
+        &place,
+        &server.url,
+        &["sh", "-c", "echo no space left; exit 7"],
+    );
     hb.env("HB_API_KEY", server.first_key());
     assert_eq!(hb.output().unwrap().status.code(), Some(7));
     let shown = crate::support::eventually("the transition", async || {
         let shown = place.json(&["host", "show", "web-01"]);
-        shown["transitions"].as_array().unwrap().last().filter(|last| last["kind"] == "failing").cloned()
+        shown["transitions"]
+            .as_array()
+            .unwrap()
+            .last()
+            .filter(|last| last["kind"] == "failing")
+            .cloned()
     })
     .await;
     let message = message(&shown);
-    assert!(message.starts_with("exit 7 after ") && message.ends_with(": no space left"), "{message}");
+    assert!(
+        message.starts_with("exit 7 after ") && message.ends_with(": no space left"),
+        "{message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_cannot_run_is_a_failure_with_a_beat() {
     let place = Place::new();
-    for (program, code, cause) in
-        [("no-such-program", 127, "No such file"), ("/etc/passwd", 126, "Permission denied")]
-    {
+    for (program, code, cause) in [
+        ("no-such-program", 127, "No such file"),
+        ("/etc/passwd", 126, "Permission denied"),
+    ] {
         let service = Scripted::answering(OK).await;
-        let done = Done::from(with(&place, &service.url, &[program, "s3cr3t argument"]).output().unwrap());
+        let done = Done::from(
+            with(&place, &service.url, &[program, "s3cr3t argument"])
+                .output()
+                .unwrap(),
+        );
         assert_eq!(done.code, code, "{}", done.stderr);
-        assert!(done.stderr.starts_with(&format!("hb: {program} cannot be run: {cause}")), "{}", done.stderr);
+        assert!(
+            done.stderr
+                .starts_with(&format!("hb: {program} cannot be run: {cause}")),
+            "{}",
+            done.stderr
+        );
         let beat = &service.beats()[0];
         assert!(
-            beat["status"] == "fail" && message(beat).contains(cause) && !message(beat).contains("s3cr3t")
+            beat["status"] == "fail"
+                && message(beat).contains(cause)
+                && !message(beat).contains("s3cr3t")
         );
     }
 }
@@ -138,17 +195,39 @@ async fn a_beat_that_is_not_sent_does_not_touch_the_exit_code() {
     let place = Place::new();
     let refusing = Scripted::answering(&[(401, &[])]).await;
     for (url, key, cause) in [
-        (refusing.url.as_str(), Some(SOME_KEY), "hb: the server refused the beat with 401"),
+        (
+            refusing.url.as_str(),
+            Some(SOME_KEY),
+            "hb: the server refused the beat with 401",
+        ),
         (refusing.url.as_str(), None, "hb: no API key"),
-        (refusing.url.as_str(), Some("hbk_typo"), "hb: what HB_API_KEY"),
+        (
+            refusing.url.as_str(),
+            Some("hbk_typo"),
+            "hb: what HB_API_KEY",
+        ),
         ("no url", Some(SOME_KEY), "hb: --url"),
-        ("http://127.0.0.1:9", Some(SOME_KEY), "hb: the beat was not delivered"),
+        (
+            "http://127.0.0.1:9",
+            Some(SOME_KEY),
+            "hb: the beat was not delivered",
+        ),
     ] {
         for code in [0, 5] {
-            let mut hb = with(&place, url, &["sh", "-c", &format!("echo out; exit {code}")]);
-            hb.env_remove("HB_API_KEY").envs(key.map(|key| ("HB_API_KEY", key)));
+            let mut hb = with(
+                &place,
+                url,
+                &["sh", "-c", &format!("echo out; exit {code}")],
+            );
+            hb.env_remove("HB_API_KEY")
+                .envs(key.map(|key| ("HB_API_KEY", key)));
             let done = Done::from(hb.output().unwrap());
-            assert_eq!((done.code, done.stdout.as_str()), (code, "out\n"), "{}", done.stderr);
+            assert_eq!(
+                (done.code, done.stdout.as_str()),
+                (code, "out\n"),
+                "{}",
+                done.stderr
+            );
             assert!(done.stderr.contains(cause), "{}", done.stderr);
         }
     }
@@ -166,10 +245,17 @@ async fn signals_reach_the_command_which_decides() {
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
-        let killed = Command::new("kill").args(["-s", signal, &hb.id().to_string()]).status().unwrap();
+        let killed = Command::new("kill")
+            .args(["-s", signal, &hb.id().to_string()])
+            .status()
+            .unwrap();
         assert!(killed.success());
         out.read_to_string(&mut line).unwrap();
-        assert_eq!((hb.wait().unwrap().code(), line.as_str()), (Some(42), "ready\ntold\n"), "{signal}");
+        assert_eq!(
+            (hb.wait().unwrap().code(), line.as_str()),
+            (Some(42), "ready\ntold\n"),
+            "{signal}"
+        );
         assert!(message(&service.beats()[0]).starts_with("exit 42 after "));
     }
 }
@@ -178,7 +264,10 @@ async fn signals_reach_the_command_which_decides() {
 async fn a_command_that_is_killed_ends_with_128_and_the_signal() {
     let (done, beat) = run("kill -9 $$").await;
     assert_eq!(done.code, 137);
-    assert!(message(&beat).starts_with("killed by signal 9 (SIGKILL) after "), "{beat}");
+    assert!(
+        message(&beat).starts_with("killed by signal 9 (SIGKILL) after "),
+        "{beat}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,17 +276,30 @@ async fn what_a_command_leaves_behind_is_not_waited_for() {
     for left in ["sleep 5 &", "(while echo busy; do sleep 0.01; done) &"] {
         let (done, beat) = run(&format!("{left} echo done; exit 9")).await;
         assert_eq!(done.code, 9);
-        assert!(done.stdout.contains("done\n") && beat["status"] == "fail", "{done:?}");
+        assert!(
+            done.stdout.contains("done\n") && beat["status"] == "fail",
+            "{done:?}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_goes_away_ends_the_command_as_without_us() {
     let (place, service) = (Place::new(), Scripted::answering(OK).await);
-    let mut hb = with(&place, &service.url, &["sh", "-c", "while echo line; do :; done"]);
-    let mut hb = hb.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut hb = with(
+        &place,
+        &service.url,
+        &["sh", "-c", "while echo line; do :; done"],
+    );
+    let mut hb = hb
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
-    BufReader::new(hb.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(hb.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     assert_eq!(line, "line\n");
     assert!(hb.wait().unwrap().code().is_some_and(|code| code != 0));
     assert_eq!(service.beats()[0]["status"], "fail");
@@ -212,7 +314,13 @@ async fn a_log_that_is_full_does_not_end_the_job() {
     let (place, service) = (Place::new(), Scripted::answering(OK).await);
     let script = "for i in 1 2 3; do echo line $i; sleep 0.1; done; exit 3";
     let mut hb = with(&place, &service.url, &["sh", "-c", script]);
-    let done = hb.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let done = hb
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
     assert_eq!(done.status.code(), Some(3));
     let stderr = String::from_utf8(done.stderr).unwrap();
     assert!(
@@ -224,20 +332,28 @@ async fn a_log_that_is_full_does_not_end_the_job() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_is_in_no_title_and_in_no_message() {
-    let (done, beat) = run("tr '\\0' ' ' </proc/$PPID/cmdline; echo; echo key $HB_API_KEY; exit 1").await;
+    let (done, beat) =
+        run("tr '\\0' ' ' </proc/$PPID/cmdline; echo; echo key $HB_API_KEY; exit 1").await;
     let title = done.stdout.lines().next().unwrap();
     assert!(
         title.contains(" send web-01 ") || !std::path::Path::new("/proc/self/cmdline").exists(),
         "{title}"
     );
     assert!(!title.contains("hbk_"), "{title}");
-    assert!(message(&beat).ends_with("key ***") && !beat.to_string().contains("hbk_"), "{beat}");
+    assert!(
+        message(&beat).ends_with("key ***") && !beat.to_string().contains("hbk_"),
+        "{beat}"
+    );
 }
 
 #[test]
 fn exec_needs_a_command_and_nothing_that_says_how_it_ended() {
     let place = Place::new();
-    for args in [&["--exec"][..], &["--", "true"], &["--exec", "--status", "ok", "--", "true"]] {
+    for args in [
+        &["--exec"][..],
+        &["--", "true"],
+        &["--exec", "--status", "ok", "--", "true"],
+    ] {
         let done = Done::from(place.send("http://127.0.0.1:9", args).output().unwrap());
         assert_eq!(done.code, 2, "{args:?}: {}", done.stderr);
     }

@@ -13,11 +13,16 @@ use crate::support::{Place, Server};
 async fn send(server: &Server, case: &Case, key: &str) {
     let (method, target) = case.line();
     let method: Method = method.parse().unwrap();
-    let mut request = server.client.request(method, format!("{}{target}", server.url));
+    let mut request = server
+        .client
+        .request(method, format!("{}{target}", server.url));
     for (name, value) in case.headers(key) {
         request = request.header(name, value);
     }
-    let bytes = case.body_base64.as_ref().map(|body| BASE64.decode(body.as_bytes()).unwrap());
+    let bytes = case
+        .body_base64
+        .as_ref()
+        .map(|body| BASE64.decode(body.as_bytes()).unwrap());
     let body = bytes.or(case.text().map(String::into_bytes)).unwrap();
     let answer = request.body(body).send().await.unwrap();
     let status = answer.status().as_u16();
@@ -37,19 +42,35 @@ fn stored(place: &Place) -> Vec<Stored> {
         )
         .unwrap();
     let row = |row: &rusqlite::Row| {
-        let signal = if row.get::<_, i64>(1)? == 0 { "ok" } else { "fail" };
+        let signal = if row.get::<_, i64>(1)? == 0 {
+            "ok"
+        } else {
+            "fail"
+        };
         let (host, interval_ms, message) = (row.get(0)?, row.get(2)?, row.get(3)?);
-        Ok(Stored { host, signal: signal.to_owned(), interval_ms, message })
+        Ok(Stored {
+            host,
+            signal: signal.to_owned(),
+            interval_ms,
+            message,
+        })
     };
-    query.query_map([], row).unwrap().map(Result::unwrap).collect()
+    query
+        .query_map([], row)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
 }
 
 #[tokio::test]
 async fn the_local_server_answers_as_the_table_says() {
     let place = Place::new();
     let server = Server::start(&place, &[]).await;
-    let (ingest, prefixed, read) =
-        (server.first_key(), place.key(&["--host-prefix", "web"]), place.key(&["--scope", "read"]));
+    let (ingest, prefixed, read) = (
+        server.first_key(),
+        place.key(&["--host-prefix", "web"]),
+        place.key(&["--scope", "read"]),
+    );
     let typo = format!("{ingest}x");
     let cases = requests::cases();
     for case in cases.iter().filter(|case| case.arrives(false)) {

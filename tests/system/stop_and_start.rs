@@ -15,7 +15,10 @@ use crate::support::{Place, Server, Webhook, client, eventually};
 async fn a_request_under_way_is_answered_before_the_server_ends() {
     let place = Place::new();
     let server = Server::start(&place, &[]).await;
-    let (key, address) = (server.first_key(), server.url.strip_prefix("http://").unwrap().to_owned());
+    let (key, address) = (
+        server.first_key(),
+        server.url.strip_prefix("http://").unwrap().to_owned(),
+    );
     let body = r#"{"hostId": "web-01"}"#;
     let head = format!(
         "POST /v1/heartbeat HTTP/1.1\r\nhost: hb\r\nx-api-key: {key}\r\ncontent-length: {}\r\n\r\n",
@@ -26,11 +29,21 @@ async fn a_request_under_way_is_answered_before_the_server_ends() {
     slow.write_all(&body.as_bytes()[..5]).await.unwrap();
     // An idle connection keeps nobody waiting.
     let _idle = TcpStream::connect(&address).await.unwrap();
-    eventually("the slow request to be seen", async || (server.status().await.status() == 200).then_some(()))
-        .await;
-    assert!(Command::new("kill").arg(server.pid().to_string()).status().unwrap().success());
-    eventually("the end of listening", async || TcpStream::connect(&address).await.is_err().then_some(()))
-        .await;
+    eventually("the slow request to be seen", async || {
+        (server.status().await.status() == 200).then_some(())
+    })
+    .await;
+    assert!(
+        Command::new("kill")
+            .arg(server.pid().to_string())
+            .status()
+            .unwrap()
+            .success()
+    );
+    eventually("the end of listening", async || {
+        TcpStream::connect(&address).await.is_err().then_some(())
+    })
+    .await;
     slow.write_all(&body.as_bytes()[5..]).await.unwrap();
     let mut answer = String::new();
     slow.read_to_string(&mut answer).await.unwrap();
@@ -45,17 +58,38 @@ async fn servers_that_start_at_once_on_an_empty_folder_make_one_key() {
     let start = || Server::start(&place, &["--sweep-every", "1s"]);
     let (a, b, c) = tokio::join!(start(), start(), start());
     assert_eq!(place.keys().len(), 1);
-    let printed =
-        || [&a, &b, &c].map(|server| server.stdout().iter().any(|line| line.trim().starts_with("hbk_")));
-    let printed =
-        eventually("a key", async || Some(printed()).filter(|printed| printed.contains(&true))).await;
+    let printed = || {
+        [&a, &b, &c].map(|server| {
+            server
+                .stdout()
+                .iter()
+                .any(|line| line.trim().starts_with("hbk_"))
+        })
+    };
+    let printed = eventually("a key", async || {
+        Some(printed()).filter(|printed| printed.contains(&true))
+    })
+    .await;
     assert_eq!(printed.iter().filter(|printed| **printed).count(), 1);
     // Any of them takes a beat, and between them they tell it once.
-    let first = [&a, &b, &c].into_iter().zip(printed).find(|(_, printed)| *printed).unwrap().0;
-    assert_eq!(b.beat(&first.first_key(), r#"{"hostId": "web-01"}"#).await.unwrap(), 200);
+    let first = [&a, &b, &c]
+        .into_iter()
+        .zip(printed)
+        .find(|(_, printed)| *printed)
+        .unwrap()
+        .0;
+    assert_eq!(
+        b.beat(&first.first_key(), r#"{"hostId": "web-01"}"#)
+            .await
+            .unwrap(),
+        200
+    );
     let told = || {
         let lines = [&a, &b, &c].map(Server::stdout).concat();
-        lines.iter().filter(|line| line.contains("web-01 is registered")).count()
+        lines
+            .iter()
+            .filter(|line| line.contains("web-01 is registered"))
+            .count()
     };
     eventually("the notice", async || (told() > 0).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(2_500)).await;
@@ -72,9 +106,17 @@ async fn machines(key: &str, url: &Mutex<String>, hosts: &[String]) {
         let target = format!("{}/v1/heartbeat", url.lock().unwrap());
         let beats = hosts.iter().skip(turn % 3).step_by(3).map(async |host| {
             let body = format!(r#"{{"hostId": "{host}", "intervalMs": 6000}}"#);
-            let _ = client.post(&target).header("x-api-key", key).body(body).send().await;
+            let _ = client
+                .post(&target)
+                .header("x-api-key", key)
+                .body(body)
+                .send()
+                .await;
         });
-        stream::iter(beats).buffer_unordered(32).collect::<Vec<()>>().await;
+        stream::iter(beats)
+            .buffer_unordered(32)
+            .collect::<Vec<()>>()
+            .await;
     }
 }
 
@@ -113,7 +155,11 @@ async fn after_a_long_stop_only_who_stays_silent_is_told() {
     assert_eq!(webhook.hosts("missing"), ["silent"]);
     assert_eq!(webhook.hosts("recovered"), Vec::<String>::new());
     let log = server.stderr();
-    assert!(log.iter().any(|line| line.contains("no beat could be heard for 1")), "{log:?}");
+    assert!(
+        log.iter()
+            .any(|line| line.contains("no beat could be heard for 1")),
+        "{log:?}"
+    );
     hosts.push("silent".to_owned());
     hosts.sort();
     assert_eq!(webhook.hosts("registered"), hosts);
@@ -127,7 +173,10 @@ async fn a_short_stop_is_no_silence_of_those_who_beat_often() {
     place.json(&["subscription", "add", "http", &webhook.url()]);
     let body = r#"{"hostId": "often", "intervalMs": 3000}"#;
     assert_eq!(server.beat(&key, body).await.unwrap(), 200);
-    eventually("its registration", async || (!webhook.hosts("registered").is_empty()).then_some(())).await;
+    eventually("its registration", async || {
+        (!webhook.hosts("registered").is_empty()).then_some(())
+    })
+    .await;
     assert_eq!(server.beat(&key, body).await.unwrap(), 200);
     server.kill();
     // Longer than its interval, and shorter than what a running server takes for a late canary.
@@ -135,7 +184,9 @@ async fn a_short_stop_is_no_silence_of_those_who_beat_often() {
     let server = Server::start(&place, &["--sweep-every", "1s"]).await;
     eventually("the blackout", async || {
         let log = server.stderr();
-        log.iter().any(|line| line.contains("no beat could be heard for")).then_some(())
+        log.iter()
+            .any(|line| line.contains("no beat could be heard for"))
+            .then_some(())
     })
     .await;
     for _ in 0..3 {

@@ -30,7 +30,9 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn path(&self) -> &std::path::Path {
@@ -40,7 +42,11 @@ impl Place {
     /// `hb ARGS` on this place's data folder.
     pub(crate) fn hb(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hb"));
-        command.args(args).env_clear().env("HOME", self.path()).env("HB_DATA_DIR", self.path().join("data"));
+        command
+            .args(args)
+            .env_clear()
+            .env("HOME", self.path())
+            .env("HB_DATA_DIR", self.path().join("data"));
         command.stdin(Stdio::null());
         command
     }
@@ -73,7 +79,12 @@ impl Place {
     /// The keys that are listed, without that of the server's own beats.
     pub(crate) fn keys(&self) -> Vec<serde_json::Value> {
         let keys = self.json(&["key", "list"]);
-        keys.as_array().unwrap().iter().filter(|key| key["scope"] != "canary").cloned().collect()
+        keys.as_array()
+            .unwrap()
+            .iter()
+            .filter(|key| key["scope"] != "canary")
+            .cloned()
+            .collect()
     }
 
     /// The hosts that were told so, in the order in which the topic accepted it; those of digests as well.
@@ -83,7 +94,11 @@ impl Place {
             ORDER BY accepted, notices.rowid";
         let database = self.database();
         let mut query = database.prepare(sql).unwrap();
-        query.query_map([kind], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        query
+            .query_map([kind], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
     }
 
     /// The database, as another program sees it.
@@ -118,7 +133,11 @@ pub(crate) async fn eventually<T>(what: &str, found: impl AsyncFnMut() -> Option
 }
 
 /// Polls until `found` gives something, at most for `limit`.
-pub(crate) async fn within<T>(limit: Duration, what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn within<T>(
+    limit: Duration,
+    what: &str,
+    mut found: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let poll = async {
         loop {
             match found().await {
@@ -127,7 +146,9 @@ pub(crate) async fn within<T>(limit: Duration, what: &str, mut found: impl Async
             }
         }
     };
-    tokio::time::timeout(limit, poll).await.unwrap_or_else(|_| panic!("{what}: not within {limit:?}"))
+    tokio::time::timeout(limit, poll)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: not within {limit:?}"))
 }
 
 /// For what a test measures and prints; nothing is asserted of it.
@@ -146,7 +167,10 @@ pub(crate) fn have(programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    assert!(std::env::var_os("CI").is_none(), "CI must not skip this test: {missing:?} are not installed");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "CI must not skip this test: {missing:?} are not installed"
+    );
     skipped(&format!("{missing:?} are not installed"));
     false
 }
@@ -154,7 +178,10 @@ pub(crate) fn have(programs: &[&str]) -> bool {
 /// Says loudly that a test did not run.
 pub(crate) fn skipped(why: &str) {
     let test = std::thread::current();
-    say(&format!("SKIPPED {}: {why}", test.name().unwrap_or("a test")));
+    say(&format!(
+        "SKIPPED {}: {why}",
+        test.name().unwrap_or("a test")
+    ));
 }
 
 /// Prints past the test runner, which keeps back what a test that passes prints.

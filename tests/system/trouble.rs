@@ -9,8 +9,11 @@ const BEAT: &str = r#"{"hostId": "web-01"}"#;
 /// Beats and `/v1/status` answer 503, as long as the trouble lasts.
 async fn assert_trouble(server: &Server, key: &str) {
     for _ in 0..20 {
-        let answer =
-            server.client.post(format!("{}/v1/heartbeat", server.url)).header("x-api-key", key).body(BEAT);
+        let answer = server
+            .client
+            .post(format!("{}/v1/heartbeat", server.url))
+            .header("x-api-key", key)
+            .body(BEAT);
         let answer = answer.send().await.unwrap();
         assert_eq!(answer.status(), 503);
         assert!(answer.headers().contains_key("retry-after"));
@@ -21,15 +24,29 @@ async fn assert_trouble(server: &Server, key: &str) {
 }
 
 async fn assert_heals(server: &Server, key: &str) {
-    eventually("healing", async || (server.beat(key, BEAT).await.unwrap() == 200).then_some(())).await;
-    eventually("a good status", async || (server.status().await.status() == 200).then_some(())).await;
+    eventually("healing", async || {
+        (server.beat(key, BEAT).await.unwrap() == 200).then_some(())
+    })
+    .await;
+    eventually("a good status", async || {
+        (server.status().await.status() == 200).then_some(())
+    })
+    .await;
     let log = server.stderr();
-    let said = |text| log.iter().filter_map(|line| Some(line.split_once(text)?.1)).collect::<Vec<_>>();
+    let said = |text| {
+        log.iter()
+            .filter_map(|line| Some(line.split_once(text)?.1))
+            .collect::<Vec<_>>()
+    };
     let mut causes = said("recording beats fails");
     let lines = causes.len();
     causes.sort_unstable();
     causes.dedup();
-    assert_eq!(causes.len(), lines, "once per cause, not per beat: {log:#?}");
+    assert_eq!(
+        causes.len(),
+        lines,
+        "once per cause, not per beat: {log:#?}"
+    );
     assert!((1..=2).contains(&lines), "{log:#?}");
     assert_eq!(said("recording beats works again").len(), 1, "{log:#?}");
 }
@@ -40,9 +57,15 @@ async fn a_missing_table_is_trouble_until_it_is_back() {
     let server = Server::start(&place, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
     assert_eq!(server.status().await.status(), 200);
-    place.database().execute_batch("ALTER TABLE heartbeats RENAME TO elsewhere").unwrap();
+    place
+        .database()
+        .execute_batch("ALTER TABLE heartbeats RENAME TO elsewhere")
+        .unwrap();
     assert_trouble(&server, &key).await;
-    place.database().execute_batch("ALTER TABLE elsewhere RENAME TO heartbeats").unwrap();
+    place
+        .database()
+        .execute_batch("ALTER TABLE elsewhere RENAME TO heartbeats")
+        .unwrap();
     assert_heals(&server, &key).await;
 }
 
@@ -56,17 +79,35 @@ async fn a_full_disk_is_trouble_until_there_is_room() {
     // The limit on the size of files stands in for the disk: with SIGXFSZ ignored, writes beyond it fail.
     let hb = place.hb(&["serve", "--listen", "127.0.0.1:0"]);
     let mut deaf = Command::new("sh");
-    deaf.args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#]).arg(hb.get_program()).args(hb.get_args());
-    deaf.env_clear().envs(hb.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    deaf.args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#])
+        .arg(hb.get_program())
+        .args(hb.get_args());
+    deaf.env_clear().envs(
+        hb.get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
     let server = Server::start_by(deaf).await;
     let key = server.first_key();
     let limit = |size: &str| {
-        let args = [format!("--pid={}", server.pid()), format!("--fsize={size}:unlimited")];
-        assert!(Command::new("prlimit").args(args).status().unwrap().success());
+        let args = [
+            format!("--pid={}", server.pid()),
+            format!("--fsize={size}:unlimited"),
+        ];
+        assert!(
+            Command::new("prlimit")
+                .args(args)
+                .status()
+                .unwrap()
+                .success()
+        );
     };
     limit("4096");
     assert_trouble(&server, &key).await;
-    assert_eq!(place.json(&["host", "list"]), serde_json::json!([]), "what was refused is not stored");
+    assert_eq!(
+        place.json(&["host", "list"]),
+        serde_json::json!([]),
+        "what was refused is not stored"
+    );
     limit("unlimited");
     assert_heals(&server, &key).await;
 }
@@ -79,8 +120,11 @@ async fn a_read_only_folder_is_trouble_until_it_can_be_written() {
     struct Immutable(Vec<std::path::PathBuf>);
     impl Immutable {
         fn set(&self, how: &str) -> bool {
-            let done =
-                Command::new("chattr").arg(how).args(&self.0).stderr(std::process::Stdio::null()).status();
+            let done = Command::new("chattr")
+                .arg(how)
+                .args(&self.0)
+                .stderr(std::process::Stdio::null())
+                .status();
             done.is_ok_and(|status| status.success())
         }
     }

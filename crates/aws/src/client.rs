@@ -159,7 +159,9 @@ impl Clients {
             .timeout_config(patient.timeouts())
             .retry_config(patient.retries());
         // The SDK's quota of retries ends them when many calls are throttled at once, which is when a sweep needs them.
-        let unlimited = RetryPartition::custom("hb-patient").token_bucket(TokenBucket::unlimited()).build();
+        let unlimited = RetryPartition::custom("hb-patient")
+            .token_bucket(TokenBucket::unlimited())
+            .build();
         Self {
             quick: dynamodb(&QUICK, RetryPartition::new("hb-quick")),
             patient: dynamodb(patient, unlimited),
@@ -177,9 +179,15 @@ impl Clients {
     pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ClientsError> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let needed = |name: &'static str| set(name).ok_or(ClientsError::Credentials(name));
-        let region = set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION")).ok_or(ClientsError::Region)?;
-        let (id, secret) = (needed("AWS_ACCESS_KEY_ID")?, needed("AWS_SECRET_ACCESS_KEY")?);
-        let credentials = Credentials::new(id, secret, set("AWS_SESSION_TOKEN"), None, "environment");
+        let region = set("AWS_REGION")
+            .or_else(|| set("AWS_DEFAULT_REGION"))
+            .ok_or(ClientsError::Region)?;
+        let (id, secret) = (
+            needed("AWS_ACCESS_KEY_ID")?,
+            needed("AWS_SECRET_ACCESS_KEY")?,
+        );
+        let credentials =
+            Credentials::new(id, secret, set("AWS_SESSION_TOKEN"), None, "environment");
         let config = SdkConfig::builder()
             .region(Region::new(region))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
@@ -204,7 +212,9 @@ impl Clients {
 #[must_use]
 pub fn https() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .tls_provider(tls::Provider::Rustls(
+            tls::rustls_provider::CryptoMode::Ring,
+        ))
         .build_https()
 }
 
@@ -216,8 +226,18 @@ impl Endpoints {
     const ALL: &str = "AWS_ENDPOINT_URL";
 
     fn from_env(set: impl Fn(&str) -> Option<String>) -> Self {
-        let names = [Self::ALL, "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SNS", "AWS_ENDPOINT_URL_SQS"];
-        Self(names.into_iter().filter_map(|name| Some((name, set(name)?))).collect())
+        let names = [
+            Self::ALL,
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            "AWS_ENDPOINT_URL_SNS",
+            "AWS_ENDPOINT_URL_SQS",
+        ];
+        Self(
+            names
+                .into_iter()
+                .filter_map(|name| Some((name, set(name)?)))
+                .collect(),
+        )
     }
 }
 
@@ -227,7 +247,10 @@ impl LoadServiceConfig for Endpoints {
             return None;
         }
         let own = format!("{}_{}", Self::ALL, key.service_id().to_uppercase());
-        self.0.get(own.as_str()).or_else(|| self.0.get(Self::ALL)).cloned()
+        self.0
+            .get(own.as_str())
+            .or_else(|| self.0.get(Self::ALL))
+            .cloned()
     }
 }
 
@@ -236,7 +259,9 @@ mod tests {
     use super::*;
 
     fn key(service_id: &str) -> ServiceConfigKey<'_> {
-        let key = ServiceConfigKey::builder().service_id(service_id).env("AWS_ENDPOINT_URL");
+        let key = ServiceConfigKey::builder()
+            .service_id(service_id)
+            .env("AWS_ENDPOINT_URL");
         key.profile("endpoint_url").build().unwrap()
     }
 
@@ -248,8 +273,14 @@ mod tests {
             _ => None,
         };
         let endpoints = Endpoints::from_env(set);
-        assert_eq!(endpoints.load_config(key("SNS")).as_deref(), Some("http://sns"));
-        assert_eq!(endpoints.load_config(key("DynamoDB")).as_deref(), Some("http://all"));
+        assert_eq!(
+            endpoints.load_config(key("SNS")).as_deref(),
+            Some("http://sns")
+        );
+        assert_eq!(
+            endpoints.load_config(key("DynamoDB")).as_deref(),
+            Some("http://all")
+        );
         assert_eq!(Endpoints::from_env(|_| None).load_config(key("SNS")), None);
     }
 
@@ -266,7 +297,10 @@ mod tests {
             Clients::from_env(|name| left.get(name).map(ToString::to_string))
         };
         assert_eq!(without("nothing").unwrap().region(), Some("eu-west-1"));
-        assert!(without("AWS_SESSION_TOKEN").is_ok(), "long-lived keys have none");
+        assert!(
+            without("AWS_SESSION_TOKEN").is_ok(),
+            "long-lived keys have none"
+        );
         assert_eq!(without("AWS_REGION").unwrap_err(), ClientsError::Region);
         for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
             assert_eq!(without(name).unwrap_err(), ClientsError::Credentials(name));

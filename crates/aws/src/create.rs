@@ -56,25 +56,42 @@ pub struct IndexDefinition {
 }
 
 const fn text(name: &'static str) -> Attribute {
-    Attribute { name, data_type: "S" }
+    Attribute {
+        name,
+        data_type: "S",
+    }
 }
 
 const fn number(name: &'static str) -> Attribute {
-    Attribute { name, data_type: "N" }
+    Attribute {
+        name,
+        data_type: "N",
+    }
 }
 
 /// The tables of a stage: heartbeats, ledger, keys, system.
 #[must_use]
 pub fn table_definitions(stage: &Stage) -> [TableDefinition; 4] {
-    let open = IndexDefinition { name: ledger::OPEN, key: vec![number(ledger::SHARD), text(ledger::HOST)] };
+    let open = IndexDefinition {
+        name: ledger::OPEN,
+        key: vec![number(ledger::SHARD), text(ledger::HOST)],
+    };
     [
         TableDefinition {
             name: stage.heartbeats(),
             key: vec![text(beat::HOST), text(beat::REGION)],
             index: None,
         },
-        TableDefinition { name: stage.ledger(), key: vec![text(ledger::HOST)], index: Some(open) },
-        TableDefinition { name: stage.keys(), key: vec![text(keys::ID)], index: None },
+        TableDefinition {
+            name: stage.ledger(),
+            key: vec![text(ledger::HOST)],
+            index: Some(open),
+        },
+        TableDefinition {
+            name: stage.keys(),
+            key: vec![text(keys::ID)],
+            index: None,
+        },
         TableDefinition {
             name: stage.system(),
             key: vec![text(records::KIND), text(records::NAME)],
@@ -93,7 +110,9 @@ pub async fn create_stage(clients: &Clients, stage: &Stage) -> PortResult<TopicA
     let (what, name) = (format!("topic {}", stage.notices()), stage.notices());
     let answer = clients.sns.create_topic().name(name).send().await;
     let output = answer.map_err(|cause| trouble(&what, Operation::CreateTopic, &cause))?;
-    let arn = output.topic_arn.ok_or_else(|| PortError::unavailable(what, "it was made without an ARN"))?;
+    let arn = output
+        .topic_arn
+        .ok_or_else(|| PortError::unavailable(what, "it was made without an ARN"))?;
     let topic = TopicArn::given(&arn);
     create_echo(clients, stage, &topic).await?;
     Ok(topic)
@@ -101,7 +120,10 @@ pub async fn create_stage(clients: &Clients, stage: &Stage) -> PortResult<TopicA
 
 /// Makes the queue that hears all that the topic accepts, as it is and without a filter.
 async fn create_echo(clients: &Clients, stage: &Stage, topic: &TopicArn) -> PortResult<()> {
-    let (what, queue) = (format!("queue {}", stage.echo()), topic.beside(&stage.echo(), "sqs"));
+    let (what, queue) = (
+        format!("queue {}", stage.echo()),
+        topic.beside(&stage.echo(), "sqs"),
+    );
     let policy = serde_json::json!({
         "Version": "2012-10-17",
         "Statement": [{
@@ -111,12 +133,25 @@ async fn create_echo(clients: &Clients, stage: &Stage, topic: &TopicArn) -> Port
     });
     clients.meter.called(Operation::CreateQueue);
     let request = clients.sqs.create_queue().queue_name(stage.echo());
-    let answer = request.attributes(QueueAttributeName::Policy, policy.to_string()).send().await;
+    let answer = request
+        .attributes(QueueAttributeName::Policy, policy.to_string())
+        .send()
+        .await;
     answer.map_err(|cause| trouble(&what, Operation::CreateQueue, &cause))?;
     clients.meter.called(Operation::Subscribe);
-    let request = clients.sns.subscribe().topic_arn(topic.as_str()).protocol("sqs").endpoint(queue);
-    let answer = request.attributes("RawMessageDelivery", "true").send().await;
-    answer.map(drop).map_err(|cause| trouble(&what, Operation::Subscribe, &cause))
+    let request = clients
+        .sns
+        .subscribe()
+        .topic_arn(topic.as_str())
+        .protocol("sqs")
+        .endpoint(queue);
+    let answer = request
+        .attributes("RawMessageDelivery", "true")
+        .send()
+        .await;
+    answer
+        .map(drop)
+        .map_err(|cause| trouble(&what, Operation::Subscribe, &cause))
 }
 
 /// What the ledger's table tells of a deployed stage.
@@ -137,14 +172,23 @@ pub async fn find_topic(clients: &Clients, stage: &Stage) -> PortResult<TopicArn
 pub async fn find_stage(clients: &Clients, stage: &Stage) -> PortResult<Found> {
     let what = format!("table {}", stage.ledger());
     clients.meter.called(Operation::DescribeTable);
-    let answer = clients.patient.describe_table().table_name(stage.ledger()).send().await;
+    let answer = clients
+        .patient
+        .describe_table()
+        .table_name(stage.ledger())
+        .send()
+        .await;
     let output = answer.map_err(|cause| trouble(&what, Operation::DescribeTable, &cause))?;
-    let table = output.table.unwrap_or_else(|| TableDescription::builder().build());
+    let table = output
+        .table
+        .unwrap_or_else(|| TableDescription::builder().build());
     let topic = TopicArn::beside_table(stage, table.table_arn.as_deref().unwrap_or_default());
     let topic = topic.map_err(|error| PortError::unavailable(what, error))?;
     let replicas = table.replicas.unwrap_or_default();
     let mut regions = vec![topic.region().to_owned()];
-    let others = replicas.into_iter().filter_map(|replica| replica.region_name);
+    let others = replicas
+        .into_iter()
+        .filter_map(|replica| replica.region_name);
     regions.extend(others.filter(|region| region != topic.region()));
     regions[1..].sort();
     Ok(Found { topic, regions })
@@ -161,7 +205,12 @@ async fn create_table(clients: &Clients, table: &TableDefinition) -> PortResult<
         }
     }
     let attributes: Result<_, _> = attributes.into_iter().map(definition).collect();
-    let index = table.index.as_ref().map(index).transpose().map_err(impossible)?;
+    let index = table
+        .index
+        .as_ref()
+        .map(index)
+        .transpose()
+        .map_err(impossible)?;
     clients.meter.called(Operation::CreateTable);
     let answer = clients
         .patient
@@ -176,7 +225,9 @@ async fn create_table(clients: &Clients, table: &TableDefinition) -> PortResult<
     match answer {
         Ok(_) => {}
         Err(cause)
-            if cause.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) => {}
+            if cause
+                .as_service_error()
+                .is_some_and(CreateTableError::is_resource_in_use_exception) => {}
         Err(cause) => return Err(trouble(&what, Operation::CreateTable, &cause)),
     }
     until_active(clients, &table.name).await
@@ -187,7 +238,13 @@ async fn until_active(clients: &Clients, table: &str) -> PortResult<()> {
     let mut waited = Duration::ZERO;
     loop {
         clients.meter.called(Operation::DescribeTable);
-        let state = match clients.patient.describe_table().table_name(table).send().await {
+        let state = match clients
+            .patient
+            .describe_table()
+            .table_name(table)
+            .send()
+            .await
+        {
             Ok(output) => match output.table.and_then(|table| table.table_status) {
                 Some(TableStatus::Active) => return Ok(()),
                 state => format!("it is not active but {state:?}"),
@@ -222,7 +279,10 @@ fn definition(attribute: Attribute) -> Built<AttributeDefinition> {
 pub(crate) fn schema(key: &[Attribute]) -> Built<Vec<KeySchemaElement>> {
     let types = [KeyType::Hash, KeyType::Range];
     let element = |(attribute, key_type): (&Attribute, KeyType)| {
-        KeySchemaElement::builder().attribute_name(attribute.name).key_type(key_type).build()
+        KeySchemaElement::builder()
+            .attribute_name(attribute.name)
+            .key_type(key_type)
+            .build()
     };
     key.iter().zip(types).map(element).collect()
 }
@@ -231,6 +291,10 @@ fn index(index: &IndexDefinition) -> Built<GlobalSecondaryIndex> {
     GlobalSecondaryIndex::builder()
         .index_name(index.name)
         .set_key_schema(Some(schema(&index.key)?))
-        .projection(Projection::builder().projection_type(ProjectionType::All).build())
+        .projection(
+            Projection::builder()
+                .projection_type(ProjectionType::All)
+                .build(),
+        )
         .build()
 }

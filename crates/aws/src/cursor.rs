@@ -9,8 +9,11 @@ pub(crate) fn behind(parts: &[&str]) -> Cursor {
 
 /// The key parts that a cursor of this listing stands behind.
 pub(crate) fn position<const N: usize>(cursor: &Cursor) -> PortResult<[String; N]> {
-    let parts: Vec<String> = serde_json::from_str(&cursor.0).map_err(|error| foreign(cursor, error))?;
-    parts.try_into().map_err(|parts: Vec<_>| foreign(cursor, format!("it has {} parts", parts.len())))
+    let parts: Vec<String> =
+        serde_json::from_str(&cursor.0).map_err(|error| foreign(cursor, error))?;
+    parts
+        .try_into()
+        .map_err(|parts: Vec<_>| foreign(cursor, format!("it has {} parts", parts.len())))
 }
 
 /// A cursor that this listing never gave.

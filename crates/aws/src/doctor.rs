@@ -22,12 +22,17 @@ pub async fn examine(clients: &Clients, stage: &Stage) -> Vec<Finding> {
     for definition in table_definitions(stage) {
         let what = format!("table {}", definition.name);
         clients.meter.called(Operation::DescribeTable);
-        let answer = clients.quick.describe_table().table_name(&definition.name).send().await;
+        let answer = clients
+            .quick
+            .describe_table()
+            .table_name(&definition.name)
+            .send()
+            .await;
         match answer {
             Ok(output) => {
-                let table = output
-                    .table
-                    .unwrap_or_else(|| aws_sdk_dynamodb::types::TableDescription::builder().build());
+                let table = output.table.unwrap_or_else(|| {
+                    aws_sdk_dynamodb::types::TableDescription::builder().build()
+                });
                 arn = arn.or_else(|| table.table_arn.clone());
                 findings.extend(table::findings(&what, &definition, &table));
             }
@@ -41,7 +46,9 @@ pub async fn examine(clients: &Clients, stage: &Stage) -> Vec<Finding> {
         }
     }
     // The ARN of a table tells the account, and so the ARN of the topic.
-    let topic = arn.as_deref().and_then(|arn| TopicArn::beside_table(stage, arn).ok());
+    let topic = arn
+        .as_deref()
+        .and_then(|arn| TopicArn::beside_table(stage, arn).ok());
     if let Some(topic) = topic {
         findings.extend(echo::examine(clients, stage, &topic).await);
     }
@@ -55,17 +62,26 @@ where
 {
     let cause = error::words(what, operation, error);
     let (code, said) = match error.as_service_error() {
-        Some(answer) => (answer.code().unwrap_or_default(), answer.message().unwrap_or_default()),
+        Some(answer) => (
+            answer.code().unwrap_or_default(),
+            answer.message().unwrap_or_default(),
+        ),
         None => ("", ""),
     };
     // Signature Version 4 lets a clock be off by 5 minutes; services differ in how they say that it is.
-    let skewed = matches!(code, "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture")
-        || said.contains("Signature expired")
+    let skewed = matches!(
+        code,
+        "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture"
+    ) || said.contains("Signature expired")
         || said.contains("not yet current");
     if skewed {
         let next = "set the clock of this machine, and let it follow a time service";
         return (
-            Finding::problem("clock", format!("AWS refuses requests that it dates: {said}"), next),
+            Finding::problem(
+                "clock",
+                format!("AWS refuses requests that it dates: {said}"),
+                next,
+            ),
             true,
         );
     }
@@ -78,9 +94,13 @@ where
             let next = "see whether stage, region and profile are meant so, and deploy the stage if they are";
             (Finding::problem(what, cause, next), false)
         }
-        "AccessDeniedException" | "AccessDenied" | "AuthorizationError" | "AuthorizationErrorException" => {
-            (Finding::problem(what, cause, "use a profile that may read the stage"), false)
-        }
+        "AccessDeniedException"
+        | "AccessDenied"
+        | "AuthorizationError"
+        | "AuthorizationErrorException" => (
+            Finding::problem(what, cause, "use a profile that may read the stage"),
+            false,
+        ),
         "UnrecognizedClientException"
         | "InvalidClientTokenId"
         | "InvalidSignatureException"
@@ -97,9 +117,20 @@ where
             (Finding::problem("credentials", cause, next), true)
         }
         "" if !matches!(error, SdkError::ServiceError(_)) => (
-            Finding::problem("network", cause, "see whether AWS is reached from here: a proxy, a firewall?"),
+            Finding::problem(
+                "network",
+                cause,
+                "see whether AWS is reached from here: a proxy, a firewall?",
+            ),
             true,
         ),
-        _ => (Finding::problem(what, cause, "try again; if it stays, see the AWS Health Dashboard"), false),
+        _ => (
+            Finding::problem(
+                what,
+                cause,
+                "try again; if it stays, see the AWS Health Dashboard",
+            ),
+            false,
+        ),
     }
 }

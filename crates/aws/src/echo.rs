@@ -51,10 +51,17 @@ impl SqsEchoes {
     async fn url(&self) -> PortResult<&str> {
         let ask = async || {
             self.meter.called(Operation::GetQueueUrl);
-            let answer = self.client.get_queue_url().queue_name(&self.name).send().await;
-            let output =
-                answer.map_err(|cause| error::trouble(&self.what(), Operation::GetQueueUrl, &cause))?;
-            output.queue_url.ok_or_else(|| PortError::unavailable(self.what(), "it has no URL"))
+            let answer = self
+                .client
+                .get_queue_url()
+                .queue_name(&self.name)
+                .send()
+                .await;
+            let output = answer
+                .map_err(|cause| error::trouble(&self.what(), Operation::GetQueueUrl, &cause))?;
+            output
+                .queue_url
+                .ok_or_else(|| PortError::unavailable(self.what(), "it has no URL"))
         };
         self.url.get_or_try_init(ask).await.map(String::as_str)
     }
@@ -65,16 +72,23 @@ impl Echoes for SqsEchoes {
     async fn receive(&self) -> PortResult<Page<Echo>> {
         let url = self.url().await?;
         self.meter.called(Operation::ReceiveMessage);
-        let request = self.client.receive_message().queue_url(url).max_number_of_messages(10);
+        let request = self
+            .client
+            .receive_message()
+            .queue_url(url)
+            .max_number_of_messages(10);
         let answer = request.send().await;
-        let output =
-            answer.map_err(|cause| error::trouble(&self.what(), Operation::ReceiveMessage, &cause))?;
+        let output = answer
+            .map_err(|cause| error::trouble(&self.what(), Operation::ReceiveMessage, &cause))?;
         let mut page = Page::default();
         for message in output.messages.unwrap_or_default() {
             match echo(&message) {
                 Ok(echo) => page.items.push(echo),
                 Err(cause) => {
-                    page.unreadable.push(Unreadable { key: message.message_id.unwrap_or_default(), cause });
+                    page.unreadable.push(Unreadable {
+                        key: message.message_id.unwrap_or_default(),
+                        cause,
+                    });
                 }
             }
         }
@@ -93,12 +107,20 @@ impl Echoes for SqsEchoes {
                 .collect();
             let entries = entries.map_err(|cause| PortError::unavailable(self.what(), cause))?;
             self.meter.called(Operation::DeleteMessage);
-            let request = self.client.delete_message_batch().queue_url(url).set_entries(Some(entries));
+            let request = self
+                .client
+                .delete_message_batch()
+                .queue_url(url)
+                .set_entries(Some(entries));
             let answer = request.send().await;
-            let output =
-                answer.map_err(|cause| error::trouble(&self.what(), Operation::DeleteMessage, &cause))?;
+            let output = answer
+                .map_err(|cause| error::trouble(&self.what(), Operation::DeleteMessage, &cause))?;
             if let Some(failed) = output.failed.first() {
-                let cause = format!("{} messages were not deleted: {}", output.failed.len(), failed.code);
+                let cause = format!(
+                    "{} messages were not deleted: {}",
+                    output.failed.len(),
+                    failed.code
+                );
                 return Err(PortError::unavailable(self.what(), cause));
             }
         }
@@ -110,14 +132,19 @@ impl Echoes for SqsEchoes {
 /// it.
 fn echo(message: &Message) -> Result<Echo, Cause> {
     let body = message.body.as_deref().unwrap_or_default();
-    let json = |text: &str| serde_json::from_str::<Value>(text).map_err(|_| "it is no JSON".to_owned());
+    let json =
+        |text: &str| serde_json::from_str::<Value>(text).map_err(|_| "it is no JSON".to_owned());
     let mut notice = json(body)?;
     if let Some(inner) = notice.get("Message").and_then(Value::as_str) {
         notice = json(inner)?;
     }
     let (subject, attempt) = Notice::read_subject(&notice).ok_or("it is no notice")?;
     let receipt = message.receipt_handle.clone().ok_or("it has no receipt")?;
-    Ok(Echo { subject, attempt, receipt })
+    Ok(Echo {
+        subject,
+        attempt,
+        receipt,
+    })
 }
 
 #[cfg(test)]
@@ -135,17 +162,31 @@ mod tests {
         let notice = r#"{"id": "K7Q2M9XA4T", "attempt": 2, "fleet": "main", "digest": false,
             "hosts": [{"hostId": "web-01", "epoch": 7}]}"#;
         let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
-        let expected = Echo { subject: Subject::Host(key, 7), attempt: 2, receipt: "r".to_owned() };
+        let expected = Echo {
+            subject: Subject::Host(key, 7),
+            attempt: 2,
+            receipt: "r".to_owned(),
+        };
         assert_eq!(read(notice).unwrap(), expected);
         let envelope = serde_json::json!({"Type": "Notification", "Message": notice}).to_string();
         assert_eq!(read(&envelope).unwrap(), expected);
-        let digest = r#"{"id": "K7Q2M9XA4T", "attempt": 1, "fleet": "main", "digest": true, "hosts": []}"#;
-        assert_eq!(read(digest).unwrap().subject, Subject::Digest("K7Q2M9XA4T".parse().unwrap()));
+        let digest =
+            r#"{"id": "K7Q2M9XA4T", "attempt": 1, "fleet": "main", "digest": true, "hosts": []}"#;
+        assert_eq!(
+            read(digest).unwrap().subject,
+            Subject::Digest("K7Q2M9XA4T".parse().unwrap())
+        );
     }
 
     #[test]
     fn other_messages_are_told_without_their_words() {
-        for other in ["", "secret", "{}", r#"{"Message": "secret"}"#, r#"{"id": "secret", "attempt": 1}"#] {
+        for other in [
+            "",
+            "secret",
+            "{}",
+            r#"{"Message": "secret"}"#,
+            r#"{"id": "secret", "attempt": 1}"#,
+        ] {
             assert!(!read(other).unwrap_err().contains("secret"), "{other}");
         }
     }

@@ -26,19 +26,30 @@ where
         return no_credentials(&chain(credentials));
     }
     match error {
-        SdkError::ConstructionFailure(_) => format!("the request could not be made: {}", chain(error)),
+        SdkError::ConstructionFailure(_) => {
+            format!("the request could not be made: {}", chain(error))
+        }
         SdkError::TimeoutError(_) => format!("no answer to {operation:?} in time"),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             format!("no answer to {operation:?} in time: {}", chain(error))
         }
         SdkError::DispatchFailure(_) => format!("no answer to {operation:?}: {}", chain(error)),
         SdkError::ResponseError(response) => {
-            format!("an answer that cannot be read (HTTP status {})", response.raw().status().as_u16())
+            format!(
+                "an answer that cannot be read (HTTP status {})",
+                response.raw().status().as_u16()
+            )
         }
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
             let (code, said) = (answer.err().code(), answer.err().message());
-            service(what, operation, code.unwrap_or_default(), said.unwrap_or_default(), status)
+            service(
+                what,
+                operation,
+                code.unwrap_or_default(),
+                said.unwrap_or_default(),
+                status,
+            )
         }
         _ => chain(error),
     }
@@ -46,7 +57,11 @@ where
 
 /// The chain of the SDK lists on lines of their own where it looked.
 fn no_credentials(said: &str) -> String {
-    let first = said.lines().next().unwrap_or_default().trim_end_matches(". Attempted:");
+    let first = said
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(". Attempted:");
     format!("the credentials could not be loaded: {first}: sign in, or name a profile")
 }
 
@@ -55,7 +70,10 @@ fn no_credentials(said: &str) -> String {
 fn service(what: &str, operation: Operation, code: &str, said: &str, status: u16) -> String {
     let action = operation.action();
     match code {
-        "AccessDeniedException" | "AccessDenied" | "AuthorizationError" | "AuthorizationErrorException" => {
+        "AccessDeniedException"
+        | "AccessDenied"
+        | "AuthorizationError"
+        | "AuthorizationErrorException" => {
             format!("not allowed: allow {action} on {what}")
         }
         "ResourceNotFoundException"
@@ -68,7 +86,8 @@ fn service(what: &str, operation: Operation, code: &str, said: &str, status: u16
             )
         }
         "ExpiredTokenException" | "ExpiredToken" => {
-            "the credentials have expired: sign in again, or restart what holds the old ones".to_owned()
+            "the credentials have expired: sign in again, or restart what holds the old ones"
+                .to_owned()
         }
         "UnrecognizedClientException"
         | "InvalidClientTokenId"
@@ -120,8 +139,7 @@ mod tests {
 
     #[test]
     fn where_credentials_were_looked_for_is_left_out() {
-        let said =
-            "not enabled: no credentials found in chain. Attempted:\n  Environment: not set\n  Profile: none";
+        let said = "not enabled: no credentials found in chain. Attempted:\n  Environment: not set\n  Profile: none";
         assert_eq!(
             no_credentials(said),
             "the credentials could not be loaded: not enabled: no credentials found in chain: sign in, or name a profile"
@@ -132,7 +150,10 @@ mod tests {
     fn codes_become_words_that_say_what_to_do() {
         let table = "table hb-prod-heartbeats";
         let cases = [
-            ("AccessDeniedException", "not allowed: allow dynamodb:UpdateItem on table hb-prod-heartbeats"),
+            (
+                "AccessDeniedException",
+                "not allowed: allow dynamodb:UpdateItem on table hb-prod-heartbeats",
+            ),
             (
                 "ResourceNotFoundException",
                 "table hb-prod-heartbeats does not exist in this account and region: deploy the stage, or check its \
@@ -142,14 +163,29 @@ mod tests {
                 "ExpiredTokenException",
                 "the credentials have expired: sign in again, or restart what holds the old ones",
             ),
-            ("InvalidClientTokenId", "the credentials are not accepted (InvalidClientTokenId): said"),
-            ("ThrottlingException", "throttled: UpdateItem was refused for its rate (ThrottlingException)"),
-            ("Throttled", "throttled: UpdateItem was refused for its rate (Throttled)"),
-            ("ValidationException", "ValidationException to UpdateItem (HTTP status 400): said"),
+            (
+                "InvalidClientTokenId",
+                "the credentials are not accepted (InvalidClientTokenId): said",
+            ),
+            (
+                "ThrottlingException",
+                "throttled: UpdateItem was refused for its rate (ThrottlingException)",
+            ),
+            (
+                "Throttled",
+                "throttled: UpdateItem was refused for its rate (Throttled)",
+            ),
+            (
+                "ValidationException",
+                "ValidationException to UpdateItem (HTTP status 400): said",
+            ),
             ("", "HTTP status 400 to UpdateItem"),
         ];
         for (code, expected) in cases {
-            assert_eq!(service(table, Operation::UpdateItem, code, "said", 400), expected);
+            assert_eq!(
+                service(table, Operation::UpdateItem, code, "said", 400),
+                expected
+            );
         }
     }
 }

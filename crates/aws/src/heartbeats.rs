@@ -45,7 +45,10 @@ impl DynamoHeartbeats {
         let table = |client: &aws_sdk_dynamodb::Client| {
             Table::new(client.clone(), stage.heartbeats(), clients.meter.clone())
         };
-        Self { quick: table(&clients.quick), table: table(&clients.patient) }
+        Self {
+            quick: table(&clients.quick),
+            table: table(&clients.patient),
+        }
     }
 
     /// The stored item when the condition of `update` does not hold.
@@ -62,10 +65,15 @@ impl DynamoHeartbeats {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        Ok(match self.quick.settle_conditional(Operation::UpdateItem, answer)? {
-            Conditional::Done(_) => Conditional::Done(()),
-            Conditional::Failed(item) => Conditional::Failed(item),
-        })
+        Ok(
+            match self
+                .quick
+                .settle_conditional(Operation::UpdateItem, answer)?
+            {
+                Conditional::Done(_) => Conditional::Done(()),
+                Conditional::Failed(item) => Conditional::Failed(item),
+            },
+        )
     }
 
     /// All items of a host, in a strongly consistent read.
@@ -95,7 +103,8 @@ impl DynamoHeartbeats {
 
     /// The error of an item that cannot be read.
     fn unreadable(&self, item: &AttributeMap, cause: item::Cause) -> PortError {
-        self.table.unreadable(item::label(item, &[HOST, REGION]), cause)
+        self.table
+            .unreadable(item::label(item, &[HOST, REGION]), cause)
     }
 }
 
@@ -113,7 +122,8 @@ impl Heartbeats for DynamoHeartbeats {
             change = match item {
                 None => Change::Hopeful,
                 Some(item) => {
-                    let stored = stored::decode(&item).map_err(|cause| self.unreadable(&item, cause))?;
+                    let stored =
+                        stored::decode(&item).map_err(|cause| self.unreadable(&item, cause))?;
                     match Change::late(&stored.heartbeat, &heard.heartbeat) {
                         None => return Ok(()),
                         Some(late) => late,
@@ -129,14 +139,19 @@ impl Heartbeats for DynamoHeartbeats {
 
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
         let items = self.items(host).await?;
-        items.iter().map(|item| stored::decode(item).map_err(|cause| self.unreadable(item, cause))).collect()
+        items
+            .iter()
+            .map(|item| stored::decode(item).map_err(|cause| self.unreadable(item, cause)))
+            .collect()
     }
 
     async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
         let start = after
             .map(|cursor| cursor::position::<2>(&cursor))
             .transpose()?
-            .map(|[host, region]| item::of([(HOST, item::text(host)), (REGION, item::text(region))]));
+            .map(|[host, region]| {
+                item::of([(HOST, item::text(host)), (REGION, item::text(region))])
+            });
         let part = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
         let request = self.table.client.scan().table_name(&self.table.name);
         let answer = request
@@ -150,8 +165,15 @@ impl Heartbeats for DynamoHeartbeats {
             .send()
             .await;
         let output = self.table.settle(Operation::Scan, answer)?;
-        let next = output.last_evaluated_key.map(|key| self.behind(&key)).transpose()?;
-        let page = item::page(output.items.unwrap_or_default(), &[HOST, REGION], stored::decode);
+        let next = output
+            .last_evaluated_key
+            .map(|key| self.behind(&key))
+            .transpose()?;
+        let page = item::page(
+            output.items.unwrap_or_default(),
+            &[HOST, REGION],
+            stored::decode,
+        );
         Ok(Page { next, ..page })
     }
 
@@ -165,11 +187,13 @@ impl Heartbeats for DynamoHeartbeats {
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
         let mut regions: Vec<Region> = Vec::new();
         for item in self.items(host).await? {
-            let last = item::get_instant(&item, LAST).map_err(|cause| self.unreadable(&item, cause))?;
+            let last =
+                item::get_instant(&item, LAST).map_err(|cause| self.unreadable(&item, cause))?;
             if last > up_to {
                 return Ok(());
             }
-            let region = item::get_parsed(&item, REGION).map_err(|cause| self.unreadable(&item, cause))?;
+            let region =
+                item::get_parsed(&item, REGION).map_err(|cause| self.unreadable(&item, cause))?;
             regions.push(region);
         }
         for region in regions {
@@ -183,7 +207,8 @@ impl Heartbeats for DynamoHeartbeats {
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
                 .send()
                 .await;
-            self.table.settle_conditional(Operation::DeleteItem, answer)?;
+            self.table
+                .settle_conditional(Operation::DeleteItem, answer)?;
         }
         Ok(())
     }
@@ -202,7 +227,9 @@ impl Heartbeats for DynamoHeartbeats {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        self.quick.settle_conditional(Operation::UpdateItem, answer).map(drop)
+        self.quick
+            .settle_conditional(Operation::UpdateItem, answer)
+            .map(drop)
     }
 }
 

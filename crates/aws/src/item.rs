@@ -35,7 +35,10 @@ pub(crate) fn bytes(value: &[u8]) -> AttributeValue {
 
 /// An item of these attributes.
 pub(crate) fn of<const N: usize>(attributes: [(&str, AttributeValue); N]) -> AttributeMap {
-    attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    attributes
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// What is wrong with an attribute.
@@ -49,7 +52,10 @@ pub(crate) fn get_text<'a>(item: &'a AttributeMap, name: &str) -> Result<&'a str
 }
 
 /// The text of an attribute that may be missing.
-pub(crate) fn optional_text<'a>(item: &'a AttributeMap, name: &str) -> Result<Option<&'a str>, Cause> {
+pub(crate) fn optional_text<'a>(
+    item: &'a AttributeMap,
+    name: &str,
+) -> Result<Option<&'a str>, Cause> {
     match item.get(name) {
         None => Ok(None),
         Some(AttributeValue::S(text)) => Ok(Some(text)),
@@ -58,12 +64,20 @@ pub(crate) fn optional_text<'a>(item: &'a AttributeMap, name: &str) -> Result<Op
 }
 
 /// An attribute that a domain type reads from its text.
-pub(crate) fn get_parsed<T: FromStr<Err: Display>>(item: &AttributeMap, name: &str) -> Result<T, Cause> {
-    get_text(item, name)?.parse().map_err(|error| wrong(name, error))
+pub(crate) fn get_parsed<T: FromStr<Err: Display>>(
+    item: &AttributeMap,
+    name: &str,
+) -> Result<T, Cause> {
+    get_text(item, name)?
+        .parse()
+        .map_err(|error| wrong(name, error))
 }
 
 /// The number of an attribute.
-pub(crate) fn get_number<T: FromStr<Err: Display>>(item: &AttributeMap, name: &str) -> Result<T, Cause> {
+pub(crate) fn get_number<T: FromStr<Err: Display>>(
+    item: &AttributeMap,
+    name: &str,
+) -> Result<T, Cause> {
     match item.get(name) {
         None => Err(wrong(name, "missing")),
         Some(AttributeValue::N(digits)) => digits.parse().map_err(|error| wrong(name, error)),
@@ -77,20 +91,33 @@ pub(crate) fn get_instant(item: &AttributeMap, name: &str) -> Result<Timestamp, 
 }
 
 /// The instant of an attribute that may be missing.
-pub(crate) fn optional_instant(item: &AttributeMap, name: &str) -> Result<Option<Timestamp>, Cause> {
-    item.contains_key(name).then(|| get_instant(item, name)).transpose()
+pub(crate) fn optional_instant(
+    item: &AttributeMap,
+    name: &str,
+) -> Result<Option<Timestamp>, Cause> {
+    item.contains_key(name)
+        .then(|| get_instant(item, name))
+        .transpose()
 }
 
 /// The host of an attribute that holds `fleet/host`.
 pub(crate) fn get_host(item: &AttributeMap, name: &str) -> Result<HostKey, Cause> {
-    let (fleet, host) = get_text(item, name)?.split_once('/').ok_or_else(|| wrong(name, "no slash"))?;
+    let (fleet, host) = get_text(item, name)?
+        .split_once('/')
+        .ok_or_else(|| wrong(name, "no slash"))?;
     let fleet = fleet.parse().map_err(|error| wrong(name, error))?;
-    Ok(HostKey::new(fleet, host.parse().map_err(|error| wrong(name, error))?))
+    Ok(HostKey::new(
+        fleet,
+        host.parse().map_err(|error| wrong(name, error))?,
+    ))
 }
 
 /// The name of an item for people: its key attributes, joined by slashes.
 pub(crate) fn label(item: &AttributeMap, key: &[&str]) -> String {
-    let parts: Vec<_> = key.iter().map(|name| get_text(item, name).unwrap_or("?")).collect();
+    let parts: Vec<_> = key
+        .iter()
+        .map(|name| get_text(item, name).unwrap_or("?"))
+        .collect();
     parts.join("/")
 }
 
@@ -100,11 +127,17 @@ pub(crate) fn page<T>(
     key: &[&str],
     decode: impl Fn(&AttributeMap) -> Result<T, Cause>,
 ) -> Page<T> {
-    let mut page = Page { items: Vec::with_capacity(items.len()), ..Page::default() };
+    let mut page = Page {
+        items: Vec::with_capacity(items.len()),
+        ..Page::default()
+    };
     for item in items {
         match decode(&item) {
             Ok(value) => page.items.push(value),
-            Err(cause) => page.unreadable.push(Unreadable { key: label(&item, key), cause }),
+            Err(cause) => page.unreadable.push(Unreadable {
+                key: label(&item, key),
+                cause,
+            }),
         }
     }
     page

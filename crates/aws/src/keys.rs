@@ -43,7 +43,10 @@ impl DynamoKeys {
         let table = |client: &aws_sdk_dynamodb::Client| {
             Table::new(client.clone(), stage.keys(), clients.meter.clone())
         };
-        Self { quick: table(&clients.quick), table: table(&clients.patient) }
+        Self {
+            quick: table(&clients.quick),
+            table: table(&clients.patient),
+        }
     }
 
     /// Updates a key if `condition` holds, and gives it as it then is.
@@ -67,7 +70,9 @@ impl DynamoKeys {
             .send()
             .await;
         match table.settle_conditional(Operation::UpdateItem, answer)? {
-            Conditional::Done(output) => output.attributes.map(|item| self.decode(&item)).transpose(),
+            Conditional::Done(output) => {
+                output.attributes.map(|item| self.decode(&item)).transpose()
+            }
             Conditional::Failed(_) => Ok(None),
         }
     }
@@ -104,21 +109,27 @@ impl Keys for DynamoKeys {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        Ok(match self.table.settle_conditional(Operation::PutItem, answer)? {
-            Conditional::Done(_) => true,
-            Conditional::Failed(found) => found == Some(item),
-        })
+        Ok(
+            match self.table.settle_conditional(Operation::PutItem, answer)? {
+                Conditional::Done(_) => true,
+                Conditional::Failed(found) => found == Some(item),
+            },
+        )
     }
 
     async fn revoke(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
         let update = "SET #revoked = if_not_exists(#revoked, :at)";
-        self.set(&self.table, id, update, "attribute_exists(#id)", at).await
+        self.set(&self.table, id, update, "attribute_exists(#id)", at)
+            .await
     }
 
     /// What expires before is left alone by a condition, and then read.
     async fn expire(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
         let later = "attribute_exists(#id) AND (attribute_not_exists(#expires) OR #expires > :at)";
-        match self.set(&self.table, id, "SET #expires = :at", later, at).await? {
+        match self
+            .set(&self.table, id, "SET #expires = :at", later, at)
+            .await?
+        {
             Some(key) => Ok(Some(key)),
             None => self.load(id).await,
         }
@@ -126,7 +137,9 @@ impl Keys for DynamoKeys {
 
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> PortResult<()> {
         let news = "attribute_exists(#id) AND (attribute_not_exists(#used) OR #used < :at)";
-        self.set(&self.quick, id, "SET #used = :at", news, at.day()).await.map(drop)
+        self.set(&self.quick, id, "SET #used = :at", news, at.day())
+            .await
+            .map(drop)
     }
 
     /// All keys in one page: DynamoDB lists in the order of hashes, and there are dozens of keys, not millions.
@@ -155,7 +168,11 @@ impl Keys for DynamoKeys {
 }
 
 fn encode(key: &Key) -> AttributeMap {
-    let prefixes = key.host_prefixes.iter().map(|prefix| item::text(prefix.as_str())).collect();
+    let prefixes = key
+        .host_prefixes
+        .iter()
+        .map(|prefix| item::text(prefix.as_str()))
+        .collect();
     let mut item = item::of([
         (ID, item::text(key.id.as_str())),
         (NAME, item::text(key.name.as_str())),
@@ -165,7 +182,11 @@ fn encode(key: &Key) -> AttributeMap {
         (PREFIXES, AttributeValue::L(prefixes)),
         (CREATED, item::instant(key.created)),
     ]);
-    for (name, at) in [(EXPIRES, key.expires), (REVOKED, key.revoked), (USED, key.used)] {
+    for (name, at) in [
+        (EXPIRES, key.expires),
+        (REVOKED, key.revoked),
+        (USED, key.used),
+    ] {
         item.extend(at.map(|at| (name.to_owned(), item::instant(at))));
     }
     item
@@ -186,7 +207,9 @@ fn decode(item: &AttributeMap) -> Result<Key, Cause> {
         fleet: item::get_parsed(item, FLEET)?,
         scope: item::get_parsed(item, SCOPE)?,
         host_prefixes: match item.get(PREFIXES) {
-            Some(AttributeValue::L(prefixes)) => prefixes.iter().map(prefix).collect::<Result<_, _>>()?,
+            Some(AttributeValue::L(prefixes)) => {
+                prefixes.iter().map(prefix).collect::<Result<_, _>>()?
+            }
             _ => return Err(item::wrong(PREFIXES, "no list")),
         },
         created: item::get_instant(item, CREATED)?,
@@ -224,9 +247,17 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let bare = Key { host_prefixes: Vec::new(), expires: None, scope: Scope::Read, ..key() };
+        let bare = Key {
+            host_prefixes: Vec::new(),
+            expires: None,
+            scope: Scope::Read,
+            ..key()
+        };
         for key in [key(), bare] {
-            assert_eq!(format!("{:?}", decode(&encode(&key)).unwrap()), format!("{key:?}"));
+            assert_eq!(
+                format!("{:?}", decode(&encode(&key)).unwrap()),
+                format!("{key:?}")
+            );
         }
     }
 
@@ -244,7 +275,10 @@ mod tests {
             ("revoked", item::number(1_700_000_001_000_i64)),
         ]);
         let key = decode(&item).unwrap();
-        assert_eq!((key.scope, key.host_prefixes[0].as_str()), (Scope::Read, "web-"));
+        assert_eq!(
+            (key.scope, key.host_prefixes[0].as_str()),
+            (Scope::Read, "web-")
+        );
         assert_eq!(key.revoked.unwrap().as_millis(), 1_700_000_001_000);
     }
 

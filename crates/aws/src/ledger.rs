@@ -55,9 +55,21 @@ struct Place {
 impl Place {
     fn of<T: Record>() -> Self {
         match T::TABLE {
-            Digest::TABLE => Self { prefix: "#digest/", first: SHARDS, count: 1 },
-            Receiver::TABLE => Self { prefix: "#receiver/", first: SHARDS + 1, count: 1 },
-            _ => Self { prefix: "", first: 0, count: SHARDS },
+            Digest::TABLE => Self {
+                prefix: "#digest/",
+                first: SHARDS,
+                count: 1,
+            },
+            Receiver::TABLE => Self {
+                prefix: "#receiver/",
+                first: SHARDS + 1,
+                count: 1,
+            },
+            _ => Self {
+                prefix: "",
+                first: 0,
+                count: SHARDS,
+            },
         }
     }
 
@@ -80,7 +92,13 @@ impl DynamoLedger {
     /// The ledger of `stage`.
     #[must_use]
     pub fn new(clients: &Clients, stage: &Stage) -> Self {
-        Self { table: Table::new(clients.patient.clone(), stage.ledger(), clients.meter.clone()) }
+        Self {
+            table: Table::new(
+                clients.patient.clone(),
+                stage.ledger(),
+                clients.meter.clone(),
+            ),
+        }
     }
 
     fn decode<T: Record>(&self, item: &AttributeMap) -> PortResult<Stored<T>> {
@@ -104,11 +122,24 @@ impl<T: Record> Ledger<T> for DynamoLedger {
 
     /// A reply that is lost and tried again by the SDK ends as a conflict with one's own writer token, as the port has
     /// it.
-    async fn swap(&self, entry: &T, expected: Option<Version>, writer: Uuid) -> PortResult<Swap<T>> {
+    async fn swap(
+        &self,
+        entry: &T,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<T>> {
         let version = expected.unwrap_or(0).saturating_add(1);
-        let stored = Stored { entry: entry.clone(), version, writer };
+        let stored = Stored {
+            entry: entry.clone(),
+            version,
+            writer,
+        };
         let item = encode(&stored).map_err(|cause| self.table.unreadable(entry.key(), cause))?;
-        let condition = if expected.is_some() { "#version = :expected" } else { "attribute_not_exists(#h)" };
+        let condition = if expected.is_some() {
+            "#version = :expected"
+        } else {
+            "attribute_not_exists(#h)"
+        };
         let request = self.table.client.put_item().table_name(&self.table.name);
         let answer = request
             .set_item(Some(item))
@@ -123,9 +154,9 @@ impl<T: Record> Ledger<T> for DynamoLedger {
             .await;
         match self.table.settle_conditional(Operation::PutItem, answer)? {
             Conditional::Done(_) => Ok(Swap::Done(version)),
-            Conditional::Failed(current) => {
-                Ok(Swap::Conflict(current.map(|item| self.decode(&item)).transpose()?))
-            }
+            Conditional::Failed(current) => Ok(Swap::Conflict(
+                current.map(|item| self.decode(&item)).transpose()?,
+            )),
         }
     }
 
@@ -133,9 +164,15 @@ impl<T: Record> Ledger<T> for DynamoLedger {
     async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
         let Place { first, count, .. } = Place::of::<T>();
         let (shard, host) = position(after.as_ref(), first..first + count)?;
-        let start = host.map(|host| item::of([(SHARD, item::number(shard)), (HOST, item::text(host))]));
+        let start =
+            host.map(|host| item::of([(SHARD, item::number(shard)), (HOST, item::text(host))]));
         let condition = "#open = :shard";
-        let request = self.table.client.query().table_name(&self.table.name).index_name(OPEN);
+        let request = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .index_name(OPEN);
         let answer = request
             .key_condition_expression(condition)
             .set_expression_attribute_names(Some(names(&[condition])))
@@ -149,10 +186,13 @@ impl<T: Record> Ledger<T> for DynamoLedger {
         let next = match output.last_evaluated_key {
             Some(key) => {
                 let host = item::get_text(&key, HOST);
-                let host = host.map_err(|cause| self.table.unreadable(item::label(&key, &[HOST]), cause))?;
+                let host =
+                    host.map_err(|cause| self.table.unreadable(item::label(&key, &[HOST]), cause))?;
                 Some(cursor::behind(&[&shard.to_string(), host]))
             }
-            None => (shard + 1 < first + count).then(|| cursor::behind(&[&(shard + 1).to_string()])),
+            None => {
+                (shard + 1 < first + count).then(|| cursor::behind(&[&(shard + 1).to_string()]))
+            }
         };
         let page = item::page(output.items.unwrap_or_default(), &[HOST], decode);
         Ok(Page { next, ..page })
@@ -161,21 +201,27 @@ impl<T: Record> Ledger<T> for DynamoLedger {
 
 /// The shard that a page is of, and the key that it begins behind.
 fn position(cursor: Option<&Cursor>, shards: Range<u32>) -> PortResult<(u32, Option<String>)> {
-    let Some(cursor) = cursor else { return Ok((shards.start, None)) };
+    let Some(cursor) = cursor else {
+        return Ok((shards.start, None));
+    };
     let (shard, host) = match cursor::position::<1>(cursor) {
         Ok([shard]) => (shard, None),
         Err(_) => cursor::position::<2>(cursor).map(|[shard, host]| (shard, Some(host)))?,
     };
     match shard.parse() {
         Ok(number) if shards.contains(&number) => Ok((number, host)),
-        _ => Err(cursor::foreign(cursor, format!("there is no shard {shard}"))),
+        _ => Err(cursor::foreign(
+            cursor,
+            format!("there is no shard {shard}"),
+        )),
     }
 }
 
 /// FNV-1a, because it must be the same in every version and needs no more than to spread.
 fn hash(text: &str) -> u32 {
-    let hash =
-        text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
     hash ^ (hash >> 16)
 }
 
@@ -185,7 +231,10 @@ fn encode<T: Record>(stored: &Stored<T>) -> Result<AttributeMap, Cause> {
     let open = stored.entry.is_open().then(|| place.shard(&address));
     let mut item = item::of([
         (HOST, item::text(address)),
-        (ENTRY, item::text(codec::encode(&stored.entry).map_err(|error| error.to_string())?)),
+        (
+            ENTRY,
+            item::text(codec::encode(&stored.entry).map_err(|error| error.to_string())?),
+        ),
         (VERSION, item::number(stored.version)),
         (WRITER, item::text(stored.writer.to_string())),
     ]);
@@ -194,11 +243,16 @@ fn encode<T: Record>(stored: &Stored<T>) -> Result<AttributeMap, Cause> {
 }
 
 fn decode<T: Record>(item: &AttributeMap) -> Result<Stored<T>, Cause> {
-    let entry: T = codec::decode(item::get_text(item, ENTRY)?).map_err(|error| item::wrong(ENTRY, error))?;
+    let entry: T =
+        codec::decode(item::get_text(item, ENTRY)?).map_err(|error| item::wrong(ENTRY, error))?;
     if item::get_text(item, HOST)? != Place::of::<T>().address::<T>(entry.key()) {
         return Err(item::wrong(ENTRY, format!("it is of {}", entry.key())));
     }
-    Ok(Stored { entry, version: item::get_number(item, VERSION)?, writer: item::get_parsed(item, WRITER)? })
+    Ok(Stored {
+        entry,
+        version: item::get_number(item, VERSION)?,
+        writer: item::get_parsed(item, WRITER)?,
+    })
 }
 
 #[cfg(test)]
@@ -210,16 +264,26 @@ mod tests {
     fn stored(host: &str) -> Stored {
         let entry = Entry::new(HostKey::new(Fleet::main(), host.parse().unwrap()));
         let entry = entry.paused(Timestamp::MIN, None).unwrap();
-        Stored { entry, version: 7, writer: Uuid::from_u128(9) }
+        Stored {
+            entry,
+            version: 7,
+            writer: Uuid::from_u128(9),
+        }
     }
 
     #[test]
     fn what_is_written_reads_back() {
         let open = stored("web-01");
         let item = encode(&open).unwrap();
-        assert_eq!(item.get(SHARD), Some(&item::number(Place::of::<Entry>().shard("main/web-01"))));
+        assert_eq!(
+            item.get(SHARD),
+            Some(&item::number(Place::of::<Entry>().shard("main/web-01")))
+        );
         assert_eq!(decode::<Entry>(&item).unwrap(), open);
-        let quiet = Stored { entry: Entry::new(open.entry.key.clone()), ..open };
+        let quiet = Stored {
+            entry: Entry::new(open.entry.key.clone()),
+            ..open
+        };
         let item = encode(&quiet).unwrap();
         assert_eq!(item.get(SHARD), None, "the index holds open entries only");
         assert_eq!(decode::<Entry>(&item).unwrap(), quiet);
@@ -227,7 +291,8 @@ mod tests {
 
     #[test]
     fn what_version_0_1_0_wrote_still_reads() {
-        let entry = r#"{"fleet":"lab","host":"web-01","state":"up","epoch":3,"basis":1700000000000}"#;
+        let entry =
+            r#"{"fleet":"lab","host":"web-01","state":"up","epoch":3,"basis":1700000000000}"#;
         let item = item::of([
             ("h", item::text("lab/web-01")),
             ("entry", item::text(entry)),
@@ -236,7 +301,10 @@ mod tests {
             ("open", item::number(3)),
         ]);
         let read: Stored = decode(&item).unwrap();
-        assert_eq!((read.entry.epoch, read.version, read.writer), (3, 12, Uuid::from_u128(7)));
+        assert_eq!(
+            (read.entry.epoch, read.version, read.writer),
+            (3, 12, Uuid::from_u128(7))
+        );
     }
 
     #[test]
@@ -263,7 +331,10 @@ mod tests {
         let shard = |address: &str| Place::of::<Entry>().shard(address);
         let mut counts = [0; SHARDS as usize];
         (0..16_000).for_each(|i| counts[shard(&format!("main/host-{i:05}")) as usize] += 1);
-        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (800..1_200).contains(count)),
+            "{counts:?}"
+        );
         assert_eq!(
             ["main/web-01", "lab/db", ""].map(shard),
             [3, 1, 9],
@@ -286,26 +357,57 @@ mod tests {
             caveat: None,
             told: None,
         };
-        let entry = Entry { history: vec![transition], ..entry };
+        let entry = Entry {
+            history: vec![transition],
+            ..entry
+        };
         let digest = Digest::new(id.clone(), &[&entry], Timestamp::MIN).unwrap();
-        let item = encode(&Stored { entry: digest.clone(), version: 1, writer: Uuid::nil() }).unwrap();
-        assert_eq!((&item[HOST], &item[SHARD]), (&item::text(format!("#digest/{id}")), &item::number(16)));
+        let item = encode(&Stored {
+            entry: digest.clone(),
+            version: 1,
+            writer: Uuid::nil(),
+        })
+        .unwrap();
+        assert_eq!(
+            (&item[HOST], &item[SHARD]),
+            (&item::text(format!("#digest/{id}")), &item::number(16))
+        );
         assert_eq!(decode::<Digest>(&item).unwrap().entry, digest);
         let receiver = Receiver::new("eu-west-1".parse::<Region>().unwrap());
-        let item = encode(&Stored { entry: receiver.clone(), version: 1, writer: Uuid::nil() }).unwrap();
-        assert_eq!((&item[HOST], &item[SHARD]), (&item::text("#receiver/eu-west-1"), &item::number(17)));
+        let item = encode(&Stored {
+            entry: receiver.clone(),
+            version: 1,
+            writer: Uuid::nil(),
+        })
+        .unwrap();
+        assert_eq!(
+            (&item[HOST], &item[SHARD]),
+            (&item::text("#receiver/eu-west-1"), &item::number(17))
+        );
         assert_eq!(decode::<Receiver>(&item).unwrap().entry, receiver);
     }
 
     #[test]
     fn foreign_cursors_are_refused() {
-        for bad in ["", "[]", "[\"16\"]", "[\"-1\",\"main/a\"]", "[\"1\",\"a\",\"b\"]"] {
-            assert!(position(Some(&Cursor(bad.to_owned())), 0..SHARDS).is_err(), "{bad}");
+        for bad in [
+            "",
+            "[]",
+            "[\"16\"]",
+            "[\"-1\",\"main/a\"]",
+            "[\"1\",\"a\",\"b\"]",
+        ] {
+            assert!(
+                position(Some(&Cursor(bad.to_owned())), 0..SHARDS).is_err(),
+                "{bad}"
+            );
         }
         assert_eq!(
             position(Some(&cursor::behind(&["3", "main/a"])), 0..SHARDS).unwrap(),
             (3, Some("main/a".to_owned()))
         );
-        assert_eq!(position(Some(&cursor::behind(&["3"])), 0..SHARDS).unwrap(), (3, None));
+        assert_eq!(
+            position(Some(&cursor::behind(&["3"])), 0..SHARDS).unwrap(),
+            (3, None)
+        );
     }
 }

@@ -133,7 +133,10 @@ impl Meter {
     /// What it stands at. The numbers only rise; a metric is the difference of two.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let called = Operation::ALL.iter().zip(&self.calls).map(|(op, n)| (*op, n.load(Ordering::Relaxed)));
+        let called = Operation::ALL
+            .iter()
+            .zip(&self.calls)
+            .map(|(op, n)| (*op, n.load(Ordering::Relaxed)));
         Usage {
             read_millis: self.read_millis.load(Ordering::Relaxed),
             write_millis: self.write_millis.load(Ordering::Relaxed),
@@ -156,7 +159,11 @@ impl Meter {
             reason = "a float saturates, and units are small and never negative"
         )]
         let millis = (units * 1_000.0).round() as u64;
-        let sum = if operation.is_write() { &self.write_millis } else { &self.read_millis };
+        let sum = if operation.is_write() {
+            &self.write_millis
+        } else {
+            &self.read_millis
+        };
         sum.fetch_add(millis, Ordering::Relaxed);
     }
 }
@@ -168,14 +175,29 @@ mod tests {
     #[test]
     fn reads_and_writes_are_summed_apart() {
         let meter = Meter::default();
-        for (operation, units) in [(Operation::Scan, 0.5), (Operation::Query, 2.0), (Operation::PutItem, 1.0)]
-        {
+        for (operation, units) in [
+            (Operation::Scan, 0.5),
+            (Operation::Query, 2.0),
+            (Operation::PutItem, 1.0),
+        ] {
             meter.called(operation);
             meter.charge(operation, units);
         }
         meter.called(Operation::Scan);
-        let calls = [(Operation::PutItem, 1), (Operation::Query, 1), (Operation::Scan, 2)].into();
-        assert_eq!(meter.usage(), Usage { read_millis: 2_500, write_millis: 1_000, calls });
+        let calls = [
+            (Operation::PutItem, 1),
+            (Operation::Query, 1),
+            (Operation::Scan, 2),
+        ]
+        .into();
+        assert_eq!(
+            meter.usage(),
+            Usage {
+                read_millis: 2_500,
+                write_millis: 1_000,
+                calls
+            }
+        );
     }
 
     #[test]

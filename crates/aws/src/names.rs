@@ -20,7 +20,11 @@ impl Stage {
     pub fn parse(text: &str) -> Result<Self, StageError> {
         let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let fits = (1..=STAGE_CHARS).contains(&text.len()) && text.bytes().all(known);
-        if fits { Ok(Self(text.to_owned())) } else { Err(StageError(text.to_owned())) }
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(StageError(text.to_owned()))
+        }
     }
 
     /// The stage's own name.
@@ -97,9 +101,10 @@ impl TopicArn {
     pub fn beside_table(stage: &Stage, table_arn: &str) -> Result<Self, ArnError> {
         let parts: Vec<_> = table_arn.splitn(6, ':').collect();
         match parts[..] {
-            ["arn", partition, "dynamodb", region, account, _] => {
-                Ok(Self(format!("arn:{partition}:sns:{region}:{account}:{}", stage.notices())))
-            }
+            ["arn", partition, "dynamodb", region, account, _] => Ok(Self(format!(
+                "arn:{partition}:sns:{region}:{account}:{}",
+                stage.notices()
+            ))),
             _ => Err(ArnError(table_arn.to_owned())),
         }
     }
@@ -156,8 +161,14 @@ mod tests {
     #[test]
     fn a_stage_names_everything() {
         let stage = Stage::parse("dev").unwrap();
-        let names =
-            [stage.heartbeats(), stage.ledger(), stage.keys(), stage.system(), stage.notices(), stage.echo()];
+        let names = [
+            stage.heartbeats(),
+            stage.ledger(),
+            stage.keys(),
+            stage.system(),
+            stage.notices(),
+            stage.echo(),
+        ];
         let expected = [
             "hb-dev-heartbeats",
             "hb-dev-ledger",
@@ -181,11 +192,24 @@ mod tests {
         let stage = Stage::parse("prod").unwrap();
         let table = "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/hb-prod-ledger";
         let topic = TopicArn::beside_table(&stage, table).unwrap();
-        assert_eq!(topic.as_str(), "arn:aws-cn:sns:cn-north-1:123456789012:hb-prod-notices");
-        assert_eq!((topic.name(), topic.region()), ("hb-prod-notices", "cn-north-1"));
+        assert_eq!(
+            topic.as_str(),
+            "arn:aws-cn:sns:cn-north-1:123456789012:hb-prod-notices"
+        );
+        assert_eq!(
+            (topic.name(), topic.region()),
+            ("hb-prod-notices", "cn-north-1")
+        );
         let other = topic.in_region("cn-northwest-1");
-        assert_eq!(other.as_str(), "arn:aws-cn:sns:cn-northwest-1:123456789012:hb-prod-notices");
-        for bad in ["", "arn:aws:sqs:eu-west-1:123456789012:queue", "arn:aws:dynamodb:eu-west-1"] {
+        assert_eq!(
+            other.as_str(),
+            "arn:aws-cn:sns:cn-northwest-1:123456789012:hb-prod-notices"
+        );
+        for bad in [
+            "",
+            "arn:aws:sqs:eu-west-1:123456789012:queue",
+            "arn:aws:dynamodb:eu-west-1",
+        ] {
             assert!(TopicArn::beside_table(&stage, bad).is_err(), "{bad}");
         }
     }

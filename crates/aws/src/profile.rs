@@ -23,8 +23,14 @@ impl Profile {
 
     fn of(config: SdkConfig) -> Result<Self, ClientsError> {
         // A variable that is set to nothing is as good as none.
-        let known = config.region().is_some_and(|region| !region.as_ref().is_empty());
-        if known { Ok(Self { config }) } else { Err(ClientsError::Region) }
+        let known = config
+            .region()
+            .is_some_and(|region| !region.as_ref().is_empty());
+        if known {
+            Ok(Self { config })
+        } else {
+            Err(ClientsError::Region)
+        }
     }
 
     /// The region that was named or found.
@@ -36,7 +42,12 @@ impl Profile {
     /// Clients for `region`.
     #[must_use]
     pub fn clients(&self, region: &str) -> Clients {
-        let config = self.config.clone().into_builder().region(Region::new(region.to_owned())).build();
+        let config = self
+            .config
+            .clone()
+            .into_builder()
+            .region(Region::new(region.to_owned()))
+            .build();
         Clients::for_people(&config)
     }
 }
@@ -62,11 +73,12 @@ mod tests {
 
     use super::*;
 
-    const FILE: &str =
-        "[profile ops]\nregion = eu-central-1\naws_access_key_id = AKIDOPS\naws_secret_access_key = s\n";
+    const FILE: &str = "[profile ops]\nregion = eu-central-1\naws_access_key_id = AKIDOPS\naws_secret_access_key = s\n";
 
     async fn ops(region: Option<&str>) -> Profile {
-        let files = ProfileFiles::builder().with_contents(ProfileFileKind::Config, FILE).build();
+        let files = ProfileFiles::builder()
+            .with_contents(ProfileFileKind::Config, FILE)
+            .build();
         let loader = aws_config::defaults(client::behavior()).profile_files(files);
         Profile::of(load(loader, Some("ops"), region).await).unwrap()
     }
@@ -75,7 +87,13 @@ mod tests {
     async fn a_named_profile_is_used_and_a_named_region_wins() {
         let profile = ops(Some("us-east-1")).await;
         assert_eq!(profile.region(), "us-east-1");
-        let credentials = profile.config.credentials_provider().unwrap().provide_credentials().await.unwrap();
+        let credentials = profile
+            .config
+            .credentials_provider()
+            .unwrap()
+            .provide_credentials()
+            .await
+            .unwrap();
         assert_eq!(credentials.access_key_id(), "AKIDOPS");
         assert_eq!(ops(None).await.region(), "eu-central-1");
         assert_eq!(profile.clients("eu-west-1").region(), Some("eu-west-1"));

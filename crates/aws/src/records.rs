@@ -25,8 +25,15 @@ pub(crate) struct Records {
 
 impl Records {
     pub(crate) fn new(clients: &Clients, stage: &Stage, kind: impl Into<String>) -> Self {
-        let table = Table::new(clients.patient.clone(), stage.system(), clients.meter.clone());
-        Self { table, kind: kind.into() }
+        let table = Table::new(
+            clients.patient.clone(),
+            stage.system(),
+            clients.meter.clone(),
+        );
+        Self {
+            table,
+            kind: kind.into(),
+        }
     }
 
     /// Reads a record with `decode`; a record that cannot be read is an error.
@@ -35,7 +42,10 @@ impl Records {
         item: &AttributeMap,
         decode: impl Fn(&AttributeMap) -> Result<T, item::Cause>,
     ) -> PortResult<T> {
-        decode(item).map_err(|cause| self.table.unreadable(item::label(item, &[KIND, NAME]), cause))
+        decode(item).map_err(|cause| {
+            self.table
+                .unreadable(item::label(item, &[KIND, NAME]), cause)
+        })
     }
 
     /// The record of this name, in a strongly consistent read.
@@ -58,8 +68,12 @@ impl Records {
         attributes: AttributeMap,
         condition: &str,
     ) -> PortResult<bool> {
-        let named = attributes.iter().map(|(name, value)| (format!(":{name}"), value.clone()));
-        let values: AttributeMap = named.filter(|(name, _)| condition.contains(name.as_str())).collect();
+        let named = attributes
+            .iter()
+            .map(|(name, value)| (format!(":{name}"), value.clone()));
+        let values: AttributeMap = named
+            .filter(|(name, _)| condition.contains(name.as_str()))
+            .collect();
         let mut item = self.key(name);
         item.extend(attributes);
         let request = self.table.client.put_item().table_name(&self.table.name);
@@ -77,7 +91,10 @@ impl Records {
 
     /// All records of the kind behind `after`, in the order of their names: up to a page of DynamoDB, and whether
     /// more may follow.
-    pub(crate) async fn page(&self, after: Option<&str>) -> PortResult<(Vec<AttributeMap>, Option<String>)> {
+    pub(crate) async fn page(
+        &self,
+        after: Option<&str>,
+    ) -> PortResult<(Vec<AttributeMap>, Option<String>)> {
         let condition = "#kind = :kind";
         let request = self.table.client.query().table_name(&self.table.name);
         let answer = request
@@ -90,9 +107,13 @@ impl Records {
             .send()
             .await;
         let output = self.table.settle(Operation::Query, answer)?;
-        let last =
-            |key: AttributeMap| self.read(&key, |key| item::get_text(key, NAME).map(ToOwned::to_owned));
-        Ok((output.items.unwrap_or_default(), output.last_evaluated_key.map(last).transpose()?))
+        let last = |key: AttributeMap| {
+            self.read(&key, |key| item::get_text(key, NAME).map(ToOwned::to_owned))
+        };
+        Ok((
+            output.items.unwrap_or_default(),
+            output.last_evaluated_key.map(last).transpose()?,
+        ))
     }
 
     /// Deletes a record, if it is there.
@@ -107,6 +128,9 @@ impl Records {
     }
 
     fn key(&self, name: &str) -> AttributeMap {
-        item::of([(KIND, item::text(self.kind.as_str())), (NAME, item::text(name))])
+        item::of([
+            (KIND, item::text(self.kind.as_str())),
+            (NAME, item::text(name)),
+        ])
     }
 }

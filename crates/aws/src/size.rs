@@ -14,7 +14,9 @@ pub type AttributeMap = HashMap<String, AttributeValue>;
 /// byte for each element.
 #[must_use]
 pub fn item_size(item: &AttributeMap) -> usize {
-    item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
+    item.iter()
+        .map(|(name, value)| name.len() + value_size(value))
+        .sum()
 }
 
 fn value_size(value: &AttributeValue) -> usize {
@@ -25,9 +27,17 @@ fn value_size(value: &AttributeValue) -> usize {
         AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
         AttributeValue::Ns(numbers) => numbers.iter().map(|number| number_size(number)).sum(),
         AttributeValue::Bs(blobs) => blobs.iter().map(|blob| blob.as_ref().len()).sum(),
-        AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + value_size(value)).sum::<usize>(),
+        AttributeValue::L(values) => {
+            3 + values
+                .iter()
+                .map(|value| 1 + value_size(value))
+                .sum::<usize>()
+        }
         AttributeValue::M(values) => {
-            3 + values.iter().map(|(name, value)| 1 + name.len() + value_size(value)).sum::<usize>()
+            3 + values
+                .iter()
+                .map(|(name, value)| 1 + name.len() + value_size(value))
+                .sum::<usize>()
         }
         // True, false, null, and types this SDK does not know yet.
         _ => 1,
@@ -58,10 +68,17 @@ mod tests {
             (n("-25"), 3),
             (AttributeValue::Bool(true), 1),
             (AttributeValue::L(vec![s("ab"), n("7")]), 3 + 1 + 2 + 1 + 2),
-            (AttributeValue::M([("a".to_owned(), s("b"))].into()), 3 + 1 + 1 + 1),
+            (
+                AttributeValue::M([("a".to_owned(), s("b"))].into()),
+                3 + 1 + 1 + 1,
+            ),
         ];
         for (value, size) in cases {
-            assert_eq!(item_size(&[("name".to_owned(), value.clone())].into()), 4 + size, "{value:?}");
+            assert_eq!(
+                item_size(&[("name".to_owned(), value.clone())].into()),
+                4 + size,
+                "{value:?}"
+            );
         }
     }
 }

@@ -13,7 +13,9 @@ use aws_sdk_sns::Client;
 use aws_sdk_sns::operation::confirm_subscription::ConfirmSubscriptionError;
 use aws_sdk_sns::operation::get_subscription_attributes::GetSubscriptionAttributesError;
 use aws_sdk_sns::operation::unsubscribe::UnsubscribeError;
-use hb_domain::{ConfirmationToken, Endpoint, Filter, Protocol, Standing, Subscription, SubscriptionId};
+use hb_domain::{
+    ConfirmationToken, Endpoint, Filter, Protocol, Standing, Subscription, SubscriptionId,
+};
 use hb_service::ports::{Cursor, Page, PortError, PortResult, Subscriptions};
 
 use crate::client::Clients;
@@ -47,7 +49,12 @@ impl SnsSubscriptions {
     pub fn new(clients: &Clients, stage: &Stage, topic: TopicArn) -> Self {
         // By region: the table may be a global one, and the same subscription has another ARN in each region.
         let records = Records::new(clients, stage, format!("subscription/{}", topic.region()));
-        Self { client: clients.sns.clone(), topic, records, meter: clients.meter.clone() }
+        Self {
+            client: clients.sns.clone(),
+            topic,
+            records,
+            meter: clients.meter.clone(),
+        }
     }
 
     fn what(&self) -> String {
@@ -65,8 +72,10 @@ impl SnsSubscriptions {
                     return Ok(false);
                 }
                 if taken.endpoint == wanted.endpoint {
-                    let cause =
-                        format!("{} listens already, as {}: remove that first", taken.endpoint, taken.id);
+                    let cause = format!(
+                        "{} listens already, as {}: remove that first",
+                        taken.endpoint, taken.id
+                    );
                     return Err(PortError::unavailable(self.what(), cause));
                 }
             }
@@ -97,23 +106,40 @@ impl SnsSubscriptions {
             .send()
             .await;
         match answer {
-            Ok(output) => output
-                .subscription_arn
-                .ok_or_else(|| PortError::unavailable(self.what(), "Subscribe was answered without an ARN")),
+            Ok(output) => output.subscription_arn.ok_or_else(|| {
+                PortError::unavailable(self.what(), "Subscribe was answered without an ARN")
+            }),
             Err(cause) => Err(error::trouble(&self.what(), Operation::Subscribe, &cause)),
         }
     }
 
     async fn standing(&self, arn: &str) -> PortResult<Standing> {
         self.meter.called(Operation::GetSubscriptionAttributes);
-        match self.client.get_subscription_attributes().subscription_arn(arn).send().await {
+        match self
+            .client
+            .get_subscription_attributes()
+            .subscription_arn(arn)
+            .send()
+            .await
+        {
             Ok(output) => {
-                let pending = output.attributes.unwrap_or_default().remove("PendingConfirmation");
-                Ok(if pending.as_deref() == Some("true") { Standing::Pending } else { Standing::Confirmed })
+                let pending = output
+                    .attributes
+                    .unwrap_or_default()
+                    .remove("PendingConfirmation");
+                Ok(if pending.as_deref() == Some("true") {
+                    Standing::Pending
+                } else {
+                    Standing::Confirmed
+                })
             }
             Err(cause) => match cause.as_service_error() {
                 Some(GetSubscriptionAttributesError::NotFoundException(_)) => Ok(Standing::Gone),
-                _ => Err(error::trouble(&self.what(), Operation::GetSubscriptionAttributes, &cause)),
+                _ => Err(error::trouble(
+                    &self.what(),
+                    Operation::GetSubscriptionAttributes,
+                    &cause,
+                )),
             },
         }
     }
@@ -127,7 +153,9 @@ impl SnsSubscriptions {
             Err(cause) => match cause.as_service_error() {
                 Some(UnsubscribeError::NotFoundException(_)) => Ok(()),
                 Some(UnsubscribeError::InvalidParameterException(refusal))
-                    if refusal.message().is_some_and(|said| said.to_lowercase().contains("pending")) =>
+                    if refusal
+                        .message()
+                        .is_some_and(|said| said.to_lowercase().contains("pending")) =>
                 {
                     Ok(())
                 }
@@ -151,18 +179,29 @@ impl Subscriptions for SnsSubscriptions {
             return Ok(false);
         }
         let arn = self.subscribe(subscription).await?;
-        let record = encode(subscription, &arn)
-            .map_err(|cause| PortError::unreadable(self.what(), subscription.id.to_string(), cause))?;
+        let record = encode(subscription, &arn).map_err(|cause| {
+            PortError::unreadable(self.what(), subscription.id.to_string(), cause)
+        })?;
         // The same record again is no other: its reply was lost, and the SDK tried again.
         let free = "attribute_not_exists(#name) OR #arn = :arn";
-        self.records.put(subscription.id.as_str(), record, free).await
+        self.records
+            .put(subscription.id.as_str(), record, free)
+            .await
     }
 
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Subscription>> {
-        let after = after.map(|cursor| cursor::position::<1>(&cursor)).transpose()?;
-        let (items, next) = self.records.page(after.as_ref().map(|[name]| name.as_str())).await?;
+        let after = after
+            .map(|cursor| cursor::position::<1>(&cursor))
+            .transpose()?;
+        let (items, next) = self
+            .records
+            .page(after.as_ref().map(|[name]| name.as_str()))
+            .await?;
         let page = item::page(items, &[KIND, NAME], decode);
-        Ok(Page { next: next.map(|name| cursor::behind(&[&name])), ..page })
+        Ok(Page {
+            next: next.map(|name| cursor::behind(&[&name])),
+            ..page
+        })
     }
 
     async fn standings(&self) -> PortResult<BTreeMap<SubscriptionId, Standing>> {
@@ -171,7 +210,8 @@ impl Subscriptions for SnsSubscriptions {
             let (items, next) = self.records.page(after.as_deref()).await?;
             for item in &items {
                 // What cannot be read is told by the listing.
-                let (Ok(id), Ok(arn)) = (item::get_parsed(item, NAME), item::get_text(item, ARN)) else {
+                let (Ok(id), Ok(arn)) = (item::get_parsed(item, NAME), item::get_text(item, ARN))
+                else {
                     continue;
                 };
                 standings.insert(id, self.standing(arn).await?);
@@ -187,21 +227,37 @@ impl Subscriptions for SnsSubscriptions {
     /// mail does not do it any more (SNS API reference, `ConfirmSubscription`, `AuthenticateOnUnsubscribe`).
     async fn confirm(&self, token: &ConfirmationToken) -> PortResult<bool> {
         self.meter.called(Operation::ConfirmSubscription);
-        let request = self.client.confirm_subscription().topic_arn(self.topic.as_str());
-        match request.token(token.reveal()).authenticate_on_unsubscribe("true").send().await {
+        let request = self
+            .client
+            .confirm_subscription()
+            .topic_arn(self.topic.as_str());
+        match request
+            .token(token.reveal())
+            .authenticate_on_unsubscribe("true")
+            .send()
+            .await
+        {
             Ok(_) => Ok(true),
             Err(cause) => match cause.as_service_error() {
                 // The token of another region, or an old one.
                 Some(ConfirmSubscriptionError::InvalidParameterException(_)) => Ok(false),
-                _ => Err(error::trouble(&self.what(), Operation::ConfirmSubscription, &cause)),
+                _ => Err(error::trouble(
+                    &self.what(),
+                    Operation::ConfirmSubscription,
+                    &cause,
+                )),
             },
         }
     }
 
     async fn remove(&self, id: &SubscriptionId) -> PortResult<bool> {
-        let Some(record) = self.records.load(id.as_str()).await? else { return Ok(false) };
+        let Some(record) = self.records.load(id.as_str()).await? else {
+            return Ok(false);
+        };
         // Of a record that cannot be read, the ARN is enough to be rid of it.
-        let arn = self.records.read(&record, |record| item::get_text(record, ARN).map(ToOwned::to_owned))?;
+        let arn = self.records.read(&record, |record| {
+            item::get_text(record, ARN).map(ToOwned::to_owned)
+        })?;
         self.unsubscribe(&arn).await?;
         self.records.delete(id.as_str()).await?;
         Ok(true)
@@ -218,7 +274,10 @@ fn filter_policy(filter: &Filter) -> Option<String> {
         policy.insert(topic::KIND.to_owned(), serde_json::json!(filter.kinds));
     }
     if !filter.severities.is_empty() {
-        policy.insert(topic::SEVERITY.to_owned(), serde_json::json!(filter.severities));
+        policy.insert(
+            topic::SEVERITY.to_owned(),
+            serde_json::json!(filter.severities),
+        );
     }
     (!policy.is_empty()).then(|| serde_json::Value::from(policy).to_string())
 }
@@ -226,7 +285,10 @@ fn filter_policy(filter: &Filter) -> Option<String> {
 fn encode(subscription: &Subscription, arn: &str) -> Result<AttributeMap, Cause> {
     let filter = serde_json::to_string(&subscription.filter).map_err(|error| error.to_string())?;
     Ok(item::of([
-        (PROTOCOL, item::text(subscription.endpoint.protocol().to_string())),
+        (
+            PROTOCOL,
+            item::text(subscription.endpoint.protocol().to_string()),
+        ),
         (ADDRESS, item::text(subscription.endpoint.address())),
         (FILTER, item::text(filter)),
         (CREATED, item::instant(subscription.created)),
@@ -262,13 +324,26 @@ mod tests {
         let kinds = vec![Kind::Missing, Kind::Recovered];
         let policies = [
             (Filter::default(), None),
-            (Filter { fleet: fleet.clone(), ..Filter::default() }, Some(r#"{"fleet":["lab"]}"#)),
             (
-                Filter { severities: vec![Severity::Critical], ..Filter::default() },
+                Filter {
+                    fleet: fleet.clone(),
+                    ..Filter::default()
+                },
+                Some(r#"{"fleet":["lab"]}"#),
+            ),
+            (
+                Filter {
+                    severities: vec![Severity::Critical],
+                    ..Filter::default()
+                },
                 Some(r#"{"severity":["critical"]}"#),
             ),
             (
-                Filter { fleet, kinds, severities: vec![] },
+                Filter {
+                    fleet,
+                    kinds,
+                    severities: vec![],
+                },
                 Some(r#"{"fleet":["lab"],"kind":["missing","recovered"]}"#),
             ),
         ];
@@ -282,13 +357,19 @@ mod tests {
         let subscription = Subscription {
             id: "abc".parse().unwrap(),
             endpoint: Endpoint::parse(Protocol::Https, "https://example.com/s3cr3t").unwrap(),
-            filter: Filter { kinds: vec![Kind::Missing], ..Filter::default() },
+            filter: Filter {
+                kinds: vec![Kind::Missing],
+                ..Filter::default()
+            },
             created: Timestamp::MAX,
         };
         let mut item = encode(&subscription, "arn:1").unwrap();
         item.insert(NAME.to_owned(), item::text("abc"));
         assert_eq!(decode(&item).unwrap(), subscription);
         item.insert(PROTOCOL.to_owned(), item::text("email"));
-        assert_eq!(decode(&item).unwrap_err(), "attribute address: not one of email");
+        assert_eq!(
+            decode(&item).unwrap_err(),
+            "attribute address: not one of email"
+        );
     }
 }

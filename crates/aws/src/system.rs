@@ -24,7 +24,9 @@ impl DynamoSystem {
     /// The memory of `stage`.
     #[must_use]
     pub fn new(clients: &Clients, stage: &Stage) -> Self {
-        Self { sweeps: Records::new(clients, stage, "sweep") }
+        Self {
+            sweeps: Records::new(clients, stage, "sweep"),
+        }
     }
 }
 
@@ -37,7 +39,10 @@ impl System for DynamoSystem {
 
     async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()> {
         let later = "attribute_not_exists(#began) OR #began <= :began";
-        self.sweeps.put(region.as_str(), encode(sweep), later).await.map(drop)
+        self.sweeps
+            .put(region.as_str(), encode(sweep), later)
+            .await
+            .map(drop)
     }
 }
 
@@ -65,7 +70,11 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let sweep = CompletedSweep { began: Timestamp::MIN, ended: Timestamp::MAX, hosts: u64::MAX };
+        let sweep = CompletedSweep {
+            began: Timestamp::MIN,
+            ended: Timestamp::MAX,
+            hosts: u64::MAX,
+        };
         assert_eq!(decode(&encode(&sweep)).unwrap(), sweep);
         let mut bad = encode(&sweep);
         bad.remove(HOSTS);

@@ -41,7 +41,11 @@ pub(crate) enum Conditional<O> {
 
 impl Table {
     pub(crate) fn new(client: Client, name: String, meter: Arc<Meter>) -> Self {
-        Self { client, name, meter }
+        Self {
+            client,
+            name,
+            meter,
+        }
     }
 
     /// What error messages call it.
@@ -55,7 +59,11 @@ impl Table {
     }
 
     /// The answer to a call without a condition.
-    pub(crate) fn settle<O, E>(&self, operation: Operation, answer: Result<O, SdkError<E>>) -> PortResult<O>
+    pub(crate) fn settle<O, E>(
+        &self,
+        operation: Operation,
+        answer: Result<O, SdkError<E>>,
+    ) -> PortResult<O>
     where
         O: Charged,
         E: ProvideErrorMetadata + Error + 'static,
@@ -86,8 +94,15 @@ impl Table {
             self.meter.called(operation);
             // The answer does not say what it cost: the size of the item that is there, at least one unit
             // (DynamoDB developer guide, "Read and write operations").
-            let size = failed.item().map_or(0, item_size).max(1).div_ceil(WRITE_UNIT_BYTES);
-            self.meter.charge(operation, f64::from(u16::try_from(size).unwrap_or(u16::MAX)));
+            let size = failed
+                .item()
+                .map_or(0, item_size)
+                .max(1)
+                .div_ceil(WRITE_UNIT_BYTES);
+            self.meter.charge(
+                operation,
+                f64::from(u16::try_from(size).unwrap_or(u16::MAX)),
+            );
             return Ok(Conditional::Failed(failed.item().cloned()));
         }
         self.settle(operation, answer).map(Conditional::Done)
@@ -126,5 +141,12 @@ macro_rules! may_fail_condition {
     };
 }
 
-charged!(UpdateItemOutput, PutItemOutput, DeleteItemOutput, GetItemOutput, QueryOutput, ScanOutput);
+charged!(
+    UpdateItemOutput,
+    PutItemOutput,
+    DeleteItemOutput,
+    GetItemOutput,
+    QueryOutput,
+    ScanOutput
+);
 may_fail_condition!(UpdateItemError, PutItemError, DeleteItemError);

@@ -41,7 +41,12 @@ impl SnsTopic {
     #[must_use]
     pub fn new(clients: &Clients, arn: TopicArn) -> Self {
         let (publish, quick) = (clients.publish.clone(), clients.sns_quick.clone());
-        Self { publish, quick, arn, meter: clients.meter.clone() }
+        Self {
+            publish,
+            quick,
+            arn,
+            meter: clients.meter.clone(),
+        }
     }
 
     fn what(&self) -> String {
@@ -69,10 +74,19 @@ impl Topic for SnsTopic {
 
     async fn check(&self) -> PortResult<()> {
         self.meter.called(Operation::GetTopicAttributes);
-        let answer = self.quick.get_topic_attributes().topic_arn(self.arn.as_str()).send().await;
+        let answer = self
+            .quick
+            .get_topic_attributes()
+            .topic_arn(self.arn.as_str())
+            .send()
+            .await;
         match answer {
             Ok(_) => Ok(()),
-            Err(cause) => Err(error::trouble(&self.what(), Operation::GetTopicAttributes, &cause)),
+            Err(cause) => Err(error::trouble(
+                &self.what(),
+                Operation::GetTopicAttributes,
+                &cause,
+            )),
         }
     }
 }
@@ -81,7 +95,8 @@ impl Topic for SnsTopic {
 /// that the JSON counts once towards the 256 KiB of a message.
 fn message(notice: &Notice) -> String {
     let (email, sms) = (notice.email(), notice.sms());
-    serde_json::json!({"default": notice.json().to_string(), "email": email, "sms": sms}).to_string()
+    serde_json::json!({"default": notice.json().to_string(), "email": email, "sms": sms})
+        .to_string()
 }
 
 /// What subscriptions filter on, and what tells a second copy.
@@ -98,7 +113,9 @@ fn attributes(notice: &Notice) -> HashMap<String, MessageAttributeValue> {
     values
         .into_iter()
         .filter_map(|(name, data_type, value)| {
-            let value = MessageAttributeValue::builder().data_type(data_type).string_value(value);
+            let value = MessageAttributeValue::builder()
+                .data_type(data_type)
+                .string_value(value);
             // `build` misses nothing but the data type.
             value.build().ok().map(|value| (name.to_owned(), value))
         })
@@ -121,13 +138,20 @@ where
         _ => false,
     };
     let words = format!("{what}: {}", error::words(what, Operation::Publish, cause));
-    if refused { Publication::Refused(words) } else { Publication::Unknown(words) }
+    if refused {
+        Publication::Refused(words)
+    } else {
+        Publication::Unknown(words)
+    }
 }
 
 /// Whether there was no connection, and so no request.
 fn never_connected(error: &(dyn Error + 'static)) -> bool {
-    error::causes(error)
-        .any(|cause| cause.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect))
+    error::causes(error).any(|cause| {
+        cause
+            .downcast_ref::<legacy::Error>()
+            .is_some_and(legacy::Error::is_connect)
+    })
 }
 
 #[cfg(test)]
@@ -135,8 +159,8 @@ mod tests {
     use std::time::Duration;
 
     use hb_domain::{
-        Beat, Digest, Entry, Fleet, Heartbeat, HostId, HostKey, Interval, Kind, NoticeId, Region, Rules,
-        Signal, Timestamp, decide, digest_parts, limits,
+        Beat, Digest, Entry, Fleet, Heartbeat, HostId, HostKey, Interval, Kind, NoticeId, Region,
+        Rules, Signal, Timestamp, decide, digest_parts, limits,
     };
 
     use super::*;
@@ -155,7 +179,8 @@ mod tests {
     fn each_protocol_gets_its_own_rendering() {
         let notice = notice();
         let message: serde_json::Value = serde_json::from_str(&message(&notice)).unwrap();
-        let machine: serde_json::Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+        let machine: serde_json::Value =
+            serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
         assert_eq!(machine, notice.json());
         assert_eq!(message["email"], notice.email());
         assert_eq!(message["sms"], notice.sms());
@@ -163,12 +188,21 @@ mod tests {
 
     #[test]
     fn the_largest_digest_is_one_message() {
-        let name = |n: usize| format!("{n:04}{}", "x".repeat(56)).parse::<HostId>().unwrap();
+        let name = |n: usize| {
+            format!("{n:04}{}", "x".repeat(56))
+                .parse::<HostId>()
+                .unwrap()
+        };
         let at = Timestamp::from_millis(1_700_000_000_123).unwrap();
         let entries: Vec<_> = (0..limits::DIGEST_HOSTS)
             .map(|n| {
                 let entry = Entry::new(HostKey::new(Fleet::main(), name(n)));
-                let beat = Beat { at, interval: Interval::default(), signal: Signal::Ok, message: None };
+                let beat = Beat {
+                    at,
+                    interval: Interval::default(),
+                    signal: Signal::Ok,
+                    message: None,
+                };
                 let now = at.plus(Duration::from_hours(1));
                 decide(&entry, &Heartbeat::new(beat), now, &Rules::default()).unwrap()
             })
@@ -176,13 +210,23 @@ mod tests {
         let parts = digest_parts(&entries.iter().collect::<Vec<_>>());
         let id: NoticeId = "K7Q2M9XA4T".parse().unwrap();
         let open = Digest::new(id.clone(), &parts[0], at).unwrap();
-        let joined: Vec<_> =
-            parts[0].iter().map(|entry| (*entry).clone().batched(&id, Timestamp::MAX).unwrap()).collect();
+        let joined: Vec<_> = parts[0]
+            .iter()
+            .map(|entry| (*entry).clone().batched(&id, Timestamp::MAX).unwrap())
+            .collect();
         let ready = open.frozen(&joined, at).unwrap();
         let notice = Notice::of_digest(&ready, &Region::local()).unwrap();
-        assert!(notice.count() > 1_800, "the bytes are what limits it: {}", notice.count());
+        assert!(
+            notice.count() > 1_800,
+            "the bytes are what limits it: {}",
+            notice.count()
+        );
         // Attributes count as well (Amazon SNS API reference, "Publish").
-        assert!(message(&notice).len() + 1_024 <= limits::NOTICE_BYTES, "{}", message(&notice).len());
+        assert!(
+            message(&notice).len() + 1_024 <= limits::NOTICE_BYTES,
+            "{}",
+            message(&notice).len()
+        );
     }
 
     #[test]
@@ -190,7 +234,10 @@ mod tests {
         let found = attributes(&notice());
         let told = |name: &str| {
             let value = &found[name];
-            (value.data_type().to_owned(), value.string_value().unwrap().to_owned())
+            (
+                value.data_type().to_owned(),
+                value.string_value().unwrap().to_owned(),
+            )
         };
         for (name, data_type, value) in [
             ("kind", "String", "missing"),
@@ -201,7 +248,10 @@ mod tests {
         ] {
             assert_eq!(told(name), (data_type.to_owned(), value.to_owned()));
         }
-        let calm = Notice { kind: Kind::Recovered, ..notice() };
+        let calm = Notice {
+            kind: Kind::Recovered,
+            ..notice()
+        };
         assert_eq!(attributes(&calm)["severity"].string_value(), Some("info"));
     }
 }

@@ -1,5 +1,8 @@
 //! The command line: nouns, then verbs. The comments on the arguments are the help that users read.
-#![expect(clippy::doc_markdown, reason = "help is shown as it stands, without backticks")]
+#![expect(
+    clippy::doc_markdown,
+    reason = "help is shown as it stands, without backticks"
+)]
 
 use std::ffi::OsString;
 mod host;
@@ -76,7 +79,12 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Where to listen; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", env = "HB_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:8080",
+        env = "HB_LISTEN"
+    )]
     pub(crate) listen: SocketAddr,
     /// How often hosts are looked at, 1s to 1h.
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = sweep_period, env = "HB_SWEEP_EVERY")]
@@ -86,7 +94,12 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "URL", env = "HB_SMTP_URL", hide_env_values = true)]
     pub(crate) smtp_url: Option<String>,
     /// The sender of e-mails, such as "Heartbeat <hb@example.com>".
-    #[arg(long, value_name = "ADDRESS", env = "HB_SMTP_FROM", requires = "smtp_url")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "HB_SMTP_FROM",
+        requires = "smtp_url"
+    )]
     pub(crate) smtp_from: Option<String>,
     /// Beats a second and key that are let through; more get 429. No limit when not given.
     #[arg(long, value_name = "N", env = "HB_RATE_LIMIT")]
@@ -154,19 +167,31 @@ pub(crate) enum StatusArg {
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write a number and a unit, such as 30s, 10m, 2h or 90d"))?;
-    if duration.is_zero() { Err("it must be longer than zero".to_owned()) } else { Ok(duration) }
+    let duration = humantime::parse_duration(text).map_err(|error| {
+        format!("{error}; write a number and a unit, such as 30s, 10m, 2h or 90d")
+    })?;
+    if duration.is_zero() {
+        Err("it must be longer than zero".to_owned())
+    } else {
+        Ok(duration)
+    }
 }
 
 fn sweep_period(text: &str) -> Result<Duration, String> {
     let range = Duration::from_secs(1)..=Duration::from_hours(1);
-    duration(text)
-        .and_then(|d| if range.contains(&d) { Ok(d) } else { Err("it must be 1s to 1h".to_owned()) })
+    duration(text).and_then(|d| {
+        if range.contains(&d) {
+            Ok(d)
+        } else {
+            Err("it must be 1s to 1h".to_owned())
+        }
+    })
 }
 
 fn interval(text: &str) -> Result<Interval, String> {
-    duration(text)?.try_into().map_err(|error: hb_domain::IntervalError| error.to_string())
+    duration(text)?
+        .try_into()
+        .map_err(|error: hb_domain::IntervalError| error.to_string())
 }
 
 #[cfg(test)]
@@ -183,7 +208,11 @@ mod tests {
     fn durations_have_units_and_bounds() {
         assert_eq!(duration("90d"), Ok(Duration::from_hours(90 * 24)));
         assert!(duration("5").unwrap_err().contains("30s, 10m, 2h or 90d"));
-        assert!(duration("0s").is_err() && sweep_period("500ms").is_err() && sweep_period("2h").is_err());
+        assert!(
+            duration("0s").is_err()
+                && sweep_period("500ms").is_err()
+                && sweep_period("2h").is_err()
+        );
         assert!(interval("500ms").is_err() && interval("366d").is_err());
     }
 }

@@ -42,9 +42,11 @@ impl Backend {
         match place.choose()? {
             Chosen::Folder(dir) => Ok(Self::embedded(&Store::open(dir)?)),
             #[cfg(feature = "stage")]
-            Chosen::Stage { name, profile, regions } => {
-                Self::deployed(&name, profile.as_deref(), regions).await
-            }
+            Chosen::Stage {
+                name,
+                profile,
+                regions,
+            } => Self::deployed(&name, profile.as_deref(), regions).await,
             #[cfg(not(feature = "stage"))]
             Chosen::Stage { .. } => Err(Failure::BuiltWithoutStages),
         }

@@ -15,6 +15,8 @@ use crate::output;
 /// Says which stored items were left out of a listing because they cannot be read.
 fn tell_unreadable(what: &str, unreadable: &[Unreadable]) {
     for Unreadable { key, cause } in unreadable {
-        output::remark(&format!("warning: {what} {key} is stored but unreadable and left out: {cause}"));
+        output::remark(&format!(
+            "warning: {what} {key} is stored but unreadable and left out: {cause}"
+        ));
     }
 }

@@ -46,10 +46,18 @@ pub(crate) struct Config {
 /// usage that is wrong.
 pub(crate) fn parse() -> Result<(Hb, Config), Failure> {
     let matches = Hb::command().get_matches();
-    let config = if is_about_hb(&matches) { Config::default() } else { Config::load(&matches)? };
-    let matches =
-        if config.defaults.is_empty() { matches } else { config.under(Hb::command()).get_matches() };
-    let hb = Hb::from_arg_matches(&matches).map_err(|error| Failure::Internal(error.to_string()))?;
+    let config = if is_about_hb(&matches) {
+        Config::default()
+    } else {
+        Config::load(&matches)?
+    };
+    let matches = if config.defaults.is_empty() {
+        matches
+    } else {
+        config.under(Hb::command()).get_matches()
+    };
+    let hb =
+        Hb::from_arg_matches(&matches).map_err(|error| Failure::Internal(error.to_string()))?;
     Ok((hb, config))
 }
 
@@ -61,12 +69,23 @@ fn is_about_hb(matches: &ArgMatches) -> bool {
 impl Config {
     fn load(matches: &ArgMatches) -> Result<Self, Failure> {
         let named = std::env::var_os("HB_CONFIG").map(PathBuf::from);
-        if named.as_ref().is_some_and(|named| named.as_os_str().is_empty()) {
+        if named
+            .as_ref()
+            .is_some_and(|named| named.as_os_str().is_empty())
+        {
             return Ok(Self::default());
         }
-        let usual =
-            || Some(etcetera::choose_base_strategy().ok()?.config_dir().join("heartbeat/config.toml"));
-        let Some(path) = named.clone().or_else(usual) else { return Ok(Self::default()) };
+        let usual = || {
+            Some(
+                etcetera::choose_base_strategy()
+                    .ok()?
+                    .config_dir()
+                    .join("heartbeat/config.toml"),
+            )
+        };
+        let Some(path) = named.clone().or_else(usual) else {
+            return Ok(Self::default());
+        };
         match std::fs::read_to_string(&path) {
             Ok(text) => {
                 let typed = |id: &str| {
@@ -78,23 +97,39 @@ impl Config {
                 };
                 let given = |id: &str| typed(id) || variable(id).is_some_and(is_set);
                 let defaults = defaults(&text, &path, given)?;
-                Ok(Self { path: Some(path), defaults })
+                Ok(Self {
+                    path: Some(path),
+                    defaults,
+                })
             }
             // Nobody said that there is one.
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 Ok(Self::default())
             }
-            Err(error) => Err(Failure::Config(format!("{} cannot be read: {error}", path.display()))),
+            Err(error) => Err(Failure::Config(format!(
+                "{} cannot be read: {error}",
+                path.display()
+            ))),
         }
     }
 
     /// The same command with these defaults.
     fn under(&self, mut command: Command) -> Command {
-        let known: Vec<_> = command.get_arguments().map(|arg| arg.get_id().to_string()).collect();
-        for (id, values) in self.defaults.iter().filter(|(id, _)| known.iter().any(|known| known == id)) {
+        let known: Vec<_> = command
+            .get_arguments()
+            .map(|arg| arg.get_id().to_string())
+            .collect();
+        for (id, values) in self
+            .defaults
+            .iter()
+            .filter(|(id, _)| known.iter().any(|known| known == id))
+        {
             command = command.mut_arg(id, |arg| arg.default_values(values.clone()));
         }
-        let names: Vec<_> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        let names: Vec<_> = command
+            .get_subcommands()
+            .map(|command| command.get_name().to_owned())
+            .collect();
         for name in names {
             command = command.mut_subcommand(name, |command| self.under(command));
         }
@@ -122,17 +157,29 @@ fn defaults(
     path: &Path,
     given: impl Fn(&str) -> bool,
 ) -> Result<Vec<(&'static str, Vec<OsString>)>, Failure> {
-    let wrong = |line: usize, cause: &str| Failure::Config(format!("{}:{line}: {cause}", path.display()));
+    let wrong =
+        |line: usize, cause: &str| Failure::Config(format!("{}:{line}: {cause}", path.display()));
     let file: File = toml::from_str(text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let before = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .unwrap_or_default();
         wrong(before.matches('\n').count() + 1, error.message())
     })?;
     if file.data_dir.is_some() && file.stage.is_some() {
-        return Err(wrong(1, "data_dir and stage name two services: keep one of them"));
+        return Err(wrong(
+            1,
+            "data_dir and stage name two services: keep one of them",
+        ));
     }
-    let data_dir = file.data_dir.filter(|_| !given("stage") && !given("data_dir"));
+    let data_dir = file
+        .data_dir
+        .filter(|_| !given("stage") && !given("data_dir"));
     // A path means the same wherever a command is run.
-    let data_dir = data_dir.map(|dir| path.parent().map_or_else(|| dir.clone(), |home| home.join(&dir)));
+    let data_dir = data_dir.map(|dir| {
+        path.parent()
+            .map_or_else(|| dir.clone(), |home| home.join(&dir))
+    });
     let of_stage = !given("data_dir");
     let text = |value: Option<String>| value.map(|value| vec![OsString::from(value)]);
     let regions: Vec<_> = file.regions.into_iter().map(OsString::from).collect();
@@ -145,13 +192,25 @@ fn defaults(
     });
     let all = [
         ("data_dir", data_dir.map(|dir| vec![dir.into_os_string()])),
-        ("stage", text(file.stage).filter(|_| of_stage && !given("stage"))),
-        ("profile", text(file.profile).filter(|_| of_stage && !given("profile"))),
-        ("regions", Some(regions).filter(|regions| of_stage && !regions.is_empty())),
+        (
+            "stage",
+            text(file.stage).filter(|_| of_stage && !given("stage")),
+        ),
+        (
+            "profile",
+            text(file.profile).filter(|_| of_stage && !given("profile")),
+        ),
+        (
+            "regions",
+            Some(regions).filter(|regions| of_stage && !regions.is_empty()),
+        ),
         ("output", text(output)),
         ("url", text(file.url)),
     ];
-    Ok(all.into_iter().filter_map(|(id, values)| Some((id, values?))).collect())
+    Ok(all
+        .into_iter()
+        .filter_map(|(id, values)| Some((id, values?)))
+        .collect())
 }
 
 #[cfg(test)]
@@ -160,7 +219,8 @@ mod tests {
 
     fn read(text: &str, given: &str) -> Result<Vec<&'static str>, String> {
         let read = defaults(text, Path::new("/etc/hb.toml"), |id| id == given);
-        read.map(|all| all.into_iter().map(|(id, _)| id).collect()).map_err(|failure| failure.to_string())
+        read.map(|all| all.into_iter().map(|(id, _)| id).collect())
+            .map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -183,7 +243,10 @@ mod tests {
     #[test]
     fn who_names_a_service_gets_that_one() {
         let stage = "stage = 'prod'\nprofile = 'ops'\nregions = ['eu-west-1']\noutput = 'json'";
-        assert_eq!(read(stage, ""), Ok(vec!["stage", "profile", "regions", "output"]));
+        assert_eq!(
+            read(stage, ""),
+            Ok(vec!["stage", "profile", "regions", "output"])
+        );
         assert_eq!(read(stage, "data_dir"), Ok(vec!["output"]));
         assert_eq!(read("data_dir = 'x'\nurl = 'u'", "stage"), Ok(vec!["url"]));
         assert_eq!(read("data_dir = 'x'", "data_dir"), Ok(vec![]));
@@ -192,7 +255,12 @@ mod tests {
 
     #[test]
     fn a_folder_lies_beside_the_file_wherever_one_is() {
-        let folder = |text| defaults(text, Path::new("/etc/hb/config.toml"), |_| false).unwrap().remove(0).1;
+        let folder = |text| {
+            defaults(text, Path::new("/etc/hb/config.toml"), |_| false)
+                .unwrap()
+                .remove(0)
+                .1
+        };
         assert_eq!(folder("data_dir = 'data'"), ["/etc/hb/data"]);
         assert_eq!(folder("data_dir = '/var/lib/hb'"), ["/var/lib/hb"]);
     }

@@ -14,22 +14,45 @@ use crate::output;
 /// What the numbers mean that the process ends with.
 pub(crate) const CODES: [(&str, &str); 12] = [
     ("0", "done; of `hb doctor`: no problem"),
-    ("1", "the answer is no, such as: no such host; of `hb doctor`: there is a problem"),
-    ("2", "usage: a word, an option, a setting or the config file is wrong; nothing was done"),
-    ("3", "the store, the stage, a file or the system does not do its part"),
+    (
+        "1",
+        "the answer is no, such as: no such host; of `hb doctor`: there is a problem",
+    ),
+    (
+        "2",
+        "usage: a word, an option, a setting or the config file is wrong; nothing was done",
+    ),
+    (
+        "3",
+        "the store, the stage, a file or the system does not do its part",
+    ),
     ("4", "the server refused the beat"),
-    ("5", "the server was not reached, or was in trouble for too long"),
+    (
+        "5",
+        "the server was not reached, or was in trouble for too long",
+    ),
     ("6", "the address cannot be listened on"),
-    ("7", "done in part, such as in one of two regions: run it again"),
+    (
+        "7",
+        "done in part, such as in one of two regions: run it again",
+    ),
     ("126", "of `hb send --exec`: the command cannot be run"),
     ("127", "of `hb send --exec`: the command was not found"),
-    ("128 + n", "of `hb send --exec`: signal n ended the command; any other code of it is kept as well"),
-    ("130", "of `hb serve`: told twice to stop, it stopped at once"),
+    (
+        "128 + n",
+        "of `hb send --exec`: signal n ended the command; any other code of it is kept as well",
+    ),
+    (
+        "130",
+        "of `hb serve`: told twice to stop, it stopped at once",
+    ),
 ];
 
 /// The same as the end of `hb --help`.
 pub(crate) fn help() -> String {
-    let lines = CODES.iter().map(|(code, meaning)| format!("  {code:<8} {meaning}"));
+    let lines = CODES
+        .iter()
+        .map(|(code, meaning)| format!("  {code:<8} {meaning}"));
     format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
@@ -71,7 +94,11 @@ pub(crate) enum Failure {
     #[error("the token confirms nothing here")]
     NotConfirmed,
     #[error("done in part: {failed} of {of} {what} failed")]
-    InPart { failed: usize, of: usize, what: &'static str },
+    InPart {
+        failed: usize,
+        of: usize,
+        what: &'static str,
+    },
     #[error("the output is no terminal")]
     NoTerminal,
     #[error(transparent)]
@@ -115,7 +142,11 @@ pub(crate) enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe { Self::ClosedPipe } else { Self::Output(error) }
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::ClosedPipe
+        } else {
+            Self::Output(error)
+        }
     }
 }
 
@@ -208,14 +239,18 @@ impl Failure {
             Self::Host(HostError::NoSuchHost(_)) => {
                 "`hb host list` shows the hosts there are; names are case-sensitive, other fleets need --fleet"
             }
-            Self::NoSuchSubscription(_) => "`hb subscription list` shows the subscriptions there are",
+            Self::NoSuchSubscription(_) => {
+                "`hb subscription list` shows the subscriptions there are"
+            }
             Self::NoApiKey => "export HB_API_KEY=hbk_...; `hb key create NAME` makes a key",
             Self::KeyFile(..) => "give a file that holds a key of `hb key create`",
             Self::BadApiKey(_) => "copy the key anew, or make one with `hb key create NAME`",
             Self::Smtp(_) => {
                 "write smtp://USER:PASSWORD@HOST:587?tls=required and --smtp-from hb@example.com"
             }
-            Self::Url(..) => "give the address that `hb serve` listens on, such as http://127.0.0.1:8080",
+            Self::Url(..) => {
+                "give the address that `hb serve` listens on, such as http://127.0.0.1:8080"
+            }
             Self::Dir(..) => "name a folder that you can write with --dir",
             Self::Config(_) => "mend or remove the file, or name another with HB_CONFIG",
             Self::Refused(300..=399, _) => "give the address that it points to with --url",
@@ -226,7 +261,9 @@ impl Failure {
             }
             Self::Listen(..) => "choose an address of this machine with --listen",
             // What AWS said ends with its next step.
-            Self::Port(_) | Self::Key(KeyError::Port(_)) | Self::Host(HostError::Port(_)) if on_stage => {
+            Self::Port(_) | Self::Key(KeyError::Port(_)) | Self::Host(HostError::Port(_))
+                if on_stage =>
+            {
                 return None;
             }
             Self::Store(_)
@@ -256,7 +293,10 @@ mod tests {
 
     #[test]
     fn every_number_is_listed_once_and_in_order() {
-        let listed: Vec<_> = CODES.iter().filter_map(|(code, _)| code.parse::<u8>().ok()).collect();
+        let listed: Vec<_> = CODES
+            .iter()
+            .filter_map(|(code, _)| code.parse::<u8>().ok())
+            .collect();
         assert!(listed.is_sorted_by(|a, b| a < b));
         let failures = [
             Failure::ClosedPipe,
@@ -266,10 +306,17 @@ mod tests {
             Failure::Refused(403, String::new()),
             Failure::NotDelivered(1, String::new()),
             Failure::Listen(([127, 0, 0, 1], 80).into(), io::Error::other("")),
-            Failure::InPart { failed: 1, of: 2, what: "regions" },
+            Failure::InPart {
+                failed: 1,
+                of: 2,
+                what: "regions",
+            },
         ];
         let ends: Vec<_> = failures.iter().map(Failure::code).collect();
-        let meant: Vec<_> = listed[..ends.len()].iter().map(|code| ExitCode::from(*code)).collect();
+        let meant: Vec<_> = listed[..ends.len()]
+            .iter()
+            .map(|code| ExitCode::from(*code))
+            .collect();
         assert_eq!(ends, meant);
     }
 }

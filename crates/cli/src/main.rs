@@ -34,8 +34,10 @@ fn main() -> ExitCode {
 }
 
 fn run(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
     let result = runtime.block_on(dispatch(hb, config));
     // A job that hangs, such as a read of a stuck disk, must not keep the process alive.
     runtime.shutdown_background();
@@ -43,16 +45,29 @@ fn run(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
 }
 
 /// Does what the command line says; gives the code to end with.
-async fn dispatch(Hb { place, output, command }: Hb, config: &Config) -> Result<ExitCode, Failure> {
+async fn dispatch(
+    Hb {
+        place,
+        output,
+        command,
+    }: Hb,
+    config: &Config,
+) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(serve) => serve::run(&place, output, serve).await?,
         Command::Key(KeyCommand::Inspect { token }) => command::key::inspect(output, &token)?,
-        Command::Key(command) => command::key::run(&Backend::open(&place).await?, output, command).await?,
+        Command::Key(command) => {
+            command::key::run(&Backend::open(&place).await?, output, command).await?
+        }
         Command::Subscription(command) => {
             command::subscription::run(&Backend::open(&place).await?, output, command).await?;
         }
-        Command::Host(command) => command::host::run(&Backend::open(&place).await?, output, command).await?,
-        Command::Doctor(doctor) => return command::doctor::run(&place, config, output, doctor).await,
+        Command::Host(command) => {
+            command::host::run(&Backend::open(&place).await?, output, command).await?
+        }
+        Command::Doctor(doctor) => {
+            return command::doctor::run(&place, config, output, doctor).await;
+        }
         Command::Completions { shell } => command::man::completions(shell)?,
         Command::Man(man) => command::man::man(&man)?,
         Command::Cost(cost) => command::cost::run(output, &cost)?,

@@ -26,7 +26,11 @@ pub(crate) trait Row: Serialize {
 pub(crate) fn rows<T: Row>(format: Format, rows: &[T], now: Timestamp) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match format {
-        Format::Table => writeln!(out, "{}", table(T::HEAD, rows.iter().map(|row| row.cells(now))))?,
+        Format::Table => writeln!(
+            out,
+            "{}",
+            table(T::HEAD, rows.iter().map(|row| row.cells(now)))
+        )?,
         Format::Json => {
             write!(out, "[")?;
             for (i, row) in rows.iter().enumerate() {
@@ -51,7 +55,12 @@ pub(crate) struct Pages {
 
 impl Pages {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, out: io::BufWriter::new(io::stdout()), widths: Vec::new(), rows: 0 }
+        Self {
+            format,
+            out: io::BufWriter::new(io::stdout()),
+            widths: Vec::new(),
+            rows: 0,
+        }
     }
 
     pub(crate) fn page<T: Row>(&mut self, rows: &[T], now: Timestamp) -> io::Result<()> {
@@ -101,7 +110,10 @@ impl Pages {
 
     fn head(&mut self, head: &[&str], cells: &[Vec<String>]) -> io::Result<()> {
         let width = |column: usize| {
-            let cells = cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            let cells = cells
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count());
             cells.chain([head[column].len()]).max().unwrap_or(0)
         };
         self.widths = (0..head.len()).map(width).collect();
@@ -109,7 +121,9 @@ impl Pages {
     }
 
     fn line<'a>(&mut self, cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
-        let cells = cells.zip(&self.widths).map(|(cell, width)| format!("{cell:<width$}  "));
+        let cells = cells
+            .zip(&self.widths)
+            .map(|(cell, width)| format!("{cell:<width$}  "));
         writeln!(self.out, "{}", cells.collect::<String>().trim_end())
     }
 }
@@ -152,7 +166,10 @@ pub(crate) fn remark(text: &str) {
 /// A table without lines, two blanks between its columns.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(head.iter().copied()).add_rows(rows);
+    table
+        .load_style(presets::NOTHING)
+        .set_header(head.iter().copied())
+        .add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -172,7 +189,9 @@ pub(crate) fn instant(instant: Timestamp, now: Timestamp) -> String {
 /// The same with the time on the wall, where that is another: `2026-01-31T10:02:00Z (11:02:00 CET, in 4 min)`.
 pub(crate) fn instant_here(at: Timestamp, now: Timestamp) -> String {
     let text = instant(at, now);
-    let Ok(utc) = jiff::Timestamp::from_millisecond(at.as_millis()) else { return text };
+    let Ok(utc) = jiff::Timestamp::from_millisecond(at.as_millis()) else {
+        return text;
+    };
     let here = utc.to_zoned(jiff::tz::TimeZone::system());
     if here.offset() == jiff::tz::Offset::UTC {
         return text;

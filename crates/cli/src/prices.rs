@@ -78,16 +78,36 @@ pub(crate) fn monthly(hosts: u64, interval: Duration, regions: u8) -> Vec<Item> 
     let regions = f64::from(regions);
     // Each beat comes to one region, and is written in all; canaries come to each.
     let millions = |beats: f64| beats / 1e6;
-    let beats = millions(hosts * MONTH.as_secs_f64() / interval.as_secs_f64() + CANARIES * MINUTES * regions);
+    let beats = millions(
+        hosts * MONTH.as_secs_f64() / interval.as_secs_f64() + CANARIES * MINUTES * regions,
+    );
     let scanned = hosts / HOSTS_READ * 0.5 + QUERIES * 0.5;
     let item = |what, dollars| Item { what, dollars };
     vec![
-        item("beats written and replicated", beats * PRICES.write_units * regions),
-        item("gateway and starts of ingest", beats * (PRICES.requests + PRICES.starts)),
-        item("time of ingest", beats * 1e6 * BEAT_SECONDS * MEMORY * PRICES.gb_second),
-        item("log and metrics of beats", beats * BEAT_LOG_KB * PRICES.log_gb),
-        item("sweeps: reading", millions(scanned * MINUTES) * PRICES.read_units * regions),
-        item("sweeps: time", SWEEP_SECONDS * MINUTES * MEMORY * PRICES.gb_second * regions),
+        item(
+            "beats written and replicated",
+            beats * PRICES.write_units * regions,
+        ),
+        item(
+            "gateway and starts of ingest",
+            beats * (PRICES.requests + PRICES.starts),
+        ),
+        item(
+            "time of ingest",
+            beats * 1e6 * BEAT_SECONDS * MEMORY * PRICES.gb_second,
+        ),
+        item(
+            "log and metrics of beats",
+            beats * BEAT_LOG_KB * PRICES.log_gb,
+        ),
+        item(
+            "sweeps: reading",
+            millions(scanned * MINUTES) * PRICES.read_units * regions,
+        ),
+        item(
+            "sweeps: time",
+            SWEEP_SECONDS * MINUTES * MEMORY * PRICES.gb_second * regions,
+        ),
         item(
             "metrics, alarms, key",
             (METRICS * PRICES.metric + ALARMS * PRICES.alarm + PRICES.key) * regions,
@@ -117,12 +137,19 @@ mod tests {
 
     #[test]
     fn the_page_has_these_figures() {
-        let rows: Vec<_> = PAGE.lines().filter(|line| line.contains(" hosts, ")).collect();
+        let rows: Vec<_> = PAGE
+            .lines()
+            .filter(|line| line.contains(" hosts, "))
+            .collect();
         assert_eq!(rows.len(), 4);
         for row in rows {
-            let numbers: Vec<u64> =
-                row.split(['|', ' ']).filter_map(|word| word.replace(',', "").parse().ok()).collect();
-            let [hosts, minutes, one, two] = numbers[..] else { panic!("{row}") };
+            let numbers: Vec<u64> = row
+                .split(['|', ' '])
+                .filter_map(|word| word.replace(',', "").parse().ok())
+                .collect();
+            let [hosts, minutes, one, two] = numbers[..] else {
+                panic!("{row}")
+            };
             for (regions, told) in [(1, one), (2, two)] {
                 let dollars = total(&monthly(hosts, Duration::from_mins(minutes), regions)).round();
                 assert_eq!(dollars.to_string(), told.to_string(), "{row}");
@@ -132,8 +159,17 @@ mod tests {
 
     #[test]
     fn the_page_has_these_prices() {
-        let Prices { write_units, read_units, requests, starts, gb_second, log_gb, metric, alarm, key } =
-            PRICES;
+        let Prices {
+            write_units,
+            read_units,
+            requests,
+            starts,
+            gb_second,
+            log_gb,
+            metric,
+            alarm,
+            key,
+        } = PRICES;
         let cells = [
             format!("| {write_units} |"),
             format!("| {read_units} |"),

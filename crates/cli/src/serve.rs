@@ -16,8 +16,8 @@ use hb_http::App;
 use hb_service::ports::{Clock, Ids};
 use hb_service::system::{SystemClock, SystemIds};
 use hb_service::{
-    Authenticator, CachePolicy, Canaries, Health, RateLimit, Recorder, Sweep, SweepError, SweepReport,
-    SweepSettings, Troubles,
+    Authenticator, CachePolicy, Canaries, Health, RateLimit, Recorder, Sweep, SweepError,
+    SweepReport, SweepSettings, Troubles,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -42,13 +42,27 @@ pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(
     let listener = TcpListener::bind(serve.listen).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
     let backend = Backend::embedded(&store);
-    first_key::ensure(&SqliteKeys::new(store.clone()), &backend.manager, format, address).await?;
+    first_key::ensure(
+        &SqliteKeys::new(store.clone()),
+        &backend.manager,
+        format,
+        address,
+    )
+    .await?;
 
     let troubles = Arc::new(Troubles::default());
     let topic = Arc::new(SqliteTopic::new(store.clone(), clock.clone()));
-    let keys_fresh = CachePolicy { positive: KEYS_FRESH, negative: KEYS_FRESH, ..CachePolicy::default() };
+    let keys_fresh = CachePolicy {
+        positive: KEYS_FRESH,
+        negative: KEYS_FRESH,
+        ..CachePolicy::default()
+    };
     let app = App {
-        authenticator: Authenticator::new(backend.manager.keys.clone(), keys_fresh, troubles.clone()),
+        authenticator: Authenticator::new(
+            backend.manager.keys.clone(),
+            keys_fresh,
+            troubles.clone(),
+        ),
         recorder: Recorder::new(backend.hosts.heartbeats.clone(), Region::local()),
         health: Health::new(backend.hosts.heartbeats.clone(), topic.clone()),
         limit: RateLimit::new(serve.rate_limit),
@@ -57,7 +71,11 @@ pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(
     };
     let settings = SweepSettings::local();
     let canaries = Canaries {
-        caller: Arc::new(canary::HttpCaller::new(address, &dir, backend.manager.clone())?),
+        caller: Arc::new(canary::HttpCaller::new(
+            address,
+            &dir,
+            backend.manager.clone(),
+        )?),
         receivers: backend.hosts.receivers.clone(),
         clock: clock.clone(),
         ids: ids.clone(),
@@ -78,12 +96,28 @@ pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(
     };
     let (stop, stopped) = watch::channel(false);
     let (tried, heard) = watch::channel(false);
-    let canaries = canary::send_every(canaries, clock.clone(), troubles.clone(), tried, stopped.clone());
+    let canaries = canary::send_every(
+        canaries,
+        clock.clone(),
+        troubles.clone(),
+        tried,
+        stopped.clone(),
+    );
     let canaries = tokio::spawn(canaries);
     let courier = tokio::spawn(Courier::new(store, senders, clock, ids).run(on(stopped.clone())));
-    let sweeper = tokio::spawn(sweep_every(serve.sweep_every, sweep, troubles, heard, stopped));
+    let sweeper = tokio::spawn(sweep_every(
+        serve.sweep_every,
+        sweep,
+        troubles,
+        heard,
+        stopped,
+    ));
     output::remark(&format!("listening on http://{address}"));
-    tracing::info!("data folder {}, a sweep every {:?}", dir.display(), serve.sweep_every);
+    tracing::info!(
+        "data folder {}, a sweep every {:?}",
+        dir.display(),
+        serve.sweep_every
+    );
 
     listener::serve(listener, hb_http::router(app), signal()).await;
     tokio::spawn(async {
@@ -108,14 +142,19 @@ fn senders(serve: &Serve, format: Format) -> Result<Senders, Failure> {
         // A console that nobody reads is no reason to fail.
         let _ = output::one(format, &text, &notice.json());
     };
-    let webhook = Arc::new(WebhookSender::new().map_err(|error| Failure::Internal(error.to_string()))?);
+    let webhook =
+        Arc::new(WebhookSender::new().map_err(|error| Failure::Internal(error.to_string()))?);
     let senders = Senders::default()
         .with(Protocol::Console, Arc::new(ConsoleSender::new(print)))
         .with(Protocol::Http, webhook.clone())
         .with(Protocol::Https, webhook);
-    let Some(url) = &serve.smtp_url else { return Ok(senders) };
-    let from =
-        serve.smtp_from.as_deref().ok_or_else(|| Failure::Smtp("--smtp-from is missing".to_owned()))?;
+    let Some(url) = &serve.smtp_url else {
+        return Ok(senders);
+    };
+    let from = serve
+        .smtp_from
+        .as_deref()
+        .ok_or_else(|| Failure::Smtp("--smtp-from is missing".to_owned()))?;
     let smtp = SmtpSender::new(url, from).map_err(|error| Failure::Smtp(error.to_string()))?;
     Ok(senders.with(Protocol::Email, Arc::new(smtp)))
 }
@@ -161,10 +200,22 @@ fn tell(result: &Result<SweepReport, SweepError>, troubles: &Troubles) {
     if result.is_ok() && report.troubles.is_empty() {
         troubles.worked(ACTIVITY, report.ended);
     }
-    let SweepReport { began, ended, hosts, registered, missing, failing, recovered, accepted, .. } = report;
+    let SweepReport {
+        began,
+        ended,
+        hosts,
+        registered,
+        missing,
+        failing,
+        recovered,
+        accepted,
+        ..
+    } = report;
     let millis = ended.since(*began).as_millis();
     if registered + missing + failing + recovered + accepted > 0 {
-        tracing::info!(hosts, registered, missing, failing, recovered, accepted, millis, "swept");
+        tracing::info!(
+            hosts, registered, missing, failing, recovered, accepted, millis, "swept"
+        );
     } else {
         tracing::debug!(hosts, millis, "swept");
     }
@@ -181,7 +232,10 @@ async fn signal() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        let (interrupt, terminate) = (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+        );
         if let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) {
             tokio::select! {
                 _ = interrupt.recv() => {}

@@ -41,7 +41,10 @@ impl FromStr for Scope {
     type Err = ScopeError;
     fn from_str(text: &str) -> Result<Self, ScopeError> {
         let named = |scope: &Self| scope.to_string() == text;
-        [Self::Ingest, Self::Read, Self::Canary].into_iter().find(named).ok_or(ScopeError)
+        [Self::Ingest, Self::Read, Self::Canary]
+            .into_iter()
+            .find(named)
+            .ok_or(ScopeError)
     }
 }
 
@@ -53,7 +56,9 @@ pub struct HostPrefix(String);
 
 /// A string that is no [`HostPrefix`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a host prefix is the beginning of a hostId: 1 to 200 characters of A-Z a-z 0-9 . _ : @ / -")]
+#[error(
+    "a host prefix is the beginning of a hostId: 1 to 200 characters of A-Z a-z 0-9 . _ : @ / -"
+)]
 pub struct HostPrefixError;
 
 impl HostPrefix {
@@ -69,7 +74,9 @@ impl HostPrefix {
 impl FromStr for HostPrefix {
     type Err = HostPrefixError;
     fn from_str(text: &str) -> Result<Self, HostPrefixError> {
-        text.parse::<HostId>().map(|host| Self(host.into())).map_err(|_| HostPrefixError)
+        text.parse::<HostId>()
+            .map(|host| Self(host.into()))
+            .map_err(|_| HostPrefixError)
     }
 }
 
@@ -176,12 +183,23 @@ impl Key {
 
     /// Whether the key is for `scope`.
     pub fn permits(&self, needs: Scope) -> Result<(), Denied> {
-        if self.scope == needs { Ok(()) } else { Err(Denied::Scope { has: self.scope, needs }) }
+        if self.scope == needs {
+            Ok(())
+        } else {
+            Err(Denied::Scope {
+                has: self.scope,
+                needs,
+            })
+        }
     }
 
     /// Whether the key may beat for `host`.
     pub fn beats_for(&self, host: &HostId) -> Result<(), Denied> {
-        self.permits(if self.scope == Scope::Canary { Scope::Canary } else { Scope::Ingest })?;
+        self.permits(if self.scope == Scope::Canary {
+            Scope::Canary
+        } else {
+            Scope::Ingest
+        })?;
         if host.is_reserved() != (self.scope == Scope::Canary) {
             return Err(Denied::Reserved(host.clone()));
         }
@@ -200,8 +218,12 @@ mod tests {
 
     #[test]
     fn prefixes_end_at_a_delimiter() {
-        let covers =
-            |prefix: &str, host: &str| prefix.parse::<HostPrefix>().unwrap().covers(&host.parse().unwrap());
+        let covers = |prefix: &str, host: &str| {
+            prefix
+                .parse::<HostPrefix>()
+                .unwrap()
+                .covers(&host.parse().unwrap())
+        };
         for host in ["web", "web-01", "web.eu", "web/cron"] {
             assert!(covers("web", host), "{host}");
         }
@@ -213,7 +235,10 @@ mod tests {
 
     #[test]
     fn names_are_one_visible_line() {
-        assert_eq!(" nightly backup ".parse::<KeyName>().unwrap().as_str(), "nightly backup");
+        assert_eq!(
+            " nightly backup ".parse::<KeyName>().unwrap().as_str(),
+            "nightly backup"
+        );
         for bad in ["", "  ", "a\nb", "\u{1b}[31m", &"x".repeat(65)] {
             assert_eq!(bad.parse::<KeyName>(), Err(KeyNameError), "{bad:?}");
         }

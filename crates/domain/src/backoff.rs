@@ -40,16 +40,24 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_stay_bounded() {
-        let seconds: Vec<_> = [0, 1, 2, 3, 8, 9, u32::MAX].map(|tries| pause(tries, 0).as_secs()).into();
+        let seconds: Vec<_> = [0, 1, 2, 3, 8, 9, u32::MAX]
+            .map(|tries| pause(tries, 0).as_secs())
+            .into();
         assert_eq!(seconds, [2, 2, 4, 8, 256, 300, 300]);
         assert_eq!(pause(1, u8::MAX), Duration::from_millis(1_500));
     }
 
     #[test]
     fn jitter_takes_any_part_of_the_pause() {
-        let parts = [(1, 0), (1, u32::MAX), (4, u32::MAX / 2), (u32::MAX, u32::MAX)];
-        let seconds: Vec<_> =
-            parts.map(|(tries, spread)| jittered(tries, spread).as_secs_f64().round()).into();
+        let parts = [
+            (1, 0),
+            (1, u32::MAX),
+            (4, u32::MAX / 2),
+            (u32::MAX, u32::MAX),
+        ];
+        let seconds: Vec<_> = parts
+            .map(|(tries, spread)| jittered(tries, spread).as_secs_f64().round())
+            .into();
         assert_eq!(seconds, [0.0, 2.0, 8.0, 300.0]);
     }
 
@@ -57,9 +65,15 @@ mod tests {
     fn a_fleet_is_spread_evenly_and_each_host_keeps_its_place() {
         let within = Duration::from_mins(1);
         let places = (0..1_000).map(|i| splay(&format!("web-{i}").parse().unwrap(), within));
-        let early =
-            places.inspect(|place| assert!(*place < within)).filter(|place| *place < within / 2).count();
+        let early = places
+            .inspect(|place| assert!(*place < within))
+            .filter(|place| *place < within / 2)
+            .count();
         assert!((400..600).contains(&early), "{early}");
-        assert_eq!(splay(&"web-01".parse().unwrap(), within).as_millis(), 2_722, "for ever");
+        assert_eq!(
+            splay(&"web-01".parse().unwrap(), within).as_millis(),
+            2_722,
+            "for ever"
+        );
     }
 }

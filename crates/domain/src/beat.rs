@@ -31,7 +31,11 @@ impl Interval {
     /// Reads milliseconds.
     pub fn from_millis(millis: u64) -> Result<Self, IntervalError> {
         let range = limits::INTERVAL_MIN.as_millis()..=limits::INTERVAL_MAX.as_millis();
-        if range.contains(&u128::from(millis)) { Ok(Self(millis)) } else { Err(IntervalError(millis)) }
+        if range.contains(&u128::from(millis)) {
+            Ok(Self(millis))
+        } else {
+            Err(IntervalError(millis))
+        }
     }
 
     /// Milliseconds.
@@ -95,8 +99,11 @@ impl Message {
 /// Line breaks stay; other control characters become blanks, and blanks at both ends go.
 impl From<String> for Message {
     fn from(text: String) -> Self {
-        let plain: String =
-            text.trim().chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+        let plain: String = text
+            .trim()
+            .chars()
+            .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
+            .collect();
         let end = plain.floor_char_boundary(limits::MESSAGE_BYTES);
         Self(plain[..end].to_owned())
     }
@@ -149,8 +156,17 @@ impl Heartbeat {
     /// What is kept after the first beat.
     #[must_use]
     pub fn new(beat: Beat) -> Self {
-        let failure = (beat.signal == Signal::Fail).then_some(Failure { at: beat.at, message: beat.message });
-        Self { first: beat.at, last: beat.at, interval: beat.interval, signal: beat.signal, failure }
+        let failure = (beat.signal == Signal::Fail).then_some(Failure {
+            at: beat.at,
+            message: beat.message,
+        });
+        Self {
+            first: beat.at,
+            last: beat.at,
+            interval: beat.interval,
+            signal: beat.signal,
+            failure,
+        }
     }
 
     /// What is kept when `other` was heard as well, be it later, earlier, or in another region.
@@ -166,7 +182,11 @@ impl Heartbeat {
             (_, None) => self.failure.clone(),
         };
         let newer = if other.last >= self.last { other } else { self };
-        Self { first, failure, ..newer }
+        Self {
+            first,
+            failure,
+            ..newer
+        }
     }
 }
 
@@ -200,7 +220,10 @@ mod tests {
     fn messages_are_cut_between_characters() {
         let message = Message::from("ä".repeat(1000));
         assert_eq!(message.as_str().len(), 1024);
-        assert_eq!(Message::from("a\u{1b}[2Jb\nc\r\n".to_owned()).as_str(), "a [2Jb\nc");
+        assert_eq!(
+            Message::from("a\u{1b}[2Jb\nc\r\n".to_owned()).as_str(),
+            "a [2Jb\nc"
+        );
     }
 
     #[test]

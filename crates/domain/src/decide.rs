@@ -32,14 +32,22 @@ fn deadline_after(
     settings: &Settings,
     hearing: &Hearing,
 ) -> Timestamp {
-    let resumed = settings.pause.and_then(|pause| pause.until).unwrap_or(Timestamp::MIN);
+    let resumed = settings
+        .pause
+        .and_then(|pause| pause.until)
+        .unwrap_or(Timestamp::MIN);
     let interval = settings.interval.unwrap_or(heartbeat.interval);
     hearing.overdue(last.max(resumed), interval.duration())
 }
 
 /// Whether the host has been silent past its deadline at `now`.
 #[must_use]
-pub fn is_silent(heartbeat: &Heartbeat, settings: &Settings, now: Timestamp, rules: &Rules) -> bool {
+pub fn is_silent(
+    heartbeat: &Heartbeat,
+    settings: &Settings,
+    now: Timestamp,
+    rules: &Rules,
+) -> bool {
     rules.hearing.heard_up_to(now) > deadline(heartbeat, settings, &rules.hearing).plus(rules.skew)
 }
 
@@ -55,7 +63,12 @@ pub fn is_silent(heartbeat: &Heartbeat, settings: &Settings, now: Timestamp, rul
 /// An unannounced failure of a host that is up is told before its silence. Nothing changes while a notice is
 /// pending (`recovered` must never overtake `missing`) or while the host is paused.
 #[must_use]
-pub fn decide(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> Option<Entry> {
+pub fn decide(
+    entry: &Entry,
+    heartbeat: &Heartbeat,
+    now: Timestamp,
+    rules: &Rules,
+) -> Option<Entry> {
     if entry.pending.is_some() || entry.settings.is_paused(now) {
         return None;
     }
@@ -76,7 +89,9 @@ pub fn decide(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rule
         State::Missing if silent || !heard_since => return None,
         State::Missing if failed => Kind::Failing,
         // Nor does an old copy say that it is well again.
-        State::Failing if heartbeat.signal == Signal::Fail || heartbeat.last < entry.basis => return None,
+        State::Failing if heartbeat.signal == Signal::Fail || heartbeat.last < entry.basis => {
+            return None;
+        }
         State::Missing | State::Failing => Kind::Recovered,
     };
     let failure = heartbeat.failure.as_ref();
@@ -91,21 +106,36 @@ pub fn decide(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rule
         },
         last_beat: last,
         interval: entry.settings.interval.unwrap_or(heartbeat.interval),
-        message: failure.filter(|_| kind == Kind::Failing).and_then(|failure| failure.message.clone()),
+        message: failure
+            .filter(|_| kind == Kind::Failing)
+            .and_then(|failure| failure.message.clone()),
         at: now,
-        caveat: rules.hearing.caveat.clone().filter(|_| kind == Kind::Missing),
+        caveat: rules
+            .hearing
+            .caveat
+            .clone()
+            .filter(|_| kind == Kind::Missing),
         told: None,
     };
     // A copy that has yet to hear of a failure takes back no account of it.
     let failure = failure.map(|failure| failure.at).max(entry.failure);
-    Some(Entry { failure, ..entry.clone() }.transit(transition))
+    Some(
+        Entry {
+            failure,
+            ..entry.clone()
+        }
+        .transit(transition),
+    )
 }
 
 /// Whether the host failed after the last failure that was accounted for, and not during a pause.
 fn unaccounted_failure(entry: &Entry, heartbeat: &Heartbeat) -> bool {
     let resumed = entry.settings.pause.and_then(|pause| pause.until);
     let known = entry.failure.max(resumed);
-    heartbeat.failure.as_ref().is_some_and(|failure| known.is_none_or(|known| failure.at > known))
+    heartbeat
+        .failure
+        .as_ref()
+        .is_some_and(|failure| known.is_none_or(|known| failure.at > known))
 }
 
 impl Entry {

@@ -37,7 +37,11 @@ impl Member {
     #[must_use]
     pub fn of(entry: &Entry) -> Option<Self> {
         let since = entry.history.last()?.since;
-        Some(Self { host: entry.key.host.clone(), epoch: entry.epoch, since })
+        Some(Self {
+            host: entry.key.host.clone(),
+            epoch: entry.epoch,
+            since,
+        })
     }
 
     /// Its size in the digest's JSON: the names of the members, an instant, and the host's name.
@@ -113,8 +117,13 @@ impl Digest {
             kind: transition.kind,
             at: now,
             stage: Stage::Open,
-            members: entries.iter().filter_map(|entry| Member::of(entry)).collect(),
-            caveat: entries.iter().find_map(|entry| entry.history.last()?.caveat.clone()),
+            members: entries
+                .iter()
+                .filter_map(|entry| Member::of(entry))
+                .collect(),
+            caveat: entries
+                .iter()
+                .find_map(|entry| entry.history.last()?.caveat.clone()),
             pending: None,
             told: None,
         })
@@ -130,12 +139,17 @@ impl Digest {
     #[must_use]
     pub fn lists(&self, entry: &Entry) -> bool {
         self.fleet == entry.key.fleet
-            && self.members.iter().any(|member| member.host == entry.key.host && member.epoch == entry.epoch)
+            && self
+                .members
+                .iter()
+                .any(|member| member.host == entry.key.host && member.epoch == entry.epoch)
     }
 
     /// The keys of its members.
     pub fn keys(&self) -> impl Iterator<Item = HostKey> + '_ {
-        self.members.iter().map(|member| HostKey::new(self.fleet.clone(), member.host.clone()))
+        self.members
+            .iter()
+            .map(|member| HostKey::new(self.fleet.clone(), member.host.clone()))
     }
 
     /// Whether an open one may be frozen by somebody who did not build it: whoever did has surely ended.
@@ -151,12 +165,23 @@ impl Digest {
         if self.stage != Stage::Open {
             return None;
         }
-        let mut joined = entries.iter().filter(|entry| entry.digest() == Some(&self.id));
+        let mut joined = entries
+            .iter()
+            .filter(|entry| entry.digest() == Some(&self.id));
         let members: Vec<_> = joined.by_ref().filter_map(Member::of).collect();
         Some(if members.is_empty() {
-            Self { stage: Stage::Closed, members, ..self }
+            Self {
+                stage: Stage::Closed,
+                members,
+                ..self
+            }
         } else {
-            Self { stage: Stage::Ready, members, pending: Some(Pending::new(now)), ..self }
+            Self {
+                stage: Stage::Ready,
+                members,
+                pending: Some(Pending::new(now)),
+                ..self
+            }
         })
     }
 
@@ -196,8 +221,15 @@ impl Digest {
         if self.pending.is_some() {
             return Echoed::Accepted(self.with_told(attempt, now));
         }
-        let other = self.told.as_ref().is_some_and(|told| told.attempt != attempt);
-        if other { Echoed::SecondCopy } else { Echoed::Known }
+        let other = self
+            .told
+            .as_ref()
+            .is_some_and(|told| told.attempt != attempt);
+        if other {
+            Echoed::SecondCopy
+        } else {
+            Echoed::Known
+        }
     }
 
     /// All is done: the caller has seen that no host on the list has its notice here any more. `None` when it is not
@@ -205,12 +237,25 @@ impl Digest {
     #[must_use]
     pub fn closed(self) -> Option<Self> {
         let told = self.stage == Stage::Told;
-        told.then(|| Self { stage: Stage::Closed, members: Vec::new(), ..self })
+        told.then(|| Self {
+            stage: Stage::Closed,
+            members: Vec::new(),
+            ..self
+        })
     }
 
     fn with_told(self, attempt: u32, at: Timestamp) -> Self {
-        let told = Some(Told { attempt, at, digest: None });
-        Self { stage: Stage::Told, pending: None, told, ..self }
+        let told = Some(Told {
+            attempt,
+            at,
+            digest: None,
+        });
+        Self {
+            stage: Stage::Told,
+            pending: None,
+            told,
+            ..self
+        }
     }
 }
 

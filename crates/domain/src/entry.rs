@@ -55,7 +55,12 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Registered, Self::Missing, Self::Failing, Self::Recovered];
+    pub const ALL: [Self; 4] = [
+        Self::Registered,
+        Self::Missing,
+        Self::Failing,
+        Self::Recovered,
+    ];
 
     /// The state that a transition of this kind leads to.
     #[must_use]
@@ -171,7 +176,8 @@ impl Settings {
     /// Whether the host is paused at `now`.
     #[must_use]
     pub fn is_paused(&self, now: Timestamp) -> bool {
-        self.pause.is_some_and(|pause| pause.until.is_none_or(|until| now < until))
+        self.pause
+            .is_some_and(|pause| pause.until.is_none_or(|until| now < until))
     }
 }
 
@@ -232,7 +238,11 @@ impl Entry {
     /// How the host stands at `now`, a pause included.
     #[must_use]
     pub fn state_at(&self, now: Timestamp) -> State {
-        if self.settings.is_paused(now) { State::Paused } else { self.state }
+        if self.settings.is_paused(now) {
+            State::Paused
+        } else {
+            self.state
+        }
     }
 
     /// No notices from `now` until `until`, or until the host is resumed. What is already pending still goes out.
@@ -248,7 +258,10 @@ impl Entry {
     #[must_use]
     pub fn resumed(mut self, now: Timestamp) -> Self {
         if self.settings.is_paused(now) {
-            self.settings.pause = self.settings.pause.map(|pause| Pause { until: Some(now), ..pause });
+            self.settings.pause = self.settings.pause.map(|pause| Pause {
+                until: Some(now),
+                ..pause
+            });
         }
         self
     }
@@ -266,14 +279,23 @@ impl Entry {
     pub fn forgotten(self, now: Timestamp) -> Self {
         let basis = self.basis.max(now);
         let history = self.history;
-        Self { epoch: self.epoch, basis, history, lingers: true, ..Self::new(self.key) }
+        Self {
+            epoch: self.epoch,
+            basis,
+            history,
+            lingers: true,
+            ..Self::new(self.key)
+        }
     }
 
     /// All is accounted for: the beats of the forgotten host are gone, or a sweep has looked at the others once more.
     /// `None` when it was so before.
     #[must_use]
     pub fn at_rest(self) -> Option<Self> {
-        self.lingers.then_some(Self { lingers: false, ..self })
+        self.lingers.then_some(Self {
+            lingers: false,
+            ..self
+        })
     }
 
     /// The service's own host, the receiver of a fleet, changes between failing (with what it `says`) and up; `None`
@@ -306,11 +328,11 @@ impl Entry {
         self.lingers = false;
         self.epoch = transition.epoch;
         self.basis = transition.last_beat;
-        if self
-            .settings
-            .pause
-            .is_some_and(|pause| pause.until.is_some_and(|until| until < transition.last_beat))
-        {
+        if self.settings.pause.is_some_and(|pause| {
+            pause
+                .until
+                .is_some_and(|until| until < transition.last_beat)
+        }) {
             self.settings.pause = None;
         }
         self.pending = Some(Pending::new(transition.at));

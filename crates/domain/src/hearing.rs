@@ -66,7 +66,13 @@ impl Receiver {
     /// A receiver that nothing is known of.
     #[must_use]
     pub fn new(region: Region) -> Self {
-        Self { region, first: None, heard: None, blackouts: Vec::new(), holds: BTreeMap::new() }
+        Self {
+            region,
+            first: None,
+            heard: None,
+            blackouts: Vec::new(),
+            holds: BTreeMap::new(),
+        }
     }
 
     /// It heard a canary that was sent at `at`. When the one before was not `fresh` any more, it may have been deaf
@@ -125,18 +131,34 @@ impl Hearing {
             let waited = |blackout: &Blackout| {
                 let end = blackout.since.plus(limits::REGION_DEAD_AFTER);
                 Blackout {
-                    until: if at_home { blackout.until } else { blackout.until.min(end) },
+                    until: if at_home {
+                        blackout.until
+                    } else {
+                        blackout.until.min(end)
+                    },
                     ..*blackout
                 }
             };
-            let unknown = receiver.first.map(|first| Blackout { since: Timestamp::MIN, until: first });
-            hearing.blackouts.extend(unknown.iter().chain(&receiver.blackouts).map(waited));
+            let unknown = receiver.first.map(|first| Blackout {
+                since: Timestamp::MIN,
+                until: first,
+            });
+            hearing
+                .blackouts
+                .extend(unknown.iter().chain(&receiver.blackouts).map(waited));
         }
-        hearing.blackouts.sort_by_key(|blackout| (blackout.since, blackout.until));
-        let known = receivers.iter().map(|receiver| &receiver.region).chain(watermarks.keys());
+        hearing
+            .blackouts
+            .sort_by_key(|blackout| (blackout.since, blackout.until));
+        let known = receivers
+            .iter()
+            .map(|receiver| &receiver.region)
+            .chain(watermarks.keys());
         for region in known.filter(|region| *region != home) {
             match watermarks.get(region) {
-                Some(seen) if now.since(*seen) <= limits::REGION_DEAD_AFTER => hearing = hearing.up_to(*seen),
+                Some(seen) if now.since(*seen) <= limits::REGION_DEAD_AFTER => {
+                    hearing = hearing.up_to(*seen)
+                }
                 _ => hearing.caveat = Some(Caveat::Unheard(region.clone())),
             }
         }
@@ -146,7 +168,10 @@ impl Hearing {
     /// The same, when nothing was heard after `until`.
     #[must_use]
     pub fn up_to(self, until: Timestamp) -> Self {
-        Self { until: Some(self.until.map_or(until, |known| known.min(until))), ..self }
+        Self {
+            until: Some(self.until.map_or(until, |known| known.min(until))),
+            ..self
+        }
     }
 
     /// When a host is overdue that was last heard at `last`: after `interval` of heard silence, and, when it could not
@@ -154,7 +179,11 @@ impl Hearing {
     #[must_use]
     pub fn overdue(&self, last: Timestamp, interval: Duration) -> Timestamp {
         let (mut from, mut left, mut earliest) = (last, interval, Timestamp::MIN);
-        for blackout in self.blackouts.iter().filter(|blackout| blackout.until > last) {
+        for blackout in self
+            .blackouts
+            .iter()
+            .filter(|blackout| blackout.until > last)
+        {
             let heard = blackout.since.since(from);
             if heard > left {
                 break;

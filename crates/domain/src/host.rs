@@ -36,7 +36,11 @@ impl FromStr for Fleet {
     fn from_str(text: &str) -> Result<Self, FleetError> {
         let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let fits = (1..=limits::FLEET_CHARS).contains(&text.len());
-        if fits && text.bytes().all(known) { Ok(Self(text.to_owned())) } else { Err(FleetError) }
+        if fits && text.bytes().all(known) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(FleetError)
+        }
     }
 }
 
@@ -140,7 +144,10 @@ pub struct Region(String);
 
 /// A string that is no [`Region`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a region is 1 to {} characters of a-z, 0-9 and -", limits::REGION_CHARS)]
+#[error(
+    "a region is 1 to {} characters of a-z, 0-9 and -",
+    limits::REGION_CHARS
+)]
 pub struct RegionError;
 
 impl Region {
@@ -156,7 +163,11 @@ impl FromStr for Region {
     fn from_str(text: &str) -> Result<Self, RegionError> {
         let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let fits = (1..=limits::REGION_CHARS).contains(&text.len());
-        if fits && text.bytes().all(known) { Ok(Self(text.to_owned())) } else { Err(RegionError) }
+        if fits && text.bytes().all(known) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(RegionError)
+        }
     }
 }
 
@@ -200,7 +211,14 @@ mod tests {
 
     #[test]
     fn real_names_are_host_ids() {
-        for name in ["web-01", "Web_01.example.com", "db:5432/base", "cron@backup", "a", &"x".repeat(200)] {
+        for name in [
+            "web-01",
+            "Web_01.example.com",
+            "db:5432/base",
+            "cron@backup",
+            "a",
+            &"x".repeat(200),
+        ] {
             assert_eq!(name.parse::<HostId>().unwrap().as_str(), name);
         }
     }
@@ -208,9 +226,18 @@ mod tests {
     #[test]
     fn other_names_are_refused_by_reason() {
         assert_eq!("".parse::<HostId>(), Err(HostIdError::Empty));
-        assert_eq!("x".repeat(201).parse::<HostId>(), Err(HostIdError::TooLong(201)));
-        assert_eq!("web\n01".parse::<HostId>(), Err(HostIdError::Character('\n', 4)));
-        assert_eq!("web🔥".parse::<HostId>(), Err(HostIdError::Character('🔥', 4)));
+        assert_eq!(
+            "x".repeat(201).parse::<HostId>(),
+            Err(HostIdError::TooLong(201))
+        );
+        assert_eq!(
+            "web\n01".parse::<HostId>(),
+            Err(HostIdError::Character('\n', 4))
+        );
+        assert_eq!(
+            "web🔥".parse::<HostId>(),
+            Err(HostIdError::Character('🔥', 4))
+        );
         assert_eq!("a b".parse::<HostId>(), Err(HostIdError::Character(' ', 2)));
     }
 

@@ -23,8 +23,12 @@ const CHECKSUM_CHARS: usize = 7;
 fn base32() -> &'static Encoding {
     static BASE32: std::sync::LazyLock<Encoding> = std::sync::LazyLock::new(|| {
         let mut specification = Specification::new();
-        specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-        specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
+        specification
+            .symbols
+            .push_str("abcdefghijklmnopqrstuvwxyz234567");
+        specification
+            .encoding()
+            .unwrap_or(data_encoding::BASE32_NOPAD)
     });
     &BASE32
 }
@@ -165,8 +169,10 @@ fn checksum(body: &str) -> String {
 impl FromStr for Token {
     type Err = TokenError;
     fn from_str(text: &str) -> Result<Self, TokenError> {
-        let (id, rest) =
-            text.strip_prefix(PREFIX).and_then(|t| t.split_once('_')).ok_or(TokenError::Format)?;
+        let (id, rest) = text
+            .strip_prefix(PREFIX)
+            .and_then(|t| t.split_once('_'))
+            .ok_or(TokenError::Format)?;
         if rest.len() != SECRET_CHARS + CHECKSUM_CHARS || !rest.is_ascii() {
             return Err(TokenError::Format);
         }
@@ -175,9 +181,14 @@ impl FromStr for Token {
         if checksum(body) != sum {
             return Err(TokenError::Checksum);
         }
-        let secret = base32().decode(&rest.as_bytes()[..SECRET_CHARS]).map_err(|_| TokenError::Format)?;
+        let secret = base32()
+            .decode(&rest.as_bytes()[..SECRET_CHARS])
+            .map_err(|_| TokenError::Format)?;
         let secret = secret.try_into().map_err(|_| TokenError::Format)?;
-        Ok(Self { id, secret: Secret(secret) })
+        Ok(Self {
+            id,
+            secret: Secret(secret),
+        })
     }
 }
 
@@ -212,8 +223,19 @@ mod tests {
         let mut typo = token().reveal();
         typo.replace_range(20..21, if &typo[20..21] == "a" { "b" } else { "a" });
         assert_eq!(typo.parse::<Token>(), Err(TokenError::Checksum));
-        for nonsense in ["", "hbk_", "hbk__", "secret", &token().reveal()[..70], &(token().reveal() + "a")] {
-            assert_eq!(nonsense.parse::<Token>(), Err(TokenError::Format), "{nonsense}");
+        for nonsense in [
+            "",
+            "hbk_",
+            "hbk__",
+            "secret",
+            &token().reveal()[..70],
+            &(token().reveal() + "a"),
+        ] {
+            assert_eq!(
+                nonsense.parse::<Token>(),
+                Err(TokenError::Format),
+                "{nonsense}"
+            );
         }
     }
 

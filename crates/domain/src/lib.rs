@@ -19,7 +19,9 @@ mod subscription;
 mod text;
 mod time;
 
-pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope, ScopeError};
+pub use access::{
+    Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope, ScopeError,
+};
 pub use backoff::{jittered, pause, splay};
 pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Message, Signal};
 pub use decide::{Rules, deadline, decide, is_silent};
@@ -28,7 +30,9 @@ pub use entry::{Caveat, Entry, Kind, Pause, PauseError, Settings, State, Transit
 pub use hearing::{Blackout, Breaker, CanaryPolicy, Ear, Hearing, Receiver};
 pub use host::{Fleet, FleetError, HostId, HostIdError, HostKey, Region, RegionError};
 pub use key::{KeyId, KeyIdError, Secret, SecretHash, Token, TokenError};
-pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Severity, SeverityError, Subject};
+pub use notice::{
+    About, Notice, NoticeHost, NoticeId, NoticeIdError, Severity, SeverityError, Subject,
+};
 pub use pending::{DeliveryPolicy, Echoed, Pending, Phase, Publication, Told};
 pub use subscription::{
     ConfirmationToken, ConfirmationTokenError, Endpoint, EndpointError, Filter, Protocol, Standing,

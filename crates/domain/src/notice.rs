@@ -39,7 +39,11 @@ impl FromStr for NoticeId {
     type Err = NoticeIdError;
     fn from_str(text: &str) -> Result<Self, NoticeIdError> {
         let good = text.len() == CHARS && text.chars().all(|c| ALPHABET.contains(c));
-        if good { Ok(Self(text.to_owned())) } else { Err(NoticeIdError) }
+        if good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NoticeIdError)
+        }
     }
 }
 
@@ -54,7 +58,9 @@ impl NoticeId {
         static CROCKFORD: std::sync::LazyLock<Encoding> = std::sync::LazyLock::new(|| {
             let mut specification = Specification::new();
             specification.symbols.push_str(ALPHABET);
-            specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
+            specification
+                .encoding()
+                .unwrap_or(data_encoding::BASE32_NOPAD)
         });
         let mut text = CROCKFORD.encode(&bytes[..CHARS]);
         text.truncate(CHARS);
@@ -102,7 +108,10 @@ pub struct SeverityError;
 impl FromStr for Severity {
     type Err = SeverityError;
     fn from_str(text: &str) -> Result<Self, SeverityError> {
-        [Self::Critical, Self::Info].into_iter().find(|known| known.as_str() == text).ok_or(SeverityError)
+        [Self::Critical, Self::Info]
+            .into_iter()
+            .find(|known| known.as_str() == text)
+            .ok_or(SeverityError)
     }
 }
 
@@ -260,9 +269,10 @@ impl Notice {
     #[must_use]
     pub fn subject(&self) -> Subject {
         match &self.about {
-            About::Host(host) => {
-                Subject::Host(HostKey::new(self.fleet.clone(), host.host_id.clone()), host.epoch)
-            }
+            About::Host(host) => Subject::Host(
+                HostKey::new(self.fleet.clone(), host.host_id.clone()),
+                host.epoch,
+            ),
             About::Digest(_) => Subject::Digest(self.id.clone()),
         }
     }
@@ -291,7 +301,8 @@ impl Notice {
             About::Host(host) => (Some(&host.host_id), &[][..]),
             About::Digest(members) => (None, &members[..]),
         };
-        host.into_iter().chain(members.iter().map(|member| &member.host))
+        host.into_iter()
+            .chain(members.iter().map(|member| &member.host))
     }
 }
 

@@ -100,7 +100,11 @@ pub enum Echoed<T> {
 
 impl Pending {
     pub(crate) fn new(at: Timestamp) -> Self {
-        Self { phase: Phase::Pending { not_before: at }, attempt: 0, doubt: false }
+        Self {
+            phase: Phase::Pending { not_before: at },
+            attempt: 0,
+            doubt: false,
+        }
     }
 
     /// From when on a sender may lease it; `None` while a digest has it.
@@ -115,10 +119,18 @@ impl Pending {
     }
 
     /// Leases it to `owner`; `None` when it is not ready at `now`.
-    pub(crate) fn leased(&self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
+    pub(crate) fn leased(
+        &self,
+        owner: Uuid,
+        now: Timestamp,
+        policy: &DeliveryPolicy,
+    ) -> Option<Self> {
         self.ready_at(policy).filter(|ready| *ready <= now)?;
         Some(Self {
-            phase: Phase::Sending { owner, until: now.plus(policy.lease) },
+            phase: Phase::Sending {
+                owner,
+                until: now.plus(policy.lease),
+            },
             attempt: self.attempt.saturating_add(1),
             doubt: self.doubt || !matches!(self.phase, Phase::Pending { .. }),
         })
@@ -126,14 +138,24 @@ impl Pending {
 
     /// After a publish by `owner` that was not accepted; `None` when that changes nothing: it says something only
     /// about the sender's own lease.
-    pub(crate) fn unaccepted(&self, owner: Uuid, outcome: &Publication, now: Timestamp) -> Option<Self> {
+    pub(crate) fn unaccepted(
+        &self,
+        owner: Uuid,
+        outcome: &Publication,
+        now: Timestamp,
+    ) -> Option<Self> {
         let mine = matches!(self.phase, Phase::Sending { owner: holder, .. } if holder == owner);
         let phase = match outcome {
-            Publication::Refused(_) => Phase::Pending { not_before: now.plus(pause(self.attempt, 0)) },
+            Publication::Refused(_) => Phase::Pending {
+                not_before: now.plus(pause(self.attempt, 0)),
+            },
             Publication::Unknown(_) => Phase::Unknown { since: now },
             Publication::Accepted => return None,
         };
-        mine.then(|| Self { phase, ..self.clone() })
+        mine.then(|| Self {
+            phase,
+            ..self.clone()
+        })
     }
 
     /// Who holds the lease at `now`.
@@ -179,7 +201,14 @@ impl Entry {
     ) -> Option<Self> {
         let pending = self.pending.as_ref().filter(|_| self.epoch == epoch)?;
         if *outcome == Publication::Accepted {
-            return Some(self.told(Told { attempt, at: now, digest: None }, now));
+            return Some(self.told(
+                Told {
+                    attempt,
+                    at: now,
+                    digest: None,
+                },
+                now,
+            ));
         }
         self.pending = Some(pending.unaccepted(owner, outcome, now)?);
         Some(self)
@@ -189,25 +218,46 @@ impl Entry {
     #[must_use]
     pub fn echoed(self, epoch: u64, attempt: u32, now: Timestamp) -> Echoed<Self> {
         if self.epoch == epoch && self.pending.is_some() {
-            return Echoed::Accepted(self.told(Told { attempt, at: now, digest: None }, now));
+            return Echoed::Accepted(self.told(
+                Told {
+                    attempt,
+                    at: now,
+                    digest: None,
+                },
+                now,
+            ));
         }
-        let told = self.history.iter().find(|transition| transition.epoch == epoch);
+        let told = self
+            .history
+            .iter()
+            .find(|transition| transition.epoch == epoch);
         let told = told.and_then(|transition| transition.told.as_ref());
-        if told.is_some_and(|told| told.attempt != attempt) { Echoed::SecondCopy } else { Echoed::Known }
+        if told.is_some_and(|told| told.attempt != attempt) {
+            Echoed::SecondCopy
+        } else {
+            Echoed::Known
+        }
     }
 
     /// Gives the pending notice to a digest; `None` when there is none to give at `now`.
     #[must_use]
     pub fn batched(mut self, digest: &NoticeId, now: Timestamp) -> Option<Self> {
-        let pending = self.pending.as_mut().filter(|pending| pending.can_batch(now))?;
-        pending.phase = Phase::Batched { digest: digest.clone() };
+        let pending = self
+            .pending
+            .as_mut()
+            .filter(|pending| pending.can_batch(now))?;
+        pending.phase = Phase::Batched {
+            digest: digest.clone(),
+        };
         Some(self)
     }
 
     /// Whether a digest may take the pending notice at `now`.
     #[must_use]
     pub fn can_batch(&self, now: Timestamp) -> bool {
-        self.pending.as_ref().is_some_and(|pending| pending.can_batch(now))
+        self.pending
+            .as_ref()
+            .is_some_and(|pending| pending.can_batch(now))
     }
 
     /// Whether the pending notice may have been accepted without a word of it.
@@ -238,7 +288,10 @@ impl Entry {
             Some((Stage::Open, _)) => None,
             Some((Stage::Ready, _)) if listed => None,
             Some((Stage::Told, Some(told))) if listed => {
-                let told = Told { digest: digest.map(|digest| digest.id.clone()), ..told.clone() };
+                let told = Told {
+                    digest: digest.map(|digest| digest.id.clone()),
+                    ..told.clone()
+                };
                 Some(self.told(told, now))
             }
             // A closed digest lists nobody: it was closed when all that it listed were released.

@@ -81,29 +81,38 @@ impl Endpoint {
         match protocol {
             Protocol::Console => {}
             Protocol::Email => {
-                EmailAddress::from_str(address).map_err(|e| EndpointError::Email(known(), e.to_string()))?;
+                EmailAddress::from_str(address)
+                    .map_err(|e| EndpointError::Email(known(), e.to_string()))?;
             }
             Protocol::Http | Protocol::Https => {
-                let url = Url::parse(address).map_err(|e| EndpointError::Url(protocol, e.to_string()))?;
+                let url =
+                    Url::parse(address).map_err(|e| EndpointError::Url(protocol, e.to_string()))?;
                 if url.scheme() != protocol.to_string() {
                     let cause = format!("the scheme is {}", url.scheme());
                     return Err(EndpointError::Url(protocol, cause));
                 }
             }
             Protocol::Sms => {
-                let digits = address.strip_prefix('+').filter(|d| (7..=15).contains(&d.len()));
-                let fits =
-                    digits.is_some_and(|d| d.bytes().all(|b| b.is_ascii_digit()) && !d.starts_with('0'));
-                fits.then_some(()).ok_or_else(|| EndpointError::Phone(known()))?;
+                let digits = address
+                    .strip_prefix('+')
+                    .filter(|d| (7..=15).contains(&d.len()));
+                let fits = digits
+                    .is_some_and(|d| d.bytes().all(|b| b.is_ascii_digit()) && !d.starts_with('0'));
+                fits.then_some(())
+                    .ok_or_else(|| EndpointError::Phone(known()))?;
             }
             Protocol::Sqs => {
                 let parts: Vec<_> = address.split(':').collect();
                 let fits = matches!(parts[..], ["arn", _, "sqs", region, account, name]
                     if ![region, account, name].contains(&""));
-                fits.then_some(()).ok_or_else(|| EndpointError::Queue(known()))?;
+                fits.then_some(())
+                    .ok_or_else(|| EndpointError::Queue(known()))?;
             }
         }
-        Ok(Self { protocol, address: known() })
+        Ok(Self {
+            protocol,
+            address: known(),
+        })
     }
 
     /// How it is delivered.
@@ -140,7 +149,9 @@ pub struct SubscriptionId(String);
 
 /// A string that is no [`SubscriptionId`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a subscription's id is 1 to 64 characters of a-z, 0-9 and -, as `hb subscription list` shows it")]
+#[error(
+    "a subscription's id is 1 to 64 characters of a-z, 0-9 and -, as `hb subscription list` shows it"
+)]
 pub struct SubscriptionIdError;
 
 impl SubscriptionId {
@@ -156,7 +167,11 @@ impl FromStr for SubscriptionId {
     fn from_str(text: &str) -> Result<Self, SubscriptionIdError> {
         let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let fits = (1..=64).contains(&text.len()) && text.bytes().all(known);
-        if fits { Ok(Self(text.to_owned())) } else { Err(SubscriptionIdError) }
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(SubscriptionIdError)
+        }
     }
 }
 
@@ -180,7 +195,9 @@ impl Filter {
     /// Whether `notice` passes.
     #[must_use]
     pub fn lets_through(&self, notice: &Notice) -> bool {
-        self.fleet.as_ref().is_none_or(|fleet| *fleet == notice.fleet)
+        self.fleet
+            .as_ref()
+            .is_none_or(|fleet| *fleet == notice.fleet)
             && (self.kinds.is_empty() || self.kinds.contains(&notice.kind))
             && (self.severities.is_empty() || self.severities.contains(&Severity::of(notice.kind)))
     }
@@ -216,11 +233,18 @@ impl FromStr for ConfirmationToken {
         // The links of SNS: https://sns.REGION.amazonaws.com/confirmation.html?TopicArn=...&Token=...&Endpoint=...
         let linked = Url::parse(text).ok().and_then(|url| {
             let mut pairs = url.query_pairs();
-            pairs.find(|(name, _)| name == "Token").map(|(_, token)| token.into_owned())
+            pairs
+                .find(|(name, _)| name == "Token")
+                .map(|(_, token)| token.into_owned())
         });
         let token = linked.unwrap_or_else(|| text.to_owned());
-        let fits = (16..=1_024).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_alphanumeric());
-        if fits { Ok(Self(token)) } else { Err(ConfirmationTokenError) }
+        let fits =
+            (16..=1_024).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_alphanumeric());
+        if fits {
+            Ok(Self(token))
+        } else {
+            Err(ConfirmationTokenError)
+        }
     }
 }
 
@@ -279,7 +303,10 @@ mod tests {
             (Protocol::Sqs, "arn:aws:sqs:eu-west-1:123456789012:hb"),
         ];
         for (protocol, address) in good {
-            assert_eq!(Endpoint::parse(protocol, address).unwrap().address(), address);
+            assert_eq!(
+                Endpoint::parse(protocol, address).unwrap().address(),
+                address
+            );
         }
         let bad = [
             (Protocol::Email, "on-call"),
@@ -304,8 +331,15 @@ mod tests {
                 for kind in Kind::ALL {
                     let region = crate::host::Region::local();
                     let notice = Notice::test(fleet.parse().unwrap(), kind, region, Timestamp::MIN);
-                    let told = case["told"].as_array().unwrap().contains(&format!("{fleet}/{kind}").into());
-                    assert_eq!(filter.lets_through(&notice), told, "{filter:?} {fleet}/{kind}");
+                    let told = case["told"]
+                        .as_array()
+                        .unwrap()
+                        .contains(&format!("{fleet}/{kind}").into());
+                    assert_eq!(
+                        filter.lets_through(&notice),
+                        told,
+                        "{filter:?} {fleet}/{kind}"
+                    );
                 }
             }
         }
@@ -321,10 +355,18 @@ mod tests {
         );
         assert_eq!(link.parse(), Ok(token.clone()));
         assert!(!format!("{token:?}").contains(token.reveal()));
-        for bad in
-            ["", "short", "has blanks in it and more", "https://example.com/?Token=1", &"x".repeat(1_025)]
-        {
-            assert_eq!(bad.parse::<ConfirmationToken>(), Err(ConfirmationTokenError), "{bad}");
+        for bad in [
+            "",
+            "short",
+            "has blanks in it and more",
+            "https://example.com/?Token=1",
+            &"x".repeat(1_025),
+        ] {
+            assert_eq!(
+                bad.parse::<ConfirmationToken>(),
+                Err(ConfirmationTokenError),
+                "{bad}"
+            );
         }
     }
 

@@ -8,7 +8,11 @@ use crate::time::Timestamp;
 #[must_use]
 pub fn human_time(instant: Timestamp, now: Timestamp) -> String {
     let day = |t: Timestamp| t.calendar().strftime("%Y-%m-%d").to_string();
-    let format = if day(instant) == day(now) { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    let format = if day(instant) == day(now) {
+        "%H:%M"
+    } else {
+        "%Y-%m-%d %H:%M"
+    };
     instant.calendar().strftime(format).to_string()
 }
 
@@ -18,11 +22,18 @@ pub fn human_duration(duration: Duration) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let seconds = duration.as_secs();
     let Some(first) = UNITS.iter().position(|(size, _)| seconds >= *size) else {
-        return if duration.is_zero() { "0 s".to_owned() } else { format!("{} ms", duration.as_millis()) };
+        return if duration.is_zero() {
+            "0 s".to_owned()
+        } else {
+            format!("{} ms", duration.as_millis())
+        };
     };
     let (size, unit) = UNITS[first];
     let whole = format!("{} {unit}", seconds / size);
-    match UNITS.get(first + 1).map(|(next, unit)| (seconds % size / next, unit)) {
+    match UNITS
+        .get(first + 1)
+        .map(|(next, unit)| (seconds % size / next, unit))
+    {
         Some((rest, unit)) if rest > 0 => format!("{whole} {rest} {unit}"),
         _ => whole,
     }
@@ -42,17 +53,25 @@ pub(crate) fn ascii(text: &str, chars: usize) -> String {
             }
         })
         .collect();
-    cut(&printable.split_whitespace().collect::<Vec<_>>().join(" "), chars)
+    cut(
+        &printable.split_whitespace().collect::<Vec<_>>().join(" "),
+        chars,
+    )
 }
 
 /// `text` on one line, at most `chars` characters, with `...` where it was cut. Control characters are gone, and
 /// so are the marks that turn the direction of writing, which could make a line read as another.
 pub(crate) fn line(text: &str, chars: usize) -> String {
-    let harmless =
-        |c: char| !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown: String =
-        text.chars().filter(|c| harmless(*c)).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    cut(&shown.split_whitespace().collect::<Vec<_>>().join(" "), chars)
+    let harmless = |c: char| !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown: String = text
+        .chars()
+        .filter(|c| harmless(*c))
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    cut(
+        &shown.split_whitespace().collect::<Vec<_>>().join(" "),
+        chars,
+    )
 }
 
 fn cut(text: &str, chars: usize) -> String {
@@ -69,8 +88,13 @@ mod tests {
 
     #[test]
     fn durations_read_well() {
-        let cases =
-            [(0, "0 s"), (999, "999 ms"), (2_000, "2 s"), (90_000, "1 min 30 s"), (600_000, "10 min")];
+        let cases = [
+            (0, "0 s"),
+            (999, "999 ms"),
+            (2_000, "2 s"),
+            (90_000, "1 min 30 s"),
+            (600_000, "10 min"),
+        ];
         for (millis, text) in cases {
             assert_eq!(human_duration(Duration::from_millis(millis)), text);
         }
@@ -82,7 +106,10 @@ mod tests {
     fn another_day_shows_its_date() {
         let at = |millis| Timestamp::from_millis(millis).unwrap();
         assert_eq!(human_time(at(86_400_000), at(86_400_000 + 60_000)), "00:00");
-        assert_eq!(human_time(at(86_340_000), at(86_400_000)), "1970-01-01 23:59");
+        assert_eq!(
+            human_time(at(86_340_000), at(86_400_000)),
+            "1970-01-01 23:59"
+        );
     }
 
     #[test]

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 /// An instant in milliseconds since 1970-01-01T00:00:00Z, between the years 1970 and 9999.
 ///
 /// The default is [`Timestamp::MIN`]. Arithmetic saturates at both ends: no stored number can make it panic.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(try_from = "i64", into = "i64")]
 pub struct Timestamp(i64);
 

@@ -2,7 +2,11 @@
 //!
 //! The figures are those of the disk under DIR (a temporary folder when none is named), not of this code alone.
 
-#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark prints, and measures time")]
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints, and measures time"
+)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,16 +25,23 @@ const MEASURE: Duration = Duration::from_secs(3);
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let hosts: usize = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
+    let hosts: usize = arguments
+        .next()
+        .map_or(Ok(1_000_000), |text| text.parse())?;
     let temporary = tempfile::tempdir()?;
-    let dir = arguments.next().map_or_else(|| temporary.path().to_owned(), PathBuf::from);
+    let dir = arguments
+        .next()
+        .map_or_else(|| temporary.path().to_owned(), PathBuf::from);
     let heartbeats = Arc::new(SqliteHeartbeats::new(Store::open(&dir)?));
 
     let alone = rate(&heartbeats, 1, 10_000).await?;
     println!("{:>3} producer   {:>9} beats/s", 1, alone);
     for producers in [8, 64, 256] {
         let together = rate(&heartbeats, producers, 10_000).await?;
-        println!("{producers:>3} producers  {together:>9} beats/s   {:.1} times one", ratio(together, alone));
+        println!(
+            "{producers:>3} producers  {together:>9} beats/s   {:.1} times one",
+            ratio(together, alone)
+        );
     }
 
     let began = Instant::now();
@@ -54,7 +65,11 @@ async fn main() -> Result<(), Failure> {
 }
 
 /// Beats a second of `producers` that each wait for their answer, over `hosts` names.
-async fn rate(heartbeats: &Arc<SqliteHeartbeats>, producers: usize, hosts: usize) -> Result<usize, Failure> {
+async fn rate(
+    heartbeats: &Arc<SqliteHeartbeats>,
+    producers: usize,
+    hosts: usize,
+) -> Result<usize, Failure> {
     let began = Instant::now();
     let sent = Arc::new(AtomicUsize::new(0));
     let tasks = (0..producers).map(|_| {
@@ -92,9 +107,21 @@ async fn fill(heartbeats: &Arc<SqliteHeartbeats>, hosts: usize) -> Result<(), Fa
 
 fn heard(host: usize, millis: usize) -> Result<Heard, Failure> {
     let at = Timestamp::from_millis(1_700_000_000_000 + i64::try_from(millis)?)?;
-    let beat = Beat { at, interval: Interval::default(), signal: Signal::Ok, message: None };
-    let key = HostKey::new(Fleet::main(), format!("host-{host:07}.example.com").parse()?);
-    Ok(Heard { key, region: Region::local(), heartbeat: Heartbeat::new(beat) })
+    let beat = Beat {
+        at,
+        interval: Interval::default(),
+        signal: Signal::Ok,
+        message: None,
+    };
+    let key = HostKey::new(
+        Fleet::main(),
+        format!("host-{host:07}.example.com").parse()?,
+    );
+    Ok(Heard {
+        key,
+        region: Region::local(),
+        heartbeat: Heartbeat::new(beat),
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure with one decimal")]

@@ -74,7 +74,13 @@ impl Courier {
     pub fn new(store: Store, senders: Senders, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         let troubles = Troubles::default();
         Self {
-            shared: Arc::new(Shared { queue: Queue::new(store), senders, clock, ids, troubles }),
+            shared: Arc::new(Shared {
+                queue: Queue::new(store),
+                senders,
+                clock,
+                ids,
+                troubles,
+            }),
             poll: POLL,
             running: JoinSet::new(),
             tasks: HashMap::new(),
@@ -108,7 +114,9 @@ impl Courier {
         }
         let finished = async { while self.running.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, finished).await.is_err() {
-            tracing::warn!("stopped while notices were being sent: they are sent again, under the same id");
+            tracing::warn!(
+                "stopped while notices were being sent: they are sent again, under the same id"
+            );
         }
     }
 
@@ -119,10 +127,16 @@ impl Courier {
         if !wanted.is_empty() {
             let running = self.tasks.values().map(|(_, number)| *number).collect();
             let owner = self.shared.ids.token();
-            let taken = self.shared.queue.take(wanted, running, owner, now, now.plus(LEASE)).await?;
+            let taken = self
+                .shared
+                .queue
+                .take(wanted, running, owner, now, now.plus(LEASE))
+                .await?;
             for delivery in taken {
                 let place = (delivery.subscription.clone(), delivery.number);
-                let task = self.running.spawn(Arc::clone(&self.shared).deliver(delivery, owner));
+                let task = self
+                    .running
+                    .spawn(Arc::clone(&self.shared).deliver(delivery, owner));
                 self.tasks.insert(task.id(), place);
             }
         }
@@ -137,11 +151,18 @@ impl Courier {
     fn places(&self, due: Vec<String>) -> Vec<Wanted> {
         let mut in_all = IN_ALL.saturating_sub(self.tasks.len());
         let wanted = due.into_iter().map(|subscription| {
-            let busy = self.tasks.values().filter(|(of, _)| *of == subscription).count();
+            let busy = self
+                .tasks
+                .values()
+                .filter(|(of, _)| *of == subscription)
+                .count();
             let own = usize::from(busy == 0);
             let places = PER_SUBSCRIPTION.saturating_sub(busy).min(in_all).max(own);
             in_all = in_all.saturating_sub(places);
-            Wanted { subscription, places }
+            Wanted {
+                subscription,
+                places,
+            }
         });
         wanted.filter(|wanted| wanted.places > 0).collect()
     }
@@ -161,13 +182,25 @@ impl Shared {
     async fn deliver(self: Arc<Self>, taken: Taken, owner: Uuid) {
         let result = self.send(&taken).await;
         if let Err(error) = &result {
-            tracing::debug!(subscription = taken.subscription, "a notice was not delivered: {error}");
+            tracing::debug!(
+                subscription = taken.subscription,
+                "a notice was not delivered: {error}"
+            );
         }
         let ended = self.clock.now();
-        let outcome = after(result, taken.tries, taken.accepted, ended, self.ids.random()[0]);
+        let outcome = after(
+            result,
+            taken.tries,
+            taken.accepted,
+            ended,
+            self.ids.random()[0],
+        );
         let mut pause = Duration::from_millis(100);
         loop {
-            let stored = self.queue.settle(taken.number, owner, outcome.clone(), ended).await;
+            let stored = self
+                .queue
+                .settle(taken.number, owner, outcome.clone(), ended)
+                .await;
             let done = stored.is_ok();
             self.note("storing what became of a delivery", stored);
             if done {
@@ -183,7 +216,12 @@ impl Shared {
         let sender = self.senders.of(delivery.endpoint.protocol())?;
         tokio::time::timeout(SEND, sender.send(delivery))
             .await
-            .unwrap_or_else(|_| Err(SendError::new(format!("no answer within {} s", SEND.as_secs()))))
+            .unwrap_or_else(|_| {
+                Err(SendError::new(format!(
+                    "no answer within {} s",
+                    SEND.as_secs()
+                )))
+            })
     }
 
     fn note(&self, activity: &'static str, result: Result<(), PortError>) {

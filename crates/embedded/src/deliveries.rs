@@ -44,7 +44,10 @@ fn tally(connection: &Connection) -> rusqlite::Result<BTreeMap<SubscriptionId, T
     let mut tallies = BTreeMap::<SubscriptionId, Tally>::new();
     let mut statement = connection.prepare_cached(COUNTS)?;
     // A subscription whose name cannot be read has no place in the answer.
-    for (id, state, rows) in row::all(statement.query([])?, 2, count)?.into_iter().flatten() {
+    for (id, state, rows) in row::all(statement.query([])?, 2, count)?
+        .into_iter()
+        .flatten()
+    {
         let tally = tallies.entry(id).or_default();
         match state.as_str() {
             "delivered" => tally.delivered += rows,
@@ -54,7 +57,10 @@ fn tally(connection: &Connection) -> rusqlite::Result<BTreeMap<SubscriptionId, T
     }
     let mut statement = connection.prepare_cached(ERRORS)?;
     let error = |row: &Row<'_>| Ok((row::parsed(row, "subscription")?, row::get(row, "error")?));
-    for (id, error) in row::all(statement.query([])?, 1, error)?.into_iter().flatten() {
+    for (id, error) in row::all(statement.query([])?, 1, error)?
+        .into_iter()
+        .flatten()
+    {
         tallies.entry(id).or_default().last_error = Some(error);
     }
     Ok(tallies)
@@ -62,5 +68,9 @@ fn tally(connection: &Connection) -> rusqlite::Result<BTreeMap<SubscriptionId, T
 
 fn count(row: &Row<'_>) -> Result<(SubscriptionId, String, u64), row::Cause> {
     let rows = u64::try_from(row::get::<i64>(row, "rows")?).unwrap_or(0);
-    Ok((row::parsed(row, "subscription")?, row::get(row, "state")?, rows))
+    Ok((
+        row::parsed(row, "subscription")?,
+        row::get(row, "state")?,
+        rows,
+    ))
 }

@@ -29,20 +29,34 @@ pub async fn examine(dir: &Path) -> Examined {
     let store = match Store::open_read_only(dir) {
         Ok(store) => store,
         Err(error) => {
-            findings.push(Finding::problem("database", error.to_string(), next_step(&error)));
-            return Examined { findings, store: None };
+            findings.push(Finding::problem(
+                "database",
+                error.to_string(),
+                next_step(&error),
+            ));
+            return Examined {
+                findings,
+                store: None,
+            };
         }
     };
     let path = store.path().to_owned();
     let read = store.read("sqlite_schema", move |connection| {
-        Ok((schema::is_newest(connection, &path), quick_check(connection)))
+        Ok((
+            schema::is_newest(connection, &path),
+            quick_check(connection),
+        ))
     });
     let (newest, damage) = match read.await {
         Ok(read) => read,
         Err(error) => {
-            let next = "restore a backup, or save what is left with `sqlite3 heartbeat.db .recover`";
+            let next =
+                "restore a backup, or save what is left with `sqlite3 heartbeat.db .recover`";
             findings.push(Finding::problem("database", error.to_string(), next));
-            return Examined { findings, store: None };
+            return Examined {
+                findings,
+                store: None,
+            };
         }
     };
     let newest = match newest {
@@ -54,7 +68,11 @@ pub async fn examine(dir: &Path) -> Examined {
             false
         }
         Err(error) => {
-            findings.push(Finding::problem("schema", error.to_string(), next_step(&error)));
+            findings.push(Finding::problem(
+                "schema",
+                error.to_string(),
+                next_step(&error),
+            ));
             false
         }
     };
@@ -67,7 +85,10 @@ pub async fn examine(dir: &Path) -> Examined {
         ),
         Err(error) => Finding::problem("database", error.to_string(), "see to the disk it lies on"),
     });
-    Examined { findings, store: newest.then_some(store) }
+    Examined {
+        findings,
+        store: newest.then_some(store),
+    }
 }
 
 /// The first damage that SQLite finds in its pages.
@@ -105,9 +126,15 @@ fn folder(dir: &Path) -> Vec<Finding> {
     }
     if let Err(error) = access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
         let next = "run this as the user of the server; if that is you, see to the folder's owner and disk";
-        return vec![Finding::problem(THING, format!("{shown} cannot be written: {error}"), next)];
+        return vec![Finding::problem(
+            THING,
+            format!("{shown} cannot be written: {error}"),
+            next,
+        )];
     }
-    let Ok(disk) = statvfs(dir) else { return vec![Finding::ok(THING, shown.to_string())] };
+    let Ok(disk) = statvfs(dir) else {
+        return vec![Finding::ok(THING, shown.to_string())];
+    };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let cause = format!("{shown}, {} MB free", free >> 20);
     let next = "make room: a full disk refuses every beat";
@@ -139,15 +166,21 @@ mod tests {
         let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
         entries
             .map(|entry| {
-                let content =
-                    (fs::read(entry.path()).unwrap(), entry.metadata().unwrap().modified().unwrap());
+                let content = (
+                    fs::read(entry.path()).unwrap(),
+                    entry.metadata().unwrap().modified().unwrap(),
+                );
                 (entry.file_name().into_string().unwrap(), content)
             })
             .collect()
     }
 
     fn worst(examined: &Examined) -> Vec<&Finding> {
-        examined.findings.iter().filter(|f| f.thing != "data folder" && f.verdict != Verdict::Ok).collect()
+        examined
+            .findings
+            .iter()
+            .filter(|f| f.thing != "data folder" && f.verdict != Verdict::Ok)
+            .collect()
     }
 
     #[tokio::test]
@@ -161,7 +194,10 @@ mod tests {
         drop((open, server));
         let before = all(&dir);
         let closed = examine(&dir).await;
-        assert!(worst(&closed).is_empty() && closed.store.is_some(), "{closed:?}");
+        assert!(
+            worst(&closed).is_empty() && closed.store.is_some(),
+            "{closed:?}"
+        );
         drop(closed);
         assert_eq!(all(&dir), before);
     }
@@ -172,7 +208,14 @@ mod tests {
         let missing = examine(&parent.path().join("none")).await;
         assert_eq!(worst(&missing)[0].verdict, Verdict::Problem);
         let empty = examine(parent.path()).await;
-        assert!(worst(&empty)[0].next_step.as_ref().unwrap().contains("--data-dir"), "{empty:?}");
+        assert!(
+            worst(&empty)[0]
+                .next_step
+                .as_ref()
+                .unwrap()
+                .contains("--data-dir"),
+            "{empty:?}"
+        );
         assert!(all(parent.path()).is_empty());
     }
 
@@ -181,12 +224,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         drop(Store::open(dir.path()).unwrap());
         let path = dir.path().join("heartbeat.db");
-        for (version, verdict, step) in
-            [(1, Verdict::Warning, "up to date"), (99, Verdict::Problem, "newer hb")]
-        {
-            Connection::open(&path).unwrap().pragma_update(None, "user_version", version).unwrap();
+        for (version, verdict, step) in [
+            (1, Verdict::Warning, "up to date"),
+            (99, Verdict::Problem, "newer hb"),
+        ] {
+            Connection::open(&path)
+                .unwrap()
+                .pragma_update(None, "user_version", version)
+                .unwrap();
             let examined = examine(dir.path()).await;
-            let [finding] = worst(&examined)[..] else { panic!("{examined:?}") };
+            let [finding] = worst(&examined)[..] else {
+                panic!("{examined:?}")
+            };
             assert!(
                 finding.verdict == verdict && finding.next_step.as_ref().unwrap().contains(step),
                 "{finding:?}"
@@ -197,9 +246,20 @@ mod tests {
         bytes[4096..].fill(0x5a);
         fs::write(&path, &bytes).unwrap();
         let examined = examine(dir.path()).await;
-        assert!(worst(&examined).iter().any(|f| f.thing == "database" && f.verdict == Verdict::Problem));
-        fs::write(&path, "no database, only a text that is long enough for a head").unwrap();
+        assert!(
+            worst(&examined)
+                .iter()
+                .any(|f| f.thing == "database" && f.verdict == Verdict::Problem)
+        );
+        fs::write(
+            &path,
+            "no database, only a text that is long enough for a head",
+        )
+        .unwrap();
         let examined = examine(dir.path()).await;
-        assert!(worst(&examined)[0].cause.contains("no SQLite database"), "{examined:?}");
+        assert!(
+            worst(&examined)[0].cause.contains("no SQLite database"),
+            "{examined:?}"
+        );
     }
 }

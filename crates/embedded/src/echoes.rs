@@ -10,10 +10,10 @@ use crate::store::{Steps, Store};
 
 const TABLE: &str = "notices";
 
-const RECEIVE: &str = "SELECT identity, notice FROM notices WHERE echoed = 0 ORDER BY identity LIMIT ?1";
+const RECEIVE: &str =
+    "SELECT identity, notice FROM notices WHERE echoed = 0 ORDER BY identity LIMIT ?1";
 
-const ACKNOWLEDGE: &str =
-    "UPDATE notices SET echoed = 1 WHERE echoed = 0 AND identity IN (SELECT value FROM json_each(?1))";
+const ACKNOWLEDGE: &str = "UPDATE notices SET echoed = 1 WHERE echoed = 0 AND identity IN (SELECT value FROM json_each(?1))";
 
 /// The echoes of the topic of a [`Store`].
 #[derive(Clone, Debug)]
@@ -36,21 +36,31 @@ impl Echoes for SqliteEchoes {
             let mut statement = connection.prepare_cached(RECEIVE)?;
             row::page(statement.query([row::PAGE])?, 1, echo)
         });
-        Ok(Page { next: None, ..page.await? })
+        Ok(Page {
+            next: None,
+            ..page.await?
+        })
     }
 
     async fn acknowledge(&self, receipts: &[String]) -> PortResult<()> {
         let identities = serde_json::Value::from(receipts).to_string();
         let done = self.store.write(TABLE, Steps::One, move |connection| {
-            connection.prepare_cached(ACKNOWLEDGE)?.execute(params![identities])
+            connection
+                .prepare_cached(ACKNOWLEDGE)?
+                .execute(params![identities])
         });
         done.await.map(drop)
     }
 }
 
 fn echo(row: &Row<'_>) -> Result<Echo, row::Cause> {
-    let notice = codec::decode_notice(&row::get::<String>(row, "notice")?).map_err(|e| e.to_string())?;
-    Ok(Echo { subject: notice.subject(), attempt: notice.attempt, receipt: row::get(row, "identity")? })
+    let notice =
+        codec::decode_notice(&row::get::<String>(row, "notice")?).map_err(|e| e.to_string())?;
+    Ok(Echo {
+        subject: notice.subject(),
+        attempt: notice.attempt,
+        receipt: row::get(row, "identity")?,
+    })
 }
 
 #[cfg(test)]

@@ -51,7 +51,11 @@ impl SqliteHeartbeats {
 impl Heartbeats for SqliteHeartbeats {
     async fn record(&self, heard: &Heard) -> PortResult<()> {
         let heard = heard.clone();
-        self.store.write(TABLE, Steps::One, move |connection| record(connection, &heard)).await
+        self.store
+            .write(TABLE, Steps::One, move |connection| {
+                record(connection, &heard)
+            })
+            .await
     }
 
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
@@ -60,10 +64,16 @@ impl Heartbeats for SqliteHeartbeats {
             .store
             .read(TABLE, move |connection| {
                 let mut statement = connection.prepare_cached(LOAD)?;
-                row::all(statement.query([host.fleet.as_str(), host.host.as_str()])?, 3, heard)
+                row::all(
+                    statement.query([host.fleet.as_str(), host.host.as_str()])?,
+                    3,
+                    heard,
+                )
             })
             .await?;
-        rows.into_iter().map(|decoded| row::readable(&self.store.what(TABLE), decoded)).collect()
+        rows.into_iter()
+            .map(|decoded| row::readable(&self.store.what(TABLE), decoded))
+            .collect()
     }
 
     async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
@@ -74,7 +84,11 @@ impl Heartbeats for SqliteHeartbeats {
         self.store
             .read(TABLE, move |connection| {
                 let mut statement = connection.prepare_cached(SCAN)?;
-                row::page(statement.query(params![fleet, host, region, row::PAGE])?, 3, heard)
+                row::page(
+                    statement.query(params![fleet, host, region, row::PAGE])?,
+                    3,
+                    heard,
+                )
             })
             .await
     }
@@ -94,7 +108,11 @@ impl Heartbeats for SqliteHeartbeats {
                         "DELETE FROM heartbeats WHERE fleet = ?1 AND host = ?2 AND NOT EXISTS
                          (SELECT 1 FROM heartbeats WHERE fleet = ?1 AND host = ?2 AND last > ?3)",
                     )?
-                    .execute(params![host.fleet.as_str(), host.host.as_str(), up_to.as_millis()])
+                    .execute(params![
+                        host.fleet.as_str(),
+                        host.host.as_str(),
+                        up_to.as_millis()
+                    ])
             })
             .await
             .map(drop)
@@ -116,7 +134,13 @@ impl Heartbeats for SqliteHeartbeats {
 }
 
 fn record(connection: &Connection, heard: &Heard) -> rusqlite::Result<()> {
-    let Heartbeat { first, last, interval, signal, failure } = &heard.heartbeat;
+    let Heartbeat {
+        first,
+        last,
+        interval,
+        signal,
+        failure,
+    } = &heard.heartbeat;
     connection.prepare_cached(RECORD)?.execute(named_params! {
         ":fleet": heard.key.fleet.as_str(),
         ":host": heard.key.host.as_str(),
@@ -133,7 +157,17 @@ fn record(connection: &Connection, heard: &Heard) -> rusqlite::Result<()> {
 
 /// By number: to find nine columns by name takes longer than the rest of a scan.
 fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
-    let [fleet, host, region, first, last, interval, signal, failed, message] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let [
+        fleet,
+        host,
+        region,
+        first,
+        last,
+        interval,
+        signal,
+        failed,
+        message,
+    ] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
     let message = row::get::<Option<String>>(row, message)?.map(Message::from);
     Ok(Heard {
         key: HostKey::new(row::parsed(row, fleet)?, row::parsed(row, host)?),
@@ -143,11 +177,19 @@ fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
             last: row::instant(row, last)?,
             interval: u64::try_from(row::get::<i64>(row, interval)?)
                 .map_err(|e| row::wrong(row, interval, e))
-                .and_then(|millis| Interval::from_millis(millis).map_err(|e| row::wrong(row, interval, e)))?,
+                .and_then(|millis| {
+                    Interval::from_millis(millis).map_err(|e| row::wrong(row, interval, e))
+                })?,
             signal: match row::get::<i64>(row, signal)? {
                 0 => Signal::Ok,
                 1 => Signal::Fail,
-                other => return Err(row::wrong(row, signal, format!("{other} is neither 0 nor 1"))),
+                other => {
+                    return Err(row::wrong(
+                        row,
+                        signal,
+                        format!("{other} is neither 0 nor 1"),
+                    ));
+                }
             },
             failure: row::optional_instant(row, failed)?.map(|at| Failure { at, message }),
         },
@@ -172,14 +214,22 @@ mod tests {
 
     fn beats() -> impl Strategy<Value = Vec<(i64, u64, bool, Option<String>)>> {
         // Few instants, so that many beats fall into one millisecond.
-        let beat = (0..6_i64, 1_000..1_010_u64, any::<bool>(), prop::option::of("[a-z]{1,3}"));
+        let beat = (
+            0..6_i64,
+            1_000..1_010_u64,
+            any::<bool>(),
+            prop::option::of("[a-z]{1,3}"),
+        );
         prop::collection::vec(beat, 1..12)
     }
 
     #[test]
     fn a_page_of_a_scan_is_a_seek() {
         let plan = crate::schema::plan(SCAN);
-        assert_eq!(plan, "SEARCH heartbeats USING PRIMARY KEY ((fleet,host,region)>(?,?,?))");
+        assert_eq!(
+            plan,
+            "SEARCH heartbeats USING PRIMARY KEY ((fleet,host,region)>(?,?,?))"
+        );
     }
 
     proptest! {

@@ -46,7 +46,11 @@ impl SqliteKeys {
 
     async fn insert(&self, sql: &'static str, key: &Key) -> PortResult<bool> {
         let key = key.clone();
-        let prefixes: Vec<_> = key.host_prefixes.iter().map(hb_domain::HostPrefix::as_str).collect();
+        let prefixes: Vec<_> = key
+            .host_prefixes
+            .iter()
+            .map(hb_domain::HostPrefix::as_str)
+            .collect();
         let prefixes = serde_json::Value::from(prefixes).to_string();
         let inserted = self
             .store
@@ -73,7 +77,10 @@ impl SqliteKeys {
 impl Keys for SqliteKeys {
     async fn load(&self, id: &KeyId) -> PortResult<Option<Key>> {
         let id = id.clone();
-        let found = self.store.read(TABLE, move |connection| find(connection, &id)).await?;
+        let found = self
+            .store
+            .read(TABLE, move |connection| find(connection, &id))
+            .await?;
         row::found(&self.store.what(TABLE), found)
     }
 
@@ -87,7 +94,9 @@ impl Keys for SqliteKeys {
             .store
             .write(TABLE, Steps::Several, move |connection| {
                 connection
-                    .prepare_cached("UPDATE keys SET revoked = ?2 WHERE id = ?1 AND revoked IS NULL")?
+                    .prepare_cached(
+                        "UPDATE keys SET revoked = ?2 WHERE id = ?1 AND revoked IS NULL",
+                    )?
                     .execute(params![id.as_str(), at.as_millis()])?;
                 find(connection, &id)
             })
@@ -101,7 +110,9 @@ impl Keys for SqliteKeys {
             .store
             .write(TABLE, Steps::Several, move |connection| {
                 connection
-                    .prepare_cached("UPDATE keys SET expires = min(ifnull(expires, ?2), ?2) WHERE id = ?1")?
+                    .prepare_cached(
+                        "UPDATE keys SET expires = min(ifnull(expires, ?2), ?2) WHERE id = ?1",
+                    )?
                     .execute(params![id.as_str(), at.as_millis()])?;
                 find(connection, &id)
             })
@@ -114,7 +125,9 @@ impl Keys for SqliteKeys {
         self.store
             .write(TABLE, Steps::One, move |connection| {
                 connection
-                    .prepare_cached("UPDATE keys SET used = max(ifnull(used, ?2), ?2) WHERE id = ?1")?
+                    .prepare_cached(
+                        "UPDATE keys SET used = max(ifnull(used, ?2), ?2) WHERE id = ?1",
+                    )?
                     .execute(params![id.as_str(), at.day().as_millis()])
             })
             .await

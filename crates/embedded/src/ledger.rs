@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use hb_service::codec;
-use hb_service::ports::{Cursor, Ledger, Page, PortError, PortResult, Record, Stored, Swap, Version};
+use hb_service::ports::{
+    Cursor, Ledger, Page, PortError, PortResult, Record, Stored, Swap, Version,
+};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
@@ -51,11 +53,19 @@ fn replace_sql(table: &str) -> String {
 impl<T: Record> Ledger<T> for SqliteLedger {
     async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>> {
         let key = key.to_string();
-        let found = self.store.read(T::TABLE, move |connection| find(connection, &key)).await?;
+        let found = self
+            .store
+            .read(T::TABLE, move |connection| find(connection, &key))
+            .await?;
         row::found(&self.store.what(T::TABLE), found)
     }
 
-    async fn swap(&self, entry: &T, expected: Option<Version>, writer: Uuid) -> PortResult<Swap<T>> {
+    async fn swap(
+        &self,
+        entry: &T,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<T>> {
         let key = entry.key().to_string();
         let text = codec::encode(entry)
             .map_err(|error| PortError::unreadable(self.store.what(T::TABLE), &key, error))?;
@@ -65,15 +75,26 @@ impl<T: Record> Ledger<T> for SqliteLedger {
         let current = self
             .store
             .write(T::TABLE, Steps::Several, move |connection| {
-                let sql = if version.is_some() { replace_sql(T::TABLE) } else { insert_sql(T::TABLE) };
+                let sql = if version.is_some() {
+                    replace_sql(T::TABLE)
+                } else {
+                    insert_sql(T::TABLE)
+                };
                 let values = params![key, version, writer.to_string(), open, text];
                 let changed = connection.prepare_cached(&sql)?.execute(values)?;
-                if changed == 1 { Ok(None) } else { find(connection, &key).map(Some) }
+                if changed == 1 {
+                    Ok(None)
+                } else {
+                    find(connection, &key).map(Some)
+                }
             })
             .await?;
         match current {
             None => Ok(Swap::Done(expected.unwrap_or(0) + 1)),
-            Some(found) => Ok(Swap::Conflict(row::found(&self.store.what(T::TABLE), found)?)),
+            Some(found) => Ok(Swap::Conflict(row::found(
+                &self.store.what(T::TABLE),
+                found,
+            )?)),
         }
     }
 
@@ -88,7 +109,10 @@ impl<T: Record> Ledger<T> for SqliteLedger {
     }
 }
 
-fn find<T: Record>(connection: &Connection, key: &str) -> rusqlite::Result<Option<Decoded<Stored<T>>>> {
+fn find<T: Record>(
+    connection: &Connection,
+    key: &str,
+) -> rusqlite::Result<Option<Decoded<Stored<T>>>> {
     let mut statement = connection.prepare_cached(&load_sql(T::TABLE))?;
     row::first(statement.query([key])?, 1, stored)
 }
@@ -101,7 +125,9 @@ fn stored<T: Record>(row: &Row<'_>) -> Result<Stored<T>, row::Cause> {
     let version = row::get::<i64>(row, "version")?;
     Ok(Stored {
         entry,
-        version: version.try_into().map_err(|_| format!("column version: {version} is negative"))?,
+        version: version
+            .try_into()
+            .map_err(|_| format!("column version: {version} is negative"))?,
         writer: row::parsed(row, "writer")?,
     })
 }
@@ -116,7 +142,10 @@ mod tests {
     fn a_page_of_open_records_is_a_seek() {
         for table in [Entry::TABLE, Digest::TABLE, Receiver::TABLE] {
             let plan = crate::schema::plan(&open_sql(table));
-            assert_eq!(plan, format!("SEARCH {table} USING INDEX {table}_open (key>?)"));
+            assert_eq!(
+                plan,
+                format!("SEARCH {table} USING INDEX {table}_open (key>?)")
+            );
         }
     }
 }

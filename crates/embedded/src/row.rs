@@ -26,9 +26,14 @@ pub(crate) fn get<T: FromSql>(row: &Row<'_>, column: impl RowIndex) -> Result<T,
 }
 
 /// A column that a domain type reads.
-pub(crate) fn parsed<T: FromStr<Err: Display>>(row: &Row<'_>, column: impl RowIndex) -> Result<T, Cause> {
+pub(crate) fn parsed<T: FromStr<Err: Display>>(
+    row: &Row<'_>,
+    column: impl RowIndex,
+) -> Result<T, Cause> {
     let text = row.get_ref(column).map_err(|e| e.to_string())?.as_str();
-    text.map_err(|e| wrong(row, column, e))?.parse().map_err(|e| wrong(row, column, e))
+    text.map_err(|e| wrong(row, column, e))?
+        .parse()
+        .map_err(|e| wrong(row, column, e))
 }
 
 /// A column with an instant.
@@ -37,7 +42,10 @@ pub(crate) fn instant(row: &Row<'_>, column: impl RowIndex) -> Result<Timestamp,
 }
 
 /// A column with an instant or nothing.
-pub(crate) fn optional_instant(row: &Row<'_>, column: impl RowIndex) -> Result<Option<Timestamp>, Cause> {
+pub(crate) fn optional_instant(
+    row: &Row<'_>,
+    column: impl RowIndex,
+) -> Result<Option<Timestamp>, Cause> {
     get::<Option<i64>>(row, column)?
         .map(|millis| Timestamp::from_millis(millis).map_err(|e| wrong(row, column, e)))
         .transpose()
@@ -46,7 +54,9 @@ pub(crate) fn optional_instant(row: &Row<'_>, column: impl RowIndex) -> Result<O
 /// What is wrong with a column, by its name.
 pub(crate) fn wrong(row: &Row<'_>, column: impl RowIndex, cause: impl Display) -> Cause {
     let statement = row.as_ref();
-    let name = column.idx(statement).and_then(|index| statement.column_name(index));
+    let name = column
+        .idx(statement)
+        .and_then(|index| statement.column_name(index));
     format!("column {}: {cause}", name.unwrap_or("?"))
 }
 
@@ -57,8 +67,13 @@ pub(crate) fn decoded<T>(
     decode: impl Fn(&Row<'_>) -> Result<T, Cause>,
 ) -> Decoded<T> {
     decode(row).map_err(|cause| {
-        let parts: Vec<_> = (0..keys).map(|i| String::from_utf8_lossy(&bytes(row, i)).into_owned()).collect();
-        Unreadable { key: parts.join("/"), cause }
+        let parts: Vec<_> = (0..keys)
+            .map(|i| String::from_utf8_lossy(&bytes(row, i)).into_owned())
+            .collect();
+        Unreadable {
+            key: parts.join("/"),
+            cause,
+        }
     })
 }
 
@@ -90,7 +105,10 @@ pub(crate) fn page<T>(
     keys: usize,
     decode: impl Fn(&Row<'_>) -> Result<T, Cause>,
 ) -> rusqlite::Result<Page<T>> {
-    let mut page = Page { items: Vec::with_capacity(PAGE.into()), ..Page::default() };
+    let mut page = Page {
+        items: Vec::with_capacity(PAGE.into()),
+        ..Page::default()
+    };
     while let Some(row) = rows.next()? {
         match decoded(row, keys, &decode) {
             Ok(item) => page.items.push(item),
@@ -106,7 +124,12 @@ pub(crate) fn page<T>(
 
 /// The cursor behind a row with this key.
 pub(crate) fn behind(key: &[&str]) -> Cursor {
-    Cursor(key.iter().map(|part| HEXLOWER.encode(part.as_bytes())).collect::<Vec<_>>().join("."))
+    Cursor(
+        key.iter()
+            .map(|part| HEXLOWER.encode(part.as_bytes()))
+            .collect::<Vec<_>>()
+            .join("."),
+    )
 }
 
 /// A part of the key that a page begins behind: a text for SQLite, whatever its bytes. A key that is no UTF-8 must
@@ -124,9 +147,14 @@ impl ToSql for KeyPart {
 ///
 /// Statements compare with bare parameters: a `CAST` would keep SQLite from seeking by more than the first column.
 pub(crate) fn position<const N: usize>(cursor: Option<&Cursor>) -> PortResult<[KeyPart; N]> {
-    let Some(cursor) = cursor else { return Ok([const { KeyPart(Vec::new()) }; N]) };
-    let parts: Result<Vec<_>, _> =
-        cursor.0.split('.').map(|part| HEXLOWER.decode(part.as_bytes()).map(KeyPart)).collect();
+    let Some(cursor) = cursor else {
+        return Ok([const { KeyPart(Vec::new()) }; N]);
+    };
+    let parts: Result<Vec<_>, _> = cursor
+        .0
+        .split('.')
+        .map(|part| HEXLOWER.decode(part.as_bytes()).map(KeyPart))
+        .collect();
     parts
         .ok()
         .and_then(|parts| parts.try_into().ok())
@@ -158,13 +186,19 @@ mod tests {
     fn cursors_keep_every_byte() {
         let bytes: Vec<u8> = (0..=255).collect();
         let cursor = Cursor(format!("{}.", HEXLOWER.encode(&bytes)));
-        assert_eq!(position::<2>(Some(&cursor)).unwrap(), [KeyPart(bytes), KeyPart(Vec::new())]);
+        assert_eq!(
+            position::<2>(Some(&cursor)).unwrap(),
+            [KeyPart(bytes), KeyPart(Vec::new())]
+        );
     }
 
     #[test]
     fn foreign_cursors_are_refused() {
         for bad in ["zz", "a", "", "61.62.63", "+1.ä", "61"] {
-            assert!(position::<2>(Some(&Cursor(bad.to_owned()))).is_err(), "{bad}");
+            assert!(
+                position::<2>(Some(&Cursor(bad.to_owned()))).is_err(),
+                "{bad}"
+            );
         }
     }
 }

@@ -8,8 +8,11 @@ use crate::store::StoreError;
 
 /// Each step leads from the version of its place to the next. What a release wrote is never edited here: a change
 /// of the schema is one more step.
-const STEPS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// Brings the database to the newest version. Safe when several processes do it at once.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
@@ -18,31 +21,48 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
 
 /// Whether the database has the newest version; the error says when a newer `hb` wrote it.
 pub(crate) fn is_newest(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
-    let found =
-        version(connection).map_err(|source| StoreError::Database { path: path.to_owned(), source })?;
+    let found = version(connection).map_err(|source| StoreError::Database {
+        path: path.to_owned(),
+        source,
+    })?;
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     if found > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
     }
     Ok(found == known)
 }
 
 fn run(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), StoreError> {
-    let failed = |source| StoreError::Database { path: path.to_owned(), source };
+    let failed = |source| StoreError::Database {
+        path: path.to_owned(),
+        source,
+    };
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     if version(connection).map_err(failed)? == known {
         return Ok(());
     }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
     // Asked again under the lock: another process may have been faster.
     let found = version(&transaction).map_err(failed)?;
     if found > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
     }
     for step in steps.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step).map_err(failed)?;
     }
-    transaction.pragma_update(None, "user_version", known).map_err(failed)?;
+    transaction
+        .pragma_update(None, "user_version", known)
+        .map_err(failed)?;
     transaction.commit().map_err(failed)
 }
 
@@ -55,9 +75,13 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 pub(crate) fn plan(sql: &str) -> String {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(&STEPS.concat()).unwrap();
-    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let mut statement = connection
+        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+        .unwrap();
     let values = vec![rusqlite::types::Value::Null; statement.parameter_count()];
-    let rows = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(3)).unwrap();
+    let rows = statement
+        .query_map(rusqlite::params_from_iter(values), |row| row.get(3))
+        .unwrap();
     rows.map(Result::unwrap).collect::<Vec<String>>().join("\n")
 }
 
@@ -66,8 +90,12 @@ mod tests {
     use super::*;
 
     fn tables(connection: &Connection) -> Vec<String> {
-        let mut statement = connection.prepare("SELECT sql FROM sqlite_schema ORDER BY name").unwrap();
-        let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+        let mut statement = connection
+            .prepare("SELECT sql FROM sqlite_schema ORDER BY name")
+            .unwrap();
+        let rows = statement
+            .query_map([], |row| row.get::<_, Option<String>>(0))
+            .unwrap();
         rows.filter_map(Result::unwrap).collect()
     }
 
@@ -98,7 +126,11 @@ mod tests {
             )
             .unwrap();
         migrate(&mut connection, Path::new("test")).unwrap();
-        let text = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        let text = |sql: &str| {
+            connection
+                .query_row(sql, [], |row| row.get::<_, String>(0))
+                .unwrap()
+        };
         assert_eq!(
             text("SELECT group_concat(key || version || open) FROM ledger"),
             "lab/web-0131,lab/web-0210"
@@ -117,11 +149,15 @@ mod tests {
         let steps = [STEPS, &["ALTER TABLE system ADD COLUMN note TEXT"]].concat();
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, Path::new("test")).unwrap();
-        connection.execute("INSERT INTO system (name, value) VALUES ('a', 'b')", []).unwrap();
+        connection
+            .execute("INSERT INTO system (name, value) VALUES ('a', 'b')", [])
+            .unwrap();
         for _ in 0..2 {
             run(&mut connection, Path::new("test"), &steps).unwrap();
         }
-        let kept: String = connection.query_row("SELECT value FROM system", [], |row| row.get(0)).unwrap();
+        let kept: String = connection
+            .query_row("SELECT value FROM system", [], |row| row.get(0))
+            .unwrap();
         assert_eq!((kept.as_str(), version(&connection).unwrap()), ("b", 4));
     }
 
@@ -132,7 +168,10 @@ mod tests {
         migrate(&mut connection, Path::new("test")).unwrap();
         let before = tables(&connection);
         assert!(run(&mut connection, Path::new("test"), &steps).is_err());
-        assert_eq!((tables(&connection), version(&connection).unwrap()), (before, 3));
+        assert_eq!(
+            (tables(&connection), version(&connection).unwrap()),
+            (before, 3)
+        );
     }
 
     #[test]

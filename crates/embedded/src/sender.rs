@@ -42,7 +42,9 @@ impl Delivery {
     pub(crate) fn notice(&self) -> Result<&Notice, SendError> {
         match &self.content {
             Content::Notice(notice) => Ok(notice),
-            Content::Question(_) => Err(SendError::new("only an e-mail address is asked to confirm")),
+            Content::Question(_) => {
+                Err(SendError::new("only an e-mail address is asked to confirm"))
+            }
         }
     }
 }
@@ -55,7 +57,11 @@ pub struct SendError(String);
 impl SendError {
     /// Keeps what `cause` says: on one line, cut, without control characters.
     pub fn new(cause: impl std::fmt::Display) -> Self {
-        let plain: String = cause.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let plain: String = cause
+            .to_string()
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         let line: String = plain.split_whitespace().collect::<Vec<_>>().join(" ");
         Self(line.chars().take(ERROR_CHARS).collect())
     }
@@ -84,11 +90,17 @@ impl Senders {
 
     /// The sender for `protocol`, or what an admin can do about there being none.
     pub(crate) fn of(&self, protocol: Protocol) -> Result<&dyn Sender, SendError> {
-        self.by_protocol.get(&protocol).map(AsRef::as_ref).ok_or_else(|| match protocol {
-            Protocol::Email => SendError::new("no SMTP server is set: start hb serve with --smtp-url"),
-            _ => supported(protocol)
-                .map_or_else(SendError::new, |()| SendError::new(format!("this server has no {protocol}"))),
-        })
+        self.by_protocol
+            .get(&protocol)
+            .map(AsRef::as_ref)
+            .ok_or_else(|| match protocol {
+                Protocol::Email => {
+                    SendError::new("no SMTP server is set: start hb serve with --smtp-url")
+                }
+                _ => supported(protocol).map_or_else(SendError::new, |()| {
+                    SendError::new(format!("this server has no {protocol}"))
+                }),
+            })
     }
 }
 
@@ -131,7 +143,10 @@ mod tests {
     #[test]
     fn what_is_missing_says_what_to_do() {
         let cause = |protocol| Senders::default().of(protocol).err().unwrap().to_string();
-        assert_eq!(cause(Protocol::Email), "no SMTP server is set: start hb serve with --smtp-url");
+        assert_eq!(
+            cause(Protocol::Email),
+            "no SMTP server is set: start hb serve with --smtp-url"
+        );
         assert!(cause(Protocol::Sms).contains("subscribe by email"));
         assert!(cause(Protocol::Sqs).contains("webhook"));
         assert_eq!(cause(Protocol::Https), "this server has no https");

@@ -112,13 +112,17 @@ impl Store {
         match sent {
             Some(Ok(())) => {}
             Some(Err(mpsc::TrySendError::Full(_))) => {
-                return Err(WriteError::Refused("the queue of writes is full".to_owned()));
+                return Err(WriteError::Refused(
+                    "the queue of writes is full".to_owned(),
+                ));
             }
             Some(Err(mpsc::TrySendError::Disconnected(_))) | None => {
                 return Err(WriteError::Refused("the writer has stopped".to_owned()));
             }
         }
-        answer.await.unwrap_or_else(|_| Err(WriteError::Unknown("the writer gave no answer".to_owned())))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(WriteError::Unknown("the writer gave no answer".to_owned())))
     }
 
     /// [`Store::try_write`] for callers to whom every error means the same.
@@ -128,7 +132,9 @@ impl Store {
         steps: Steps,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> PortResult<T> {
-        self.try_write(steps, work).await.map_err(|error| self.unavailable(table, error))
+        self.try_write(steps, work)
+            .await
+            .map_err(|error| self.unavailable(table, error))
     }
 
     /// Runs `work` on a connection that sees all that was committed before.
@@ -173,7 +179,10 @@ impl Store {
 impl Inner {
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, String> {
         let idle = self.idle().pop();
-        let opened = self.place.current(idle).map_err(|error| error.to_string())?;
+        let opened = self
+            .place
+            .current(idle)
+            .map_err(|error| error.to_string())?;
         let result = work(&opened.connection);
         if result.is_ok() {
             self.idle().push(opened);

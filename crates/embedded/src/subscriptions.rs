@@ -6,7 +6,9 @@
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
-use hb_domain::{ConfirmationToken, Endpoint, Filter, Protocol, Standing, Subscription, SubscriptionId};
+use hb_domain::{
+    ConfirmationToken, Endpoint, Filter, Protocol, Standing, Subscription, SubscriptionId,
+};
 use hb_service::ports::{Cursor, Page, PortError, PortResult, Subscriptions};
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -39,8 +41,17 @@ impl SqliteSubscriptions {
 
 #[async_trait]
 impl Subscriptions for SqliteSubscriptions {
-    async fn add(&self, subscription: &Subscription, token: &ConfirmationToken) -> PortResult<bool> {
-        let Subscription { id, endpoint, filter, created } = subscription.clone();
+    async fn add(
+        &self,
+        subscription: &Subscription,
+        token: &ConfirmationToken,
+    ) -> PortResult<bool> {
+        let Subscription {
+            id,
+            endpoint,
+            filter,
+            created,
+        } = subscription.clone();
         if id.as_str() == CONSOLE {
             return Ok(false);
         }
@@ -86,17 +97,24 @@ impl Subscriptions for SqliteSubscriptions {
     async fn standings(&self) -> PortResult<BTreeMap<SubscriptionId, Standing>> {
         self.store
             .read(TABLE, |connection| {
-                let mut statement =
-                    connection.prepare_cached("SELECT id, token IS NULL AS ok FROM subscriptions")?;
+                let mut statement = connection
+                    .prepare_cached("SELECT id, token IS NULL AS ok FROM subscriptions")?;
                 let standing = |row: &Row<'_>| {
                     let confirmed: bool = row::get(row, "ok")?;
                     Ok((
                         row::parsed(row, "id")?,
-                        if confirmed { Standing::Confirmed } else { Standing::Pending },
+                        if confirmed {
+                            Standing::Confirmed
+                        } else {
+                            Standing::Pending
+                        },
                     ))
                 };
                 // An id that cannot be read is told by the listing.
-                Ok(row::all(statement.query([])?, 1, standing)?.into_iter().flatten().collect())
+                Ok(row::all(statement.query([])?, 1, standing)?
+                    .into_iter()
+                    .flatten()
+                    .collect())
             })
             .await
     }
@@ -107,7 +125,9 @@ impl Subscriptions for SqliteSubscriptions {
             .write(TABLE, Steps::Several, move |connection| {
                 let sql = "UPDATE subscriptions SET token = NULL WHERE token = ?1 RETURNING id";
                 let mut statement = connection.prepare_cached(sql)?;
-                let id = statement.query_row([token], |row| row.get::<_, String>(0)).optional()?;
+                let id = statement
+                    .query_row([token], |row| row.get::<_, String>(0))
+                    .optional()?;
                 let Some(id) = id else { return Ok(false) };
                 // Who confirmed needs no further copy of the question.
                 connection
@@ -150,7 +170,8 @@ fn subscription(row: &Row<'_>) -> Result<Subscription, row::Cause> {
 /// What the columns `protocol` and `address` say.
 pub(crate) fn endpoint(row: &Row<'_>) -> Result<Endpoint, row::Cause> {
     let protocol = serde_json::Value::from(row::get::<String>(row, "protocol")?);
-    let protocol: Protocol = serde_json::from_value(protocol).map_err(|e| format!("column protocol: {e}"))?;
+    let protocol: Protocol =
+        serde_json::from_value(protocol).map_err(|e| format!("column protocol: {e}"))?;
     // The error of an address may show it, and of a webhook it is a secret.
     Endpoint::parse(protocol, &row::get::<String>(row, "address")?)
         .map_err(|_| format!("column address: not one of {protocol}"))
@@ -158,5 +179,6 @@ pub(crate) fn endpoint(row: &Row<'_>) -> Result<Endpoint, row::Cause> {
 
 /// What the column `filter` says.
 pub(crate) fn filter(row: &Row<'_>) -> Result<Filter, row::Cause> {
-    serde_json::from_str(&row::get::<String>(row, "filter")?).map_err(|e| format!("column filter: {e}"))
+    serde_json::from_str(&row::get::<String>(row, "filter")?)
+        .map_err(|e| format!("column filter: {e}"))
 }

@@ -53,7 +53,9 @@ impl System for SqliteSystem {
             .map_err(|e| PortError::unreadable(self.store.what(TABLE), &name, e))?;
         self.store
             .write(TABLE, Steps::One, move |connection| {
-                connection.prepare_cached(RECORD)?.execute(params![name, value])
+                connection
+                    .prepare_cached(RECORD)?
+                    .execute(params![name, value])
             })
             .await
             .map(drop)

@@ -105,12 +105,25 @@ impl Topic for SqliteTopic {
                 // No notice has the empty identity, and nobody sees the rows before they are gone.
                 let nothing = String::new;
                 let (identity, id, text, about) = (nothing(), nothing(), nothing(), nothing());
-                let probe = Accepted { identity, id, text, about, hosts: r#"[""]"#.to_owned(), at: 0 };
+                let probe = Accepted {
+                    identity,
+                    id,
+                    text,
+                    about,
+                    hosts: r#"[""]"#.to_owned(),
+                    at: 0,
+                };
                 insert(connection, &probe)?;
                 deliver(connection, &probe, CONSOLE)?;
-                connection.prepare_cached("SELECT id, filter FROM subscriptions LIMIT 1")?.exists([])?;
-                connection.prepare_cached("DELETE FROM deliveries WHERE notice = ''")?.execute([])?;
-                connection.prepare_cached("DELETE FROM notices WHERE identity = ''")?.execute([])?;
+                connection
+                    .prepare_cached("SELECT id, filter FROM subscriptions LIMIT 1")?
+                    .exists([])?;
+                connection
+                    .prepare_cached("DELETE FROM deliveries WHERE notice = ''")?
+                    .execute([])?;
+                connection
+                    .prepare_cached("DELETE FROM notices WHERE identity = ''")?
+                    .execute([])?;
                 system::probe(connection)
             })
             .await
@@ -126,23 +139,46 @@ pub(crate) fn asking(subscription: &str) -> String {
 pub(crate) fn ask(connection: &Connection, subscription: &str, at: i64) -> rusqlite::Result<()> {
     let identity = asking(subscription);
     let hosts = serde_json::json!([identity]).to_string();
-    let question =
-        Accepted { about: identity.clone(), identity, id: String::new(), text: String::new(), hosts, at };
+    let question = Accepted {
+        about: identity.clone(),
+        identity,
+        id: String::new(),
+        text: String::new(),
+        hosts,
+        at,
+    };
     deliver(connection, &question, subscription)
 }
 
 /// Stores the notice; `false` when it is there already.
 fn insert(connection: &Connection, notice: &Accepted) -> rusqlite::Result<bool> {
-    let Accepted { identity, id, text, at, .. } = notice;
-    Ok(connection.prepare_cached(NOTICE)?.execute(params![identity, id, text, at])? == 1)
+    let Accepted {
+        identity,
+        id,
+        text,
+        at,
+        ..
+    } = notice;
+    Ok(connection
+        .prepare_cached(NOTICE)?
+        .execute(params![identity, id, text, at])?
+        == 1)
 }
 
 fn deliver(connection: &Connection, notice: &Accepted, subscription: &str) -> rusqlite::Result<()> {
-    let Accepted { identity, about, hosts, at, .. } = notice;
+    let Accepted {
+        identity,
+        about,
+        hosts,
+        at,
+        ..
+    } = notice;
     let values = params![identity, subscription, about, at, hosts];
     if connection.prepare_cached(DELIVERY)?.execute(values)? == 1 {
         let number = connection.last_insert_rowid();
-        connection.prepare_cached(LANES)?.execute(params![subscription, number, hosts])?;
+        connection
+            .prepare_cached(LANES)?
+            .execute(params![subscription, number, hosts])?;
     }
     Ok(())
 }
@@ -151,8 +187,8 @@ fn deliver(connection: &Connection, notice: &Accepted, subscription: &str) -> ru
 /// better a notice too many.
 fn listeners(connection: &Connection, notice: &Notice) -> rusqlite::Result<Vec<String>> {
     let mut listeners = vec![CONSOLE.to_owned()];
-    let mut statement =
-        connection.prepare_cached("SELECT id, filter FROM subscriptions WHERE token IS NULL ORDER BY id")?;
+    let mut statement = connection
+        .prepare_cached("SELECT id, filter FROM subscriptions WHERE token IS NULL ORDER BY id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let wanted = subscriptions::filter(row).map_or(true, |filter| filter.lets_through(notice));

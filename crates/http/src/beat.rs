@@ -19,14 +19,22 @@ const RECORDING: &str = "recording beats";
 
 /// `POST /v1/heartbeat`: the body says it all.
 pub(crate) async fn by_body(State(app): State<Arc<App>>, request: Request) -> Response {
-    beat(&app, request, "/v1/heartbeat", |_, query, body| report::by_body(query, body)).await
+    beat(&app, request, "/v1/heartbeat", |_, query, body| {
+        report::by_body(query, body)
+    })
+    .await
 }
 
 /// `/v1/heartbeat/{hostId}` and what may follow: the path names the host.
 pub(crate) async fn by_path(State(app): State<Arc<App>>, request: Request) -> Response {
-    beat(&app, request, "/v1/heartbeat/{hostId}", |path, query, body| {
-        report::by_path(path.strip_prefix(BY_PATH).unwrap_or_default(), query, body)
-    })
+    beat(
+        &app,
+        request,
+        "/v1/heartbeat/{hostId}",
+        |path, query, body| {
+            report::by_path(path.strip_prefix(BY_PATH).unwrap_or_default(), query, body)
+        },
+    )
     .await
 }
 
@@ -34,7 +42,9 @@ type Read = fn(&str, Option<&str>, &[u8]) -> Result<Report, crate::invalid::Inva
 
 async fn beat(app: &App, request: Request, route: &'static str, read: Read) -> Response {
     let method = request.method().clone();
-    let answer = record(app, request, read).await.map_or_else(Error::into_response, |()| answer::ok());
+    let answer = record(app, request, read)
+        .await
+        .map_or_else(Error::into_response, |()| answer::ok());
     tracing::debug!(%method, route, status = answer.status().as_u16(), "beat");
     answer
 }
@@ -45,7 +55,9 @@ async fn record(app: &App, request: Request, read: Read) -> Result<(), Error> {
     body::announced(&head.headers)?;
     let key = authenticate(app, &head.headers, now).await?;
     if key.scope != Scope::Canary {
-        app.limit.take(&key.id, now).map_err(|wait| Error::TooMany { wait })?;
+        app.limit
+            .take(&key.id, now)
+            .map_err(|wait| Error::TooMany { wait })?;
     }
     let body = body::read(body).await?;
     let report = read(head.uri.path(), head.uri.query(), &body)?;
@@ -53,7 +65,11 @@ async fn record(app: &App, request: Request, read: Read) -> Result<(), Error> {
 }
 
 async fn authenticate(app: &App, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Key>, Error> {
-    match app.authenticator.authenticate(credential::presented(headers), now).await {
+    match app
+        .authenticator
+        .authenticate(credential::presented(headers), now)
+        .await
+    {
         Ok(key) => Ok(key),
         Err(AuthError::Refused(refusal)) => {
             tracing::debug!("refused: {refusal}");

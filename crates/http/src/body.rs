@@ -11,7 +11,9 @@ use crate::invalid::Invalid;
 
 /// Refuses a body that announces itself as too long. One that announces nothing is counted while it is read.
 pub(crate) fn announced(headers: &HeaderMap) -> Result<(), Error> {
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limits::BODY_BYTES as u64) {
         Err(Error::TooLarge)
     } else {

@@ -28,15 +28,24 @@ mod tests {
             (&[("X-Api-Key", b" a ")], Some("a")),
             (&[("authorization", b"Bearer a")], Some("a")),
             (&[("authorization", b"bEARER  a")], Some("a")),
-            (&[("authorization", b"Bearer b"), ("x-api-key", b"a")], Some("a")),
-            (&[("authorization", b"Bearer b"), ("x-api-key", b"")], Some("")),
+            (
+                &[("authorization", b"Bearer b"), ("x-api-key", b"a")],
+                Some("a"),
+            ),
+            (
+                &[("authorization", b"Bearer b"), ("x-api-key", b"")],
+                Some(""),
+            ),
             (&[("authorization", b"Basic a")], None),
             (&[("authorization", b"Bearer")], None),
             (&[("x-api-key", b"\xff")], Some("")),
         ];
         for (sent, found) in cases {
             let headers = sent.iter().map(|(name, value)| {
-                (name.to_lowercase().parse().unwrap(), axum::http::HeaderValue::from_bytes(value).unwrap())
+                (
+                    name.to_lowercase().parse().unwrap(),
+                    axum::http::HeaderValue::from_bytes(value).unwrap(),
+                )
             });
             assert_eq!(presented(&headers.collect()), found, "{sent:?}");
         }

@@ -87,7 +87,11 @@ impl Error {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
             Self::TooMany { wait } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some(*wait)),
-            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", Some(TROUBLE)),
+            Self::Unavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                Some(TROUBLE),
+            ),
             Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", None),
             Self::TimedOut => (StatusCode::REQUEST_TIMEOUT, "timed_out", None),
         }
@@ -119,12 +123,17 @@ impl IntoResponse for Error {
             message: &text,
         };
         let body = serde_json::to_string(&problem).unwrap_or_default();
-        let mut response = (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
+        let mut response =
+            (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
         if let Some(wait) = wait {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

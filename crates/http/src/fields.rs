@@ -24,8 +24,13 @@ impl Fields {
     pub(crate) fn from_query(query: &str) -> Result<Self, Invalid> {
         let mut values: [Option<Value>; 4] = Default::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let Some(index) = NAMES.iter().position(|known| *known == name) else { continue };
-            if values[index].replace(Value::String(value.into_owned())).is_some() {
+            let Some(index) = NAMES.iter().position(|known| *known == name) else {
+                continue;
+            };
+            if values[index]
+                .replace(Value::String(value.into_owned()))
+                .is_some()
+            {
                 return Err(Invalid::Twice(NAMES[index]));
             }
         }
@@ -39,7 +44,12 @@ impl Fields {
         Self::read(&host, interval, &status, message)
     }
 
-    fn read(host: &Value, interval: Value, status: &Value, message: Value) -> Result<Self, Invalid> {
+    fn read(
+        host: &Value,
+        interval: Value,
+        status: &Value,
+        message: Value,
+    ) -> Result<Self, Invalid> {
         let host = match host {
             Value::Null => None,
             Value::String(name) => Some(name.parse()?),
@@ -60,7 +70,12 @@ impl Fields {
             Value::String(text) => Some(Message::from(text)).filter(|message| !message.is_empty()),
             other => return Err(Invalid::MessageType(quoted(&other))),
         };
-        Ok(Self { host, interval, signal, message })
+        Ok(Self {
+            host,
+            interval,
+            signal,
+            message,
+        })
     }
 
     /// What these say, and `others` where these say nothing. About the host both must agree.
@@ -82,14 +97,22 @@ impl Fields {
 /// Decimal digits of a query as the number that they are; anything else as it is.
 fn digits(value: Value) -> Value {
     let plain = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    value.as_str().filter(plain).and_then(|text| text.parse::<u64>().ok()).map_or(value, Value::from)
+    value
+        .as_str()
+        .filter(plain)
+        .and_then(|text| text.parse::<u64>().ok())
+        .map_or(value, Value::from)
 }
 
 /// JSON does not tell 600000 from 600000.0, which clients that calculate with floats send.
 fn interval_of(value: &Value) -> Result<Interval, Invalid> {
     let whole = |float: &f64| float.fract() == 0.0;
-    let millis = value.as_u64().or_else(|| format!("{}", value.as_f64().filter(whole)?).parse().ok());
-    Ok(Interval::from_millis(millis.ok_or_else(|| Invalid::IntervalType(quoted(value)))?)?)
+    let millis = value
+        .as_u64()
+        .or_else(|| format!("{}", value.as_f64().filter(whole)?).parse().ok());
+    Ok(Interval::from_millis(
+        millis.ok_or_else(|| Invalid::IntervalType(quoted(value)))?,
+    )?)
 }
 
 #[cfg(test)]
@@ -98,16 +121,37 @@ mod tests {
 
     #[test]
     fn intervals_are_whole_numbers() {
-        let read = |text: &str| Fields::from_json(format!(r#"{{"intervalMs": {text}}}"#).as_bytes());
-        for (text, millis) in
-            [("1000", 1_000), ("600000.0", 600_000), ("6e5", 600_000), ("31536000000", 31_536_000_000)]
-        {
-            assert_eq!(read(text).unwrap().interval, Interval::from_millis(millis).ok(), "{text}");
+        let read =
+            |text: &str| Fields::from_json(format!(r#"{{"intervalMs": {text}}}"#).as_bytes());
+        for (text, millis) in [
+            ("1000", 1_000),
+            ("600000.0", 600_000),
+            ("6e5", 600_000),
+            ("31536000000", 31_536_000_000),
+        ] {
+            assert_eq!(
+                read(text).unwrap().interval,
+                Interval::from_millis(millis).ok(),
+                "{text}"
+            );
         }
-        for text in ["-1", "1.5", "1000.5", "1e30", "-6e5", "\"5m\"", "\"600000\"", "true", "[]", "{}"] {
+        for text in [
+            "-1",
+            "1.5",
+            "1000.5",
+            "1e30",
+            "-6e5",
+            "\"5m\"",
+            "\"600000\"",
+            "true",
+            "[]",
+            "{}",
+        ] {
             assert_eq!(
                 read(text),
-                Err(Invalid::IntervalType(quoted(&serde_json::from_str::<Value>(text).unwrap())))
+                Err(Invalid::IntervalType(quoted(
+                    &serde_json::from_str::<Value>(text).unwrap()
+                )))
             );
         }
         for text in ["0", "-0.0", "999", "31536000001", "18446744073709551615"] {
@@ -119,10 +163,19 @@ mod tests {
     fn queries_are_read_like_forms() {
         let read = |query: &str| Fields::from_query(query);
         let message = |text: &str| Some(Message::from(text.to_owned()));
-        assert_eq!(read("message=disk+full%21&x=1&&=&y").unwrap().message, message("disk full!"));
-        assert_eq!(read("message=a%ffb").unwrap().message, message("a\u{fffd}b"));
+        assert_eq!(
+            read("message=disk+full%21&x=1&&=&y").unwrap().message,
+            message("disk full!")
+        );
+        assert_eq!(
+            read("message=a%ffb").unwrap().message,
+            message("a\u{fffd}b")
+        );
         assert_eq!(read("message=").unwrap(), Fields::default());
-        assert_eq!(read("intervalMs=007000").unwrap().interval, Interval::from_millis(7_000).ok());
+        assert_eq!(
+            read("intervalMs=007000").unwrap().interval,
+            Interval::from_millis(7_000).ok()
+        );
         for query in [
             "intervalMs=",
             "intervalMs=%2B7000",
@@ -131,7 +184,13 @@ mod tests {
             "status",
             "status=OK",
         ] {
-            assert!(matches!(read(query), Err(Invalid::IntervalType(_) | Invalid::Status(_))), "{query}");
+            assert!(
+                matches!(
+                    read(query),
+                    Err(Invalid::IntervalType(_) | Invalid::Status(_))
+                ),
+                "{query}"
+            );
         }
         assert_eq!(read("status=ok&status=ok"), Err(Invalid::Twice("status")));
     }

@@ -43,7 +43,9 @@ pub(crate) enum Invalid {
          write a slash inside a hostId as %2F"
     )]
     ExitCode,
-    #[error("the path ends with a slash; end it with the hostId, and write a slash inside a hostId as %2F")]
+    #[error(
+        "the path ends with a slash; end it with the hostId, and write a slash inside a hostId as %2F"
+    )]
     TrailingSlash,
 }
 
@@ -51,5 +53,9 @@ pub(crate) enum Invalid {
 pub(crate) fn quoted(value: &impl ToString) -> String {
     const CHARS: usize = 40;
     let text = value.to_string();
-    if text.chars().count() <= CHARS { text } else { text.chars().take(CHARS).chain(['…']).collect() }
+    if text.chars().count() <= CHARS {
+        text
+    } else {
+        text.chars().take(CHARS).chain(['…']).collect()
+    }
 }

@@ -11,7 +11,10 @@ use crate::invalid::Invalid;
 ///
 /// Forgiven are a byte order mark and, inside strings, bytes that are not UTF-8, halves of surrogate pairs, and
 /// raw line breaks. Nesting is limited by `serde_json` (127 levels), also in members that nobody asked for.
-pub(crate) fn members<const N: usize>(body: &[u8], names: [&'static str; N]) -> Result<[Value; N], Invalid> {
+pub(crate) fn members<const N: usize>(
+    body: &[u8],
+    names: [&'static str; N],
+) -> Result<[Value; N], Invalid> {
     let text = String::from_utf8_lossy(body);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if text.trim().is_empty() {
@@ -19,7 +22,9 @@ pub(crate) fn members<const N: usize>(body: &[u8], names: [&'static str; N]) -> 
     }
     let text = mend(text);
     let mut json = serde_json::Deserializer::from_str(&text);
-    let read = json.deserialize_any(Members(names)).and_then(|members| json.end().map(|()| members));
+    let read = json
+        .deserialize_any(Members(names))
+        .and_then(|members| json.end().map(|()| members));
     read.map_err(|error| match error.to_string() {
         _ if error.is_data() => Invalid::NotAnObject,
         // `serde_json` tells this apart in words only; a test holds them.
@@ -48,7 +53,10 @@ impl<'de, const N: usize> Visitor<'de> for Members<N> {
                 twice = twice.or(Some(self.0[index]));
             }
         }
-        Ok(twice.map_or_else(|| Ok(found.map(Option::unwrap_or_default)), |name| Err(Invalid::Twice(name))))
+        Ok(twice.map_or_else(
+            || Ok(found.map(Option::unwrap_or_default)),
+            |name| Err(Invalid::Twice(name)),
+        ))
     }
 }
 
@@ -86,7 +94,9 @@ fn mend(text: &str) -> String {
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     // `from_str_radix` would take a sign.
-    u16::from_str_radix(digits, 16).ok().filter(|_| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+    u16::from_str_radix(digits, 16)
+        .ok()
+        .filter(|_| digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -107,10 +117,18 @@ mod tests {
             (b"{\"m\": \"a\xff\xe4b\"}", "a\u{fffd}\u{fffd}b"),
             (b"{\"m\": \"a\r\n\tb\"}", "a\r\n\tb"),
             (b"\xef\xbb\xbf\r\n{\"m\": \"bom\"}\r\n", "bom"),
-            (b"{\"\\ud83d\": \"\\ud83d\", \"\xff\": 0, \"m\": \"other members\"}", "other members"),
+            (
+                b"{\"\\ud83d\": \"\\ud83d\", \"\xff\": 0, \"m\": \"other members\"}",
+                "other members",
+            ),
         ];
         for (body, message) in cases {
-            assert_eq!(members(body, ["m"]), Ok([Value::from(message)]), "{}", body.escape_ascii());
+            assert_eq!(
+                members(body, ["m"]),
+                Ok([Value::from(message)]),
+                "{}",
+                body.escape_ascii()
+            );
         }
     }
 
@@ -126,25 +144,43 @@ mod tests {
             "{\"m\": 1,}",
             "\u{1}",
         ] {
-            assert!(matches!(members(body.as_bytes(), ["m"]), Err(Invalid::NotJson(_))), "{body}");
+            assert!(
+                matches!(members(body.as_bytes(), ["m"]), Err(Invalid::NotJson(_))),
+                "{body}"
+            );
         }
         for body in ["[]", "[{\"m\": 1}]", "\"m\"", "7", "null", "true"] {
-            assert_eq!(members(body.as_bytes(), ["m"]), Err(Invalid::NotAnObject), "{body}");
+            assert_eq!(
+                members(body.as_bytes(), ["m"]),
+                Err(Invalid::NotAnObject),
+                "{body}"
+            );
         }
         for body in ["", " \r\n", "\u{feff}"] {
-            assert_eq!(members(body.as_bytes(), ["m"]), Err(Invalid::EmptyBody), "{body:?}");
+            assert_eq!(
+                members(body.as_bytes(), ["m"]),
+                Err(Invalid::EmptyBody),
+                "{body:?}"
+            );
         }
-        assert_eq!(members(br#"{"m": null, "m": 1}"#, ["m"]), Err(Invalid::Twice("m")));
+        assert_eq!(
+            members(br#"{"m": null, "m": 1}"#, ["m"]),
+            Err(Invalid::Twice("m"))
+        );
     }
 
     #[test]
     fn nesting_has_an_end_in_unknown_members_too() {
-        let nested =
-            |open: &str, close: &str, n: usize| format!(r#"{{"x": {}0{}}}"#, open.repeat(n), close.repeat(n));
+        let nested = |open: &str, close: &str, n: usize| {
+            format!(r#"{{"x": {}0{}}}"#, open.repeat(n), close.repeat(n))
+        };
         for (open, close) in [("[", "]"), (r#"{"x": "#, "}")] {
             assert!(members(nested(open, close, 100).as_bytes(), ["m"]).is_ok());
             for levels in [128, 500] {
-                assert_eq!(members(nested(open, close, levels).as_bytes(), ["m"]), Err(Invalid::TooDeep));
+                assert_eq!(
+                    members(nested(open, close, levels).as_bytes(), ["m"]),
+                    Err(Invalid::TooDeep)
+                );
             }
         }
         assert_eq!(

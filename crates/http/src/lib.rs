@@ -49,7 +49,14 @@ const BY_PATH: &str = "/v1/heartbeat/";
 /// All routes over `app`.
 pub fn router(app: App) -> Router {
     // `get` answers HEAD as well: it records like GET, and loses the body of its answer.
-    let by_path = || on(MethodFilter::GET.or(MethodFilter::POST).or(MethodFilter::PUT), beat::by_path);
+    let by_path = || {
+        on(
+            MethodFilter::GET
+                .or(MethodFilter::POST)
+                .or(MethodFilter::PUT),
+            beat::by_path,
+        )
+    };
     Router::new()
         .route("/v1/heartbeat", post(beat::by_body))
         // Misspelt since 2018, in crontabs that nobody will edit.

@@ -33,8 +33,13 @@ pub(crate) fn read(raw: &str) -> Result<Named, Invalid> {
             told => (before, told),
         },
     };
-    let name = percent_decode_str(name).decode_utf8().map_err(|_| Invalid::HostEncoding)?;
-    Ok(Named { host: name.parse()?, signal })
+    let name = percent_decode_str(name)
+        .decode_utf8()
+        .map_err(|_| Invalid::HostEncoding)?;
+    Ok(Named {
+        host: name.parse()?,
+        signal,
+    })
 }
 
 /// The signal that a segment is, if it is one.
@@ -89,12 +94,23 @@ mod tests {
             ("web-01/FAIL", "web-01/FAIL", None),
             ("web-01/1.5", "web-01/1.5", None),
             ("web-01/-", "web-01/-", None),
-            ("cron%40web.example.com%3A22", "cron@web.example.com:22", None),
+            (
+                "cron%40web.example.com%3A22",
+                "cron@web.example.com:22",
+                None,
+            ),
             ("cron@web.example.com:22", "cron@web.example.com:22", None),
             ("%77eb", "web", None),
         ];
         for (raw, host, signal) in cases {
-            assert_eq!(read(raw), Ok(Named { host: host.parse().unwrap(), signal }), "{raw}");
+            assert_eq!(
+                read(raw),
+                Ok(Named {
+                    host: host.parse().unwrap(),
+                    signal
+                }),
+                "{raw}"
+            );
         }
     }
 

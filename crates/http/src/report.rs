@@ -27,7 +27,11 @@ pub(crate) fn by_path(raw: &str, query: Option<&str>, body: &[u8]) -> Result<Rep
         Err(Invalid::EmptyBody | Invalid::NotJson(_) | Invalid::NotAnObject) => Fields::default(),
         read => read?,
     };
-    let body = Fields { host: Some(host), ..Fields::default() }.or(body)?;
+    let body = Fields {
+        host: Some(host),
+        ..Fields::default()
+    }
+    .or(body)?;
     report(query, body, signal)
 }
 

@@ -7,7 +7,11 @@
 //!
 //! Every start is a process of its own with nothing in its environment but what Lambda sets. What AWS adds, the network
 //! above all, is not in it.
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a tool for developers")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a tool for developers"
+)]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -26,7 +30,9 @@ const STARTS: usize = 20;
 const WARM: usize = 200;
 
 fn main() {
-    let dir = std::env::args().nth(1).unwrap_or_else(|| "target/release".to_owned());
+    let dir = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "target/release".to_owned());
     let token = Token::new(KeyId::from_random([7; 7]), Secret::from_random([9; 32]));
     let beat = json!({
         "version": "2.0", "routeKey": "$default", "rawPath": "/v1/heartbeat/web-01", "rawQueryString": "",
@@ -34,17 +40,32 @@ fn main() {
         "requestContext": {"http": {"method": "POST", "path": "/v1/heartbeat/web-01"}, "stage": "$default"},
     });
     let dynamodb = dynamodb(&token);
-    measure(&Path::new(&dir).join("ingest"), &beat.to_string(), &dynamodb, r#""statusCode":200"#);
-    measure(&Path::new(&dir).join("sweep"), "{}", &dynamodb, r#""failed":0"#);
+    measure(
+        &Path::new(&dir).join("ingest"),
+        &beat.to_string(),
+        &dynamodb,
+        r#""statusCode":200"#,
+    );
+    measure(
+        &Path::new(&dir).join("sweep"),
+        "{}",
+        &dynamodb,
+        r#""failed":0"#,
+    );
 }
 
 /// Starts `program` again and again, gives each process the `event` often, and prints what that took.
 fn measure(program: &Path, event: &str, dynamodb: &str, expected: &str) {
-    let (mut starts, mut firsts, mut warm, mut peaks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut starts, mut firsts, mut warm, mut peaks) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..STARTS {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let began = Instant::now();
-        let mut process = start(program, &listener.local_addr().unwrap().to_string(), dynamodb);
+        let mut process = start(
+            program,
+            &listener.local_addr().unwrap().to_string(),
+            dynamodb,
+        );
         let mut api = BufReader::new(listener.accept().unwrap().0);
         request(&mut api).unwrap();
         starts.push(began.elapsed());
@@ -54,29 +75,41 @@ fn measure(program: &Path, event: &str, dynamodb: &str, expected: &str) {
         process.kill().unwrap();
         process.wait().unwrap();
     }
-    println!("{}, {} bytes", program.display(), program.metadata().unwrap().len());
+    println!(
+        "{}, {} bytes",
+        program.display(),
+        program.metadata().unwrap().len()
+    );
     println!("  start to first invocation/next  {}", spread(starts));
     println!("  first invoke                    {}", spread(firsts));
     println!("  warm invoke                     {}", spread(warm));
-    println!("  peak memory                     {} KiB", peaks.into_iter().max().unwrap());
+    println!(
+        "  peak memory                     {} KiB",
+        peaks.into_iter().max().unwrap()
+    );
 }
 
 fn start(program: &Path, api: &str, dynamodb: &str) -> Child {
     let mut command = Command::new(program);
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).envs([
-        ("AWS_LAMBDA_RUNTIME_API", api),
-        ("AWS_LAMBDA_FUNCTION_NAME", "measure"),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
-        ("AWS_REGION", "eu-west-1"),
-        ("AWS_ACCESS_KEY_ID", "AKIDTEST"),
-        ("AWS_SECRET_ACCESS_KEY", "secret"),
-        ("AWS_SESSION_TOKEN", "token"),
-        ("AWS_ENDPOINT_URL", dynamodb),
-        ("HB_STAGE", "measure"),
-        // One pass an invocation.
-        ("HB_SWEEP_EVERY_S", "60"),
-    ]);
+    command
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .envs([
+            ("AWS_LAMBDA_RUNTIME_API", api),
+            ("AWS_LAMBDA_FUNCTION_NAME", "measure"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "AKIDTEST"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_SESSION_TOKEN", "token"),
+            ("AWS_ENDPOINT_URL", dynamodb),
+            ("HB_STAGE", "measure"),
+            // One pass an invocation.
+            ("HB_SWEEP_EVERY_S", "60"),
+        ]);
     // AWS has its certificates in one file, Debian in hundreds; `SSL_CERT_FILE` names the one.
     command.envs(std::env::var_os("SSL_CERT_FILE").map(|file| ("SSL_CERT_FILE", file)));
     command.spawn().unwrap()
@@ -112,8 +145,11 @@ fn dynamodb(token: &Token) -> String {
                 let mut stream = BufReader::new(stream);
                 while let Some((head, body)) = request(&mut stream) {
                     let of_keys = head.contains(".GetItem") && body.contains("-keys");
-                    let answer =
-                        if of_keys { &key } else { r#"{"Items": [], "Count": 0, "ScannedCount": 0}"# };
+                    let answer = if of_keys {
+                        &key
+                    } else {
+                        r#"{"Items": [], "Count": 0, "ScannedCount": 0}"#
+                    };
                     respond(stream.get_mut(), "", answer);
                 }
             });
@@ -158,7 +194,10 @@ fn respond(stream: &mut TcpStream, head: &str, body: &str) {
 /// The most memory that the process ever held (`VmHWM`, proc(5)).
 fn peak_kib(process: &Child) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
@@ -166,5 +205,10 @@ fn peak_kib(process: &Child) -> u64 {
 fn spread(mut times: Vec<Duration>) -> String {
     times.sort();
     let millis = |place: usize| times[place].as_secs_f64() * 1_000.0;
-    format!("{:.2} ms ({:.2} to {:.2})", millis(times.len() / 2), millis(0), millis(times.len() - 1))
+    format!(
+        "{:.2} ms ({:.2} to {:.2})",
+        millis(times.len() / 2),
+        millis(0),
+        millis(times.len() - 1)
+    )
 }

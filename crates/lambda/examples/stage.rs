@@ -12,7 +12,9 @@ use hb_service::manage::{KeyRequest, Manager};
 use hb_service::system::{SystemClock, SystemIds};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(make())
 }
 

@@ -41,11 +41,18 @@ impl Answer {
         }
         let (headers, multi_value_headers) = match format {
             Format::Lists | Format::Balancer { lists: true } => (None, Some(lists)),
-            Format::Flat | Format::Balancer { lists: false } => {
-                (Some(lists.into_iter().map(|(name, values)| (name, values.join(", "))).collect()), None)
-            }
+            Format::Flat | Format::Balancer { lists: false } => (
+                Some(
+                    lists
+                        .into_iter()
+                        .map(|(name, values)| (name, values.join(", ")))
+                        .collect(),
+                ),
+                None,
+            ),
         };
-        let description = matches!(format, Format::Balancer { .. }).then(|| head.status.to_string());
+        let description =
+            matches!(format, Format::Balancer { .. }).then(|| head.status.to_string());
         let (body, is_base64_encoded) = match str::from_utf8(body) {
             Ok(text) => (text.to_owned(), false),
             Err(_) => (BASE64.encode(body), true),
@@ -69,9 +76,15 @@ mod tests {
     use super::*;
 
     fn answer(format: Format, body: &[u8]) -> String {
-        let response =
-            Response::builder().status(503).header("retry-after", "5").header("content-length", "2");
-        let response = response.header("allow", "GET").header("allow", "HEAD").body(()).unwrap();
+        let response = Response::builder()
+            .status(503)
+            .header("retry-after", "5")
+            .header("content-length", "2");
+        let response = response
+            .header("allow", "GET")
+            .header("allow", "HEAD")
+            .body(())
+            .unwrap();
         serde_json::to_string(&Answer::new(format, &response.into_parts().0, body)).unwrap()
     }
 

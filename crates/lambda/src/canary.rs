@@ -43,7 +43,9 @@ pub(crate) struct Sung {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum CanaryFailed {
     /// The function does not know where and with which key.
-    #[error("no canary can be sent: set HB_CANARY_URL and HB_CANARY_KEY, or remove the schedule of canaries")]
+    #[error(
+        "no canary can be sent: set HB_CANARY_URL and HB_CANARY_KEY, or remove the schedule of canaries"
+    )]
     NotConfigured,
     /// It was not heard.
     #[error("{0}")]
@@ -62,13 +64,21 @@ impl CanaryTask {
         let caller = settings.canary.as_ref().map(HttpsCaller::new).transpose()?;
         let canaries = caller.map(|caller| Canaries {
             caller: Arc::new(caller),
-            receivers: Arc::new(DynamoLedger::new(&settings.shared.clients, &settings.shared.stage)),
+            receivers: Arc::new(DynamoLedger::new(
+                &settings.shared.clients,
+                &settings.shared.stage,
+            )),
             clock: clock.clone(),
             ids,
             region: settings.shared.region.clone(),
             fresh,
         });
-        Ok(Self { canaries, clock, stage: settings.shared.stage.to_string(), print })
+        Ok(Self {
+            canaries,
+            clock,
+            stage: settings.shared.stage.to_string(),
+            print,
+        })
     }
 
     /// Sends one; logs and counts what came of it.
@@ -87,7 +97,9 @@ impl CanaryTask {
             );
         }
         match sent {
-            Ok(_) => Ok(Sung { deaf_seconds: deaf.unwrap_or_default().as_secs() }),
+            Ok(_) => Ok(Sung {
+                deaf_seconds: deaf.unwrap_or_default().as_secs(),
+            }),
             Err(error) => {
                 tracing::error!("{error}");
                 Err(CanaryFailed::Unheard(error.to_string()))
@@ -109,19 +121,30 @@ impl HttpsCaller {
         let connector = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider)?;
         let connector = connector.https_or_http().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { client, url: settings.url.clone(), token: settings.token.clone() })
+        Ok(Self {
+            client,
+            url: settings.url.clone(),
+            token: settings.token.clone(),
+        })
     }
 }
 
 #[async_trait]
 impl Caller for HttpsCaller {
     async fn beat(&self, host: &HostId) -> Result<(), String> {
-        let uri: Uri =
-            format!("{}/v1/heartbeat/{host}", self.url).parse().map_err(|_| "HB_CANARY_URL is no URL")?;
+        let uri: Uri = format!("{}/v1/heartbeat/{host}", self.url)
+            .parse()
+            .map_err(|_| "HB_CANARY_URL is no URL")?;
         let request = Request::post(uri).header("x-api-key", self.token.reveal());
-        let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
+        let request = request
+            .body(Body::empty())
+            .map_err(|error| error.to_string())?;
         match tokio::time::timeout(TIMEOUT, self.client.request(request)).await {
-            Err(_elapsed) => Err(format!("{} does not answer within {} s", self.url, TIMEOUT.as_secs())),
+            Err(_elapsed) => Err(format!(
+                "{} does not answer within {} s",
+                self.url,
+                TIMEOUT.as_secs()
+            )),
             Ok(Err(error)) => Err(format!("{}: {error}", self.url)),
             Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
             Ok(Ok(answer)) => Err(format!("{} answers {}", self.url, answer.status())),

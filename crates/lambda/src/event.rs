@@ -99,28 +99,53 @@ impl HttpEvent {
         let mut raw = Event::deserialize(event).map_err(|_| NotHttp("it is built otherwise"))?;
         let context = raw.request_context.take().unwrap_or_default();
         let (method, path, query, format) = match context {
-            RequestContext { http: Some(ref http), .. } => {
+            RequestContext {
+                http: Some(ref http),
+                ..
+            } => {
                 let method = http.method.clone();
                 let path = raw.raw_path.take();
                 // A function URL has a domain of its own, and no other way to tell it from an HTTP API.
-                let decoded = !context.domain_name.as_ref().is_some_and(|name| name.contains(".lambda-url."));
+                let decoded = !context
+                    .domain_name
+                    .as_ref()
+                    .is_some_and(|name| name.contains(".lambda-url."));
                 let query = raw.raw_query_string.take().unwrap_or_default();
-                (method, path.map(|path| Path { path, decoded }), query, Format::Flat)
+                (
+                    method,
+                    path.map(|path| Path { path, decoded }),
+                    query,
+                    Format::Flat,
+                )
             }
             RequestContext { elb: Some(_), .. } => {
                 let lists = raw.multi_value_headers.is_some();
-                let path = raw.path.take().map(|path| Path { path, decoded: false });
-                (raw.http_method.take(), path, target::joined(raw.parameters()), Format::Balancer { lists })
+                let path = raw.path.take().map(|path| Path {
+                    path,
+                    decoded: false,
+                });
+                (
+                    raw.http_method.take(),
+                    path,
+                    target::joined(raw.parameters()),
+                    Format::Balancer { lists },
+                )
             }
             _ => {
                 // Only HTTP APIs name their version.
                 let decoded = raw.version.is_some();
                 let path = raw.path.take().map(|path| Path { path, decoded });
-                (raw.http_method.take(), path, target::encoded(raw.parameters()), Format::Lists)
+                (
+                    raw.http_method.take(),
+                    path,
+                    target::encoded(raw.parameters()),
+                    Format::Lists,
+                )
             }
         };
         let method = method.ok_or(NotHttp("it has no method"))?;
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| NotHttp("its method is none"))?;
+        let method =
+            Method::from_bytes(method.as_bytes()).map_err(|_| NotHttp("its method is none"))?;
         let path = path.ok_or(NotHttp("it has no path"))?;
         let uri = target::uri(&path, context.stage.as_deref(), &query);
         let mut request = Request::new(raw.body());
@@ -134,14 +159,20 @@ impl HttpEvent {
 impl Event {
     /// The query parameters, each value by itself.
     fn parameters(&mut self) -> Vec<(String, String)> {
-        flatten(self.multi_value_query_string_parameters.take(), self.query_string_parameters.take())
+        flatten(
+            self.multi_value_query_string_parameters.take(),
+            self.query_string_parameters.take(),
+        )
     }
 
     fn headers(&mut self) -> HeaderMap {
         let pairs = flatten(self.multi_value_headers.take(), self.headers.take());
         // What is no header cannot be one that the router asks for.
         let header = |(name, value): (String, String)| {
-            Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+            Some((
+                name.parse::<HeaderName>().ok()?,
+                HeaderValue::from_bytes(value.as_bytes()).ok()?,
+            ))
         };
         let mut headers = HeaderMap::new();
         for (name, value) in pairs.into_iter().filter_map(header) {
@@ -160,7 +191,8 @@ impl Event {
         match BASE64.decode(body.as_bytes()) {
             Ok(bytes) => Body::from(bytes),
             Err(error) => {
-                let broken: Result<Vec<u8>, _> = Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                let broken: Result<Vec<u8>, _> =
+                    Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 Body::from_stream(stream::once(future::ready(broken)))
             }
         }
@@ -171,12 +203,19 @@ impl Event {
 fn flatten(multiple: Option<Multiple>, single: Option<Single>) -> Vec<(String, String)> {
     if let Some(lists) = multiple.filter(|lists| !lists.is_empty()) {
         let each = |(name, values): (String, Option<Vec<String>>)| {
-            values.unwrap_or_default().into_iter().map(move |value| (name.clone(), value))
+            values
+                .unwrap_or_default()
+                .into_iter()
+                .map(move |value| (name.clone(), value))
         };
         return lists.into_iter().flat_map(each).collect();
     }
     let pair = |(name, value): (String, Option<String>)| Some((name, value?));
-    single.unwrap_or_default().into_iter().filter_map(pair).collect()
+    single
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(pair)
+        .collect()
 }
 
 #[cfg(test)]

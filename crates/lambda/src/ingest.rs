@@ -52,8 +52,10 @@ impl Ingest {
     pub(crate) fn new(settings: &IngestSettings, clock: Arc<dyn Clock>, print: Print) -> Self {
         let IngestSettings { shared, rate_limit } = settings;
         let (clients, stage) = (&shared.clients, &shared.stage);
-        let (troubles, heartbeats) =
-            (Arc::new(Troubles::default()), Arc::new(DynamoHeartbeats::new(clients, stage)));
+        let (troubles, heartbeats) = (
+            Arc::new(Troubles::default()),
+            Arc::new(DynamoHeartbeats::new(clients, stage)),
+        );
         let topic = Arc::new(StageTopic::new(clients.clone(), stage.clone()));
         let keys = Arc::new(DynamoKeys::new(clients, stage));
         let app = App {
@@ -65,21 +67,36 @@ impl Ingest {
             troubles,
         };
         let (stage, meter) = (stage.to_string(), clients.meter().clone());
-        Self { router: hb_http::router(app), clock, stage, meter, print }
+        Self {
+            router: hb_http::router(app),
+            clock,
+            stage,
+            meter,
+            print,
+        }
     }
 
     /// The answer to `event`, which will be of no use after `deadline`. An error is one of the event or of this code;
     /// the next event is answered all the same.
-    pub(crate) async fn answer(&self, event: Value, deadline: Timestamp) -> Result<Answer, IngestError> {
+    pub(crate) async fn answer(
+        &self,
+        event: Value,
+        deadline: Timestamp,
+    ) -> Result<Answer, IngestError> {
         let before = self.meter.usage();
         // The router answers its own panics; this is for what stands around it.
-        let answered = AssertUnwindSafe(self.route(event, deadline)).catch_unwind().await;
-        let (answer, outcome) = answered.unwrap_or(Err(IngestError::Panicked)).inspect_err(|error| {
-            // The log has the place of a panic already.
-            if let IngestError::NotHttp(_) = error {
-                tracing::error!("{error}");
-            }
-        })?;
+        let answered = AssertUnwindSafe(self.route(event, deadline))
+            .catch_unwind()
+            .await;
+        let (answer, outcome) =
+            answered
+                .unwrap_or(Err(IngestError::Panicked))
+                .inspect_err(|error| {
+                    // The log has the place of a panic already.
+                    if let IngestError::NotHttp(_) = error {
+                        tracing::error!("{error}");
+                    }
+                })?;
         let capacity = Capacity::between(&before, &self.meter.usage());
         if let Some(line) = metrics::of_request(&self.stage, self.clock.now(), &outcome, capacity) {
             (self.print)(&line);
@@ -87,7 +104,11 @@ impl Ingest {
         Ok(answer)
     }
 
-    async fn route(&self, event: Value, deadline: Timestamp) -> Result<(Answer, Outcome), IngestError> {
+    async fn route(
+        &self,
+        event: Value,
+        deadline: Timestamp,
+    ) -> Result<(Answer, Outcome), IngestError> {
         let HttpEvent { request, format } = HttpEvent::read(event)?;
         let status = request.uri().path() == STATUS;
         let time = deadline.minus(LAST_WORDS).since(self.clock.now());

@@ -10,7 +10,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// What is ours. All others are heard from `warn` upwards only, whatever the level: the Lambda runtime traces whole
 /// events, with the API keys in their headers, and the AWS SDK its requests.
-const OURS: [&str; 6] = ["hb_aws", "hb_domain", "hb_http", "hb_lambda", "hb_service", "panic"];
+const OURS: [&str; 6] = [
+    "hb_aws",
+    "hb_domain",
+    "hb_http",
+    "hb_lambda",
+    "hb_service",
+    "panic",
+];
 /// Where the runtime logs each error of an invocation. Ours are logged already, in words instead of in code.
 const SAID_TWICE: &str = "lambda_runtime::layers::panic";
 
@@ -28,12 +35,18 @@ pub(crate) fn start(level: LevelFilter) {
         .with_ansi(false)
         .with_writer(io::stderr);
     // It only fails when a log was started already.
-    let _ = tracing_subscriber::registry().with(targets).with(layer).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(targets)
+        .with(layer)
+        .try_init();
     std::panic::set_hook(Box::new(panicked));
 }
 
 /// Says where, and not the panic's own words: they may quote a request, and would be many lines.
 fn panicked(panic: &PanicHookInfo) {
-    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let place = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     tracing::error!(target: "panic", "a bug: the code panicked at {place}");
 }

@@ -29,7 +29,10 @@ impl Capacity {
     /// What `after` has more than `before`.
     #[must_use]
     pub(crate) fn between(before: &Usage, after: &Usage) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 thousandths of a unit")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "exact up to 2^53 thousandths of a unit"
+        )]
         let units = |before: u64, after: u64| after.saturating_sub(before) as f64 / 1_000.0;
         Self {
             read: units(before.read_millis, after.read_millis),
@@ -63,7 +66,10 @@ pub(crate) fn of_request(
         Outcome::Refused(reason) => {
             line.text(REASON, reason);
             // In sum, and for each reason.
-            line.directive(&[&[STAGE], &[STAGE, REASON]], [("RefusedBeats", "Count", 1.0)]);
+            line.directive(
+                &[&[STAGE], &[STAGE, REASON]],
+                [("RefusedBeats", "Count", 1.0)],
+            );
         }
         Outcome::Other => {}
     }
@@ -108,11 +114,19 @@ pub(crate) fn of_pass(
 
 /// The line of a canary; `deaf` is how long nobody could be heard before it.
 #[must_use]
-pub(crate) fn of_canary(stage: &str, at: Timestamp, heard: bool, deaf: Option<Duration>) -> Option<String> {
+pub(crate) fn of_canary(
+    stage: &str,
+    at: Timestamp,
+    heard: bool,
+    deaf: Option<Duration>,
+) -> Option<String> {
     let mut line = Line::new(stage, at);
     line.counts([("CanaryAccepted", f64::from(u8::from(heard)))]);
     if let Some(deaf) = deaf {
-        line.directive(&[&[STAGE]], [("BlackoutSeconds", "Seconds", deaf.as_secs_f64())]);
+        line.directive(
+            &[&[STAGE]],
+            [("BlackoutSeconds", "Seconds", deaf.as_secs_f64())],
+        );
     }
     line.end()
 }
@@ -126,7 +140,11 @@ struct Line {
 
 impl Line {
     fn new(stage: &str, at: Timestamp) -> Self {
-        let mut line = Self { at, directives: Vec::new(), members: Map::new() };
+        let mut line = Self {
+            at,
+            directives: Vec::new(),
+            members: Map::new(),
+        };
         line.text(STAGE, stage);
         line
     }
@@ -138,7 +156,12 @@ impl Line {
 
     /// Metrics of the stage that count something.
     fn counts(&mut self, counts: impl IntoIterator<Item = (&'static str, f64)>) {
-        self.directive(&[&[STAGE]], counts.into_iter().map(|(name, value)| (name, "Count", value)));
+        self.directive(
+            &[&[STAGE]],
+            counts
+                .into_iter()
+                .map(|(name, value)| (name, "Count", value)),
+        );
     }
 
     /// Metrics with unit and value, each once under every set of `dimensions`. Each is paid for by itself.
@@ -153,7 +176,8 @@ impl Line {
             self.members.insert(name.to_owned(), value.into());
         }
         if !named.is_empty() {
-            let directive = json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": named});
+            let directive =
+                json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": named});
             self.directives.push(directive);
         }
     }
@@ -189,21 +213,42 @@ mod tests {
 
     #[test]
     fn a_beat_is_a_short_line() {
-        let line = request(&Outcome::Beat, Capacity { read: 0.0, write: 1.0 });
+        let line = request(
+            &Outcome::Beat,
+            Capacity {
+                read: 0.0,
+                write: 1.0,
+            },
+        );
         assert_snapshot!(line, @r#"{"Beats":1.0,"Stage":"dev","WriteUnits":1.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"]],"Metrics":[{"Name":"Beats","Unit":"Count"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"WriteUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000000000}}"#);
     }
 
     #[test]
     fn a_refused_beat_counts_by_its_reason_and_in_sum() {
         let outcome = Outcome::Refused("unauthenticated".to_owned());
-        let line = request(&outcome, Capacity { read: 0.5, write: 0.0 });
+        let line = request(
+            &outcome,
+            Capacity {
+                read: 0.5,
+                write: 0.0,
+            },
+        );
         assert_snapshot!(line, @r#"{"ReadUnits":0.5,"Reason":"unauthenticated","RefusedBeats":1.0,"Stage":"dev","_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"],["Stage","Reason"]],"Metrics":[{"Name":"RefusedBeats","Unit":"Count"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"ReadUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000000000}}"#);
     }
 
     #[test]
     fn what_is_no_beat_costs_a_line_only_when_it_costs_units() {
-        assert_eq!(of_request("dev", at(0), &Outcome::Other, Capacity::default()), None);
-        let line = request(&Outcome::Other, Capacity { read: 0.0, write: 1.0 });
+        assert_eq!(
+            of_request("dev", at(0), &Outcome::Other, Capacity::default()),
+            None
+        );
+        let line = request(
+            &Outcome::Other,
+            Capacity {
+                read: 0.0,
+                write: 1.0,
+            },
+        );
         assert_snapshot!(line, @r#"{"Stage":"dev","WriteUnits":1.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"]],"Metrics":[{"Name":"WriteUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000000000}}"#);
     }
 
@@ -221,8 +266,18 @@ mod tests {
             unreadable: 1,
             ..SweepReport::default()
         };
-        let line =
-            |completed| of_pass("prod", &report, completed, Capacity { read: 1_562.5, write: 12.0 }).unwrap();
+        let line = |completed| {
+            of_pass(
+                "prod",
+                &report,
+                completed,
+                Capacity {
+                    read: 1_562.5,
+                    write: 12.0,
+                },
+            )
+            .unwrap()
+        };
         assert_snapshot!(line(true), @r#"{"Claims":4.0,"HostsFailing":0.0,"HostsHeld":0.0,"HostsMissing":0.0,"HostsPaused":0.0,"HostsScanned":100000.0,"NoticesAccepted":2.0,"NoticesBatched":0.0,"NoticesEchoed":0.0,"NoticesRefused":1.0,"NoticesUnknown":1.0,"ReadUnits":1562.5,"RegionsUnheard":0.0,"SecondCopies":0.0,"Stage":"prod","SweepCompleted":1.0,"SweepSeconds":2.0,"UnreadableItems":1.0,"WriteUnits":12.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepCompleted","Unit":"Count"},{"Name":"HostsScanned","Unit":"Count"},{"Name":"Claims","Unit":"Count"},{"Name":"NoticesAccepted","Unit":"Count"},{"Name":"NoticesRefused","Unit":"Count"},{"Name":"NoticesUnknown","Unit":"Count"},{"Name":"NoticesEchoed","Unit":"Count"},{"Name":"NoticesBatched","Unit":"Count"},{"Name":"SecondCopies","Unit":"Count"},{"Name":"HostsHeld","Unit":"Count"},{"Name":"HostsMissing","Unit":"Count"},{"Name":"HostsFailing","Unit":"Count"},{"Name":"HostsPaused","Unit":"Count"},{"Name":"RegionsUnheard","Unit":"Count"},{"Name":"UnreadableItems","Unit":"Count"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepSeconds","Unit":"Seconds"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"ReadUnits","Unit":"Count"},{"Name":"WriteUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000002000}}"#);
         let line: Value = serde_json::from_str(&line(false)).unwrap();
         assert_eq!(line["SweepCompleted"], 0.0);
@@ -232,8 +287,23 @@ mod tests {
     #[test]
     fn lines_keep_to_the_format() {
         let lines = [
-            request(&Outcome::Refused("x".to_owned()), Capacity { read: 1.0, write: 1.0 }),
-            of_pass("prod", &SweepReport::default(), true, Capacity { read: 1.0, write: 1.0 }).unwrap(),
+            request(
+                &Outcome::Refused("x".to_owned()),
+                Capacity {
+                    read: 1.0,
+                    write: 1.0,
+                },
+            ),
+            of_pass(
+                "prod",
+                &SweepReport::default(),
+                true,
+                Capacity {
+                    read: 1.0,
+                    write: 1.0,
+                },
+            )
+            .unwrap(),
         ];
         for line in lines {
             assert!(!line.contains('\n'));
@@ -242,19 +312,37 @@ mod tests {
             for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
                 for set in directive["Dimensions"].as_array().unwrap() {
                     let names = set.as_array().unwrap();
-                    assert!(names.iter().all(|name| line[name.as_str().unwrap()].is_string()));
+                    assert!(
+                        names
+                            .iter()
+                            .all(|name| line[name.as_str().unwrap()].is_string())
+                    );
                 }
                 let metrics = directive["Metrics"].as_array().unwrap();
                 assert!((1..=100).contains(&metrics.len()));
-                assert!(metrics.iter().all(|metric| line[metric["Name"].as_str().unwrap()].is_number()));
+                assert!(
+                    metrics
+                        .iter()
+                        .all(|metric| line[metric["Name"].as_str().unwrap()].is_number())
+                );
             }
         }
     }
 
     #[test]
     fn capacity_is_what_came_to_it() {
-        let usage = |read_millis, write_millis| Usage { read_millis, write_millis, ..Usage::default() };
+        let usage = |read_millis, write_millis| Usage {
+            read_millis,
+            write_millis,
+            ..Usage::default()
+        };
         let capacity = Capacity::between(&usage(500, 1_000), &usage(2_000, 4_500));
-        assert_eq!(capacity, Capacity { read: 1.5, write: 3.5 });
+        assert_eq!(
+            capacity,
+            Capacity {
+                read: 1.5,
+                write: 3.5
+            }
+        );
     }
 }

@@ -81,7 +81,13 @@ impl Passes {
             settings: rules,
         };
         let (stage, meter) = (stage.to_string(), clients.meter().clone());
-        Self { sweep, every: settings.every, stage, meter, print }
+        Self {
+            sweep,
+            every: settings.every,
+            stage,
+            meter,
+            print,
+        }
     }
 
     /// How long a canary shows that the receiver hears.
@@ -94,7 +100,11 @@ impl Passes {
         let began = self.sweep.clock.now();
         let until = deadline.minus(MARGIN);
         let sweep = self.until(deadline, began);
-        let mut minute = Minute { passes: Vec::new(), failed: 0, skipped: 0 };
+        let mut minute = Minute {
+            passes: Vec::new(),
+            failed: 0,
+            skipped: 0,
+        };
         let mut cause = String::new();
         let mut place = Some(0);
         while let Some(now) = place {
@@ -125,7 +135,11 @@ impl Passes {
         if *failed == 0 {
             Ok(minute)
         } else {
-            Err(PassesFailed { failed: *failed, begun: failed + passes.len(), cause })
+            Err(PassesFailed {
+                failed: *failed,
+                begun: failed + passes.len(),
+                cause,
+            })
         }
     }
 
@@ -140,19 +154,31 @@ impl Passes {
     fn until(&self, deadline: Timestamp, began: Timestamp) -> Sweep {
         let mut settings = self.sweep.settings.clone();
         settings.delivery.lease = deadline.since(began) + SLACK;
-        Sweep { settings, ..self.sweep.clone() }
+        Sweep {
+            settings,
+            ..self.sweep.clone()
+        }
     }
 
     /// Sweeps once; logs and counts what came of it. An error is why it did not complete.
     async fn pass(&self, sweep: &Sweep, until: Timestamp) -> Result<SweepReport, String> {
         let (began, before) = (sweep.clock.now(), self.meter.usage());
-        let result = AssertUnwindSafe(sweep.run_until(until)).catch_unwind().await;
+        let result = AssertUnwindSafe(sweep.run_until(until))
+            .catch_unwind()
+            .await;
         let (report, cause) = match result {
             Ok(Ok(report)) => (report, None),
             Ok(Err(SweepError { report, source })) => (*report, Some(source.to_string())),
             Err(_) => {
-                let report = SweepReport { began, ended: sweep.clock.now(), ..SweepReport::default() };
-                (report, Some("the code panicked; the log says where".to_owned()))
+                let report = SweepReport {
+                    began,
+                    ended: sweep.clock.now(),
+                    ..SweepReport::default()
+                };
+                (
+                    report,
+                    Some("the code panicked; the log says where".to_owned()),
+                )
             }
         };
         let capacity = Capacity::between(&before, &self.meter.usage());
@@ -169,8 +195,18 @@ fn tell(report: &SweepReport, cause: Option<&str>) {
     for trouble in &report.troubles {
         tracing::warn!("{trouble}");
     }
-    let SweepReport { began, ended, hosts, registered, missing, failing, recovered, accepted, held, .. } =
-        report;
+    let SweepReport {
+        began,
+        ended,
+        hosts,
+        registered,
+        missing,
+        failing,
+        recovered,
+        accepted,
+        held,
+        ..
+    } = report;
     // The log writes longer numbers as text.
     let millis = u64::try_from(ended.since(*began).as_millis()).unwrap_or(u64::MAX);
     if let Some(cause) = cause {
@@ -184,7 +220,9 @@ fn tell(report: &SweepReport, cause: Option<&str>) {
             "a sweep did not complete: {cause}"
         );
     } else if registered + missing + failing + recovered + accepted + held > 0 {
-        tracing::info!(hosts, registered, missing, failing, recovered, accepted, held, millis, "swept");
+        tracing::info!(
+            hosts, registered, missing, failing, recovered, accepted, held, millis, "swept"
+        );
     } else {
         tracing::debug!(hosts, millis, "swept");
     }

@@ -37,7 +37,10 @@ pub fn ingest() -> ExitCode {
     start(IngestSettings::read, async |settings| {
         let ingest = &Ingest::new(&settings, Arc::new(SystemClock), stdout());
         let answer = async move |LambdaEvent { payload, context }: LambdaEvent<Value>| {
-            ingest.answer(payload, deadline(&context)).instrument(request(&context)).await
+            ingest
+                .answer(payload, deadline(&context))
+                .instrument(request(&context))
+                .await
         };
         lambda_runtime::run(service_fn(answer)).await
     })
@@ -82,7 +85,9 @@ fn start<S>(
     let variables = |name: &str| std::env::var(name).ok();
     let level = settings::log_level(&variables);
     log::start(*level.as_ref().unwrap_or(&LevelFilter::INFO));
-    let settings = level.and_then(|_| on_lambda(&variables)).and_then(|()| read(&variables));
+    let settings = level
+        .and_then(|_| on_lambda(&variables))
+        .and_then(|()| read(&variables));
     let settings = match settings {
         Ok(settings) => settings,
         Err(error) => {
@@ -108,9 +113,10 @@ fn start<S>(
 fn on_lambda(variables: Variables) -> Result<(), SettingError> {
     match OF_LAMBDA.into_iter().find(|name| variables(name).is_none()) {
         None => Ok(()),
-        Some(name) => {
-            Err(SettingError::Missing(name, "this program runs on AWS Lambda; on a machine, run hb serve"))
-        }
+        Some(name) => Err(SettingError::Missing(
+            name,
+            "this program runs on AWS Lambda; on a machine, run hb serve",
+        )),
     }
 }
 
@@ -129,7 +135,8 @@ fn deadline(context: &Context) -> Timestamp {
     let longest = now.plus(Duration::from_mins(15));
     let millis = i64::try_from(context.deadline).ok();
     let told = millis.and_then(|millis| Timestamp::from_millis(millis).ok());
-    told.filter(|told| *told > now).map_or(longest, |told| told.min(longest))
+    told.filter(|told| *told > now)
+        .map_or(longest, |told| told.min(longest))
 }
 
 /// Metrics go to standard output, which CloudWatch reads like the log, each a line by itself.
@@ -146,18 +153,27 @@ impl From<IngestError> for Diagnostic {
             IngestError::NotHttp(_) => "NotHttp",
             IngestError::Panicked => "Panicked",
         };
-        Self { error_type: error_type.to_owned(), error_message: error.to_string() }
+        Self {
+            error_type: error_type.to_owned(),
+            error_message: error.to_string(),
+        }
     }
 }
 
 impl From<CanaryFailed> for Diagnostic {
     fn from(error: CanaryFailed) -> Self {
-        Self { error_type: "CanaryFailed".to_owned(), error_message: error.to_string() }
+        Self {
+            error_type: "CanaryFailed".to_owned(),
+            error_message: error.to_string(),
+        }
     }
 }
 
 impl From<PassesFailed> for Diagnostic {
     fn from(error: PassesFailed) -> Self {
-        Self { error_type: "PassesFailed".to_owned(), error_message: error.to_string() }
+        Self {
+            error_type: "PassesFailed".to_owned(),
+            error_message: error.to_string(),
+        }
     }
 }

@@ -79,7 +79,9 @@ pub(crate) struct CanarySettings {
 
 impl std::fmt::Debug for CanarySettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CanarySettings").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("CanarySettings")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,39 +91,68 @@ impl CanarySettings {
 
     /// Reads them; both or neither is set. The key is not in the error of a wrong one.
     fn read(variables: Variables) -> Result<Option<Self>, SettingError> {
-        let (url, key) = (set(variables, "HB_CANARY_URL"), set(variables, "HB_CANARY_KEY"));
+        let (url, key) = (
+            set(variables, "HB_CANARY_URL"),
+            set(variables, "HB_CANARY_KEY"),
+        );
         let Some(url) = url else {
             return match key {
                 None => Ok(None),
-                Some(_) => {
-                    Err(SettingError::Missing("HB_CANARY_URL", "name the public address of the service"))
-                }
+                Some(_) => Err(SettingError::Missing(
+                    "HB_CANARY_URL",
+                    "name the public address of the service",
+                )),
             };
         };
-        if !["https://", "http://"].iter().any(|scheme| url.starts_with(scheme)) {
-            return Err(bad("HB_CANARY_URL", url, "the public address of the service, https://HOST"));
+        if !["https://", "http://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
+            return Err(bad(
+                "HB_CANARY_URL",
+                url,
+                "the public address of the service, https://HOST",
+            ));
         }
         let key = key.ok_or(SettingError::Missing("HB_CANARY_KEY", Self::KEY))?;
-        let token = key.parse().map_err(|_| bad("HB_CANARY_KEY", "a secret", Self::KEY))?;
-        Ok(Some(Self { url: url.trim_end_matches('/').to_owned(), token }))
+        let token = key
+            .parse()
+            .map_err(|_| bad("HB_CANARY_KEY", "a secret", Self::KEY))?;
+        Ok(Some(Self {
+            url: url.trim_end_matches('/').to_owned(),
+            token,
+        }))
     }
 }
 
 /// `HB_LOG`: `off`, `error`, `warn`, `info`, `debug` or `trace`; `info` without it.
 pub(crate) fn log_level(variables: Variables) -> Result<LevelFilter, SettingError> {
-    Ok(optional(variables, "HB_LOG", &"one of off, error, warn, info, debug, trace", |_| true)?
-        .unwrap_or(LevelFilter::INFO))
+    Ok(optional(
+        variables,
+        "HB_LOG",
+        &"one of off, error, warn, info, debug, trace",
+        |_| true,
+    )?
+    .unwrap_or(LevelFilter::INFO))
 }
 
 impl Settings {
     fn read(variables: Variables) -> Result<Self, SettingError> {
-        let stage = set(variables, "HB_STAGE")
-            .ok_or(SettingError::Missing("HB_STAGE", "name the stage, such as dev or prod"))?;
+        let stage = set(variables, "HB_STAGE").ok_or(SettingError::Missing(
+            "HB_STAGE",
+            "name the stage, such as dev or prod",
+        ))?;
         let stage = Stage::parse(&stage).map_err(|error| bad("HB_STAGE", stage, error))?;
         let clients = Clients::from_env(variables)?;
         let region = clients.region().unwrap_or_default();
-        let region = region.parse().map_err(|error| bad("AWS_REGION", region, error))?;
-        Ok(Self { stage, region, clients })
+        let region = region
+            .parse()
+            .map_err(|error| bad("AWS_REGION", region, error))?;
+        Ok(Self {
+            stage,
+            region,
+            clients,
+        })
     }
 }
 
@@ -129,7 +160,12 @@ impl IngestSettings {
     /// Reads them.
     pub(crate) fn read(variables: Variables) -> Result<Self, SettingError> {
         let shared = Settings::read(variables)?;
-        let rate_limit = optional(variables, "HB_RATE_LIMIT", &"beats a second, from 1", |_| true)?;
+        let rate_limit = optional(
+            variables,
+            "HB_RATE_LIMIT",
+            &"beats a second, from 1",
+            |_| true,
+        )?;
         Ok(Self { shared, rate_limit })
     }
 }
@@ -139,13 +175,23 @@ impl SweepSettings {
     pub(crate) fn read(variables: Variables) -> Result<Self, SettingError> {
         let shared = Settings::read(variables)?;
         let within = |range: &dyn std::fmt::Debug| format!("a whole number in {range:?}");
-        let every =
-            optional(variables, "HB_SWEEP_EVERY_S", &within(&SWEEP_EVERY), |n| SWEEP_EVERY.contains(n))?;
-        let segments = optional(variables, "HB_SEGMENTS", &within(&SEGMENTS), |n| SEGMENTS.contains(n))?;
-        let concurrency =
-            optional(variables, "HB_CONCURRENCY", &within(&CONCURRENCY), |n| CONCURRENCY.contains(n))?;
+        let every = optional(variables, "HB_SWEEP_EVERY_S", &within(&SWEEP_EVERY), |n| {
+            SWEEP_EVERY.contains(n)
+        })?;
+        let segments = optional(variables, "HB_SEGMENTS", &within(&SEGMENTS), |n| {
+            SEGMENTS.contains(n)
+        })?;
+        let concurrency = optional(variables, "HB_CONCURRENCY", &within(&CONCURRENCY), |n| {
+            CONCURRENCY.contains(n)
+        })?;
         let every = Duration::from_secs(every.unwrap_or(*SWEEP_EVERY.end()));
-        Ok(Self { shared, every, segments, concurrency, canary: CanarySettings::read(variables)? })
+        Ok(Self {
+            shared,
+            every,
+            segments,
+            concurrency,
+            canary: CanarySettings::read(variables)?,
+        })
     }
 }
 
@@ -186,53 +232,119 @@ mod tests {
     /// The error of the minimum with `changed`; the empty value takes a variable away.
     fn error(name: &str, value: &str) -> String {
         let variables = |asked: &str| {
-            let known =
-                MINIMUM.iter().find(|(known, _)| *known == asked).map(|(_, value)| (*value).to_owned());
-            if asked == name { Some(value.to_owned()) } else { known }
+            let known = MINIMUM
+                .iter()
+                .find(|(known, _)| *known == asked)
+                .map(|(_, value)| (*value).to_owned());
+            if asked == name {
+                Some(value.to_owned())
+            } else {
+                known
+            }
         };
         let errors = [
             IngestSettings::read(&variables).err(),
             SweepSettings::read(&variables).err(),
             log_level(&variables).err(),
         ];
-        errors.into_iter().flatten().map(|error| error.to_string()).next().unwrap_or_default()
+        errors
+            .into_iter()
+            .flatten()
+            .map(|error| error.to_string())
+            .next()
+            .unwrap_or_default()
     }
 
     #[test]
     fn defaults_stand_where_nothing_is_set() {
-        let variables =
-            |asked: &str| MINIMUM.iter().find(|(name, _)| *name == asked).map(|(_, v)| (*v).to_owned());
-        let (ingest, sweep) =
-            (IngestSettings::read(&variables).unwrap(), SweepSettings::read(&variables).unwrap());
-        assert_eq!((ingest.shared.stage.as_str(), ingest.shared.region.as_str()), ("dev", "eu-west-1"));
+        let variables = |asked: &str| {
+            MINIMUM
+                .iter()
+                .find(|(name, _)| *name == asked)
+                .map(|(_, v)| (*v).to_owned())
+        };
+        let (ingest, sweep) = (
+            IngestSettings::read(&variables).unwrap(),
+            SweepSettings::read(&variables).unwrap(),
+        );
+        assert_eq!(
+            (ingest.shared.stage.as_str(), ingest.shared.region.as_str()),
+            ("dev", "eu-west-1")
+        );
         assert_eq!(ingest.rate_limit, None);
-        assert_eq!((sweep.every, sweep.segments, sweep.concurrency), (Duration::from_mins(1), None, None));
+        assert_eq!(
+            (sweep.every, sweep.segments, sweep.concurrency),
+            (Duration::from_mins(1), None, None)
+        );
         assert_eq!(log_level(&variables).unwrap(), LevelFilter::INFO);
-        assert!(!format!("{ingest:?}").contains("hunter2"), "a secret in {ingest:?}");
+        assert!(
+            !format!("{ingest:?}").contains("hunter2"),
+            "a secret in {ingest:?}"
+        );
     }
 
     #[test]
     fn errors_name_the_variable_and_what_it_may_be() {
         let cases = [
-            ("HB_STAGE", "", "HB_STAGE is not set: name the stage, such as dev or prod"),
+            (
+                "HB_STAGE",
+                "",
+                "HB_STAGE is not set: name the stage, such as dev or prod",
+            ),
             (
                 "HB_STAGE",
                 "Dev",
                 r#"HB_STAGE is "Dev": "Dev" is no stage: write 1 to 24 characters of a-z, 0-9 and -, such as dev"#,
             ),
-            ("AWS_REGION", "", "the region is not known: set AWS_REGION, or name one in the profile"),
-            ("AWS_ACCESS_KEY_ID", "", "no credentials: AWS_ACCESS_KEY_ID is not set"),
-            ("HB_RATE_LIMIT", "0", r#"HB_RATE_LIMIT is "0": beats a second, from 1"#),
-            ("HB_SWEEP_EVERY_S", "9", r#"HB_SWEEP_EVERY_S is "9": a whole number in 10..=60"#),
-            ("HB_SWEEP_EVERY_S", "20s", r#"HB_SWEEP_EVERY_S is "20s": a whole number in 10..=60"#),
-            ("HB_SEGMENTS", "65", r#"HB_SEGMENTS is "65": a whole number in 1..=64"#),
-            ("HB_CONCURRENCY", "-1", r#"HB_CONCURRENCY is "-1": a whole number in 1..=256"#),
-            ("HB_LOG", "verbose", r#"HB_LOG is "verbose": one of off, error, warn, info, debug, trace"#),
+            (
+                "AWS_REGION",
+                "",
+                "the region is not known: set AWS_REGION, or name one in the profile",
+            ),
+            (
+                "AWS_ACCESS_KEY_ID",
+                "",
+                "no credentials: AWS_ACCESS_KEY_ID is not set",
+            ),
+            (
+                "HB_RATE_LIMIT",
+                "0",
+                r#"HB_RATE_LIMIT is "0": beats a second, from 1"#,
+            ),
+            (
+                "HB_SWEEP_EVERY_S",
+                "9",
+                r#"HB_SWEEP_EVERY_S is "9": a whole number in 10..=60"#,
+            ),
+            (
+                "HB_SWEEP_EVERY_S",
+                "20s",
+                r#"HB_SWEEP_EVERY_S is "20s": a whole number in 10..=60"#,
+            ),
+            (
+                "HB_SEGMENTS",
+                "65",
+                r#"HB_SEGMENTS is "65": a whole number in 1..=64"#,
+            ),
+            (
+                "HB_CONCURRENCY",
+                "-1",
+                r#"HB_CONCURRENCY is "-1": a whole number in 1..=256"#,
+            ),
+            (
+                "HB_LOG",
+                "verbose",
+                r#"HB_LOG is "verbose": one of off, error, warn, info, debug, trace"#,
+            ),
         ];
         for (name, value, text) in cases {
             assert_eq!(error(name, value), text);
         }
-        for (name, value) in [("HB_RATE_LIMIT", ""), ("HB_SWEEP_EVERY_S", "10"), ("HB_LOG", "debug")] {
+        for (name, value) in [
+            ("HB_RATE_LIMIT", ""),
+            ("HB_SWEEP_EVERY_S", "10"),
+            ("HB_LOG", "debug"),
+        ] {
             assert_eq!(error(name, value), "", "{name}={value}");
         }
     }

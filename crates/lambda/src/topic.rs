@@ -18,11 +18,20 @@ pub(crate) struct StageTopic {
 
 impl StageTopic {
     pub(crate) fn new(clients: Clients, stage: Stage) -> Self {
-        Self { clients, stage, found: OnceCell::new() }
+        Self {
+            clients,
+            stage,
+            found: OnceCell::new(),
+        }
     }
 
     async fn found(&self) -> PortResult<&SnsTopic> {
-        let find = async || Ok(SnsTopic::new(&self.clients, find_topic(&self.clients, &self.stage).await?));
+        let find = async || {
+            Ok(SnsTopic::new(
+                &self.clients,
+                find_topic(&self.clients, &self.stage).await?,
+            ))
+        };
         self.found.get_or_try_init(find).await
     }
 }

@@ -1,5 +1,8 @@
 //! How the programs start, and how they say that they cannot. What they do is shown by `tests/aws/functions`.
-#![expect(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed assertion is what a test is for"
+)]
 
 use std::process::{Command, Stdio};
 
@@ -26,11 +29,16 @@ fn message(program: &str, variable: &str, value: Option<&str>) -> String {
         None => command.env_remove(variable),
     };
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{program} without {variable}");
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{program} without {variable}"
+    );
     assert!(output.stdout.is_empty());
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(!log.contains("hunter2hunter2"), "{log}");
-    let line: Value = serde_json::from_str(&log).unwrap_or_else(|_| panic!("not one line of JSON: {log}"));
+    let line: Value =
+        serde_json::from_str(&log).unwrap_or_else(|_| panic!("not one line of JSON: {log}"));
     assert_eq!(line["level"], "ERROR");
     line["message"].as_str().unwrap().to_owned()
 }
@@ -38,14 +46,28 @@ fn message(program: &str, variable: &str, value: Option<&str>) -> String {
 #[test]
 fn a_function_that_cannot_start_says_why_in_one_line() {
     for program in PROGRAMS {
-        for variable in ["HB_STAGE", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_LAMBDA_RUNTIME_API"] {
+        for variable in [
+            "HB_STAGE",
+            "AWS_REGION",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_LAMBDA_RUNTIME_API",
+        ] {
             let message = message(program, variable, None);
-            assert!(message.starts_with("this function cannot start: "), "{message}");
+            assert!(
+                message.starts_with("this function cannot start: "),
+                "{message}"
+            );
             assert!(message.contains(variable), "{message}");
         }
         let message = message(program, "HB_LOG", Some("loud"));
-        assert!(message.contains(r#"HB_LOG is "loud": one of off, error"#), "{message}");
+        assert!(
+            message.contains(r#"HB_LOG is "loud": one of off, error"#),
+            "{message}"
+        );
     }
     let message = message(PROGRAMS[1], "HB_SWEEP_EVERY_S", Some("5"));
-    assert!(message.contains(r#"HB_SWEEP_EVERY_S is "5": a whole number in 10..=60"#), "{message}");
+    assert!(
+        message.contains(r#"HB_SWEEP_EVERY_S is "5": a whole number in 10..=60"#),
+        "{message}"
+    );
 }

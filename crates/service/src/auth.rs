@@ -97,21 +97,40 @@ impl Authenticator {
     /// still serves.
     #[must_use]
     pub fn new(keys: Arc<dyn Keys>, policy: CachePolicy, troubles: Arc<Troubles>) -> Self {
-        let (found, refused) = (Mutex::new(LruCache::new(CACHED)), Mutex::new(LruCache::new(CACHED)));
-        Self { keys, policy, troubles, found, refused }
+        let (found, refused) = (
+            Mutex::new(LruCache::new(CACHED)),
+            Mutex::new(LruCache::new(CACHED)),
+        );
+        Self {
+            keys,
+            policy,
+            troubles,
+            found,
+            refused,
+        }
     }
 
     /// The key that `presented` proves, alive at `now`.
-    pub async fn authenticate(&self, presented: Option<&str>, now: Timestamp) -> Result<Arc<Key>, AuthError> {
+    pub async fn authenticate(
+        &self,
+        presented: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Arc<Key>, AuthError> {
         let presented = presented.ok_or(AuthError::Refused(Refusal::Absent))?;
-        let token: Token = presented.parse().map_err(|_| AuthError::Refused(Refusal::Malformed))?;
+        let token: Token = presented
+            .parse()
+            .map_err(|_| AuthError::Refused(Refusal::Malformed))?;
         let digest: Digest32 = Sha256::digest(presented).into();
         let cached = lock(&self.found).get(&digest).cloned();
         let key = match cached {
             Some(Found { key, read, .. }) if now.since(read) < self.policy.positive => key,
             cached => self.look_up(&token, digest, cached, now).await?,
         };
-        if key.is_live(now) { Ok(key) } else { Err(AuthError::Refused(Refusal::Dead)) }
+        if key.is_live(now) {
+            Ok(key)
+        } else {
+            Err(AuthError::Refused(Refusal::Dead))
+        }
     }
 
     async fn look_up(
@@ -131,9 +150,18 @@ impl Authenticator {
         }
         match loaded {
             Ok(Some(key)) if key.hash.fits(token.secret()) => {
-                let noted = self.note_use(&key, cached.and_then(|cached| cached.noted), now).await;
+                let noted = self
+                    .note_use(&key, cached.and_then(|cached| cached.noted), now)
+                    .await;
                 let key = Arc::new(key);
-                lock(&self.found).put(digest, Found { key: key.clone(), read: now, noted });
+                lock(&self.found).put(
+                    digest,
+                    Found {
+                        key: key.clone(),
+                        read: now,
+                        noted,
+                    },
+                );
                 Ok(key)
             }
             Ok(_) => {
@@ -153,7 +181,12 @@ impl Authenticator {
 
     /// Has the day of the key's use written down, once a day and process, well or not: an admin's wish to know must
     /// not cost beats. It is done before the answer, since a function stands still after it.
-    async fn note_use(&self, key: &Key, noted: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    async fn note_use(
+        &self,
+        key: &Key,
+        noted: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         if !key.is_news(now) || !key.is_live(now) || noted == Some(now.day()) {
             return noted;
         }

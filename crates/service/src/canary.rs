@@ -51,12 +51,16 @@ impl Canaries {
     pub async fn send(&self) -> Result<Option<Duration>, CanaryError> {
         let at = self.clock.now();
         for n in 0..limits::CANARIES {
-            self.caller.beat(&HostId::canary(n)).await.map_err(CanaryError::Unheard)?;
+            self.caller
+                .beat(&HostId::canary(n))
+                .await
+                .map_err(CanaryError::Unheard)?;
         }
         let mut stored = self.receivers.load(&self.region).await?;
         for _ in 0..TRIES {
             let version = stored.as_ref().map(|stored| stored.version);
-            let known = stored.map_or_else(|| Receiver::new(self.region.clone()), |stored| stored.entry);
+            let known =
+                stored.map_or_else(|| Receiver::new(self.region.clone()), |stored| stored.entry);
             let before = known.blackouts.last().copied();
             let next = known.with_canary(at, self.fresh);
             let deaf = next.blackouts.last().filter(|last| before != Some(**last));

@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn members_that_are_not_there_have_a_default() {
-        let bare = r#"{"fleet":"main","host":"web-01","state":"up","epoch":3,"basis":1700000000000}"#;
+        let bare =
+            r#"{"fleet":"main","host":"web-01","state":"up","epoch":3,"basis":1700000000000}"#;
         assert_eq!(decode::<Entry>(bare).unwrap().epoch, 3);
     }
 
@@ -67,7 +68,14 @@ mod tests {
     fn garbage_is_an_error() {
         let pending = r#"{"fleet":"main","host":"a","state":"up","epoch":3,"basis":1,
             "pending":{"phase":"pending","not_before":1,"attempt":0}}"#;
-        for garbage in ["", "{}", "[]", "null", pending, &ENTRY_0_1_0.replace("lab", "no fleet")] {
+        for garbage in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            pending,
+            &ENTRY_0_1_0.replace("lab", "no fleet"),
+        ] {
             assert!(decode::<Entry>(garbage).is_err(), "{garbage}");
         }
     }

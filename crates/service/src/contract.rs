@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use hb_domain::{
-    Beat, Digest, Entry, Fleet, Heartbeat, HostKey, Interval, Message, Receiver, Region, Rules, Signal,
-    Timestamp, decide,
+    Beat, Digest, Entry, Fleet, Heartbeat, HostKey, Interval, Message, Receiver, Region, Rules,
+    Signal, Timestamp, decide,
 };
 
 pub use beats::*;
@@ -105,10 +105,20 @@ fn host(name: &str) -> HostKey {
 
 /// A beat of `name` with an interval of a minute.
 fn heard(name: &str, region: &str, seconds: i64, signal: Signal) -> Heard {
-    let message = (signal == Signal::Fail).then(|| Message::from(format!("fäiled at {seconds}\n\"'%_")));
+    let message =
+        (signal == Signal::Fail).then(|| Message::from(format!("fäiled at {seconds}\n\"'%_")));
     let interval = Interval::try_from(Duration::from_mins(1)).unwrap();
-    let heartbeat = Heartbeat::new(Beat { at: at(seconds), interval, signal, message });
-    Heard { key: host(name), region: region.parse::<Region>().unwrap(), heartbeat }
+    let heartbeat = Heartbeat::new(Beat {
+        at: at(seconds),
+        interval,
+        signal,
+        message,
+    });
+    Heard {
+        key: host(name),
+        region: region.parse::<Region>().unwrap(),
+        heartbeat,
+    }
 }
 
 /// The entry of `name` with a pending `missing`.

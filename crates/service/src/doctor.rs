@@ -62,18 +62,39 @@ pub struct Finding {
 impl Finding {
     /// All is well with `thing`.
     pub fn ok(thing: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Ok, thing: thing.into(), cause: cause.into(), next_step: None }
+        Self {
+            verdict: Verdict::Ok,
+            thing: thing.into(),
+            cause: cause.into(),
+            next_step: None,
+        }
     }
 
     /// Something will go wrong with `thing`.
-    pub fn warning(thing: impl Into<String>, cause: impl Into<String>, next_step: impl Into<String>) -> Self {
+    pub fn warning(
+        thing: impl Into<String>,
+        cause: impl Into<String>,
+        next_step: impl Into<String>,
+    ) -> Self {
         let next_step = Some(next_step.into());
-        Self { verdict: Verdict::Warning, thing: thing.into(), cause: cause.into(), next_step }
+        Self {
+            verdict: Verdict::Warning,
+            thing: thing.into(),
+            cause: cause.into(),
+            next_step,
+        }
     }
 
     /// Something is wrong with `thing`.
-    pub fn problem(thing: impl Into<String>, cause: impl Into<String>, next_step: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Problem, ..Self::warning(thing, cause, next_step) }
+    pub fn problem(
+        thing: impl Into<String>,
+        cause: impl Into<String>,
+        next_step: impl Into<String>,
+    ) -> Self {
+        Self {
+            verdict: Verdict::Problem,
+            ..Self::warning(thing, cause, next_step)
+        }
     }
 }
 
@@ -96,7 +117,9 @@ impl Expectations {
     /// Of `hb serve`, which sweeps every 20 s unless it was told otherwise, and at least once an hour.
     #[must_use]
     pub fn local() -> Self {
-        let SweepSettings { region, canaries, .. } = SweepSettings::local();
+        let SweepSettings {
+            region, canaries, ..
+        } = SweepSettings::local();
         Self {
             region,
             canaries,
@@ -109,7 +132,9 @@ impl Expectations {
     /// Of a deployed stage in `region`, which sweeps once a minute.
     #[must_use]
     pub fn deployed(region: Region) -> Self {
-        let SweepSettings { canaries, region, .. } = SweepSettings::distributed(region, Duration::ZERO);
+        let SweepSettings {
+            canaries, region, ..
+        } = SweepSettings::distributed(region, Duration::ZERO);
         Self {
             region,
             canaries,
@@ -150,7 +175,11 @@ impl Doctor {
         ];
         let findings = found.into_iter().map(|(thing, found)| {
             found.unwrap_or_else(|error| {
-                vec![Finding::problem(thing, error.to_string(), "mend that first; the rest follows from it")]
+                vec![Finding::problem(
+                    thing,
+                    error.to_string(),
+                    "mend that first; the rest follows from it",
+                )]
             })
         });
         findings.flatten().collect()
@@ -177,19 +206,27 @@ impl Doctor {
     }
 
     async fn subscriptions(&self) -> PortResult<Vec<Finding>> {
-        let (subscriptions, unreadable) = every_page(|after| self.subscriptions.list(after)).await?;
+        let (subscriptions, unreadable) =
+            every_page(|after| self.subscriptions.list(after)).await?;
         let tally = match &self.deliveries {
             Some(deliveries) => deliveries.tally().await?,
             None => std::collections::BTreeMap::new(),
         };
-        let mut findings =
-            rules::subscriptions(&subscriptions, &self.subscriptions.standings().await?, &tally);
+        let mut findings = rules::subscriptions(
+            &subscriptions,
+            &self.subscriptions.standings().await?,
+            &tally,
+        );
         findings.extend(rules::unreadable("subscriptions", &unreadable));
         Ok(findings)
     }
 
     async fn keys(&self, now: Timestamp) -> PortResult<Vec<Finding>> {
         let (keys, unreadable) = every_page(|after| self.keys.list(after)).await?;
-        Ok([rules::keys(&keys, now), rules::unreadable("keys", &unreadable)].concat())
+        Ok([
+            rules::keys(&keys, now),
+            rules::unreadable("keys", &unreadable),
+        ]
+        .concat())
     }
 }

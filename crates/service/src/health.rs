@@ -38,7 +38,11 @@ impl Health {
     /// Checks these two.
     #[must_use]
     pub fn new(heartbeats: Arc<dyn Heartbeats>, topic: Arc<dyn Topic>) -> Self {
-        Self { heartbeats, topic, last: Mutex::new(None) }
+        Self {
+            heartbeats,
+            topic,
+            last: Mutex::new(None),
+        }
     }
 
     /// Whether all is well, as of at most 30 s (2 s for trouble) before `now`.

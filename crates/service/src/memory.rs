@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    ConfirmationToken, Entry, HostKey, Key, KeyId, Notice, Publication, Region, Standing, Subscription,
-    SubscriptionId, Timestamp,
+    ConfirmationToken, Entry, HostKey, Key, KeyId, Notice, Publication, Region, Standing,
+    Subscription, SubscriptionId, Timestamp,
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::codec;
 use crate::ports::{
-    Clock, CompletedSweep, Cursor, Echo, Echoes, Heard, Heartbeats, Ids, Keys, Ledger, Page, PortError,
-    PortResult, Record, Segment, Stored, Subscriptions, Swap, System, Topic, Unreadable, Version,
+    Clock, CompletedSweep, Cursor, Echo, Echoes, Heard, Heartbeats, Ids, Keys, Ledger, Page,
+    PortError, PortResult, Record, Segment, Stored, Subscriptions, Swap, System, Topic, Unreadable,
+    Version,
 };
 
 /// Items in a page: small, so that tests turn pages.
@@ -85,7 +86,11 @@ impl Memory {
     /// Makes what is stored of `host` unreadable: its heartbeats and its ledger entry.
     pub fn spoil(&self, host: &HostKey) {
         let mut tables = self.lock();
-        for (_, item) in tables.heartbeats.iter_mut().filter(|((key, _), _)| *key == host.to_string()) {
+        for (_, item) in tables
+            .heartbeats
+            .iter_mut()
+            .filter(|((key, _), _)| *key == host.to_string())
+        {
             *item = Err("garbage".to_owned());
         }
         let entries = tables.records.entry(Entry::TABLE).or_default();
@@ -121,7 +126,10 @@ fn page<K: Ord, V, T>(
     for (key, value) in map.range((from, Bound::Unbounded)).take(PAGE) {
         match read(value) {
             Ok(item) => page.items.push(item),
-            Err(cause) => page.unreadable.push(Unreadable { key: name(key), cause }),
+            Err(cause) => page.unreadable.push(Unreadable {
+                key: name(key),
+                cause,
+            }),
         }
         page.next = Some(Cursor(name(key)));
     }
@@ -136,7 +144,10 @@ impl Heartbeats for Memory {
         let mut tables = self.call("table heartbeats")?;
         let key = (heard.key.to_string(), heard.region.to_string());
         let kept = match tables.heartbeats.remove(&key) {
-            Some(Ok(kept)) => Heard { heartbeat: kept.heartbeat.merge(heard.heartbeat.clone()), ..kept },
+            Some(Ok(kept)) => Heard {
+                heartbeat: kept.heartbeat.merge(heard.heartbeat.clone()),
+                ..kept
+            },
             _ => heard.clone(),
         };
         tables.heartbeats.insert(key, Ok(kept));
@@ -145,9 +156,15 @@ impl Heartbeats for Memory {
 
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
         let tables = self.call("table heartbeats")?;
-        let of_host = tables.heartbeats.iter().filter(|((key, _), _)| *key == host.to_string());
-        let unreadable = |cause: &String| PortError::unreadable("table heartbeats", host.to_string(), cause);
-        of_host.map(|(_, heard)| heard.clone().map_err(|cause| unreadable(&cause))).collect()
+        let of_host = tables
+            .heartbeats
+            .iter()
+            .filter(|((key, _), _)| *key == host.to_string());
+        let unreadable =
+            |cause: &String| PortError::unreadable("table heartbeats", host.to_string(), cause);
+        of_host
+            .map(|(_, heard)| heard.clone().map_err(|cause| unreadable(&cause)))
+            .collect()
     }
 
     async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
@@ -155,9 +172,17 @@ impl Heartbeats for Memory {
         if segment.index > 0 {
             return Ok(Page::default());
         }
-        let split = |text: String| text.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let split = |text: String| {
+            text.split_once(' ')
+                .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        };
         let name = |(host, region): &(String, String)| format!("{host} {region}");
-        Ok(page(&tables.heartbeats, after.and_then(|c| split(c.0)), name, Clone::clone))
+        Ok(page(
+            &tables.heartbeats,
+            after.and_then(|c| split(c.0)),
+            name,
+            Clone::clone,
+        ))
     }
 
     fn behind(&self, host: &HostKey) -> Cursor {
@@ -167,8 +192,11 @@ impl Heartbeats for Memory {
 
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
         let mut tables = self.call("table heartbeats")?;
-        let newer = |heard: &Result<Heard, String>| heard.as_ref().is_ok_and(|h| h.heartbeat.last > up_to);
-        tables.heartbeats.retain(|(key, _), heard| *key != host.to_string() || newer(heard));
+        let newer =
+            |heard: &Result<Heard, String>| heard.as_ref().is_ok_and(|h| h.heartbeat.last > up_to);
+        tables
+            .heartbeats
+            .retain(|(key, _), heard| *key != host.to_string() || newer(heard));
         Ok(())
     }
 
@@ -180,23 +208,43 @@ impl Heartbeats for Memory {
 fn stored<T: Record>(key: &str, (text, version, writer): &Row) -> PortResult<Stored<T>> {
     let unreadable = |error| PortError::unreadable(format!("table {}", T::TABLE), key, error);
     let entry = codec::decode(text).map_err(unreadable)?;
-    Ok(Stored { entry, version: *version, writer: *writer })
+    Ok(Stored {
+        entry,
+        version: *version,
+        writer: *writer,
+    })
 }
 
 #[async_trait]
 impl<T: Record> Ledger<T> for Memory {
     async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>> {
         let (mut tables, key) = (self.call(&format!("table {}", T::TABLE))?, key.to_string());
-        tables.records.entry(T::TABLE).or_default().get(&key).map(|row| stored(&key, row)).transpose()
+        tables
+            .records
+            .entry(T::TABLE)
+            .or_default()
+            .get(&key)
+            .map(|row| stored(&key, row))
+            .transpose()
     }
 
-    async fn swap(&self, entry: &T, expected: Option<Version>, writer: Uuid) -> PortResult<Swap<T>> {
-        let (mut tables, key) = (self.call(&format!("table {}", T::TABLE))?, entry.key().to_string());
+    async fn swap(
+        &self,
+        entry: &T,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<T>> {
+        let (mut tables, key) = (
+            self.call(&format!("table {}", T::TABLE))?,
+            entry.key().to_string(),
+        );
         let text = codec::encode(entry).map_err(|e| PortError::unreadable(T::TABLE, &key, e))?;
         let records = tables.records.entry(T::TABLE).or_default();
         let current = records.get(&key);
         if current.map(|(_, version, _)| *version) != expected {
-            return Ok(Swap::Conflict(current.map(|row| stored(&key, row)).transpose()?));
+            return Ok(Swap::Conflict(
+                current.map(|row| stored(&key, row)).transpose()?,
+            ));
         }
         let version = expected.unwrap_or(0) + 1;
         records.insert(key, (text, version, writer));
@@ -222,7 +270,10 @@ impl Keys for Memory {
     async fn create(&self, key: &Key) -> PortResult<bool> {
         let mut tables = self.call("table keys")?;
         let free = !tables.keys.contains_key(&key.id);
-        tables.keys.entry(key.id.clone()).or_insert_with(|| key.clone());
+        tables
+            .keys
+            .entry(key.id.clone())
+            .or_insert_with(|| key.clone());
         Ok(free)
     }
 
@@ -253,7 +304,12 @@ impl Keys for Memory {
 
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Key>> {
         let after = after.and_then(|c| c.0.parse().ok());
-        Ok(page(&self.call("table keys")?.keys, after, ToString::to_string, |key| Ok(key.clone())))
+        Ok(page(
+            &self.call("table keys")?.keys,
+            after,
+            ToString::to_string,
+            |key| Ok(key.clone()),
+        ))
     }
 }
 
@@ -263,19 +319,31 @@ impl Subscriptions for Memory {
     async fn add(&self, subscription: &Subscription, _: &ConfirmationToken) -> PortResult<bool> {
         let mut tables = self.call("table subscriptions")?;
         let free = !tables.subscriptions.contains_key(&subscription.id);
-        tables.subscriptions.entry(subscription.id.clone()).or_insert_with(|| subscription.clone());
+        tables
+            .subscriptions
+            .entry(subscription.id.clone())
+            .or_insert_with(|| subscription.clone());
         Ok(free)
     }
 
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Subscription>> {
         let after = after.and_then(|c| c.0.parse().ok());
         let tables = self.call("table subscriptions")?;
-        Ok(page(&tables.subscriptions, after, ToString::to_string, |item| Ok(item.clone())))
+        Ok(page(
+            &tables.subscriptions,
+            after,
+            ToString::to_string,
+            |item| Ok(item.clone()),
+        ))
     }
 
     async fn standings(&self) -> PortResult<BTreeMap<SubscriptionId, Standing>> {
         let tables = self.call("table subscriptions")?;
-        Ok(tables.subscriptions.keys().map(|id| (id.clone(), Standing::Confirmed)).collect())
+        Ok(tables
+            .subscriptions
+            .keys()
+            .map(|id| (id.clone(), Standing::Confirmed))
+            .collect())
     }
 
     async fn confirm(&self, _: &ConfirmationToken) -> PortResult<bool> {
@@ -283,7 +351,11 @@ impl Subscriptions for Memory {
     }
 
     async fn remove(&self, id: &SubscriptionId) -> PortResult<bool> {
-        Ok(self.call("table subscriptions")?.subscriptions.remove(id).is_some())
+        Ok(self
+            .call("table subscriptions")?
+            .subscriptions
+            .remove(id)
+            .is_some())
     }
 }
 
@@ -295,12 +367,22 @@ impl Topic for Memory {
             Err(error) => return Publication::Refused(error.to_string()),
         };
         tables.published.push(notice.clone());
-        let outcome =
-            if tables.outcomes.is_empty() { Publication::Accepted } else { tables.outcomes.remove(0) };
+        let outcome = if tables.outcomes.is_empty() {
+            Publication::Accepted
+        } else {
+            tables.outcomes.remove(0)
+        };
         if outcome == Publication::Accepted {
             let receipt = tables.published.len().to_string();
-            tables.echoes.push(Echo { subject: notice.subject(), attempt: notice.attempt, receipt });
-            tables.accepted.entry(notice.identity()).or_insert_with(|| notice.clone());
+            tables.echoes.push(Echo {
+                subject: notice.subject(),
+                attempt: notice.attempt,
+                receipt,
+            });
+            tables
+                .accepted
+                .entry(notice.identity())
+                .or_insert_with(|| notice.clone());
         }
         outcome
     }
@@ -314,11 +396,16 @@ impl Topic for Memory {
 impl Echoes for Memory {
     async fn receive(&self) -> PortResult<Page<Echo>> {
         let items = self.call("queue echo")?.echoes.clone();
-        Ok(Page { items, ..Page::default() })
+        Ok(Page {
+            items,
+            ..Page::default()
+        })
     }
 
     async fn acknowledge(&self, receipts: &[String]) -> PortResult<()> {
-        self.call("queue echo")?.echoes.retain(|echo| !receipts.contains(&echo.receipt));
+        self.call("queue echo")?
+            .echoes
+            .retain(|echo| !receipts.contains(&echo.receipt));
         Ok(())
     }
 }

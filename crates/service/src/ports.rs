@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    ConfirmationToken, Digest, Entry, Heartbeat, HostKey, Key, KeyId, Notice, NoticeId, Publication,
-    Receiver, Region, Standing, Subject, Subscription, SubscriptionId, Timestamp,
+    ConfirmationToken, Digest, Entry, Heartbeat, HostKey, Key, KeyId, Notice, NoticeId,
+    Publication, Receiver, Region, Standing, Subject, Subscription, SubscriptionId, Timestamp,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -42,12 +42,23 @@ pub enum PortError {
 impl PortError {
     /// An error of the technology behind `what`.
     pub fn unavailable(what: impl Into<String>, cause: impl fmt::Display) -> Self {
-        Self::Unavailable { what: what.into(), cause: cause.to_string() }
+        Self::Unavailable {
+            what: what.into(),
+            cause: cause.to_string(),
+        }
     }
 
     /// An error of one stored item.
-    pub fn unreadable(what: impl Into<String>, key: impl Into<String>, cause: impl fmt::Display) -> Self {
-        Self::Unreadable { what: what.into(), key: key.into(), cause: cause.to_string() }
+    pub fn unreadable(
+        what: impl Into<String>,
+        key: impl Into<String>,
+        cause: impl fmt::Display,
+    ) -> Self {
+        Self::Unreadable {
+            what: what.into(),
+            key: key.into(),
+            cause: cause.to_string(),
+        }
     }
 }
 
@@ -71,7 +82,11 @@ pub struct Page<T> {
 
 impl<T> Default for Page<T> {
     fn default() -> Self {
-        Self { items: Vec::new(), unreadable: Vec::new(), next: None }
+        Self {
+            items: Vec::new(),
+            unreadable: Vec::new(),
+            next: None,
+        }
     }
 }
 
@@ -173,7 +188,12 @@ impl Record for Entry {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.pending.is_some() && self.history.last().is_none_or(|told| told.epoch != self.epoch) {
+        if self.pending.is_some()
+            && self
+                .history
+                .last()
+                .is_none_or(|told| told.epoch != self.epoch)
+        {
             return Err(format!(
                 "a notice is pending but the history does not end with epoch {}",
                 self.epoch
@@ -239,7 +259,8 @@ pub trait Ledger<T: Record = Entry>: Send + Sync {
     async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>>;
 
     /// Stores `entry` if the stored one still has the version `expected`; `None` expects that there is none.
-    async fn swap(&self, entry: &T, expected: Option<Version>, writer: Uuid) -> PortResult<Swap<T>>;
+    async fn swap(&self, entry: &T, expected: Option<Version>, writer: Uuid)
+    -> PortResult<Swap<T>>;
 
     /// One page of the open records ([`Record::is_open`]), perhaps a little stale.
     async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>>;
@@ -304,7 +325,8 @@ pub trait Echoes: Send + Sync {
 pub trait Subscriptions: Send + Sync {
     /// Adds a subscription; `false` when its id is taken. Where the topic has no tokens of its own, `token` is what
     /// confirms it, if it must be confirmed; the endpoint, and nobody else, gets to know it.
-    async fn add(&self, subscription: &Subscription, token: &ConfirmationToken) -> PortResult<bool>;
+    async fn add(&self, subscription: &Subscription, token: &ConfirmationToken)
+    -> PortResult<bool>;
 
     /// How each subscription stands.
     async fn standings(&self) -> PortResult<BTreeMap<SubscriptionId, Standing>>;

@@ -22,17 +22,24 @@ impl RateLimit {
     /// Lets `per_second` beats of each key through, or all.
     #[must_use]
     pub fn new(per_second: Option<NonZeroU32>) -> Self {
-        Self { per_second, left: Mutex::new(LruCache::new(REMEMBERED)) }
+        Self {
+            per_second,
+            left: Mutex::new(LruCache::new(REMEMBERED)),
+        }
     }
 
     /// Takes one beat of `key` at `now`, or says how long to wait.
     pub fn take(&self, key: &KeyId, now: Timestamp) -> Result<(), Duration> {
-        let Some(per_second) = self.per_second.map(|n| u64::from(n.get())) else { return Ok(()) };
+        let Some(per_second) = self.per_second.map(|n| u64::from(n.get())) else {
+            return Ok(());
+        };
         let full = per_second * 1_000;
         let mut buckets = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let (left, at) = buckets.get_or_insert_mut_ref(key, || (full, now));
         let elapsed = u64::try_from(now.since(*at).as_millis()).unwrap_or(u64::MAX);
-        *left = left.saturating_add(elapsed.saturating_mul(per_second)).min(full);
+        *left = left
+            .saturating_add(elapsed.saturating_mul(per_second))
+            .min(full);
         *at = now.max(*at);
         match left.checked_sub(1_000) {
             Some(rest) => {
@@ -54,9 +61,14 @@ mod tests {
 
     #[test]
     fn a_key_gets_its_share_and_others_theirs() {
-        let (limit, [a, b]) =
-            (RateLimit::new(NonZeroU32::new(2)), [1, 2].map(|i| KeyId::from_random([i; 7])));
-        assert_eq!([limit.take(&a, at(0)), limit.take(&a, at(0))], [Ok(()), Ok(())]);
+        let (limit, [a, b]) = (
+            RateLimit::new(NonZeroU32::new(2)),
+            [1, 2].map(|i| KeyId::from_random([i; 7])),
+        );
+        assert_eq!(
+            [limit.take(&a, at(0)), limit.take(&a, at(0))],
+            [Ok(()), Ok(())]
+        );
         assert_eq!(limit.take(&a, at(0)), Err(Duration::from_millis(500)));
         assert_eq!(limit.take(&b, at(0)), Ok(()));
         assert_eq!(limit.take(&a, at(499)), Err(Duration::from_millis(1)));
@@ -67,7 +79,10 @@ mod tests {
             "a clock set back gives nothing"
         );
         assert_eq!([0; 2].map(|_| limit.take(&a, at(60_000))), [Ok(()), Ok(())]);
-        assert!(limit.take(&a, at(60_000)).is_err(), "a long rest saves up one second's worth");
+        assert!(
+            limit.take(&a, at(60_000)).is_err(),
+            "a long rest saves up one second's worth"
+        );
     }
 
     #[test]

@@ -46,13 +46,28 @@ impl Recorder {
     }
 
     /// Records what a host reported with `key` at `now`; durable when it returns.
-    pub async fn record(&self, key: &Key, report: Report, now: Timestamp) -> Result<(), RecordError> {
-        let Report { host, interval, signal, message } = report;
+    pub async fn record(
+        &self,
+        key: &Key,
+        report: Report,
+        now: Timestamp,
+    ) -> Result<(), RecordError> {
+        let Report {
+            host,
+            interval,
+            signal,
+            message,
+        } = report;
         key.beats_for(&host)?;
         let heard = Heard {
             key: HostKey::new(key.fleet.clone(), host),
             region: self.region.clone(),
-            heartbeat: Heartbeat::new(Beat { at: now, interval, signal, message }),
+            heartbeat: Heartbeat::new(Beat {
+                at: now,
+                interval,
+                signal,
+                message,
+            }),
         };
         Ok(self.heartbeats.record(&heard).await?)
     }

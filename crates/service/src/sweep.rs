@@ -18,14 +18,16 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{Either, ready};
 use futures::stream::{self, StreamExt};
-use hb_domain::{CanaryPolicy, DeliveryPolicy, Digest, HostKey, Receiver, Region, Rules, Timestamp, limits};
+use hb_domain::{
+    CanaryPolicy, DeliveryPolicy, Digest, HostKey, Receiver, Region, Rules, Timestamp, limits,
+};
 
 use self::deliver::Pace;
 use self::report::Step;
 pub use self::report::{Standing, SweepReport};
 use crate::ports::{
-    Clock, CompletedSweep, Echoes, Heartbeats, Ids, Ledger, PortError, PortResult, Record, Stored, System,
-    Topic,
+    Clock, CompletedSweep, Echoes, Heartbeats, Ids, Ledger, PortError, PortResult, Record, Stored,
+    System, Topic,
 };
 
 /// How far the clocks of two machines may differ, when both follow a time service: far less than anyone notices in a
@@ -62,8 +64,14 @@ impl SweepSettings {
         Self {
             region: Region::local(),
             skew: Duration::ZERO,
-            delivery: DeliveryPolicy { lease: seconds(10), echo_wait: Duration::ZERO },
-            canaries: CanaryPolicy { fresh: seconds(7), deaf_after: seconds(13) },
+            delivery: DeliveryPolicy {
+                lease: seconds(10),
+                echo_wait: Duration::ZERO,
+            },
+            canaries: CanaryPolicy {
+                fresh: seconds(7),
+                deaf_after: seconds(13),
+            },
             segments: 1,
             concurrency: 64,
             messages_per_second: None,
@@ -80,8 +88,14 @@ impl SweepSettings {
         Self {
             region,
             skew: SKEW,
-            delivery: DeliveryPolicy { lease, echo_wait: ECHO_WAIT },
-            canaries: CanaryPolicy { fresh: seconds(75), deaf_after: seconds(135) },
+            delivery: DeliveryPolicy {
+                lease,
+                echo_wait: ECHO_WAIT,
+            },
+            canaries: CanaryPolicy {
+                fresh: seconds(75),
+                deaf_after: seconds(135),
+            },
             segments: 4,
             concurrency: 32,
             messages_per_second: Some(limits::MESSAGES_PER_SECOND),
@@ -153,18 +167,39 @@ impl Sweep {
 
     /// Sweeps once, and begins nothing more after `until`: what is under way then, a publish above all, is finished.
     pub async fn run_until(&self, until: Timestamp) -> Result<SweepReport, SweepError> {
-        let mut report = SweepReport { began: self.clock.now(), ..SweepReport::default() };
+        let mut report = SweepReport {
+            began: self.clock.now(),
+            ..SweepReport::default()
+        };
         let pace = Pace::new(self.settings.messages_per_second);
-        let result = Pass { sweep: self, now: report.began, until, pace }.run(&mut report).await;
+        let result = Pass {
+            sweep: self,
+            now: report.began,
+            until,
+            pace,
+        }
+        .run(&mut report)
+        .await;
         report.ended = self.clock.now();
-        let completed = CompletedSweep { began: report.began, ended: report.ended, hosts: report.hosts };
+        let completed = CompletedSweep {
+            began: report.began,
+            ended: report.ended,
+            hosts: report.hosts,
+        };
         let result = match result {
-            Ok(()) => self.system.record_sweep(&self.settings.region, &completed).await.map_err(Stop::from),
+            Ok(()) => self
+                .system
+                .record_sweep(&self.settings.region, &completed)
+                .await
+                .map_err(Stop::from),
             error => error,
         };
         match result {
             Ok(()) => Ok(report),
-            Err(source) => Err(SweepError { report: Box::new(report), source }),
+            Err(source) => Err(SweepError {
+                report: Box::new(report),
+                source,
+            }),
         }
     }
 }
@@ -172,7 +207,11 @@ impl Sweep {
 impl Pass<'_> {
     async fn run(&self, report: &mut SweepReport) -> Result<(), Stop> {
         let sweep = self.sweep;
-        let last_sweep = sweep.system.last_sweep(&sweep.settings.region).await?.map(|sweep| sweep.began);
+        let last_sweep = sweep
+            .system
+            .last_sweep(&sweep.settings.region)
+            .await?
+            .map(|sweep| sweep.began);
         // Without echoes nobody knows which notices of unknown outcome were accepted: those wait.
         let echoes = self.echoes(report).await;
         let open = self.open_entries(report).await?;
@@ -181,16 +220,29 @@ impl Pass<'_> {
         }
         let digests = self.digests(echoes.is_ok(), report).await;
         let orphans = self.orphans(&open, report).await;
-        let unsent = open.values().filter(|stored| stored.entry.pending.is_some()).cloned();
+        let unsent = open
+            .values()
+            .filter(|stored| stored.entry.pending.is_some())
+            .cloned();
         let unsent = unsent.filter(|stored| echoes.is_ok() || !stored.entry.is_in_doubt());
-        let unsent = unsent.filter(|stored| stored.entry.digest().is_none()).chain(orphans.ready);
+        let unsent = unsent
+            .filter(|stored| stored.entry.digest().is_none())
+            .chain(orphans.ready);
         let sent = self.deliver(unsent.collect(), report).await;
         let claimed = self.claim(&open, last_sweep, report).await;
-        echoes.and(digests).and(orphans.result).and(sent).and(claimed)
+        echoes
+            .and(digests)
+            .and(orphans.result)
+            .and(sent)
+            .and(claimed)
     }
 
     fn in_time(&self) -> Result<(), Stop> {
-        if self.sweep.clock.now() < self.until { Ok(()) } else { Err(Stop::OutOfTime) }
+        if self.sweep.clock.now() < self.until {
+            Ok(())
+        } else {
+            Err(Stop::OutOfTime)
+        }
     }
 
     /// Does `work` for all `items`, several at a time; one that fails does not keep the others from theirs.
@@ -204,10 +256,14 @@ impl Pass<'_> {
         F: Future<Output = PortResult<Vec<Step>>>,
     {
         let steps = |item| match self.in_time() {
-            Ok(()) => Either::Left(work(item).map(|steps| steps.unwrap_or_else(|e| vec![Step::Failed(e)]))),
+            Ok(()) => Either::Left(
+                work(item).map(|steps| steps.unwrap_or_else(|e| vec![Step::Failed(e)])),
+            ),
             Err(_) => Either::Right(ready(vec![Step::OutOfTime])),
         };
-        let mut results = stream::iter(items).map(steps).buffer_unordered(self.sweep.settings.concurrency);
+        let mut results = stream::iter(items)
+            .map(steps)
+            .buffer_unordered(self.sweep.settings.concurrency);
         let mut first_stop = Ok(());
         while let Some(steps) = results.next().await {
             for step in steps {
@@ -217,7 +273,10 @@ impl Pass<'_> {
         first_stop
     }
 
-    async fn open_entries(&self, report: &mut SweepReport) -> PortResult<BTreeMap<HostKey, Stored>> {
+    async fn open_entries(
+        &self,
+        report: &mut SweepReport,
+    ) -> PortResult<BTreeMap<HostKey, Stored>> {
         let entries = all_open(&*self.sweep.ledger, report).await?;
         let slim = |mut stored: Stored| {
             if stored.entry.pending.is_none() {
@@ -231,11 +290,16 @@ impl Pass<'_> {
 }
 
 /// All open records of a ledger.
-async fn all_open<T: Record>(ledger: &dyn Ledger<T>, report: &mut SweepReport) -> PortResult<Vec<Stored<T>>> {
+async fn all_open<T: Record>(
+    ledger: &dyn Ledger<T>,
+    report: &mut SweepReport,
+) -> PortResult<Vec<Stored<T>>> {
     let (mut open, mut after) = (Vec::new(), None);
     loop {
         let page = ledger.open(after).await?;
-        page.unreadable.iter().for_each(|item| report.skip(&format!("table {}", T::TABLE), item));
+        page.unreadable
+            .iter()
+            .for_each(|item| report.skip(&format!("table {}", T::TABLE), item));
         open.extend(page.items);
         after = page.next;
         if after.is_none() {
@@ -246,5 +310,8 @@ async fn all_open<T: Record>(ledger: &dyn Ledger<T>, report: &mut SweepReport) -
 
 /// The rules of a sweep: what it takes for silence.
 fn rules(settings: &SweepSettings, hearing: hb_domain::Hearing) -> Rules {
-    Rules { skew: settings.skew, hearing }
+    Rules {
+        skew: settings.skew,
+        hearing,
+    }
 }

@@ -14,7 +14,9 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp::MIN.plus(since_1970)
     }
 
@@ -29,7 +31,10 @@ pub struct SystemIds;
 impl Ids for SystemIds {
     fn random(&self) -> [u8; 32] {
         let mut bytes = [0; 32];
-        #[expect(clippy::disallowed_methods, reason = "this is the adapter of randomness")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the adapter of randomness"
+        )]
         let filled = getrandom::fill(&mut bytes);
         if let Err(error) = filled {
             // Going on would hand out guessable keys.

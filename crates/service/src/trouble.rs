@@ -28,8 +28,11 @@ impl Troubles {
     /// `activity` failed at `now`: logged unless this cause is known. Gives whether it was logged.
     pub fn failed(&self, activity: &'static str, cause: &dyn Display, now: Timestamp) -> bool {
         let mut ongoing = self.ongoing.lock().unwrap_or_else(PoisonError::into_inner);
-        let trouble =
-            ongoing.entry(activity).or_insert(Ongoing { since: now, failures: 0, causes: Vec::new() });
+        let trouble = ongoing.entry(activity).or_insert(Ongoing {
+            since: now,
+            failures: 0,
+            causes: Vec::new(),
+        });
         trouble.failures += 1;
         let cause = cause.to_string();
         let news = trouble.causes.len() < CAUSES && !trouble.causes.contains(&cause);
@@ -47,7 +50,10 @@ impl Troubles {
             return;
         }
         let mut ongoing = self.ongoing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Ongoing { since, failures, .. }) = ongoing.remove(activity) {
+        if let Some(Ongoing {
+            since, failures, ..
+        }) = ongoing.remove(activity)
+        {
             tracing::info!(
                 "{activity} works again after {} (failures: {failures})",
                 human_duration(now.since(since))
@@ -76,7 +82,9 @@ mod tests {
     #[test]
     fn ever_new_causes_are_not_remembered_for_ever() {
         let troubles = Troubles::default();
-        let said = (0..100).filter(|i| troubles.failed("sweeping", i, Timestamp::MIN)).count();
+        let said = (0..100)
+            .filter(|i| troubles.failed("sweeping", i, Timestamp::MIN))
+            .count();
         assert_eq!(said, CAUSES);
     }
 }

@@ -18,7 +18,10 @@ async fn bad_base64_is_a_bad_request_in_the_form_of_each_gateway_for_those_with_
     let world = World::new(&[]).await;
     let case = &requests::cases()[0];
     for gateway in Gateway::ALL {
-        for (key, status, code) in [(world.key.as_str(), 400, "invalid_body"), ("", 401, "unauthenticated")] {
+        for (key, status, code) in [
+            (world.key.as_str(), 400, "invalid_body"),
+            ("", 401, "unauthenticated"),
+        ] {
             let mut event = gateway.event(case, key, true);
             event["body"] = r#"{"hostId": "web-01"}"#.into();
             let answer = world.function.invoke(&event).await.unwrap();
@@ -46,14 +49,18 @@ async fn an_event_that_is_no_request_is_an_error_and_the_next_one_is_answered() 
         let error = world.function.invoke(event).await.unwrap_err();
         assert_eq!(error["errorType"], "NotHttp");
         let text = error["errorMessage"].as_str().unwrap();
-        assert!(text.starts_with("this event is no HTTP request of a function URL"), "{text}");
+        assert!(
+            text.starts_with("this event is no HTTP request of a function URL"),
+            "{text}"
+        );
         assert!(!text.contains(&secret[16..]));
     }
     assert_eq!(world.beat("web-01").await["statusCode"], 200);
     let log = world.function.log(events.len()).await;
     assert_eq!(log.len(), events.len(), "one line each: {log:#?}");
     assert!(
-        log.iter().all(|line| line["level"] == "ERROR" && line["span"]["requestId"].is_string()),
+        log.iter()
+            .all(|line| line["level"] == "ERROR" && line["span"]["requestId"].is_string()),
         "{log:#?}"
     );
     assert_eq!(world.function.metrics(1).await.len(), 1, "of the beat");
@@ -64,7 +71,12 @@ async fn bytes_that_are_no_json_are_an_error_and_the_next_one_is_answered() {
     let world = World::new(&[]).await;
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let secret = format!("{{\"headers\": {{\"x-api-key\": \"{}\"", world.key);
-    for event in [b"".to_vec(), b"\xff\xfe".to_vec(), deep.into_bytes(), secret.into_bytes()] {
+    for event in [
+        b"".to_vec(),
+        b"\xff\xfe".to_vec(),
+        deep.into_bytes(),
+        secret.into_bytes(),
+    ] {
         let error = world.function.invoke_bytes(event, TIME).await.unwrap_err();
         assert!(!error.to_string().contains(&world.key[16..]), "{error}");
         assert_eq!(world.beat("web-01").await["statusCode"], 200);
@@ -140,7 +152,10 @@ async fn no_rubbish_ends_the_function() {
     const EVENTS: usize = 600;
     let world = World::new(&[("HB_LOG", "off")]).await;
     let cases = requests::cases();
-    let (mut runner, strategy) = (TestRunner::deterministic(), (rubbish(), any::<usize>(), 0..40_usize));
+    let (mut runner, strategy) = (
+        TestRunner::deterministic(),
+        (rubbish(), any::<usize>(), 0..40_usize),
+    );
     let (mut answered, mut refused) = (0, 0);
     for i in 0..EVENTS {
         let (rubbish, pick, mut at) = strategy.new_tree(&mut runner).unwrap().current();
@@ -164,6 +179,16 @@ async fn no_rubbish_ends_the_function() {
             }
         }
     }
-    assert!(answered > EVENTS / 4 && refused > EVENTS / 8, "{answered} answered, {refused} refused");
-    assert_eq!(world.function.invoke(&beat("web-01", &world.key)).await.unwrap()["statusCode"], 200);
+    assert!(
+        answered > EVENTS / 4 && refused > EVENTS / 8,
+        "{answered} answered, {refused} refused"
+    );
+    assert_eq!(
+        world
+            .function
+            .invoke(&beat("web-01", &world.key))
+            .await
+            .unwrap()["statusCode"],
+        200
+    );
 }

@@ -27,8 +27,11 @@ struct Shared {
 
 impl Front {
     pub(crate) async fn of(account: &Account) -> Self {
-        let shared =
-            Arc::new(Shared { account: account.clone(), calls: Mutex::default(), slow: Mutex::default() });
+        let shared = Arc::new(Shared {
+            account: account.clone(),
+            calls: Mutex::default(),
+            slow: Mutex::default(),
+        });
         let router = Router::new().fallback(answer).with_state(shared.clone());
         let (listener, url) = listen().await;
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -52,10 +55,17 @@ async fn listen() -> (TcpListener, String) {
     (listener, url)
 }
 
-async fn answer(shared: State<Arc<Shared>>, headers: HeaderMap, body: String) -> (StatusCode, String) {
-    let operation =
-        headers.get("x-amz-target").and_then(|target| dynoxide::operation(target.to_str().unwrap()));
-    let name = operation.clone().unwrap_or_else(|| sns::form(&body)["Action"].clone());
+async fn answer(
+    shared: State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: String,
+) -> (StatusCode, String) {
+    let operation = headers
+        .get("x-amz-target")
+        .and_then(|target| dynoxide::operation(target.to_str().unwrap()));
+    let name = operation
+        .clone()
+        .unwrap_or_else(|| sns::form(&body)["Action"].clone());
     let slow = *shared.slow.lock().unwrap();
     shared.calls.lock().unwrap().push(name.clone());
     if let Some((_, wait)) = slow.filter(|(operation, _)| *operation == name) {
@@ -90,8 +100,14 @@ async fn converse(mut stream: TcpStream, account: Account, left: Arc<Mutex<usize
         if more.is_none() {
             return;
         }
-        let head = format!("HTTP/1.1 {status} OK\r\ncontent-length: {}\r\n\r\n", body.len());
-        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let head = format!(
+            "HTTP/1.1 {status} OK\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream
+            .write_all(format!("{head}{body}").as_bytes())
+            .await
+            .unwrap();
     }
 }
 
@@ -103,9 +119,18 @@ async fn request(stream: &mut TcpStream) -> Option<String> {
             return None;
         }
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length =
-            head.to_lowercase().split("content-length:").nth(1)?.lines().next()?.trim().parse().ok()?;
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head
+            .to_lowercase()
+            .split("content-length:")
+            .nth(1)?
+            .lines()
+            .next()?
+            .trim()
+            .parse()
+            .ok()?;
         if body.len() >= length {
             return Some(body.to_owned());
         }

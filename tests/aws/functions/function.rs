@@ -42,7 +42,10 @@ impl Lines {
                 sink.lock().unwrap().push(line);
             }
         });
-        Self { lines, reader: Some(reader) }
+        Self {
+            lines,
+            reader: Some(reader),
+        }
     }
 
     fn get(&self) -> Vec<String> {
@@ -59,22 +62,39 @@ impl Lines {
 /// The program of `package`: in `HB_BIN_DIR`, or where `cargo build` puts it, and then not older than its sources.
 pub(crate) fn program(name: &str, package: &str) -> PathBuf {
     let build = format!("run cargo build -p {package}");
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|value| !value.as_os_str().is_empty());
+    let set = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|value| !value.as_os_str().is_empty())
+    };
     let given = set("HB_BIN_DIR");
     // Of a shared target folder this test is in `debug/deps`; its variable may be relative to another folder.
     let shared = || {
-        set("CARGO_TARGET_DIR").and_then(|_| Some(std::env::current_exe().ok()?.ancestors().nth(2)?.into()))
+        set("CARGO_TARGET_DIR")
+            .and_then(|_| Some(std::env::current_exe().ok()?.ancestors().nth(2)?.into()))
     };
-    let dir = given.clone().or_else(shared).unwrap_or_else(|| "../../target/debug".into());
+    let dir = given
+        .clone()
+        .or_else(shared)
+        .unwrap_or_else(|| "../../target/debug".into());
     let program = dir.join(name);
-    assert!(program.is_file(), "there is no {}: {build}", program.display());
+    assert!(
+        program.is_file(),
+        "there is no {}: {build}",
+        program.display()
+    );
     if given.is_none() {
         let changed = |path: &Path| path.metadata().and_then(|about| about.modified()).ok();
         // Its sources, as cargo writes them beside it.
         let sources = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
         for source in sources.split_whitespace().skip(1).map(Path::new) {
             let fresh = changed(source) <= changed(&program);
-            assert!(fresh, "{} is older than {}: {build}", program.display(), source.display());
+            assert!(
+                fresh,
+                "{} is older than {}: {build}",
+                program.display(),
+                source.display()
+            );
         }
     }
     program
@@ -83,20 +103,25 @@ pub(crate) fn program(name: &str, package: &str) -> PathBuf {
 /// The function `name` on the API at `address`, its DynamoDB and SNS at these URLs. Nothing else is in its environment.
 fn command(name: &str, address: &str, dynamodb: &str, sns: &str) -> Command {
     let mut command = Command::new(program(name, "hb-lambda"));
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).envs([
-        ("AWS_LAMBDA_RUNTIME_API", address),
-        ("AWS_LAMBDA_FUNCTION_NAME", name),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
-        ("AWS_REGION", "eu-west-1"),
-        ("AWS_ACCESS_KEY_ID", "AKIDTEST"),
-        ("AWS_SECRET_ACCESS_KEY", SECRETS[0]),
-        ("AWS_SESSION_TOKEN", SECRETS[1]),
-        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
-        ("AWS_ENDPOINT_URL_SNS", sns),
-        ("AWS_ENDPOINT_URL_SQS", dynamodb),
-        ("HB_STAGE", "test"),
-    ]);
+    command
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .envs([
+            ("AWS_LAMBDA_RUNTIME_API", address),
+            ("AWS_LAMBDA_FUNCTION_NAME", name),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "AKIDTEST"),
+            ("AWS_SECRET_ACCESS_KEY", SECRETS[0]),
+            ("AWS_SESSION_TOKEN", SECRETS[1]),
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
+            ("AWS_ENDPOINT_URL_SNS", sns),
+            ("AWS_ENDPOINT_URL_SQS", dynamodb),
+            ("HB_STAGE", "test"),
+        ]);
     command
 }
 
@@ -112,14 +137,27 @@ impl Function {
     }
 
     /// Starts it with DynamoDB and SNS at these URLs.
-    pub(crate) async fn start_at(name: &str, dynamodb: &str, sns: &str, variables: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_at(
+        name: &str,
+        dynamodb: &str,
+        sns: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let api = RuntimeApi::start().await;
         let mut command = command(name, &api.address, dynamodb, sns);
         let mut process = command.envs(variables.iter().copied()).spawn().unwrap();
-        let (out, err) =
-            (Lines::of(process.stdout.take().unwrap()), Lines::of(process.stderr.take().unwrap()));
+        let (out, err) = (
+            Lines::of(process.stdout.take().unwrap()),
+            Lines::of(process.stderr.take().unwrap()),
+        );
         let secrets = Mutex::new(SECRETS.map(ToOwned::to_owned).to_vec());
-        Self { process: Mutex::new(process), api, out, err, secrets }
+        Self {
+            process: Mutex::new(process),
+            api,
+            out,
+            err,
+            secrets,
+        }
     }
 
     /// Nothing that the function prints may show this either.
@@ -134,7 +172,8 @@ impl Function {
 
     /// What becomes of an event in an invocation that may take this long.
     pub(crate) async fn invoke_for(&self, event: &Value, time: Duration) -> Outcome {
-        self.invoke_bytes(serde_json::to_vec(event).unwrap(), time).await
+        self.invoke_bytes(serde_json::to_vec(event).unwrap(), time)
+            .await
     }
 
     /// What becomes of an event that need not be JSON.
@@ -163,15 +202,23 @@ impl Function {
 
     /// The log so far, once there are as many lines as this; each is JSON.
     pub(crate) async fn log(&self, count: usize) -> Vec<Value> {
-        let read = |line: &String| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+        let read = |line: &String| {
+            serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))
+        };
         printed(&self.err, count).await.iter().map(read).collect()
     }
 
     /// The most memory it ever held, in KiB (`VmHWM`, proc(5)).
     pub(crate) fn peak_kib(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.process.lock().unwrap().id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let status = std::fs::read_to_string(format!(
+            "/proc/{}/status",
+            self.process.lock().unwrap().id()
+        ))
+        .unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 }
@@ -196,12 +243,19 @@ fn keeps_to_the_format(line: &Value) {
     assert!(!directives.is_empty(), "{line}");
     for directive in directives {
         assert_eq!(directive["Namespace"], "Heartbeat");
-        for name in directive["Dimensions"].as_array().unwrap().iter().flat_map(|set| set.as_array().unwrap())
+        for name in directive["Dimensions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|set| set.as_array().unwrap())
         {
             assert!(line[name.as_str().unwrap()].is_string(), "{name} of {line}");
         }
         for metric in directive["Metrics"].as_array().unwrap() {
-            assert!(line[metric["Name"].as_str().unwrap()].is_number(), "{metric} of {line}");
+            assert!(
+                line[metric["Name"].as_str().unwrap()].is_number(),
+                "{metric} of {line}"
+            );
         }
     }
 }

@@ -60,32 +60,57 @@ impl Gateway {
             (Some(text), false) => (text, false),
         };
         let mut event = match self {
-            Self::FunctionUrl => {
-                version_2(method, &path, query, &headers, "x.lambda-url.eu-west-1.on.aws", "")
-            }
-            Self::HttpApi => {
-                version_2(method, &path, query, &headers, "x.execute-api.eu-west-1.amazonaws.com", "/prod")
-            }
+            Self::FunctionUrl => version_2(
+                method,
+                &path,
+                query,
+                &headers,
+                "x.lambda-url.eu-west-1.on.aws",
+                "",
+            ),
+            Self::HttpApi => version_2(
+                method,
+                &path,
+                query,
+                &headers,
+                "x.execute-api.eu-west-1.amazonaws.com",
+                "/prod",
+            ),
             Self::HttpApiOld => version_1(method, &format!("/prod{path}"), query, &headers, true),
             Self::RestApi => version_1(method, &path, query, &headers, false),
             Self::Balancer => balancer(method, &path, query, &headers, false),
             Self::BalancerLists => balancer(method, &path, query, &headers, true),
         };
         event["isBase64Encoded"] = base64.into();
-        event["body"] = if body.is_empty() { Value::Null } else { body.into() };
+        event["body"] = if body.is_empty() {
+            Value::Null
+        } else {
+            body.into()
+        };
         event
     }
 
     /// Status, a header of the answer, and its body, as the client gets them.
     pub(crate) fn answer(self, answer: &Value) -> (u16, BTreeMap<String, String>, String) {
         let lists = matches!(self, Self::RestApi | Self::HttpApiOld | Self::BalancerLists);
-        let member = if lists { "multiValueHeaders" } else { "headers" };
+        let member = if lists {
+            "multiValueHeaders"
+        } else {
+            "headers"
+        };
         let text = |value: &Value| match value {
-            Value::Array(values) => values.iter().map(|v| v.as_str().unwrap()).collect::<Vec<_>>().join(", "),
+            Value::Array(values) => values
+                .iter()
+                .map(|v| v.as_str().unwrap())
+                .collect::<Vec<_>>()
+                .join(", "),
             value => value.as_str().unwrap().to_owned(),
         };
         let headers = answer[member].as_object().unwrap();
-        let headers = headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.clone(), text(value)))
+            .collect();
         assert_eq!(answer["isBase64Encoded"], false);
         assert_eq!(
             answer["statusDescription"].is_string(),
@@ -105,7 +130,11 @@ fn version_2(
     stage: &str,
 ) -> Value {
     let path = format!("{stage}{path}");
-    let name = if stage.is_empty() { "$default" } else { &stage[1..] };
+    let name = if stage.is_empty() {
+        "$default"
+    } else {
+        &stage[1..]
+    };
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": headers,
         "requestContext": {
@@ -125,7 +154,9 @@ fn version_1(
     headers: &BTreeMap<String, String>,
     http_api: bool,
 ) -> Value {
-    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect();
     let (single, multiple) = parameters(&pairs);
     let mut event = json!({
         "resource": "/{proxy+}", "path": path, "httpMethod": method,
@@ -152,7 +183,8 @@ fn balancer(
     headers: &BTreeMap<String, String>,
     lists_on: bool,
 ) -> Value {
-    let target = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/hb/6d0ecf831eec9f09";
+    let target =
+        "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/hb/6d0ecf831eec9f09";
     let pairs: Vec<_> = query
         .split('&')
         .filter(|pair| !pair.is_empty())
@@ -160,8 +192,7 @@ fn balancer(
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     let (single, multiple) = parameters(&pairs);
-    let mut event =
-        json!({"requestContext": {"elb": {"targetGroupArn": target}}, "httpMethod": method, "path": path});
+    let mut event = json!({"requestContext": {"elb": {"targetGroupArn": target}}, "httpMethod": method, "path": path});
     if lists_on {
         event["multiValueQueryStringParameters"] = multiple;
         event["multiValueHeaders"] = lists(headers);
@@ -180,9 +211,17 @@ fn parameters(pairs: &[(String, String)]) -> (Value, Value) {
         let values = multiple.entry(name.clone()).or_insert_with(|| json!([]));
         values.as_array_mut().unwrap().push(value.clone().into());
     }
-    if pairs.is_empty() { (Value::Null, Value::Null) } else { (single.into(), multiple.into()) }
+    if pairs.is_empty() {
+        (Value::Null, Value::Null)
+    } else {
+        (single.into(), multiple.into())
+    }
 }
 
 fn lists(headers: &BTreeMap<String, String>) -> Value {
-    headers.iter().map(|(name, value)| (name.clone(), json!([value]))).collect::<Map<_, _>>().into()
+    headers
+        .iter()
+        .map(|(name, value)| (name.clone(), json!([value])))
+        .collect::<Map<_, _>>()
+        .into()
 }

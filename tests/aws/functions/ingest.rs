@@ -37,7 +37,14 @@ impl World {
         let heartbeats = DynamoHeartbeats::new(&clients, &stage);
         let key = key(&manager, Scope::Ingest, &[]).await;
         function.hides(&key[16..]);
-        Self { account, front, heartbeats, manager, function, key }
+        Self {
+            account,
+            front,
+            heartbeats,
+            manager,
+            function,
+            key,
+        }
     }
 
     /// The answer to a beat by path, through a function URL.
@@ -52,7 +59,13 @@ impl World {
         for scanned in page.items {
             assert_eq!(scanned.region, "eu-west-1".parse::<Region>().unwrap());
             // A scan leaves the messages out.
-            let heard = self.heartbeats.load(&scanned.key).await.unwrap().remove(0).heartbeat;
+            let heard = self
+                .heartbeats
+                .load(&scanned.key)
+                .await
+                .unwrap()
+                .remove(0)
+                .heartbeat;
             let failed = heard.signal == Signal::Fail;
             let message = heard.failure.and_then(|failure| failure.message);
             all.push(Stored {
@@ -77,7 +90,13 @@ pub(super) fn manager(clients: &Clients, stage: &Stage) -> Manager {
 
 pub(super) async fn key(manager: &Manager, scope: Scope, prefixes: &[HostPrefix]) -> String {
     let (name, fleet, host_prefixes) = (KeyName::first(), Fleet::main(), prefixes.to_vec());
-    let request = KeyRequest { name, scope, fleet, host_prefixes, expires_in: None };
+    let request = KeyRequest {
+        name,
+        scope,
+        fleet,
+        host_prefixes,
+        expires_in: None,
+    };
     manager.create_key(request).await.unwrap().token.reveal()
 }
 
@@ -99,7 +118,10 @@ async fn answers_as_the_table_says(gateway: Gateway) {
         world.function.hides(&key[16..]);
     }
     let cases = requests::cases();
-    for case in cases.iter().filter(|case| case.arrives(gateway == Gateway::Balancer)) {
+    for case in cases
+        .iter()
+        .filter(|case| case.arrives(gateway == Gateway::Balancer))
+    {
         let key = match case.key.as_str() {
             "prefixed" => &prefixed,
             "read" => &read,
@@ -108,12 +130,19 @@ async fn answers_as_the_table_says(gateway: Gateway) {
         };
         for base64 in [false, true] {
             let event = gateway.event(case, key, base64);
-            let answer = world.function.invoke(&event).await.unwrap_or_else(|e| panic!("{}: {e}", case.what));
+            let answer = world
+                .function
+                .invoke(&event)
+                .await
+                .unwrap_or_else(|e| panic!("{}: {e}", case.what));
             let (status, headers, body) = gateway.answer(&answer);
             case.check(gateway.decodes_paths(), status, &headers, &body);
         }
     }
-    let mut expected: Vec<_> = cases.iter().filter_map(|case| case.stored(gateway.decodes_paths())).collect();
+    let mut expected: Vec<_> = cases
+        .iter()
+        .filter_map(|case| case.stored(gateway.decodes_paths()))
+        .collect();
     expected.sort();
     assert_eq!(world.stored().await, expected);
 }
@@ -156,8 +185,14 @@ async fn a_warm_beat_is_one_update_and_nothing_else() {
         assert_eq!(world.front.calls(), ["UpdateItem"]);
     }
     let status = json!({"httpMethod": "GET", "path": "/v1/status"});
-    for calls in [vec!["UpdateItem", "DescribeTable", "GetTopicAttributes"], vec![]] {
-        assert_eq!(world.function.invoke(&status).await.unwrap()["statusCode"], 200);
+    for calls in [
+        vec!["UpdateItem", "DescribeTable", "GetTopicAttributes"],
+        vec![],
+    ] {
+        assert_eq!(
+            world.function.invoke(&status).await.unwrap()["statusCode"],
+            200
+        );
         assert_eq!(world.front.calls(), calls);
     }
 }
@@ -183,12 +218,20 @@ async fn each_request_is_one_line_of_metrics() {
     world.beat("web 01").await;
     world.function.invoke(&beat("web-01", "")).await.unwrap();
     let lines = world.function.metrics(BEATS + 2).await;
-    let sum = |metric: &str| lines.iter().filter_map(|line| line[metric].as_f64()).sum::<f64>();
+    let sum = |metric: &str| {
+        lines
+            .iter()
+            .filter_map(|line| line[metric].as_f64())
+            .sum::<f64>()
+    };
     // Nine requests, of which seven were stored at one unit each, one strong read of the key, and the day of its use.
     assert_eq!(lines.len(), BEATS + 2, "{lines:#?}");
     let sums = ["Beats", "RefusedBeats", "WriteUnits", "ReadUnits"].map(sum);
     assert_eq!(json!(sums), json!([7.0, 2.0, 8.0, 1.0]), "{lines:#?}");
-    let reasons: Vec<_> = lines.iter().filter_map(|line| line["Reason"].as_str()).collect();
+    let reasons: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line["Reason"].as_str())
+        .collect();
     assert_eq!(reasons, ["invalid_host_id", "unauthenticated"]);
     assert!(lines.iter().all(|line| line["Stage"] == "test"));
 }
@@ -198,8 +241,14 @@ async fn an_answer_comes_before_the_function_ends() {
     let world = World::new(&[]).await;
     world.beat("web-01").await;
     world.front.slow("UpdateItem", Duration::from_secs(10));
-    let answer =
-        world.function.invoke_for(&beat("web-01", &world.key), Duration::from_secs(2)).await.unwrap();
+    let answer = world
+        .function
+        .invoke_for(&beat("web-01", &world.key), Duration::from_secs(2))
+        .await
+        .unwrap();
     assert_eq!(answer["statusCode"], 408, "{answer}");
-    assert_eq!(world.heartbeats.load(&host("web-01")).await.unwrap().len(), 1);
+    assert_eq!(
+        world.heartbeats.load(&host("web-01")).await.unwrap().len(),
+        1
+    );
 }

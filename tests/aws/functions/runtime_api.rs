@@ -48,10 +48,16 @@ pub(crate) struct RuntimeApi {
 impl RuntimeApi {
     pub(crate) async fn start() -> Self {
         let (invoke, inbox) = mpsc::channel(1);
-        let shared = Arc::new(Shared { inbox: inbox.into(), under_way: Mutex::default() });
+        let shared = Arc::new(Shared {
+            inbox: inbox.into(),
+            under_way: Mutex::default(),
+        });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
-            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route(
+                "/2018-06-01/runtime/invocation/{id}/response",
+                post(response),
+            )
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
             .with_state(shared);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -64,7 +70,15 @@ impl RuntimeApi {
     pub(crate) async fn invoke(&self, event: Vec<u8>, time: Duration) -> Outcome {
         let (outcome, came) = oneshot::channel();
         let deadline = SystemClock.now().plus(time).as_millis();
-        self.invoke.send(Invocation { event, deadline, outcome }).await.ok().unwrap();
+        self.invoke
+            .send(Invocation {
+                event,
+                deadline,
+                outcome,
+            })
+            .await
+            .ok()
+            .unwrap();
         came.await.unwrap()
     }
 }
@@ -74,7 +88,11 @@ async fn next(State(shared): State<Arc<Shared>>) -> ([(&'static str, String); 5]
         // The test is over, and ends the function.
         return std::future::pending().await;
     };
-    let Invocation { event, deadline, outcome } = invocation;
+    let Invocation {
+        event,
+        deadline,
+        outcome,
+    } = invocation;
     let id = {
         let mut under_way = shared.under_way.lock().unwrap();
         under_way.count += 1;
@@ -89,7 +107,10 @@ async fn next(State(shared): State<Arc<Shared>>) -> ([(&'static str, String); 5]
             "lambda-runtime-invoked-function-arn",
             "arn:aws:lambda:eu-west-1:123456789012:function:hb-test".to_owned(),
         ),
-        ("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0".to_owned()),
+        (
+            "lambda-runtime-trace-id",
+            "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0".to_owned(),
+        ),
         ("content-type", "application/json".to_owned()),
     ];
     (headers, event)

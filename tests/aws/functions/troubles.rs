@@ -19,7 +19,10 @@ fn only(operation: &'static str, code: &'static str) -> impl Fn(&str) -> Option<
 }
 
 fn message(line: &Value) -> &str {
-    assert!(line["timestamp"].is_string() && line["span"]["requestId"].is_string(), "{line}");
+    assert!(
+        line["timestamp"].is_string() && line["span"]["requestId"].is_string(),
+        "{line}"
+    );
     line["message"].as_str().unwrap()
 }
 
@@ -29,18 +32,27 @@ async fn a_beat_that_cannot_be_stored_is_503_and_one_line_until_it_works_again()
     world.beat("web-01").await;
     let mut lines = 0;
     for (code, words) in [
-        (DENIED, "not allowed: allow dynamodb:UpdateItem on table hb-test-heartbeats"),
+        (
+            DENIED,
+            "not allowed: allow dynamodb:UpdateItem on table hb-test-heartbeats",
+        ),
         (
             NO_TABLE,
             "table hb-test-heartbeats does not exist in this account and region: deploy the stage, or check its name \
              and the region",
         ),
-        (EXPIRED, "the credentials have expired: sign in again, or restart what holds the old ones"),
+        (
+            EXPIRED,
+            "the credentials have expired: sign in again, or restart what holds the old ones",
+        ),
         (
             THROTTLED,
             "throttled: UpdateItem was refused for its rate (ProvisionedThroughputExceededException)",
         ),
-        (BROKEN, "InternalServerError to UpdateItem (HTTP status 500): said"),
+        (
+            BROKEN,
+            "InternalServerError to UpdateItem (HTTP status 500): said",
+        ),
     ] {
         world.account.fail(only("UpdateItem", code));
         for _ in 0..2 {
@@ -49,15 +61,29 @@ async fn a_beat_that_cannot_be_stored_is_503_and_one_line_until_it_works_again()
                 (&answer["statusCode"], &answer["headers"]["retry-after"]),
                 (&json!(503), &json!("5"))
             );
-            assert!(answer["body"].as_str().unwrap().contains("the storage of beats does not work now"));
+            assert!(
+                answer["body"]
+                    .as_str()
+                    .unwrap()
+                    .contains("the storage of beats does not work now")
+            );
         }
         world.account.fail(|_| None);
         assert_eq!(world.beat("web-01").await["statusCode"], 200);
         let log = world.function.log(lines + 2).await;
-        let [trouble, end] = &log[lines..] else { panic!("two lines, not {log:#?}") };
-        let head = "recording beats fails, said once per cause: table hb-test-heartbeats is unavailable: ";
-        assert_eq!((message(trouble), &trouble["level"]), (&*format!("{head}{words}"), &json!("ERROR")));
-        assert!(message(end).starts_with("recording beats works again after "), "{end}");
+        let [trouble, end] = &log[lines..] else {
+            panic!("two lines, not {log:#?}")
+        };
+        let head =
+            "recording beats fails, said once per cause: table hb-test-heartbeats is unavailable: ";
+        assert_eq!(
+            (message(trouble), &trouble["level"]),
+            (&*format!("{head}{words}"), &json!("ERROR"))
+        );
+        assert!(
+            message(end).starts_with("recording beats works again after "),
+            "{end}"
+        );
         lines += 2;
     }
 }
@@ -68,7 +94,10 @@ async fn keys_that_cannot_be_read_are_503_and_one_line() {
     world.account.fail(only("GetItem", DENIED));
     for _ in 0..2 {
         let answer = world.beat("web-01").await;
-        assert_eq!((&answer["statusCode"], &answer["headers"]["retry-after"]), (&json!(503), &json!("5")));
+        assert_eq!(
+            (&answer["statusCode"], &answer["headers"]["retry-after"]),
+            (&json!(503), &json!("5"))
+        );
     }
     world.account.fail(|_| None);
     assert_eq!(world.beat("web-01").await["statusCode"], 200);
@@ -81,10 +110,19 @@ async fn keys_that_cannot_be_read_are_503_and_one_line() {
 #[tokio::test]
 async fn a_topic_in_trouble_shows_in_the_status() {
     let world = Ingest::new(&[]).await;
-    world.account.fail(only("GetTopicAttributes", "AuthorizationError"));
-    let answer = world.function.invoke(&json!({"httpMethod": "GET", "path": "/v1/status"})).await.unwrap();
+    world
+        .account
+        .fail(only("GetTopicAttributes", "AuthorizationError"));
+    let answer = world
+        .function
+        .invoke(&json!({"httpMethod": "GET", "path": "/v1/status"}))
+        .await
+        .unwrap();
     assert_eq!(
-        (&answer["statusCode"], &answer["multiValueHeaders"]["retry-after"]),
+        (
+            &answer["statusCode"],
+            &answer["multiValueHeaders"]["retry-after"]
+        ),
         (&json!(503), &json!(["5"]))
     );
     let log = world.function.log(1).await;
@@ -98,17 +136,30 @@ async fn a_stage_that_is_not_there_is_named() {
     let world = Ingest::new(&[("HB_STAGE", "nowhere")]).await;
     assert_eq!(world.beat("web-01").await["statusCode"], 503);
     let log = world.function.log(1).await;
-    let missing =
-        |table: &str| format!("table {table} is unavailable: table {table} does not exist in this account");
-    assert!(message(&log[0]).contains(&missing("hb-nowhere-keys")), "{log:#?}");
+    let missing = |table: &str| {
+        format!("table {table} is unavailable: table {table} does not exist in this account")
+    };
+    assert!(
+        message(&log[0]).contains(&missing("hb-nowhere-keys")),
+        "{log:#?}"
+    );
 
     let world = World::new().await;
     let function = Function::start("sweep", &world.front, &[("HB_STAGE", "nowhere")]).await;
     let error = function.invoke(&scheduled()).await.unwrap_err();
-    assert!(error["errorMessage"].as_str().unwrap().contains(&missing("hb-nowhere-system")), "{error}");
+    assert!(
+        error["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains(&missing("hb-nowhere-system")),
+        "{error}"
+    );
     let log = function.log(1).await;
     assert_eq!(log.len(), 1, "{log:#?}");
-    assert!(message(&log[0]).starts_with("a sweep did not complete: "), "{log:#?}");
+    assert!(
+        message(&log[0]).starts_with("a sweep did not complete: "),
+        "{log:#?}"
+    );
 }
 
 #[tokio::test]
@@ -117,12 +168,42 @@ async fn a_sweep_that_cannot_read_or_write_is_one_line_an_error_and_no_completio
     world.silent_host().await;
     let function = Function::start("sweep", &world.front, &[]).await;
     let cases = [
-        ("GetItem", DENIED, "table hb-test-system", "allow dynamodb:GetItem on table hb-test-system"),
-        ("Query", DENIED, "table hb-test-ledger", "allow dynamodb:Query on table hb-test-ledger"),
-        ("Scan", DENIED, "table hb-test-heartbeats", "allow dynamodb:Scan on table hb-test-heartbeats"),
-        ("Scan", NO_TABLE, "table hb-test-heartbeats", "deploy the stage"),
-        ("Scan", EXPIRED, "table hb-test-heartbeats", "the credentials have expired: sign in again"),
-        ("PutItem", DENIED, "table hb-test-ledger", "allow dynamodb:PutItem on table hb-test-ledger"),
+        (
+            "GetItem",
+            DENIED,
+            "table hb-test-system",
+            "allow dynamodb:GetItem on table hb-test-system",
+        ),
+        (
+            "Query",
+            DENIED,
+            "table hb-test-ledger",
+            "allow dynamodb:Query on table hb-test-ledger",
+        ),
+        (
+            "Scan",
+            DENIED,
+            "table hb-test-heartbeats",
+            "allow dynamodb:Scan on table hb-test-heartbeats",
+        ),
+        (
+            "Scan",
+            NO_TABLE,
+            "table hb-test-heartbeats",
+            "deploy the stage",
+        ),
+        (
+            "Scan",
+            EXPIRED,
+            "table hb-test-heartbeats",
+            "the credentials have expired: sign in again",
+        ),
+        (
+            "PutItem",
+            DENIED,
+            "table hb-test-ledger",
+            "allow dynamodb:PutItem on table hb-test-ledger",
+        ),
     ];
     for (i, (operation, code, thing, words)) in cases.into_iter().enumerate() {
         world.account.fail(only(operation, code));
@@ -131,13 +212,21 @@ async fn a_sweep_that_cannot_read_or_write_is_one_line_an_error_and_no_completio
         let log = function.log(i + 1).await;
         assert_eq!(log.len(), i + 1, "one line each: {log:#?}");
         let text = message(&log[i]);
-        assert!(text.starts_with(&format!("a sweep did not complete: {thing} is unavailable: ")), "{text}");
+        assert!(
+            text.starts_with(&format!(
+                "a sweep did not complete: {thing} is unavailable: "
+            )),
+            "{text}"
+        );
         assert!(text.contains(words), "{text}");
         assert_eq!(function.metrics(i + 1).await[i]["SweepCompleted"], 0.0);
     }
     world.account.fail(|_| None);
     let done = function.invoke(&scheduled()).await.unwrap();
-    assert_eq!(done["passes"][0]["accepted"], 1, "and the next one completes");
+    assert_eq!(
+        done["passes"][0]["accepted"], 1,
+        "and the next one completes"
+    );
 }
 
 #[tokio::test]
@@ -153,28 +242,50 @@ async fn a_notice_that_the_topic_refuses_is_one_line_and_stays_pending() {
             "NotFound",
             "topic hb-test-notices does not exist in this account and region: deploy the stage",
         ),
-        ("Publish", "ExpiredToken", "topic hb-test-notices: the credentials have expired: sign in again"),
+        (
+            "Publish",
+            "ExpiredToken",
+            "topic hb-test-notices: the credentials have expired: sign in again",
+        ),
         (
             "Publish",
             "Throttled",
             "topic hb-test-notices: throttled: Publish was refused for its rate (Throttled)",
         ),
-        ("DescribeTable", DENIED, "not allowed: allow dynamodb:DescribeTable on table hb-test-ledger"),
+        (
+            "DescribeTable",
+            DENIED,
+            "not allowed: allow dynamodb:DescribeTable on table hb-test-ledger",
+        ),
     ] {
         let world = World::new().await;
         world.silent_host().await;
         let function = Function::start("sweep", &world.front, &[]).await;
         world.account.fail(only(operation, code));
         let done = function.invoke(&scheduled()).await.unwrap();
-        assert_eq!((&done["passes"][0]["missing"], &done["passes"][0]["refused"]), (&json!(1), &json!(1)));
+        assert_eq!(
+            (&done["passes"][0]["missing"], &done["passes"][0]["refused"]),
+            (&json!(1), &json!(1))
+        );
         let log = function.log(2).await;
-        let [refused, swept] = &log[..] else { panic!("{log:#?}") };
-        assert!(message(refused).starts_with("the topic refuses notice "), "{refused}");
+        let [refused, swept] = &log[..] else {
+            panic!("{log:#?}")
+        };
+        assert!(
+            message(refused).starts_with("the topic refuses notice "),
+            "{refused}"
+        );
         assert!(message(refused).contains(" of main/web-01: "), "{refused}");
         assert!(message(refused).contains(words), "{refused}");
-        assert_eq!((&refused["level"], message(swept)), (&json!("WARN"), "swept"));
+        assert_eq!(
+            (&refused["level"], message(swept)),
+            (&json!("WARN"), "swept")
+        );
         let metrics = function.metrics(1).await.remove(0);
-        assert_eq!((&metrics["NoticesRefused"], &metrics["NoticesAccepted"]), (&json!(1.0), &json!(0.0)));
+        assert_eq!(
+            (&metrics["NoticesRefused"], &metrics["NoticesAccepted"]),
+            (&json!(1.0), &json!(0.0))
+        );
         assert!(world.account.accepted().is_empty());
     }
 }
@@ -189,7 +300,10 @@ async fn logs_are_lines_of_json_at_every_level() {
         let _ = world.function.invoke(&beat("web-01", "hbk_wrong")).await;
         let troubles = usize::from(level != "off");
         let log = world.function.log(troubles).await;
-        let told = log.iter().filter(|line| message(line).contains("recording beats fails")).count();
+        let told = log
+            .iter()
+            .filter(|line| message(line).contains("recording beats fails"))
+            .count();
         assert_eq!(told, troubles, "{level}: {log:#?}");
         assert!(log.iter().all(|line| line["level"].is_string()), "{log:#?}");
         // Metrics are no log.

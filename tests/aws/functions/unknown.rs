@@ -22,7 +22,10 @@ impl World {
         let ledger = DynamoLedger::new(&self.clients, &self.stage);
         let mut pending = Vec::new();
         for name in HOSTS {
-            let stored = Ledger::<Entry>::load(&ledger, &host(name)).await.unwrap().unwrap();
+            let stored = Ledger::<Entry>::load(&ledger, &host(name))
+                .await
+                .unwrap()
+                .unwrap();
             pending.extend(stored.entry.pending.is_some().then_some(stored));
         }
         pending
@@ -36,7 +39,10 @@ impl World {
         };
         *since = since.minus(by);
         let ledger = DynamoLedger::new(&self.clients, &self.stage);
-        let swapped = ledger.swap(&entry, Some(stored.version), Uuid::from_u128(1)).await.unwrap();
+        let swapped = ledger
+            .swap(&entry, Some(stored.version), Uuid::from_u128(1))
+            .await
+            .unwrap();
         assert!(matches!(swapped, Swap::Done(_)));
     }
 }
@@ -47,27 +53,53 @@ async fn a_publish_without_answer_is_neither_forgotten_nor_sent_again_before_its
     let world = World::new().await;
     world.account.hold_echoes(true);
     for name in HOSTS {
-        world.heartbeats().record(&heard(name, Duration::from_hours(1))).await.unwrap();
+        world
+            .heartbeats()
+            .record(&heard(name, Duration::from_hours(1)))
+            .await
+            .unwrap();
     }
     let sns = sns_that_hangs_up(&world.account, 1).await;
     let one_by_one = [("HB_CONCURRENCY", "1")];
     let function = Function::start_at("sweep", &world.front.url, &sns, &one_by_one).await;
     let done = function.invoke(&scheduled()).await.unwrap();
-    let counts = told(&done["passes"][0], ["missing", "accepted", "refused", "unknown"]);
+    let counts = told(
+        &done["passes"][0],
+        ["missing", "accepted", "refused", "unknown"],
+    );
     assert_eq!(counts, json!([2, 1, 0, 1]));
-    assert_eq!(world.account.accepted().len(), 2, "each once, also the one that got no answer");
+    assert_eq!(
+        world.account.accepted().len(),
+        2,
+        "each once, also the one that got no answer"
+    );
     let metrics = function.metrics(1).await.remove(0);
-    let names = ["SweepCompleted", "Claims", "NoticesAccepted", "NoticesRefused", "NoticesUnknown"];
+    let names = [
+        "SweepCompleted",
+        "Claims",
+        "NoticesAccepted",
+        "NoticesRefused",
+        "NoticesUnknown",
+    ];
     assert_eq!(told(&metrics, names), json!([1.0, 2.0, 1.0, 0.0, 1.0]));
     let log = function.log(1).await;
     let text = log[0]["message"].as_str().unwrap();
-    assert!(text.starts_with("the topic does not say whether it has notice "), "{log:#?}");
-    assert!(text.contains("topic hb-test-notices: no answer to Publish"), "{text}");
+    assert!(
+        text.starts_with("the topic does not say whether it has notice "),
+        "{log:#?}"
+    );
+    assert!(
+        text.contains("topic hb-test-notices: no answer to Publish"),
+        "{text}"
+    );
 
     // Not yet: the echo has three minutes.
     for _ in 0..2 {
         let quiet = function.invoke(&scheduled()).await.unwrap();
-        assert_eq!(told(&quiet["passes"][0], ["accepted", "unknown"]), json!([0, 0]));
+        assert_eq!(
+            told(&quiet["passes"][0], ["accepted", "unknown"]),
+            json!([0, 0])
+        );
     }
     assert_eq!(world.account.accepted().len(), 2);
     let stored = world.pending().await.remove(0);
@@ -80,14 +112,27 @@ async fn a_publish_without_answer_is_neither_forgotten_nor_sent_again_before_its
     assert_eq!(done["passes"][0]["accepted"], 1);
     assert!(world.pending().await.is_empty());
     let accepted = world.account.accepted();
-    let ids: BTreeSet<_> = accepted.iter().map(|form| form["Subject"].rsplit('(').next().unwrap()).collect();
-    assert_eq!((accepted.len(), ids.len()), (3, 2), "the second copy bears the same id: {accepted:#?}");
-    assert!(accepted[2]["Message"].contains(r#"\"attempt\":2"#), "and says which attempt it is");
+    let ids: BTreeSet<_> = accepted
+        .iter()
+        .map(|form| form["Subject"].rsplit('(').next().unwrap())
+        .collect();
+    assert_eq!(
+        (accepted.len(), ids.len()),
+        (3, 2),
+        "the second copy bears the same id: {accepted:#?}"
+    );
+    assert!(
+        accepted[2]["Message"].contains(r#"\"attempt\":2"#),
+        "and says which attempt it is"
+    );
 
     // When the echoes come after all, the second copy is counted.
     world.account.hold_echoes(false);
     let done = function.invoke(&scheduled()).await.unwrap();
-    assert_eq!(told(&done["passes"][0], ["echoed", "second_copies", "accepted"]), json!([0, 1, 0]));
+    assert_eq!(
+        told(&done["passes"][0], ["echoed", "second_copies", "accepted"]),
+        json!([0, 1, 0])
+    );
     assert_eq!(function.metrics(2).await[1]["SecondCopies"], 1.0);
 }
 
@@ -95,14 +140,25 @@ async fn a_publish_without_answer_is_neither_forgotten_nor_sent_again_before_its
 async fn a_publish_without_answer_whose_echo_comes_is_told_once() {
     let world = World::new().await;
     for name in HOSTS {
-        world.heartbeats().record(&heard(name, Duration::from_hours(1))).await.unwrap();
+        world
+            .heartbeats()
+            .record(&heard(name, Duration::from_hours(1)))
+            .await
+            .unwrap();
     }
     let sns = sns_that_hangs_up(&world.account, 1).await;
-    let function = Function::start_at("sweep", &world.front.url, &sns, &[("HB_CONCURRENCY", "1")]).await;
+    let function =
+        Function::start_at("sweep", &world.front.url, &sns, &[("HB_CONCURRENCY", "1")]).await;
     let done = function.invoke(&scheduled()).await.unwrap();
-    assert_eq!(told(&done["passes"][0], ["accepted", "unknown"]), json!([1, 1]));
+    assert_eq!(
+        told(&done["passes"][0], ["accepted", "unknown"]),
+        json!([1, 1])
+    );
     let done = function.invoke(&scheduled()).await.unwrap();
-    assert_eq!(told(&done["passes"][0], ["echoed", "second_copies", "accepted"]), json!([1, 0, 0]));
+    assert_eq!(
+        told(&done["passes"][0], ["echoed", "second_copies", "accepted"]),
+        json!([1, 0, 0])
+    );
     assert!(world.pending().await.is_empty());
     assert_eq!(world.account.accepted().len(), 2);
 }

@@ -23,10 +23,20 @@ async fn a_host_falls_silent_and_speaks_again() {
     let key = key(&manager(&clients, &stage), Scope::Ingest, &[]).await;
     // Silent for 50 minutes of the hour since its last beat, and a fleet that is known.
     let heartbeats = DynamoHeartbeats::new(&clients, &stage);
-    heartbeats.record(&heard("web-01", Duration::from_hours(1))).await.unwrap();
+    heartbeats
+        .record(&heard("web-01", Duration::from_hours(1)))
+        .await
+        .unwrap();
     let began = now().minus(Duration::from_mins(30));
-    let swept = CompletedSweep { began, ended: began, hosts: 1 };
-    DynamoSystem::new(&clients, &stage).record_sweep(&region(), &swept).await.unwrap();
+    let swept = CompletedSweep {
+        began,
+        ended: began,
+        hosts: 1,
+    };
+    DynamoSystem::new(&clients, &stage)
+        .record_sweep(&region(), &swept)
+        .await
+        .unwrap();
 
     let variables = [("HB_STAGE", name.as_str())];
     let ingest = Function::start_at("ingest", url, url, &variables).await;
@@ -38,7 +48,10 @@ async fn a_host_falls_silent_and_speaks_again() {
     let pass = async || sweep.invoke(&scheduled()).await.unwrap()["passes"][0].take();
     assert_eq!(told(&pass().await, counts), json!([1, 1, 0, 1]));
     assert_eq!(told(&pass().await, counts), json!([1, 0, 0, 0]));
-    assert_eq!(ingest.invoke(&beat("web-01", &key)).await.unwrap()["statusCode"], 200);
+    assert_eq!(
+        ingest.invoke(&beat("web-01", &key)).await.unwrap()["statusCode"],
+        200
+    );
     assert_eq!(told(&pass().await, counts), json!([1, 0, 1, 1]));
     assert_eq!(told(&pass().await, counts), json!([1, 0, 0, 0]));
 

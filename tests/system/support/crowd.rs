@@ -11,7 +11,10 @@ const AT_ONCE: usize = 64;
 pub(crate) fn patient() -> reqwest::Client {
     // All tests share the process; the first one installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap()
+    reqwest::Client::builder()
+        .timeout(Duration::from_secs(20))
+        .build()
+        .unwrap()
 }
 
 /// Sends a beat of each host with its interval in milliseconds, each until it is acknowledged. `server` gives whom to
@@ -26,13 +29,23 @@ pub(crate) async fn beat_all<'a>(
         let body = format!(r#"{{"hostId": "{host}", "intervalMs": {interval}}}"#);
         loop {
             if let Some(url) = server() {
-                let request = client.post(format!("{url}/v1/heartbeat")).header("x-api-key", key);
-                if request.body(body.clone()).send().await.is_ok_and(|answer| answer.status() == 200) {
+                let request = client
+                    .post(format!("{url}/v1/heartbeat"))
+                    .header("x-api-key", key);
+                if request
+                    .body(body.clone())
+                    .send()
+                    .await
+                    .is_ok_and(|answer| answer.status() == 200)
+                {
                     return;
                 }
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    stream::iter(beats).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    stream::iter(beats)
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<()>>()
+        .await;
 }

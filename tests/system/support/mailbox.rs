@@ -27,7 +27,11 @@ impl Mailbox {
                 tokio::spawn(async move { session(stream, sink).await });
             }
         });
-        Self { address, mails, task }
+        Self {
+            address,
+            mails,
+            task,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -41,9 +45,15 @@ impl Mailbox {
     /// The subjects of all mails that hold `word`.
     pub(crate) fn subjects(&self, word: &str) -> Vec<String> {
         let subject = |mail: &String| {
-            mail.lines().find_map(|line| line.strip_prefix("Subject: ")).map(ToOwned::to_owned)
+            mail.lines()
+                .find_map(|line| line.strip_prefix("Subject: "))
+                .map(ToOwned::to_owned)
         };
-        self.mails().iter().filter_map(subject).filter(|subject| subject.contains(word)).collect()
+        self.mails()
+            .iter()
+            .filter_map(subject)
+            .filter(|subject| subject.contains(word))
+            .collect()
     }
 }
 
@@ -51,7 +61,10 @@ impl Mailbox {
     /// The token of the question that came.
     pub(crate) fn token(&self) -> Option<String> {
         let mails = self.mails();
-        let behind = mails.iter().find_map(|mail| mail.split_once("hb subscription confirm --token "))?.1;
+        let behind = mails
+            .iter()
+            .find_map(|mail| mail.split_once("hb subscription confirm --token "))?
+            .1;
         Some(behind.split_whitespace().next()?.to_owned())
     }
 }

@@ -67,5 +67,7 @@ async fn answer(
     for (name, value) in headers {
         answer = answer.header(*name, *value);
     }
-    Ok(answer.body(Full::from(r#"{"detail": "as the test has it"}"#)).unwrap())
+    Ok(answer
+        .body(Full::from(r#"{"detail": "as the test has it"}"#))
+        .unwrap())
 }

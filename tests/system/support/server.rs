@@ -42,7 +42,11 @@ impl Lines {
 pub(crate) fn client() -> reqwest::Client {
     // All tests share the process; the first one installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().pool_max_idle_per_host(0).timeout(Duration::from_secs(20)).build().unwrap()
+    reqwest::Client::builder()
+        .pool_max_idle_per_host(0)
+        .timeout(Duration::from_secs(20))
+        .build()
+        .unwrap()
 }
 
 impl Server {
@@ -60,18 +64,38 @@ impl Server {
 
     /// Starts and waits for nothing.
     pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (out, err) =
-            (Lines::of(process.stdout.take().unwrap()), Lines::of(process.stderr.take().unwrap()));
-        Self { process, out, err, url: String::new(), client: client() }
+        let mut process = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (out, err) = (
+            Lines::of(process.stdout.take().unwrap()),
+            Lines::of(process.stderr.take().unwrap()),
+        );
+        Self {
+            process,
+            out,
+            err,
+            url: String::new(),
+            client: client(),
+        }
     }
 
     /// Waits until it is ready, and knows its address.
     pub(crate) async fn listening(&mut self) {
         self.url = eventually("listening", async || {
             let ended = self.process.try_wait().unwrap();
-            assert_eq!(ended, None, "the server ended: {}", self.err.get().join("\n"));
-            self.err.get().iter().find_map(|line| line.strip_prefix("listening on ").map(ToOwned::to_owned))
+            assert_eq!(
+                ended,
+                None,
+                "the server ended: {}",
+                self.err.get().join("\n")
+            );
+            self.err
+                .get()
+                .iter()
+                .find_map(|line| line.strip_prefix("listening on ").map(ToOwned::to_owned))
         })
         .await;
     }
@@ -90,7 +114,8 @@ impl Server {
 
     /// The key that the first start printed: on the other stream than that it listens, and so perhaps read later.
     pub(crate) fn first_key(&self) -> String {
-        let key = |line: &String| Some(line.trim().to_owned()).filter(|line| line.starts_with("hbk_"));
+        let key =
+            |line: &String| Some(line.trim().to_owned()).filter(|line| line.starts_with("hbk_"));
         for _ in 0..1_000 {
             if let Some(key) = self.out.get().iter().find_map(key) {
                 return key;
@@ -103,12 +128,22 @@ impl Server {
     /// Sends a JSON beat; gives the status.
     pub(crate) async fn beat(&self, key: &str, body: &str) -> reqwest::Result<u16> {
         let request = self.client.post(format!("{}/v1/heartbeat", self.url));
-        Ok(request.header("x-api-key", key).body(body.to_owned()).send().await?.status().as_u16())
+        Ok(request
+            .header("x-api-key", key)
+            .body(body.to_owned())
+            .send()
+            .await?
+            .status()
+            .as_u16())
     }
 
     /// The status of `/v1/status`.
     pub(crate) async fn status(&self) -> reqwest::Response {
-        self.client.get(format!("{}/v1/status", self.url)).send().await.unwrap()
+        self.client
+            .get(format!("{}/v1/status", self.url))
+            .send()
+            .await
+            .unwrap()
     }
 
     /// SIGKILL: no warning, no last words.
@@ -119,13 +154,19 @@ impl Server {
 
     /// The exit code, once the process has ended.
     pub(crate) async fn ended(mut self) -> i32 {
-        let status = eventually("the end of the server", async || self.process.try_wait().unwrap()).await;
+        let status = eventually("the end of the server", async || {
+            self.process.try_wait().unwrap()
+        })
+        .await;
         status.code().unwrap_or(-1)
     }
 
     /// SIGTERM, the exit code, and what was logged.
     pub(crate) async fn stop(self) -> (i32, Vec<String>) {
-        let killed = Command::new("kill").arg(self.pid().to_string()).status().unwrap();
+        let killed = Command::new("kill")
+            .arg(self.pid().to_string())
+            .status()
+            .unwrap();
         assert!(killed.success());
         let log = self.err.clone();
         (self.ended().await, log.get())
@@ -137,7 +178,10 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
         if std::thread::panicking() {
-            say(&format!("what the server said:\n{}", self.err.get().join("\n")));
+            say(&format!(
+                "what the server said:\n{}",
+                self.err.get().join("\n")
+            ));
         }
     }
 }

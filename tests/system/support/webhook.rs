@@ -30,7 +30,11 @@ impl Received {
 
     /// The hosts that it tells of.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.notice["hosts"].as_array().unwrap().iter().map(|host| host["hostId"].as_str().unwrap())
+        self.notice["hosts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|host| host["hostId"].as_str().unwrap())
     }
 }
 
@@ -53,9 +57,16 @@ impl Webhook {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let how = How { status: 200, after: Duration::ZERO };
-        let mut webhook =
-            Self { address, received: Arc::default(), how: Arc::new(Mutex::new(how)), up: None };
+        let how = How {
+            status: 200,
+            after: Duration::ZERO,
+        };
+        let mut webhook = Self {
+            address,
+            received: Arc::default(),
+            how: Arc::new(Mutex::new(how)),
+            up: None,
+        };
         webhook.listen(listener);
         webhook
     }
@@ -67,7 +78,8 @@ impl Webhook {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (received, how) = (received.clone(), how.clone());
-                let service = service_fn(move |request| answer(request, received.clone(), how.clone()));
+                let service =
+                    service_fn(move |request| answer(request, received.clone(), how.clone()));
                 connections.spawn(
                     hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service),
@@ -89,8 +101,10 @@ impl Webhook {
 
     /// Listens again at the same address.
     pub(crate) async fn come_back(&mut self) {
-        let listener =
-            super::eventually("the old port", async || TcpListener::bind(self.address).await.ok()).await;
+        let listener = super::eventually("the old port", async || {
+            TcpListener::bind(self.address).await.ok()
+        })
+        .await;
         self.listen(listener);
     }
 
@@ -113,7 +127,10 @@ impl Webhook {
     pub(crate) fn hosts(&self, kind: &str) -> Vec<String> {
         let received = self.received();
         let of_kind = received.iter().filter(|received| received.is(kind));
-        let mut hosts: Vec<_> = of_kind.flat_map(Received::hosts).map(ToOwned::to_owned).collect();
+        let mut hosts: Vec<_> = of_kind
+            .flat_map(Received::hosts)
+            .map(ToOwned::to_owned)
+            .collect();
         hosts.sort();
         hosts
     }
@@ -122,7 +139,11 @@ impl Webhook {
     /// alone or in a digest.
     pub(crate) fn notices(&self, kind: &str) -> BTreeMap<String, BTreeMap<String, usize>> {
         let mut notices: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
-        for (place, received) in self.received().iter().enumerate().filter(|(_, received)| received.is(kind))
+        for (place, received) in self
+            .received()
+            .iter()
+            .enumerate()
+            .filter(|(_, received)| received.is(kind))
         {
             for host in received.hosts() {
                 let ids = notices.entry(host.to_owned()).or_default();
@@ -146,21 +167,38 @@ async fn answer(
     received: Arc<Mutex<Vec<Received>>>,
     how: Arc<Mutex<How>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let header =
-        |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    let header = |name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("")
+            .to_owned()
+    };
     let idempotency_key = header("idempotency-key");
-    let body =
-        request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
     let How { status, after } = *how.lock().unwrap();
     if status == 200 {
         let (notice, size) = (serde_json::from_slice(&body).unwrap(), body.len());
         let count = {
             let mut received = received.lock().unwrap();
-            received.push(Received { idempotency_key, notice, size });
+            received.push(Received {
+                idempotency_key,
+                notice,
+                size,
+            });
             received.len()
         };
         // From none at all to the longest, one after another.
         tokio::time::sleep(after * u32::try_from(count % 8).unwrap() / 7).await;
     }
-    Ok(Response::builder().status(status).body(Full::default()).unwrap())
+    Ok(Response::builder()
+        .status(status)
+        .body(Full::default())
+        .unwrap())
 }

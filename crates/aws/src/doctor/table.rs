@@ -9,20 +9,39 @@ use super::DEPLOY;
 use crate::create::{Attribute, IndexDefinition, TableDefinition};
 
 /// What is found about the table that messages call `what`.
-pub(super) fn findings(what: &str, wanted: &TableDefinition, table: &TableDescription) -> Vec<Finding> {
+pub(super) fn findings(
+    what: &str,
+    wanted: &TableDefinition,
+    table: &TableDescription,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &table.table_status {
         Some(TableStatus::Active | TableStatus::Updating) => {}
         status => {
-            let cause =
-                format!("it is not active but {}", status.as_ref().map_or("unknown", TableStatus::as_str));
-            findings.push(Finding::problem(what, cause, "wait, and look again; the AWS console says more"));
+            let cause = format!(
+                "it is not active but {}",
+                status.as_ref().map_or("unknown", TableStatus::as_str)
+            );
+            findings.push(Finding::problem(
+                what,
+                cause,
+                "wait, and look again; the AWS console says more",
+            ));
         }
     }
     if !is_key(table.key_schema.as_deref(), &wanted.key) {
-        findings.push(Finding::problem(what, "its key is another one than the adapters need", DEPLOY));
+        findings.push(Finding::problem(
+            what,
+            "its key is another one than the adapters need",
+            DEPLOY,
+        ));
     }
-    findings.extend(wanted.index.as_ref().and_then(|wanted| index(what, wanted, table)));
+    findings.extend(
+        wanted
+            .index
+            .as_ref()
+            .and_then(|wanted| index(what, wanted, table)),
+    );
     for replica in table.replicas() {
         let region = replica.region_name().unwrap_or("?");
         match &replica.replica_status {
@@ -39,7 +58,11 @@ pub(super) fn findings(what: &str, wanted: &TableDefinition, table: &TableDescri
         }
     }
     if findings.is_empty() {
-        let replicas: Vec<_> = table.replicas().iter().filter_map(|replica| replica.region_name()).collect();
+        let replicas: Vec<_> = table
+            .replicas()
+            .iter()
+            .filter_map(|replica| replica.region_name())
+            .collect();
         let replicas = if replicas.is_empty() {
             String::new()
         } else {
@@ -57,8 +80,12 @@ fn index(what: &str, wanted: &IndexDefinition, table: &TableDescription) -> Opti
         let cause = format!("its index {name} is missing: a sweep fails");
         return Some(Finding::problem(what, cause, DEPLOY));
     };
-    let projection = index.projection.as_ref().and_then(|projection| projection.projection_type.as_ref());
-    if !is_key(index.key_schema.as_deref(), &wanted.key) || projection != Some(&ProjectionType::All) {
+    let projection = index
+        .projection
+        .as_ref()
+        .and_then(|projection| projection.projection_type.as_ref());
+    if !is_key(index.key_schema.as_deref(), &wanted.key) || projection != Some(&ProjectionType::All)
+    {
         let cause = format!("its index {name} has another key or holds less than whole items");
         return Some(Finding::problem(what, cause, DEPLOY));
     }
@@ -66,13 +93,20 @@ fn index(what: &str, wanted: &IndexDefinition, table: &TableDescription) -> Opti
         Some(IndexStatus::Active | IndexStatus::Updating) | None => None,
         Some(status) => {
             let cause = format!("its index {name} is {}", status.as_str());
-            Some(Finding::problem(what, cause, "wait until it is filled, and look again"))
+            Some(Finding::problem(
+                what,
+                cause,
+                "wait until it is filled, and look again",
+            ))
         }
     }
 }
 
 fn is_key(schema: Option<&[KeySchemaElement]>, wanted: &[Attribute]) -> bool {
-    let names = schema.unwrap_or_default().iter().map(KeySchemaElement::attribute_name);
+    let names = schema
+        .unwrap_or_default()
+        .iter()
+        .map(KeySchemaElement::attribute_name);
     names.eq(wanted.iter().map(|attribute| attribute.name))
 }
 
@@ -93,24 +127,54 @@ mod tests {
             table.set_key_schema(Some(schema(key).unwrap()))
         };
         let found = |wanted, table: aws_sdk_dynamodb::types::builders::TableDescriptionBuilder| {
-            let [finding] = &findings("t", wanted, &table.build())[..] else { panic!("one finding") };
+            let [finding] = &findings("t", wanted, &table.build())[..] else {
+                panic!("one finding")
+            };
             (finding.verdict, finding.cause.clone())
         };
-        assert_eq!(found(&heartbeats, described(&heartbeats.key)), (Verdict::Ok, "active".to_owned()));
+        assert_eq!(
+            found(&heartbeats, described(&heartbeats.key)),
+            (Verdict::Ok, "active".to_owned())
+        );
         let (verdict, cause) = found(&heartbeats, described(&ledger.key));
-        assert!(verdict == Verdict::Problem && cause.contains("its key"), "{cause}");
+        assert!(
+            verdict == Verdict::Problem && cause.contains("its key"),
+            "{cause}"
+        );
         let (verdict, cause) = found(&ledger, described(&ledger.key));
-        assert!(verdict == Verdict::Problem && cause.contains("is missing"), "{cause}");
-        let (verdict, cause) =
-            found(&heartbeats, described(&heartbeats.key).table_status(TableStatus::Archived));
-        assert!(verdict == Verdict::Problem && cause.contains("ARCHIVED"), "{cause}");
-        let replica =
-            |status| ReplicaDescription::builder().region_name("eu-north-1").replica_status(status).build();
-        let (verdict, cause) =
-            found(&heartbeats, described(&heartbeats.key).replicas(replica(ReplicaStatus::Active)));
-        assert_eq!((verdict, cause.as_str()), (Verdict::Ok, "active, replicas in eu-north-1"));
-        let (verdict, cause) =
-            found(&heartbeats, described(&heartbeats.key).replicas(replica(ReplicaStatus::RegionDisabled)));
-        assert!(verdict == Verdict::Warning && cause.contains("REGION_DISABLED"), "{cause}");
+        assert!(
+            verdict == Verdict::Problem && cause.contains("is missing"),
+            "{cause}"
+        );
+        let (verdict, cause) = found(
+            &heartbeats,
+            described(&heartbeats.key).table_status(TableStatus::Archived),
+        );
+        assert!(
+            verdict == Verdict::Problem && cause.contains("ARCHIVED"),
+            "{cause}"
+        );
+        let replica = |status| {
+            ReplicaDescription::builder()
+                .region_name("eu-north-1")
+                .replica_status(status)
+                .build()
+        };
+        let (verdict, cause) = found(
+            &heartbeats,
+            described(&heartbeats.key).replicas(replica(ReplicaStatus::Active)),
+        );
+        assert_eq!(
+            (verdict, cause.as_str()),
+            (Verdict::Ok, "active, replicas in eu-north-1")
+        );
+        let (verdict, cause) = found(
+            &heartbeats,
+            described(&heartbeats.key).replicas(replica(ReplicaStatus::RegionDisabled)),
+        );
+        assert!(
+            verdict == Verdict::Warning && cause.contains("REGION_DISABLED"),
+            "{cause}"
+        );
     }
 }

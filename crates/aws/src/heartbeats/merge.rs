@@ -18,17 +18,26 @@ pub(super) enum Change {
     /// All of it, if nothing newer is stored: right for nearly every beat, without knowing what is stored.
     Hopeful,
     /// These pieces of it, if the stored ones still give way, chosen by looking at an item that exists.
-    Late { newest: bool, first: bool, failure: bool },
+    Late {
+        newest: bool,
+        first: bool,
+        failure: bool,
+    },
 }
 
 impl Change {
     /// What of `new` the stored `old` lacks; `None` when it has it all.
     pub(super) fn late(old: &Heartbeat, new: &Heartbeat) -> Option<Self> {
         let merged = old.clone().merge(new.clone());
-        let newest = (merged.last, merged.interval, merged.signal) != (old.last, old.interval, old.signal);
+        let newest =
+            (merged.last, merged.interval, merged.signal) != (old.last, old.interval, old.signal);
         let first = merged.first != old.first;
         let failure = merged.failure != old.failure;
-        (newest || first || failure).then_some(Self::Late { newest, first, failure })
+        (newest || first || failure).then_some(Self::Late {
+            newest,
+            first,
+            failure,
+        })
     }
 
     /// The update of an item with `new`.
@@ -37,7 +46,9 @@ impl Change {
         match self {
             Self::Hopeful => {
                 update.newest(new);
-                update.set.push(format!("#{FIRST} = if_not_exists(#{FIRST}, :{FIRST})"));
+                update
+                    .set
+                    .push(format!("#{FIRST} = if_not_exists(#{FIRST}, :{FIRST})"));
                 update.value(FIRST, item::instant(new.first));
                 let mut gives_way = vec![format!("#{LAST} <= :{LAST}")];
                 // A single beat is its own first and failure, and nothing stored is newer than the last beat.
@@ -50,9 +61,16 @@ impl Change {
                         gives_way.push(NO_NEWER_FAILURE.to_owned());
                     }
                 }
-                update.condition = format!("attribute_not_exists(#{LAST}) OR ({})", gives_way.join(" AND "));
+                update.condition = format!(
+                    "attribute_not_exists(#{LAST}) OR ({})",
+                    gives_way.join(" AND ")
+                );
             }
-            Self::Late { newest, first, failure } => {
+            Self::Late {
+                newest,
+                first,
+                failure,
+            } => {
                 let mut holds = vec![format!("attribute_exists(#{LAST})")];
                 if newest {
                     update.newest(new);
@@ -89,7 +107,11 @@ impl Update {
     /// The update expression.
     pub(super) fn expression(&self) -> String {
         let set = format!("SET {}", self.set.join(", "));
-        if self.remove.is_empty() { set } else { format!("{set} REMOVE {}", self.remove.join(", ")) }
+        if self.remove.is_empty() {
+            set
+        } else {
+            format!("{set} REMOVE {}", self.remove.join(", "))
+        }
     }
 
     fn newest(&mut self, new: &Heartbeat) {
@@ -140,7 +162,12 @@ mod tests {
 
     fn beats() -> impl Strategy<Value = Heartbeat> {
         // Few instants, so that many beats fall into one millisecond.
-        let told = (0..6_i64, 1_000..1_003_u64, any::<bool>(), prop::option::of("[a-z]{1,2}"));
+        let told = (
+            0..6_i64,
+            1_000..1_003_u64,
+            any::<bool>(),
+            prop::option::of("[a-z]{1,2}"),
+        );
         // Some are merged already, as a copy of another store would be.
         prop::collection::vec(told, 1..3)
             .prop_map(|all| all.into_iter().map(beat).reduce(Heartbeat::merge).unwrap())
@@ -156,18 +183,35 @@ mod tests {
             (Change::Hopeful, Some(old)) => {
                 let holds = old.last <= new.last
                     && (new.first == new.last || old.first <= new.first)
-                    && (new.failure.is_none() || failed(new) == Some(new.last) || failure_gives_way(old));
+                    && (new.failure.is_none()
+                        || failed(new) == Some(new.last)
+                        || failure_gives_way(old));
                 let failure = new.failure.clone().or_else(|| old.failure.clone());
-                holds.then(|| Heartbeat { first: old.first, failure, ..new.clone() })
+                holds.then(|| Heartbeat {
+                    first: old.first,
+                    failure,
+                    ..new.clone()
+                })
             }
-            (Change::Late { newest, first, failure }, Some(old)) => {
+            (
+                Change::Late {
+                    newest,
+                    first,
+                    failure,
+                },
+                Some(old),
+            ) => {
                 let holds = (!newest || old.last <= new.last)
                     && (!first || old.first > new.first)
                     && (!failure || failure_gives_way(old));
                 let base = if newest { new } else { old };
                 holds.then(|| Heartbeat {
                     first: if first { new.first } else { old.first },
-                    failure: if failure { new.failure.clone() } else { old.failure.clone() },
+                    failure: if failure {
+                        new.failure.clone()
+                    } else {
+                        old.failure.clone()
+                    },
                     ..base.clone()
                 })
             }
@@ -175,7 +219,11 @@ mod tests {
     }
 
     fn instants(heartbeat: &Heartbeat) -> (Timestamp, Timestamp, Option<Timestamp>) {
-        (heartbeat.first, heartbeat.last, heartbeat.failure.as_ref().map(|failure| failure.at))
+        (
+            heartbeat.first,
+            heartbeat.last,
+            heartbeat.failure.as_ref().map(|failure| failure.at),
+        )
     }
 
     proptest! {
@@ -212,7 +260,10 @@ mod tests {
     #[test]
     fn a_beat_is_one_short_expression() {
         let ok = Change::Hopeful.of(&beat((5, 1_000, false, None)));
-        assert_eq!(ok.expression(), "SET #l = :l, #i = :i, #f = if_not_exists(#f, :f) REMOVE #s");
+        assert_eq!(
+            ok.expression(),
+            "SET #l = :l, #i = :i, #f = if_not_exists(#f, :f) REMOVE #s"
+        );
         assert_eq!(ok.condition, "attribute_not_exists(#l) OR (#l <= :l)");
         let fail = Change::Hopeful.of(&beat((5, 1_000, true, Some("disk full".to_owned()))));
         assert_eq!(
@@ -226,11 +277,23 @@ mod tests {
     fn a_late_failure_writes_what_is_missing_only() {
         let (old, new) = (beat((9, 1_000, false, None)), beat((5, 1_000, true, None)));
         let late = Change::late(&old, &new).unwrap();
-        assert_eq!(late, Change::Late { newest: false, first: true, failure: true });
+        assert_eq!(
+            late,
+            Change::Late {
+                newest: false,
+                first: true,
+                failure: true
+            }
+        );
         let update = late.of(&new);
         assert_eq!(update.expression(), "SET #f = :f, #x = :x REMOVE #m");
-        let condition = "attribute_exists(#l) AND #f > :f AND (attribute_not_exists(#x) OR #x <= :x)";
+        let condition =
+            "attribute_exists(#l) AND #f > :f AND (attribute_not_exists(#x) OR #x <= :x)";
         assert_eq!(update.condition, condition);
-        assert_eq!(Change::late(&old.merge(new.clone()), &new), None, "written twice is written once");
+        assert_eq!(
+            Change::late(&old.merge(new.clone()), &new),
+            None,
+            "written twice is written once"
+        );
     }
 }

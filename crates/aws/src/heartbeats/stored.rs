@@ -28,7 +28,10 @@ pub(super) const FAIL: &str = "f";
 
 /// The key of an item.
 pub(super) fn key(host: &HostKey, region: &Region) -> AttributeMap {
-    item::of([(HOST, item::text(host.to_string())), (REGION, item::text(region.as_str()))])
+    item::of([
+        (HOST, item::text(host.to_string())),
+        (REGION, item::text(region.as_str())),
+    ])
 }
 
 /// Reads an item.
@@ -65,7 +68,11 @@ mod tests {
     fn item(heard: &Heard) -> AttributeMap {
         let mut item = key(&heard.key, &heard.region);
         let values = Change::Hopeful.of(&heard.heartbeat).values;
-        item.extend(values.into_iter().map(|(name, value)| (name[1..].to_owned(), value)));
+        item.extend(
+            values
+                .into_iter()
+                .map(|(name, value)| (name[1..].to_owned(), value)),
+        );
         item
     }
 
@@ -108,11 +115,24 @@ mod tests {
             ("x", n("1700000060000")),
             ("m", item::text("disk full")),
         ]);
-        let Heard { key, region, heartbeat } = decode(&stored).unwrap();
-        assert_eq!((key.to_string().as_str(), region.as_str()), ("lab/web/01", "eu-west-1"));
+        let Heard {
+            key,
+            region,
+            heartbeat,
+        } = decode(&stored).unwrap();
+        assert_eq!(
+            (key.to_string().as_str(), region.as_str()),
+            ("lab/web/01", "eu-west-1")
+        );
         assert_eq!(heartbeat.first.as_millis(), 1_690_000_000_000);
-        assert_eq!((heartbeat.interval.as_millis(), heartbeat.signal), (60_000, Signal::Fail));
-        assert_eq!(heartbeat.failure.unwrap().message.unwrap().as_str(), "disk full");
+        assert_eq!(
+            (heartbeat.interval.as_millis(), heartbeat.signal),
+            (60_000, Signal::Fail)
+        );
+        assert_eq!(
+            heartbeat.failure.unwrap().message.unwrap().as_str(),
+            "disk full"
+        );
     }
 
     #[test]
@@ -137,12 +157,18 @@ mod tests {
             let mut bad = good.clone();
             bad.insert(name.to_owned(), value.clone());
             let error = decode(&bad).unwrap_err();
-            assert!(error.starts_with(&format!("attribute {name}: ")), "{value:?}: {error}");
+            assert!(
+                error.starts_with(&format!("attribute {name}: ")),
+                "{value:?}: {error}"
+            );
         }
         for name in ["h", "r", "l", "i", "f"] {
             let mut bad = good.clone();
             bad.remove(name);
-            assert_eq!(decode(&bad).unwrap_err(), format!("attribute {name}: missing"));
+            assert_eq!(
+                decode(&bad).unwrap_err(),
+                format!("attribute {name}: missing")
+            );
         }
     }
 

@@ -53,12 +53,19 @@ async fn an_item_that_cannot_be_read_is_named() {
     let script = Script::new([Answer::condition_failed(&spoiled)]);
     let heartbeats = DynamoHeartbeats::new(&script.clients(), &stage());
     let error = heartbeats.record(&heard(5, Signal::Ok)).await.unwrap_err();
-    assert!(matches!(&error, PortError::Unreadable { key, .. } if key == "main/web-01/eu-west-1"), "{error}");
+    assert!(
+        matches!(&error, PortError::Unreadable { key, .. } if key == "main/web-01/eu-west-1"),
+        "{error}"
+    );
     let entry = json!({"h": {"S": "main/web-01"}, "entry": {"S": "{"}});
     let script = Script::new([Answer::done(json!({"Item": entry}))]);
-    let error =
-        Ledger::<Entry>::load(&DynamoLedger::new(&script.clients(), &stage()), &host()).await.unwrap_err();
-    assert!(matches!(&error, PortError::Unreadable { key, .. } if key == "main/web-01"), "{error}");
+    let error = Ledger::<Entry>::load(&DynamoLedger::new(&script.clients(), &stage()), &host())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, PortError::Unreadable { key, .. } if key == "main/web-01"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -66,13 +73,18 @@ async fn the_topic_is_found_beside_the_ledger() {
     let arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/hb-prod-ledger";
     let script = Script::new([Answer::done(json!({"Table": {"TableArn": arn}}))]);
     let topic = find_topic(&script.clients(), &stage()).await.unwrap();
-    assert_eq!(topic.as_str(), "arn:aws:sns:eu-west-1:123456789012:hb-prod-notices");
+    assert_eq!(
+        topic.as_str(),
+        "arn:aws:sns:eu-west-1:123456789012:hb-prod-notices"
+    );
 }
 
 #[tokio::test]
 async fn a_stage_that_may_not_be_made_says_so() {
     let script = Script::new([Answer::error("AccessDeniedException")]);
-    let error = create_stage(&script.clients(), &Stage::parse("dev").unwrap()).await.unwrap_err();
+    let error = create_stage(&script.clients(), &Stage::parse("dev").unwrap())
+        .await
+        .unwrap_err();
     let expected = "table hb-dev-heartbeats is unavailable: not allowed: allow dynamodb:CreateTable on table \
                     hb-dev-heartbeats";
     assert_eq!(error.to_string(), expected);

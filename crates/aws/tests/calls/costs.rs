@@ -18,8 +18,14 @@ async fn a_warm_beat_is_one_conditional_update_and_no_read() {
     assert_eq!(script.operations(), ["UpdateItem", "UpdateItem"]);
     let sent = &script.asked()[0].json;
     assert_eq!(sent["TableName"], "hb-prod-heartbeats");
-    assert_eq!(sent["Key"], json!({"h": {"S": "main/web-01"}, "r": {"S": "eu-west-1"}}));
-    assert_eq!(sent["ConditionExpression"], "attribute_not_exists(#l) OR (#l <= :l)");
+    assert_eq!(
+        sent["Key"],
+        json!({"h": {"S": "main/web-01"}, "r": {"S": "eu-west-1"}})
+    );
+    assert_eq!(
+        sent["ConditionExpression"],
+        "attribute_not_exists(#l) OR (#l <= :l)"
+    );
     assert_eq!(sent["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
     assert_eq!(sent["ReturnConsumedCapacity"], "TOTAL");
     let usage = clients.meter().usage();
@@ -33,9 +39,16 @@ async fn an_old_beat_is_done_with_the_one_update_that_fails() {
     newer["f"] = json!({"N": at(0).as_millis().to_string()});
     let script = Script::new([Answer::condition_failed(&newer)]);
     let clients = script.clients();
-    DynamoHeartbeats::new(&clients, &stage()).record(&heard(5, Signal::Ok)).await.unwrap();
+    DynamoHeartbeats::new(&clients, &stage())
+        .record(&heard(5, Signal::Ok))
+        .await
+        .unwrap();
     assert_eq!(script.operations(), ["UpdateItem"]);
-    assert_eq!(clients.meter().usage().write_millis, 1_000, "it is charged all the same");
+    assert_eq!(
+        clients.meter().usage().write_millis,
+        1_000,
+        "it is charged all the same"
+    );
 }
 
 #[tokio::test]
@@ -52,7 +65,8 @@ async fn a_late_failure_is_one_update_more_and_no_read() {
 
 #[tokio::test]
 async fn a_host_that_is_forgotten_meanwhile_begins_anew() {
-    let gone = json!({"__type": "com.amazonaws#ConditionalCheckFailedException", "message": "said"});
+    let gone =
+        json!({"__type": "com.amazonaws#ConditionalCheckFailedException", "message": "said"});
     let script = Script::new([
         Answer::condition_failed(&item(9)),
         Answer::Http(400, gone.to_string()),
@@ -75,10 +89,25 @@ async fn a_page_of_a_scan_is_one_call_for_what_a_sweep_needs() {
     let segment = Segment { index: 3, of: 8 };
     let page = heartbeats.scan(segment, None).await.unwrap();
     assert_eq!(page.items, [heard(5, Signal::Ok)]);
-    assert!(heartbeats.scan(segment, page.next).await.unwrap().next.is_none());
-    let [first, second] = &script.asked()[..] else { panic!("two pages") };
-    assert_eq!((&first.json["Segment"], &first.json["TotalSegments"]), (&json!(3), &json!(8)));
-    assert_eq!(first.json["ProjectionExpression"], "#h, #r, #l, #i, #f, #s, #x");
+    assert!(
+        heartbeats
+            .scan(segment, page.next)
+            .await
+            .unwrap()
+            .next
+            .is_none()
+    );
+    let [first, second] = &script.asked()[..] else {
+        panic!("two pages")
+    };
+    assert_eq!(
+        (&first.json["Segment"], &first.json["TotalSegments"]),
+        (&json!(3), &json!(8))
+    );
+    assert_eq!(
+        first.json["ProjectionExpression"],
+        "#h, #r, #l, #i, #f, #s, #x"
+    );
     assert_eq!(first.json["ConsistentRead"], json!(null), "half the price");
     assert_eq!(second.json["ExclusiveStartKey"], key);
 }
@@ -87,7 +116,10 @@ async fn a_page_of_a_scan_is_one_call_for_what_a_sweep_needs() {
 async fn a_confirmation_is_one_strong_query() {
     let script = Script::new([Answer::done(json!({"Items": [item(5)]}))]);
     let heartbeats = DynamoHeartbeats::new(&script.clients(), &stage());
-    assert_eq!(heartbeats.load(&host()).await.unwrap(), [heard(5, Signal::Ok)]);
+    assert_eq!(
+        heartbeats.load(&host()).await.unwrap(),
+        [heard(5, Signal::Ok)]
+    );
     assert_eq!(script.operations(), ["Query"]);
     assert_eq!(script.asked()[0].json["ConsistentRead"], json!(true));
 }
@@ -98,14 +130,29 @@ async fn a_claim_is_one_conditional_put() {
     let clients = script.clients();
     let ledger = DynamoLedger::new(&clients, &stage());
     let entry = Entry::new(host());
-    assert_eq!(ledger.swap(&entry, Some(3), Uuid::nil()).await.unwrap(), Swap::Done(4));
-    assert_eq!(ledger.swap(&entry, None, Uuid::nil()).await.unwrap(), Swap::Done(1));
+    assert_eq!(
+        ledger.swap(&entry, Some(3), Uuid::nil()).await.unwrap(),
+        Swap::Done(4)
+    );
+    assert_eq!(
+        ledger.swap(&entry, None, Uuid::nil()).await.unwrap(),
+        Swap::Done(1)
+    );
     assert_eq!(script.operations(), ["PutItem", "PutItem"]);
-    let [over, new] = &script.asked()[..] else { panic!("two puts") };
+    let [over, new] = &script.asked()[..] else {
+        panic!("two puts")
+    };
     assert_eq!(over.json["ConditionExpression"], "#version = :expected");
-    assert_eq!(over.json["ExpressionAttributeValues"], json!({":expected": {"N": "3"}}));
+    assert_eq!(
+        over.json["ExpressionAttributeValues"],
+        json!({":expected": {"N": "3"}})
+    );
     assert_eq!(new.json["ConditionExpression"], "attribute_not_exists(#h)");
-    assert_eq!(new.json["Item"].get("open"), None, "a quiet entry is not in the index");
+    assert_eq!(
+        new.json["Item"].get("open"),
+        None,
+        "a quiet entry is not in the index"
+    );
     assert_eq!(clients.meter().usage().write_millis, 2_000);
 }
 
@@ -114,7 +161,12 @@ async fn a_cold_key_is_one_strong_read() {
     let script = Script::new([Answer::done(json!({}))]);
     let clients = script.clients();
     let keys = DynamoKeys::new(&clients, &stage());
-    assert!(keys.load(&KeyId::from_random([1; 7])).await.unwrap().is_none());
+    assert!(
+        keys.load(&KeyId::from_random([1; 7]))
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(script.operations(), ["GetItem"]);
     assert_eq!(clients.meter().usage().read_millis, 1_000);
 }
@@ -123,19 +175,39 @@ async fn a_cold_key_is_one_strong_read() {
 async fn the_end_of_a_sweep_is_one_put() {
     let script = Script::new([Answer::done(json!({}))]);
     let system = DynamoSystem::new(&script.clients(), &stage());
-    let sweep = CompletedSweep { began: at(1), ended: at(2), hosts: 3 };
-    system.record_sweep(&"eu-west-1".parse().unwrap(), &sweep).await.unwrap();
+    let sweep = CompletedSweep {
+        began: at(1),
+        ended: at(2),
+        hosts: 3,
+    };
+    system
+        .record_sweep(&"eu-west-1".parse().unwrap(), &sweep)
+        .await
+        .unwrap();
     assert_eq!(script.operations(), ["PutItem"]);
     let sent = &script.asked()[0].json;
-    assert_eq!(sent["ConditionExpression"], "attribute_not_exists(#began) OR #began <= :began");
-    assert_eq!(sent["ExpressionAttributeValues"][":began"]["N"], at(1).as_millis().to_string());
+    assert_eq!(
+        sent["ConditionExpression"],
+        "attribute_not_exists(#began) OR #began <= :began"
+    );
+    assert_eq!(
+        sent["ExpressionAttributeValues"][":began"]["N"],
+        at(1).as_millis().to_string()
+    );
 }
 
 #[tokio::test]
 async fn a_check_is_one_update_that_fails_its_condition() {
-    let gone = json!({"__type": "com.amazonaws#ConditionalCheckFailedException", "message": "said"});
+    let gone =
+        json!({"__type": "com.amazonaws#ConditionalCheckFailedException", "message": "said"});
     let script = Script::new([Answer::Http(400, gone.to_string())]);
-    DynamoHeartbeats::new(&script.clients(), &stage()).check().await.unwrap();
+    DynamoHeartbeats::new(&script.clients(), &stage())
+        .check()
+        .await
+        .unwrap();
     assert_eq!(script.operations(), ["UpdateItem"]);
-    assert_eq!(script.asked()[0].json["ConditionExpression"], "attribute_exists(#h)");
+    assert_eq!(
+        script.asked()[0].json["ConditionExpression"],
+        "attribute_exists(#h)"
+    );
 }

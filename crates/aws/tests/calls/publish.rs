@@ -48,7 +48,10 @@ async fn answers_are_told_apart_and_nothing_is_tried_twice() {
         let outcome = SnsTopic::new(&clients, arn()).publish(&notice()).await;
         assert_eq!(name(&outcome), expected, "{answer:?}: {outcome:?}");
         assert_eq!(script.operations(), ["Publish"]);
-        assert_eq!(clients.meter().usage().calls, [(Operation::Publish, 1)].into());
+        assert_eq!(
+            clients.meter().usage().calls,
+            [(Operation::Publish, 1)].into()
+        );
     }
 }
 
@@ -57,7 +60,10 @@ async fn words_say_what_to_allow() {
     let script = Script::new([Answer::sns_error(403, "AuthorizationError")]);
     let topic = SnsTopic::new(&script.clients(), arn());
     let refused = "topic hb-prod-notices: not allowed: allow sns:Publish on topic hb-prod-notices";
-    assert_eq!(topic.publish(&notice()).await, Publication::Refused(refused.to_owned()));
+    assert_eq!(
+        topic.publish(&notice()).await,
+        Publication::Refused(refused.to_owned())
+    );
     let error = topic.check().await.unwrap_err().to_string();
     let expected = "topic hb-prod-notices is unavailable: not allowed: allow sns:GetTopicAttributes on topic \
                     hb-prod-notices";
@@ -80,7 +86,11 @@ async fn only_a_connection_that_never_was_is_a_refusal() {
     assert_eq!(name(&outcome), "unknown", "{outcome:?}");
     server.await.unwrap();
     let outcome = topic.publish(&notice()).await;
-    assert_eq!(name(&outcome), "refused", "nobody listens any more: {outcome:?}");
+    assert_eq!(
+        name(&outcome),
+        "refused",
+        "nobody listens any more: {outcome:?}"
+    );
 }
 
 /// As when somebody's sign-in has run out.
@@ -92,7 +102,9 @@ impl ProvideCredentials for SignedOut {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::ready(Err(CredentialsError::provider_error("the session is over")))
+        future::ProvideCredentials::ready(Err(CredentialsError::provider_error(
+            "the session is over",
+        )))
     }
 }
 
@@ -102,8 +114,12 @@ async fn without_credentials_nothing_is_sent() {
         .region(Region::new("eu-west-1"))
         .endpoint_url("http://127.0.0.1:1")
         .credentials_provider(SharedCredentialsProvider::new(SignedOut));
-    let outcome = SnsTopic::new(&Clients::new(&config.build()), arn()).publish(&notice()).await;
-    let Publication::Refused(words) = outcome else { panic!("{outcome:?}") };
+    let outcome = SnsTopic::new(&Clients::new(&config.build()), arn())
+        .publish(&notice())
+        .await;
+    let Publication::Refused(words) = outcome else {
+        panic!("{outcome:?}")
+    };
     let expected = "topic hb-prod-notices: the credentials could not be loaded: an error occurred while loading \
                     credentials: the session is over: sign in, or name a profile";
     assert_eq!(words, expected);

@@ -17,7 +17,10 @@ async fn a_beat_under_constant_throttling_fails_within_seconds() {
     let heartbeats = DynamoHeartbeats::new(&script.clients(), &stage());
     let begin = now();
     let error = heartbeats.record(&heard(0, Signal::Ok)).await.unwrap_err();
-    assert!(error.to_string().contains("throttled: UpdateItem"), "{error}");
+    assert!(
+        error.to_string().contains("throttled: UpdateItem"),
+        "{error}"
+    );
     assert_eq!(script.operations().len(), 3);
     assert!(begin.elapsed().as_secs() < 1, "{:?}", begin.elapsed());
 }
@@ -27,8 +30,17 @@ async fn a_beat_that_gets_no_answer_fails_within_seconds() {
     let heartbeats = DynamoHeartbeats::new(&Script::new([Answer::Silence]).clients(), &stage());
     let begin = now();
     let error = heartbeats.record(&heard(0, Signal::Ok)).await.unwrap_err();
-    assert!(error.to_string().contains("no answer to UpdateItem in time"), "{error}");
-    assert!((1..=3).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    assert!(
+        error
+            .to_string()
+            .contains("no answer to UpdateItem in time"),
+        "{error}"
+    );
+    assert!(
+        (1..=3).contains(&begin.elapsed().as_secs()),
+        "{:?}",
+        begin.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,7 +55,11 @@ async fn a_throttled_scan_goes_on_with_growing_pauses() {
 #[tokio::test(start_paused = true)]
 async fn a_hundred_throttled_scans_do_not_use_up_each_others_retries() {
     let page = Answer::done(json!({"Items": []}));
-    let script = Script::new(vec![Answer::error(THROTTLED); 500].into_iter().chain([page]));
+    let script = Script::new(
+        vec![Answer::error(THROTTLED); 500]
+            .into_iter()
+            .chain([page]),
+    );
     let heartbeats = DynamoHeartbeats::new(&script.clients(), &stage());
     let scans = (0..100).map(|index| heartbeats.scan(Segment { index, of: 100 }, None));
     for scan in futures::future::join_all(scans).await {
@@ -59,7 +75,10 @@ async fn a_swap_whose_reply_was_lost_finds_its_own_writer() {
     let mine = json!({"h": {"S": "main/web-01"}, "entry": {"S": text}, "version": {"N": "1"},
                       "writer": {"S": writer.to_string()}});
     let script = Script::new([Answer::Reset, Answer::condition_failed(&mine)]);
-    let swap = DynamoLedger::new(&script.clients(), &stage()).swap(&entry, None, writer).await.unwrap();
+    let swap = DynamoLedger::new(&script.clients(), &stage())
+        .swap(&entry, None, writer)
+        .await
+        .unwrap();
     assert!(matches!(swap, Swap::Conflict(Some(stored)) if stored.writer == writer));
     assert_eq!(script.operations(), ["PutItem", "PutItem"]);
 }
@@ -69,14 +88,23 @@ async fn a_swap_whose_reply_was_lost_finds_its_own_writer() {
 #[tokio::test(start_paused = true)]
 async fn a_swap_that_meets_one_of_another_region_is_made_again() {
     let code = "ReplicatedWriteConflictException";
-    let script = Script::new(vec![Answer::error(code); 3].into_iter().chain([Answer::done(json!({}))]));
+    let script = Script::new(
+        vec![Answer::error(code); 3]
+            .into_iter()
+            .chain([Answer::done(json!({}))]),
+    );
     let entry = Entry::new(host());
-    let swap = DynamoLedger::new(&script.clients(), &stage()).swap(&entry, None, Uuid::from_u128(7)).await;
+    let swap = DynamoLedger::new(&script.clients(), &stage())
+        .swap(&entry, None, Uuid::from_u128(7))
+        .await;
     assert_eq!(swap.unwrap(), Swap::Done(1));
     assert_eq!(script.operations(), vec!["PutItem"; 4]);
 }
 
-#[expect(clippy::disallowed_methods, reason = "the clock of tokio, which these tests hold")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the clock of tokio, which these tests hold"
+)]
 fn now() -> Instant {
     Instant::now()
 }

@@ -40,19 +40,29 @@ impl Answer {
 
     /// An error of DynamoDB.
     pub(crate) fn error(code: &str) -> Self {
-        Self::Http(400, json!({"__type": format!("com.amazonaws#{code}"), "message": "said"}).to_string())
+        Self::Http(
+            400,
+            json!({"__type": format!("com.amazonaws#{code}"), "message": "said"}).to_string(),
+        )
     }
 
     /// A condition that did not hold, with the item that is there.
     pub(crate) fn condition_failed(item: &Value) -> Self {
         let code = "com.amazonaws#ConditionalCheckFailedException";
-        Self::Http(400, json!({"__type": code, "message": "said", "Item": item}).to_string())
+        Self::Http(
+            400,
+            json!({"__type": code, "message": "said", "Item": item}).to_string(),
+        )
     }
 
     /// An error of SNS.
     pub(crate) fn sns_error(status: u16, code: &str) -> Self {
-        let fault = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>said</Message></Error>");
-        Self::Http(status, format!("<ErrorResponse>{fault}<RequestId>1</RequestId></ErrorResponse>"))
+        let fault =
+            format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>said</Message></Error>");
+        Self::Http(
+            status,
+            format!("<ErrorResponse>{fault}<RequestId>1</RequestId></ErrorResponse>"),
+        )
     }
 }
 
@@ -76,7 +86,10 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), asked: Arc::default() }
+        Self {
+            answers: Arc::new(Mutex::new(answers.into_iter().collect())),
+            asked: Arc::default(),
+        }
     }
 
     pub(crate) fn clients(&self) -> Clients {
@@ -94,30 +107,47 @@ impl Script {
 
     /// The operations that were asked for, in order.
     pub(crate) fn operations(&self) -> Vec<String> {
-        self.asked().into_iter().map(|asked| asked.operation).collect()
+        self.asked()
+            .into_iter()
+            .map(|asked| asked.operation)
+            .collect()
     }
 
     fn next(&self) -> Answer {
         let mut answers = self.answers.lock().unwrap();
         let last = answers.len() == 1;
-        if last { answers[0].clone() } else { answers.pop_front().expect("an answer") }
+        if last {
+            answers[0].clone()
+        } else {
+            answers.pop_front().expect("an answer")
+        }
     }
 }
 
 impl HttpConnector for Script {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let body = String::from_utf8(request.body().bytes().unwrap().to_vec()).unwrap();
-        let target = request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next());
-        let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
+        let target = request
+            .headers()
+            .get("x-amz-target")
+            .and_then(|target| target.rsplit('.').next());
+        let action = body
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("Action="));
         let operation = target.or(action).unwrap().to_owned();
         let json = serde_json::from_str(&body).unwrap_or_default();
-        self.asked.lock().unwrap().push(Asked { operation, json, body });
+        self.asked.lock().unwrap().push(Asked {
+            operation,
+            json,
+            body,
+        });
         let answer = self.next();
         HttpConnectorFuture::new(async move {
             match answer {
-                Answer::Http(status, body) => {
-                    Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
-                }
+                Answer::Http(status, body) => Ok(HttpResponse::new(
+                    status.try_into().unwrap(),
+                    SdkBody::from(body),
+                )),
                 Answer::Reset => Err(ConnectorError::io("connection reset by peer".into())),
                 Answer::Silence => std::future::pending().await,
             }
@@ -126,7 +156,11 @@ impl HttpConnector for Script {
 }
 
 impl HttpClient for Script {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -137,7 +171,11 @@ pub(crate) fn stage() -> Stage {
 
 /// The topic of the stage.
 pub(crate) fn arn() -> TopicArn {
-    TopicArn::beside_table(&stage(), "arn:aws:dynamodb:eu-west-1:123456789012:table/hb-prod-ledger").unwrap()
+    TopicArn::beside_table(
+        &stage(),
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/hb-prod-ledger",
+    )
+    .unwrap()
 }
 
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -152,8 +190,17 @@ pub(crate) fn host() -> HostKey {
 pub(crate) fn heard(seconds: i64, signal: Signal) -> Heard {
     let message = (signal == Signal::Fail).then(|| Message::from("disk full".to_owned()));
     let interval = Interval::try_from(Duration::from_mins(1)).unwrap();
-    let heartbeat = Heartbeat::new(Beat { at: at(seconds), interval, signal, message });
-    Heard { key: host(), region: "eu-west-1".parse().unwrap(), heartbeat }
+    let heartbeat = Heartbeat::new(Beat {
+        at: at(seconds),
+        interval,
+        signal,
+        message,
+    });
+    Heard {
+        key: host(),
+        region: "eu-west-1".parse().unwrap(),
+        heartbeat,
+    }
 }
 
 /// The item that a beat `seconds` into the story left, in the form of the wire.

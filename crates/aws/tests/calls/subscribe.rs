@@ -9,14 +9,20 @@ use crate::script::{Answer, Script, arn, at, stage};
 
 fn subscribed() -> Answer {
     let result = "<SubscribeResult><SubscriptionArn>arn:1</SubscriptionArn></SubscribeResult>";
-    Answer::Http(200, format!("<SubscribeResponse>{result}</SubscribeResponse>"))
+    Answer::Http(
+        200,
+        format!("<SubscribeResponse>{result}</SubscribeResponse>"),
+    )
 }
 
 fn subscription(protocol: Protocol, address: &str) -> Subscription {
     Subscription {
         id: "abc".parse().unwrap(),
         endpoint: Endpoint::parse(protocol, address).unwrap(),
-        filter: Filter { kinds: vec![Kind::Missing], ..Filter::default() },
+        filter: Filter {
+            kinds: vec![Kind::Missing],
+            ..Filter::default()
+        },
         created: at(0),
     }
 }
@@ -42,22 +48,43 @@ async fn sns_is_told_before_the_record_is_made() {
     let script = Script::new([nobody, subscribed(), Answer::Reset, Answer::done(json!({}))]);
     let queue = subscription(Protocol::Sqs, "arn:aws:sqs:eu-west-1:123456789012:ops");
     assert!(adapter(&script).add(&queue, &token()).await.unwrap());
-    assert_eq!(script.operations(), ["Query", "Subscribe", "PutItem", "PutItem"]);
+    assert_eq!(
+        script.operations(),
+        ["Query", "Subscribe", "PutItem", "PutItem"]
+    );
     let asked = script.asked();
     // {"kind":["missing"]}, as a form.
-    assert!(asked[1].body.contains("%7B%22kind%22%3A%5B%22missing%22%5D%7D"), "{}", asked[1].body);
+    assert!(
+        asked[1]
+            .body
+            .contains("%7B%22kind%22%3A%5B%22missing%22%5D%7D"),
+        "{}",
+        asked[1].body
+    );
     assert!(asked[1].body.contains("RawMessageDelivery"));
-    assert_eq!(asked[3].json["ConditionExpression"], "attribute_not_exists(#name) OR #arn = :arn");
+    assert_eq!(
+        asked[3].json["ConditionExpression"],
+        "attribute_not_exists(#name) OR #arn = :arn"
+    );
     assert_eq!(asked[3].json["Item"]["arn"], json!({"S": "arn:1"}));
 }
 
 #[tokio::test]
 async fn without_sns_there_is_no_record() {
-    let script =
-        Script::new([Answer::done(json!({"Items": []})), Answer::sns_error(403, "AuthorizationError")]);
+    let script = Script::new([
+        Answer::done(json!({"Items": []})),
+        Answer::sns_error(403, "AuthorizationError"),
+    ]);
     let mail = subscription(Protocol::Email, "on-call@example.com");
-    let error = adapter(&script).add(&mail, &token()).await.unwrap_err().to_string();
-    assert!(error.ends_with("not allowed: allow sns:Subscribe on topic hb-prod-notices"), "{error}");
+    let error = adapter(&script)
+        .add(&mail, &token())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("not allowed: allow sns:Subscribe on topic hb-prod-notices"),
+        "{error}"
+    );
     assert_eq!(script.operations(), ["Query", "Subscribe"]);
 }
 
@@ -65,11 +92,22 @@ async fn without_sns_there_is_no_record() {
 async fn what_sns_has_forgotten_or_never_confirmed_can_be_removed() {
     let pending = "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidParameter</Code><Message>Invalid parameter: \
                    This subscription is pending confirmation</Message></Error></ErrorResponse>";
-    for answer in [Answer::sns_error(404, "NotFound"), Answer::Http(400, pending.to_owned())] {
+    for answer in [
+        Answer::sns_error(404, "NotFound"),
+        Answer::Http(400, pending.to_owned()),
+    ] {
         let found = Answer::done(json!({"Item": record()}));
         let script = Script::new([found, answer, Answer::done(json!({}))]);
-        assert!(adapter(&script).remove(&"abc".parse().unwrap()).await.unwrap());
-        assert_eq!(script.operations(), ["GetItem", "Unsubscribe", "DeleteItem"]);
+        assert!(
+            adapter(&script)
+                .remove(&"abc".parse().unwrap())
+                .await
+                .unwrap()
+        );
+        assert_eq!(
+            script.operations(),
+            ["GetItem", "Unsubscribe", "DeleteItem"]
+        );
     }
 }
 
@@ -77,6 +115,9 @@ async fn what_sns_has_forgotten_or_never_confirmed_can_be_removed() {
 async fn a_record_stays_while_sns_may_still_deliver() {
     let found = Answer::done(json!({"Item": record()}));
     let script = Script::new([found, Answer::sns_error(400, "InvalidParameter")]);
-    adapter(&script).remove(&"abc".parse().unwrap()).await.unwrap_err();
+    adapter(&script)
+        .remove(&"abc".parse().unwrap())
+        .await
+        .unwrap_err();
     assert_eq!(script.operations(), ["GetItem", "Unsubscribe"]);
 }

@@ -112,13 +112,23 @@ pub(crate) enum StateArg {
 }
 
 fn host_or_input(text: &str) -> Result<HostOrInput, hb_domain::HostIdError> {
-    if text == "-" { Ok(HostOrInput::Input) } else { text.parse().map(HostOrInput::Host) }
+    if text == "-" {
+        Ok(HostOrInput::Input)
+    } else {
+        text.parse().map(HostOrInput::Host)
+    }
 }
 
 fn host_key(text: &str) -> Result<hb_domain::HostKey, String> {
-    let (fleet, host) = text.split_once('/').ok_or("write FLEET/HOST, such as main/web-01")?;
-    let fleet: Fleet = fleet.parse().map_err(|error: hb_domain::FleetError| error.to_string())?;
-    let host: HostId = host.parse().map_err(|error: hb_domain::HostIdError| error.to_string())?;
+    let (fleet, host) = text
+        .split_once('/')
+        .ok_or("write FLEET/HOST, such as main/web-01")?;
+    let fleet: Fleet = fleet
+        .parse()
+        .map_err(|error: hb_domain::FleetError| error.to_string())?;
+    let host: HostId = host
+        .parse()
+        .map_err(|error: hb_domain::HostIdError| error.to_string())?;
     Ok(hb_domain::HostKey::new(fleet, host))
 }
 
@@ -136,7 +146,9 @@ pub(crate) fn until(text: &str) -> Result<Until, String> {
         return at(instant);
     }
     if let Ok(local) = text.parse::<jiff::civil::DateTime>() {
-        let zoned = local.to_zoned(jiff::tz::TimeZone::system()).map_err(|error| error.to_string())?;
+        let zoned = local
+            .to_zoned(jiff::tz::TimeZone::system())
+            .map_err(|error| error.to_string())?;
         return at(zoned.timestamp());
     }
     duration(text)
@@ -145,7 +157,9 @@ pub(crate) fn until(text: &str) -> Result<Until, String> {
 }
 
 fn at(instant: jiff::Timestamp) -> Result<Until, String> {
-    Timestamp::from_millis(instant.as_millisecond()).map(Until::At).map_err(|error| error.to_string())
+    Timestamp::from_millis(instant.as_millisecond())
+        .map(Until::At)
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

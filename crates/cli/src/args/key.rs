@@ -89,7 +89,9 @@ impl FromStr for KeyRef {
             let token = text.parse::<Token>();
             return Ok(token.map_or_else(Self::Mistyped, |token| Self::Id(token.id().clone())));
         }
-        let name = text.parse().map_err(|error: hb_domain::KeyNameError| error.to_string())?;
+        let name = text
+            .parse()
+            .map_err(|error: hb_domain::KeyNameError| error.to_string())?;
         Ok(match text.parse() {
             Ok(id) => Self::IdOrName(id, name),
             Err(_) => Self::Name(name),

@@ -23,7 +23,12 @@ pub(crate) struct Place {
     profile: Option<String>,
     /// A region of the stage, may be repeated; hosts and keys are read in the first [default: that of the profile, and
     /// then all of the stage].
-    #[arg(long = "region", global = true, value_name = "REGION", conflicts_with = "data_dir")]
+    #[arg(
+        long = "region",
+        global = true,
+        value_name = "REGION",
+        conflicts_with = "data_dir"
+    )]
     regions: Vec<String>,
 }
 
@@ -49,7 +54,10 @@ impl Place {
         self.choose_by(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
     }
 
-    fn choose_by(&self, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Chosen, Failure> {
+    fn choose_by(
+        &self,
+        variable: impl Fn(&str) -> Option<std::ffi::OsString>,
+    ) -> Result<Chosen, Failure> {
         let of_stage = |name: String| Chosen::Stage {
             name,
             profile: self.profile.clone(),
@@ -65,7 +73,9 @@ impl Place {
             (Some(_), Some(_)) => Err(Failure::TwoPlaces),
             (None, Some(name)) => Ok(of_stage(name.to_string_lossy().into_owned())),
             _ if self.profile.is_some() || !self.regions.is_empty() => Err(Failure::NoStage),
-            (dir, None) => Ok(Chosen::Folder(dir.map_or_else(folder_of_user, PathBuf::from))),
+            (dir, None) => Ok(Chosen::Folder(
+                dir.map_or_else(folder_of_user, PathBuf::from),
+            )),
         }
     }
 
@@ -80,7 +90,9 @@ impl Place {
 
 /// `heartbeat` in the user's data folder, or `hb-data` here for a user without a home.
 fn folder_of_user() -> PathBuf {
-    let of_user = etcetera::choose_base_strategy().ok().map(|base| base.data_dir().join("heartbeat"));
+    let of_user = etcetera::choose_base_strategy()
+        .ok()
+        .map(|base| base.data_dir().join("heartbeat"));
     of_user.unwrap_or_else(|| Path::new("hb-data").to_owned())
 }
 
@@ -97,25 +109,50 @@ mod tests {
     }
 
     fn stage(name: &str) -> Chosen {
-        Chosen::Stage { name: name.to_owned(), profile: None, regions: Vec::new() }
+        Chosen::Stage {
+            name: name.to_owned(),
+            profile: None,
+            regions: Vec::new(),
+        }
     }
 
     #[test]
     fn what_is_typed_wins_over_the_environment() {
-        let typed = || Place { stage: Some("dev".to_owned()), ..Place::default() };
+        let typed = || Place {
+            stage: Some("dev".to_owned()),
+            ..Place::default()
+        };
         assert_eq!(choose(&typed(), Some("/data"), None).unwrap(), stage("dev"));
-        let typed = || Place { data_dir: Some("/here".into()), ..Place::default() };
-        assert_eq!(choose(&typed(), Some("/data"), Some("dev")).unwrap(), Chosen::Folder("/here".into()));
-        assert_eq!(choose(&Place::default(), None, Some("dev")).unwrap(), stage("dev"));
-        assert_eq!(choose(&Place::default(), Some("/data"), None).unwrap(), Chosen::Folder("/data".into()));
-        assert!(matches!(choose(&Place::default(), None, None), Ok(Chosen::Folder(_))));
+        let typed = || Place {
+            data_dir: Some("/here".into()),
+            ..Place::default()
+        };
+        assert_eq!(
+            choose(&typed(), Some("/data"), Some("dev")).unwrap(),
+            Chosen::Folder("/here".into())
+        );
+        assert_eq!(
+            choose(&Place::default(), None, Some("dev")).unwrap(),
+            stage("dev")
+        );
+        assert_eq!(
+            choose(&Place::default(), Some("/data"), None).unwrap(),
+            Chosen::Folder("/data".into())
+        );
+        assert!(matches!(
+            choose(&Place::default(), None, None),
+            Ok(Chosen::Folder(_))
+        ));
     }
 
     #[test]
     fn what_cannot_be_told_apart_is_refused() {
         let both = choose(&Place::default(), Some("/data"), Some("dev"));
         assert!(matches!(both, Err(Failure::TwoPlaces)));
-        let lonely = Place { regions: vec!["eu-west-1".to_owned()], ..Place::default() };
+        let lonely = Place {
+            regions: vec!["eu-west-1".to_owned()],
+            ..Place::default()
+        };
         assert!(matches!(choose(&lonely, None, None), Err(Failure::NoStage)));
     }
 }

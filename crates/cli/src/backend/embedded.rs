@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hb_domain::Region;
 use hb_embedded::{
-    SqliteDeliveries, SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteTopic, Store,
+    SqliteDeliveries, SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteTopic,
+    Store,
 };
 use hb_service::manage::{Hosts, Manager, RegionalTopic};
 use hb_service::system::{SystemClock, SystemIds};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hb_aws::{
-    Clients, DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, Profile, SnsSubscriptions, SnsTopic,
-    Stage, TopicArn, find_stage,
+    Clients, DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, Profile, SnsSubscriptions,
+    SnsTopic, Stage, TopicArn, find_stage,
 };
 use hb_domain::{Region, Timestamp};
 use hb_service::doctor::{Doctor, Expectations, Finding};
@@ -32,13 +32,15 @@ impl Backend {
     ) -> Result<Self, Failure> {
         let stage = Stage::parse(name).map_err(|error| Failure::Stage(error.to_string()))?;
         for region in &regions {
-            region.parse::<Region>().map_err(|error| Failure::Stage(format!("region {region}: {error}")))?;
+            region
+                .parse::<Region>()
+                .map_err(|error| Failure::Stage(format!("region {region}: {error}")))?;
         }
         let profile = Profile::load(profile, regions.first().map(String::as_str)).await;
         let profile = profile.map_err(|error| Failure::Stage(error.to_string()))?;
         let region = profile.region().parse::<Region>();
-        let region =
-            region.map_err(|error| Failure::Stage(format!("region {}: {error}", profile.region())))?;
+        let region = region
+            .map_err(|error| Failure::Stage(format!("region {}: {error}", profile.region())))?;
         let clients = profile.clients(region.as_str());
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
         Ok(Self {
@@ -58,7 +60,12 @@ impl Backend {
             deliveries: None,
             // SNS has them all; only `hb serve` has a console, which no command can name.
             supports: |_| Ok(()),
-            topics: Topics::Deployed(Box::new(Deployed { stage, profile, clients, regions })),
+            topics: Topics::Deployed(Box::new(Deployed {
+                stage,
+                profile,
+                clients,
+                regions,
+            })),
         })
     }
 }
@@ -70,8 +77,11 @@ pub(crate) async fn examine(
     regions: Vec<String>,
     now: Timestamp,
 ) -> Result<Vec<Finding>, Failure> {
-    let Backend { topics: Topics::Deployed(stage), hosts, .. } =
-        Backend::deployed(name, profile, regions).await?
+    let Backend {
+        topics: Topics::Deployed(stage),
+        hosts,
+        ..
+    } = Backend::deployed(name, profile, regions).await?
     else {
         return Ok(Vec::new());
     };
@@ -92,8 +102,15 @@ pub(crate) async fn examine(
             findings.extend(over(&clients, &stage.stage, topic, home).examine(now).await);
         }
         let named = |finding: Finding| {
-            let place = if several { format!("{region} ") } else { String::new() };
-            Finding { thing: place + &finding.thing, ..finding }
+            let place = if several {
+                format!("{region} ")
+            } else {
+                String::new()
+            };
+            Finding {
+                thing: place + &finding.thing,
+                ..finding
+            }
         };
         all.extend(findings.into_iter().map(named));
     }
@@ -118,10 +135,15 @@ impl Deployed {
     /// themselves are not asked, so that one that does not answer is told by what is done with it.
     pub(super) async fn topics(&self) -> Result<Vec<RegionalTopic>, Failure> {
         let found = find_stage(&self.clients, &self.stage).await?;
-        let regions = if self.regions.is_empty() { found.regions } else { self.regions.clone() };
+        let regions = if self.regions.is_empty() {
+            found.regions
+        } else {
+            self.regions.clone()
+        };
         let topic = |name: String| {
-            let region: Region =
-                name.parse().map_err(|error| Failure::Stage(format!("region {name}: {error}")))?;
+            let region: Region = name
+                .parse()
+                .map_err(|error| Failure::Stage(format!("region {name}: {error}")))?;
             let (clients, arn) = (self.profile.clients(&name), found.topic.in_region(&name));
             Ok(RegionalTopic {
                 region,

@@ -35,7 +35,10 @@ struct CostRow {
 
 impl CostRow {
     fn new(Item { what, dollars }: &Item) -> Self {
-        Self { item: what, dollars_a_month: (dollars * 100.0).round() / 100.0 }
+        Self {
+            item: what,
+            dollars_a_month: (dollars * 100.0).round() / 100.0,
+        }
     }
 }
 
@@ -50,7 +53,10 @@ impl Row for CostRow {
 /// Runs the command; nothing is asked of AWS.
 pub(crate) fn run(format: Format, cost: &Cost) -> Result<(), Failure> {
     let mut items = prices::monthly(cost.hosts, cost.interval, cost.in_regions);
-    items.push(Item { what: "total", dollars: prices::total(&items) });
+    items.push(Item {
+        what: "total",
+        dollars: prices::total(&items),
+    });
     let rows: Vec<_> = items.iter().map(CostRow::new).collect();
     output::rows(format, &rows, Timestamp::MIN)?;
     output::remark(prices::SOURCE);

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
-use hb_embedded::{SqliteDeliveries, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteSystem, Store};
+use hb_embedded::{
+    SqliteDeliveries, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteSystem, Store,
+};
 use hb_service::doctor::{Doctor, Expectations, Finding, Verdict};
 use hb_service::ports::Clock;
 use hb_service::system::SystemClock;
@@ -39,7 +41,11 @@ pub(crate) async fn run(
         findings.extend(server::examine(doctor.url.as_deref()).await?);
     }
     progress.finish_and_clear();
-    let verdict = findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok);
+    let verdict = findings
+        .iter()
+        .map(|finding| finding.verdict)
+        .max()
+        .unwrap_or(Verdict::Ok);
     let diagnosis = Diagnosis { verdict, findings };
     output::one(format, &diagnosis.text(), &diagnosis)?;
     Ok(ExitCode::from(u8::from(verdict == Verdict::Problem)))
@@ -55,16 +61,21 @@ async fn of_place(place: &Place) -> Result<Vec<Finding>, Failure> {
     let now = SystemClock.now();
     match place.choose()? {
         Chosen::Folder(dir) => {
-            let hb_embedded::Examined { mut findings, store } = hb_embedded::examine(&dir).await;
+            let hb_embedded::Examined {
+                mut findings,
+                store,
+            } = hb_embedded::examine(&dir).await;
             if let Some(store) = store {
                 findings.extend(over(&store).examine(now).await);
             }
             Ok(findings)
         }
         #[cfg(feature = "stage")]
-        Chosen::Stage { name, profile, regions } => {
-            crate::backend::examine_stage(&name, profile.as_deref(), regions, now).await
-        }
+        Chosen::Stage {
+            name,
+            profile,
+            regions,
+        } => crate::backend::examine_stage(&name, profile.as_deref(), regions, now).await,
         #[cfg(not(feature = "stage"))]
         Chosen::Stage { .. } => Err(Failure::BuiltWithoutStages),
     }
@@ -86,15 +97,32 @@ fn over(store: &Store) -> Doctor {
 impl Diagnosis {
     /// A line for each finding, and its next step below it.
     fn text(&self) -> String {
-        let width = self.findings.iter().map(|finding| finding.thing.len()).max().unwrap_or(0);
-        let lines = self.findings.iter().map(|Finding { verdict, thing, cause, next_step }| {
-            let style = style(*verdict);
-            let line = format!("{style}{:<9}{style:#}{thing:<width$}  {cause}", verdict.as_str());
-            match next_step {
-                Some(next_step) => format!("{line}\n{:width$}  -> {next_step}", "", width = width + 9),
-                None => line,
-            }
-        });
+        let width = self
+            .findings
+            .iter()
+            .map(|finding| finding.thing.len())
+            .max()
+            .unwrap_or(0);
+        let lines = self.findings.iter().map(
+            |Finding {
+                 verdict,
+                 thing,
+                 cause,
+                 next_step,
+             }| {
+                let style = style(*verdict);
+                let line = format!(
+                    "{style}{:<9}{style:#}{thing:<width$}  {cause}",
+                    verdict.as_str()
+                );
+                match next_step {
+                    Some(next_step) => {
+                        format!("{line}\n{:width$}  -> {next_step}", "", width = width + 9)
+                    }
+                    None => line,
+                }
+            },
+        );
         output::styled(&lines.collect::<Vec<_>>().join("\n"))
     }
 }

@@ -36,7 +36,11 @@ impl Change {
     }
 }
 
-pub(crate) async fn run(backend: &Backend, format: Format, command: HostCommand) -> Result<(), Failure> {
+pub(crate) async fn run(
+    backend: &Backend,
+    format: Format,
+    command: HostCommand,
+) -> Result<(), Failure> {
     let hosts = &backend.hosts;
     let now = hosts.clock.now();
     match command {
@@ -45,7 +49,10 @@ pub(crate) async fn run(backend: &Backend, format: Format, command: HostCommand)
             show(format, hosts.show(&HostKey::new(fleet, host)).await?, now)
         }
         HostCommand::Watch { fleet, every } => watch::run(hosts, fleet, every).await,
-        HostCommand::Pause { hosts: which, until } => {
+        HostCommand::Pause {
+            hosts: which,
+            until,
+        } => {
             let until = until.map(|until| match until {
                 Until::In(lasts) => now.plus(lasts),
                 Until::At(at) => at,
@@ -53,9 +60,10 @@ pub(crate) async fn run(backend: &Backend, format: Format, command: HostCommand)
             change(hosts, format, which, Change::Pause(until)).await
         }
         HostCommand::Resume(which) => change(hosts, format, which, Change::Resume).await,
-        HostCommand::Set { hosts: which, interval: IntervalArg(interval) } => {
-            change(hosts, format, which, Change::Interval(interval)).await
-        }
+        HostCommand::Set {
+            hosts: which,
+            interval: IntervalArg(interval),
+        } => change(hosts, format, which, Change::Interval(interval)).await,
         HostCommand::Forget(which) => forget(hosts, format, which).await,
     }
 }
@@ -64,9 +72,17 @@ async fn list(hosts: &Hosts, format: Format, wanted: &HostList) -> Result<(), Fa
     let now = hosts.clock.now();
     let mut left = wanted.limit.map_or(u64::MAX, std::num::NonZeroU64::get);
     let fits = |view: &HostView| {
-        wanted.status.is_none_or(|status| view.state == state(status))
-            && wanted.fleet.as_ref().is_none_or(|fleet| view.key.fleet == *fleet)
-            && wanted.prefix.as_ref().is_none_or(|prefix| view.key.host.as_str().starts_with(prefix))
+        wanted
+            .status
+            .is_none_or(|status| view.state == state(status))
+            && wanted
+                .fleet
+                .as_ref()
+                .is_none_or(|fleet| view.key.fleet == *fleet)
+            && wanted
+                .prefix
+                .as_ref()
+                .is_none_or(|prefix| view.key.host.as_str().starts_with(prefix))
     };
     let mut listing = hosts.listing(wanted.after.as_ref()).await?;
     let mut pages = Pages::new(format);
@@ -96,7 +112,12 @@ fn show(format: Format, view: HostView, now: Timestamp) -> Result<(), Failure> {
 }
 
 /// Changes one host and shows it, or many and lists them.
-async fn change(hosts: &Hosts, format: Format, which: HostsArg, change: Change) -> Result<(), Failure> {
+async fn change(
+    hosts: &Hosts,
+    format: Format,
+    which: HostsArg,
+    change: Change,
+) -> Result<(), Failure> {
     let now = hosts.clock.now();
     // A pause that is over before it begins is wrong before anything is asked.
     if let Change::Pause(Some(until)) = change
@@ -106,9 +127,14 @@ async fn change(hosts: &Hosts, format: Format, which: HostsArg, change: Change) 
     }
     let HostsArg { host, fleet } = which;
     match host {
-        HostOrInput::Host(host) => show(format, change.make(hosts, &HostKey::new(fleet, host)).await?, now),
+        HostOrInput::Host(host) => show(
+            format,
+            change.make(hosts, &HostKey::new(fleet, host)).await?,
+            now,
+        ),
         HostOrInput::Input => {
-            let change = async |key: &HostKey| Ok(HostRow::new(change.make(hosts, key).await?, now));
+            let change =
+                async |key: &HostKey| Ok(HostRow::new(change.make(hosts, key).await?, now));
             each(names()?, &fleet, change).print(format, now).await
         }
     }
@@ -121,14 +147,20 @@ async fn forget(hosts: &Hosts, format: Format, which: HostsArg) -> Result<(), Fa
             let key = HostKey::new(fleet, host);
             hosts.forget(&key).await?;
             let row = Forgotten::of(&key);
-            Ok(output::one(format, &format!("forgot {key}; its next beat registers it again"), &row)?)
+            Ok(output::one(
+                format,
+                &format!("forgot {key}; its next beat registers it again"),
+                &row,
+            )?)
         }
         HostOrInput::Input => {
             let forget = async |key: &HostKey| {
                 hosts.forget(key).await?;
                 Ok(Forgotten::of(key))
             };
-            each(names()?, &fleet, forget).print(format, hosts.clock.now()).await
+            each(names()?, &fleet, forget)
+                .print(format, hosts.clock.now())
+                .await
         }
     }
 }
@@ -142,7 +174,10 @@ struct Forgotten {
 
 impl Forgotten {
     fn of(key: &HostKey) -> Self {
-        Self { forgotten: key.host.to_string(), fleet: key.fleet.to_string() }
+        Self {
+            forgotten: key.host.to_string(),
+            fleet: key.fleet.to_string(),
+        }
     }
 }
 
@@ -159,11 +194,15 @@ impl Row for Forgotten {
 fn names() -> Result<Vec<HostId>, Failure> {
     let mut names = Vec::new();
     for (number, line) in (1..).zip(std::io::stdin().lock().lines()) {
-        let wrong = |cause: String| Failure::Input(format!("line {number} of standard input"), cause);
+        let wrong =
+            |cause: String| Failure::Input(format!("line {number} of standard input"), cause);
         let line = line.map_err(|error| wrong(error.to_string()))?;
         let name = line.trim();
         if !name.is_empty() && !name.starts_with('#') {
-            names.push(name.parse().map_err(|error: hb_domain::HostIdError| wrong(error.to_string()))?);
+            names.push(
+                name.parse()
+                    .map_err(|error: hb_domain::HostIdError| wrong(error.to_string()))?,
+            );
         }
     }
     Ok(names)
@@ -205,7 +244,15 @@ impl<F> Each<'_, F> {
             }
         }
         pages.end::<T>()?;
-        if failed > 0 { Err(Failure::InPart { failed, of, what: "hosts" }) } else { Ok(()) }
+        if failed > 0 {
+            Err(Failure::InPart {
+                failed,
+                of,
+                what: "hosts",
+            })
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -47,12 +47,24 @@ impl KeyRow {
 }
 
 impl Row for KeyRow {
-    const HEAD: &'static [&'static str] =
-        &["ID", "NAME", "FLEET", "SCOPE", "HOSTS", "CREATED", "LAST USED", "EXPIRES", "STATE"];
+    const HEAD: &'static [&'static str] = &[
+        "ID",
+        "NAME",
+        "FLEET",
+        "SCOPE",
+        "HOSTS",
+        "CREATED",
+        "LAST USED",
+        "EXPIRES",
+        "STATE",
+    ];
 
     fn cells(&self, _: Timestamp) -> Vec<String> {
-        let hosts =
-            if self.host_prefixes.is_empty() { "all".to_owned() } else { self.host_prefixes.join(" ") };
+        let hosts = if self.host_prefixes.is_empty() {
+            "all".to_owned()
+        } else {
+            self.host_prefixes.join(" ")
+        };
         let state = match (self.live, &self.revoked) {
             (true, _) => "live".to_owned(),
             (false, Some(revoked)) => format!("revoked {revoked}"),
@@ -61,7 +73,17 @@ impl Row for KeyRow {
         let (fleet, scope) = (self.fleet.clone(), self.scope.to_string());
         let (created, expires) = (self.created.clone(), or_dash(self.expires.clone()));
         let used = or_dash(self.last_used.clone());
-        vec![self.id.clone(), self.name.clone(), fleet, scope, hosts, created, used, expires, state]
+        vec![
+            self.id.clone(),
+            self.name.clone(),
+            fleet,
+            scope,
+            hosts,
+            created,
+            used,
+            expires,
+            state,
+        ]
     }
 }
 
@@ -82,7 +104,10 @@ pub(crate) struct NewKey {
 
 impl NewKey {
     pub(crate) fn new(created: &Created) -> Self {
-        Self { key: created.token.reveal(), row: KeyRow::new(&created.key, created.key.created) }
+        Self {
+            key: created.token.reveal(),
+            row: KeyRow::new(&created.key, created.key.created),
+        }
     }
 }
 
@@ -94,17 +119,33 @@ impl Row for NewKey {
     }
 }
 
-pub(crate) async fn run(backend: &Backend, format: Format, command: KeyCommand) -> Result<(), Failure> {
+pub(crate) async fn run(
+    backend: &Backend,
+    format: Format,
+    command: KeyCommand,
+) -> Result<(), Failure> {
     let manager = &backend.manager;
     let now = manager.clock.now();
     match command {
-        KeyCommand::Create { name, scope, fleet, host_prefixes, expires } => {
+        KeyCommand::Create {
+            name,
+            scope,
+            fleet,
+            host_prefixes,
+            expires,
+        } => {
             let scope = match scope {
                 ScopeArg::Ingest => Scope::Ingest,
                 ScopeArg::Read => Scope::Read,
                 ScopeArg::Canary => Scope::Canary,
             };
-            let request = KeyRequest { name, scope, fleet, host_prefixes, expires_in: expires };
+            let request = KeyRequest {
+                name,
+                scope,
+                fleet,
+                host_prefixes,
+                expires_in: expires,
+            };
             let created = manager.create_key(request).await?;
             let told = show(format, &created)?;
             output::remark(&format!("{told}: store it now, it is not shown again"));
@@ -127,7 +168,11 @@ pub(crate) async fn run(backend: &Backend, format: Format, command: KeyCommand) 
         KeyCommand::Revoke { key } => {
             let id = find(manager, key, now).await?;
             let key = manager.revoke_key(&id).await?;
-            output::one(format, &format!("revoked {id} ({})", key.name), &KeyRow::new(&key, now))?;
+            output::one(
+                format,
+                &format!("revoked {id} ({})", key.name),
+                &KeyRow::new(&key, now),
+            )?;
         }
         KeyCommand::Export => transfer::export(manager, format).await?,
         KeyCommand::Import { file, skip_invalid } => {
@@ -143,7 +188,10 @@ fn show(format: Format, created: &Created) -> Result<String, Failure> {
     let new = NewKey::new(created);
     output::one(format, &new.key, &new)?;
     let key = &created.key;
-    Ok(format!("key {} ({}), fleet {}, scope {}", key.id, key.name, key.fleet, key.scope))
+    Ok(format!(
+        "key {} ({}), fleet {}, scope {}",
+        key.id, key.name, key.fleet, key.scope
+    ))
 }
 
 /// Which key is meant. Of several with one name, the only one alive.
@@ -174,7 +222,10 @@ async fn find(manager: &Manager, reference: KeyRef, now: Timestamp) -> Result<Ke
             let mut keys: Vec<_> = keys.iter().collect();
             keys.sort_by_key(|key| (key.created, key.id.clone()));
             let ids = keys.iter().map(|key| key.id.to_string()).collect();
-            Err(Failure::AmbiguousKey { name: name.to_string(), ids })
+            Err(Failure::AmbiguousKey {
+                name: name.to_string(),
+                ids,
+            })
         }
     }
 }
@@ -189,6 +240,9 @@ pub(crate) fn inspect(format: Format, token: &str) -> Result<(), Failure> {
     };
     let token: Token = text.trim().parse().map_err(Failure::NoToken)?;
     let value = serde_json::json!({ "id": token.id(), "valid": true });
-    let told = format!("{}: the checksum fits; `hb key list` shows whose it is", token.id());
+    let told = format!(
+        "{}: the checksum fits; `hb key list` shows whose it is",
+        token.id()
+    );
     Ok(output::one(format, &told, &value)?)
 }

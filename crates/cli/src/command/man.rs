@@ -45,7 +45,10 @@ fn pages(command: &Command, dir: &Path) -> io::Result<usize> {
     let mut written = 0;
     for (name, command) in every("hb".to_owned(), command) {
         let title = name.replace(' ', "-");
-        std::fs::write(dir.join(format!("{title}.1")), page(command.clone().name(title).bin_name(name))?)?;
+        std::fs::write(
+            dir.join(format!("{title}.1")),
+            page(command.clone().name(title).bin_name(name))?,
+        )?;
         written += 1;
     }
     Ok(written)
@@ -61,8 +64,9 @@ fn page(command: Command) -> io::Result<Vec<u8>> {
 fn every(name: String, command: &Command) -> Vec<(String, &Command)> {
     let shown = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
     let below = command.get_subcommands().filter(shown);
-    let below =
-        below.flat_map(|below| every(format!("{name} {}", below.get_name()), below)).collect::<Vec<_>>();
+    let below = below
+        .flat_map(|below| every(format!("{name} {}", below.get_name()), below))
+        .collect::<Vec<_>>();
     std::iter::once((name, command)).chain(below).collect()
 }
 

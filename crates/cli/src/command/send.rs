@@ -31,7 +31,9 @@ pub(crate) async fn run(format: Format, send: Send) -> Result<ExitCode, Failure>
         StatusArg::Ok => "ok",
         StatusArg::Fail => "fail",
     };
-    let tries = service.deliver(&beat(&send, status, &json!(send.message))).await?;
+    let tries = service
+        .deliver(&beat(&send, status, &json!(send.message)))
+        .await?;
     let value = json!({ "hostId": send.host, "tries": tries });
     output::one(format, &format!("{} beats", send.host), &value)?;
     Ok(ExitCode::SUCCESS)
@@ -46,7 +48,10 @@ async fn run_command(send: &Send) -> ExitCode {
         output::remark(&format!("hb: {cause}"));
     }
     let told_to_stop = async {
-        let _ = tokio::time::timeout(SAME_SIGNAL, async { while signals.next().await.is_some() {} }).await;
+        let _ = tokio::time::timeout(SAME_SIGNAL, async {
+            while signals.next().await.is_some() {}
+        })
+        .await;
         match signals.next().await {
             Some(_) => {}
             None => std::future::pending().await,

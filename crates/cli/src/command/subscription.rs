@@ -39,7 +39,12 @@ impl SubscriptionRow {
         regions: BTreeMap<Region, String>,
         deliveries: Option<Tally>,
     ) -> Self {
-        let Subscription { id, endpoint, filter, created } = subscription;
+        let Subscription {
+            id,
+            endpoint,
+            filter,
+            created,
+        } = subscription;
         Self {
             id: id.to_string(),
             protocol: endpoint.protocol(),
@@ -85,17 +90,33 @@ impl Row for SubscriptionRow {
     ];
 
     fn cells(&self, _: Timestamp) -> Vec<String> {
-        let all_or = |names: Vec<&str>| if names.is_empty() { "all".to_owned() } else { names.join(",") };
-        let count =
-            |of: fn(&Tally) -> u64| or_dash(self.deliveries.as_ref().map(|tally| of(tally).to_string()));
-        let error = or_dash(self.deliveries.as_ref().and_then(|tally| tally.last_error.clone()));
+        let all_or = |names: Vec<&str>| {
+            if names.is_empty() {
+                "all".to_owned()
+            } else {
+                names.join(",")
+            }
+        };
+        let count = |of: fn(&Tally) -> u64| {
+            or_dash(self.deliveries.as_ref().map(|tally| of(tally).to_string()))
+        };
+        let error = or_dash(
+            self.deliveries
+                .as_ref()
+                .and_then(|tally| tally.last_error.clone()),
+        );
         vec![
             self.id.clone(),
             self.protocol.to_string(),
             self.endpoint.clone(),
             self.fleet.clone().unwrap_or_else(|| "all".to_owned()),
             all_or(self.kinds.iter().map(|kind| kind.as_str()).collect()),
-            all_or(self.severities.iter().map(|severity| severity.as_str()).collect()),
+            all_or(
+                self.severities
+                    .iter()
+                    .map(|severity| severity.as_str())
+                    .collect(),
+            ),
             self.state(),
             count(|tally| tally.delivered),
             count(|tally| tally.due),
@@ -111,31 +132,70 @@ pub(crate) async fn run(
     command: SubscriptionCommand,
 ) -> Result<(), Failure> {
     match command {
-        SubscriptionCommand::Add { protocol, endpoint, fleet, kinds, severities } => {
-            add(backend, format, protocol, &endpoint, Filter { fleet, kinds, severities }).await
+        SubscriptionCommand::Add {
+            protocol,
+            endpoint,
+            fleet,
+            kinds,
+            severities,
+        } => {
+            add(
+                backend,
+                format,
+                protocol,
+                &endpoint,
+                Filter {
+                    fleet,
+                    kinds,
+                    severities,
+                },
+            )
+            .await
         }
         SubscriptionCommand::List => list(backend, format).await,
         SubscriptionCommand::Confirm { token } => {
             let token = token.trim().parse::<ConfirmationToken>()?;
             let regions = backend.subscribers().await?.confirm(&token).await;
-            let word = |confirmed: &bool| if *confirmed { "confirmed" } else { "not sent there" };
+            let word = |confirmed: &bool| {
+                if *confirmed {
+                    "confirmed"
+                } else {
+                    "not sent there"
+                }
+            };
             let Told { regions, failure } = tell(regions, word)?;
             if !regions.values().any(|confirmed| *confirmed) {
                 return Err(failure.unwrap_or(Failure::NotConfirmed));
             }
-            let there: Vec<_> =
-                regions.into_iter().filter(|(_, confirmed)| *confirmed).map(|(at, _)| at).collect();
-            output::one(format, "confirmed", &serde_json::json!({ "confirmed": there }))?;
+            let there: Vec<_> = regions
+                .into_iter()
+                .filter(|(_, confirmed)| *confirmed)
+                .map(|(at, _)| at)
+                .collect();
+            output::one(
+                format,
+                "confirmed",
+                &serde_json::json!({ "confirmed": there }),
+            )?;
             // A token is of one region: that the others did not know it is no failure.
             Ok(())
         }
         SubscriptionCommand::Test { fleet, kind } => {
             let regions = backend.subscribers().await?.test(&fleet, kind).await;
             let Told { regions, failure } = tell(regions, |_| "accepted")?;
-            let ids: BTreeMap<_, _> = regions.iter().map(|(region, notice)| (region, &notice.id)).collect();
+            let ids: BTreeMap<_, _> = regions
+                .iter()
+                .map(|(region, notice)| (region, &notice.id))
+                .collect();
             let told = format!("test notice accepted, as {kind} of fleet {fleet}");
-            output::one(format, &told, &serde_json::json!({ "test": ids, "kind": kind, "fleet": fleet }))?;
-            output::remark("all whose filter lets it through get it, marked as a test, once a region");
+            output::one(
+                format,
+                &told,
+                &serde_json::json!({ "test": ids, "kind": kind, "fleet": fleet }),
+            )?;
+            output::remark(
+                "all whose filter lets it through get it, marked as a test, once a region",
+            );
             failure.map_or(Ok(()), Err)
         }
         SubscriptionCommand::Remove { which } => remove(backend, format, &which).await,
@@ -149,8 +209,13 @@ async fn remove(backend: &Backend, format: Format, which: &str) -> Result<(), Fa
     } else {
         // An endpoint listens once, so that it names one.
         let (views, _, failed) = subscribers.list().await;
-        let found = views.into_iter().find(|view| view.subscription.endpoint.address() == which);
-        match (found, failed.into_iter().find_map(|region| region.result.err())) {
+        let found = views
+            .into_iter()
+            .find(|view| view.subscription.endpoint.address() == which);
+        match (
+            found,
+            failed.into_iter().find_map(|region| region.result.err()),
+        ) {
             (Some(view), _) => view.subscription.id,
             (None, Some(error)) => return Err(error.into()),
             (None, None) => return Err(Failure::NoSuchSubscription(which.to_owned())),
@@ -161,7 +226,11 @@ async fn remove(backend: &Backend, format: Format, which: &str) -> Result<(), Fa
     if !regions.values().any(|removed| *removed) {
         return Err(failure.unwrap_or_else(|| Failure::NoSuchSubscription(id.to_string())));
     }
-    output::one(format, &format!("removed {id}"), &serde_json::json!({ "removed": id }))?;
+    output::one(
+        format,
+        &format!("removed {id}"),
+        &serde_json::json!({ "removed": id }),
+    )?;
     failure.map_or(Ok(()), Err)
 }
 
@@ -181,7 +250,10 @@ async fn add(
     };
     (backend.supports)(protocol)?;
     let endpoint = Endpoint::parse(protocol, endpoint)?;
-    let Subscribed { subscription, regions } = backend.subscribers().await?.add(endpoint, filter).await?;
+    let Subscribed {
+        subscription,
+        regions,
+    } = backend.subscribers().await?.add(endpoint, filter).await?;
     let word = |added: &Added| match added {
         Added::New => "added",
         Added::Again => "asked again",
@@ -189,10 +261,21 @@ async fn add(
     };
     let Told { regions, failure } = tell(regions, word)?;
     let asked = regions.values().any(|added| *added != Added::Already);
-    let words = regions.into_iter().map(|(region, added)| (region, word(&added).to_owned())).collect();
-    output::one(format, subscription.id.as_str(), &SubscriptionRow::new(&subscription, words, None))?;
+    let words = regions
+        .into_iter()
+        .map(|(region, added)| (region, word(&added).to_owned()))
+        .collect();
+    output::one(
+        format,
+        subscription.id.as_str(),
+        &SubscriptionRow::new(&subscription, words, None),
+    )?;
     if asked && protocol == Protocol::Email {
-        let sender = if backend.deliveries.is_some() { ", once `hb serve` runs with --smtp-url" } else { "" };
+        let sender = if backend.deliveries.is_some() {
+            ", once `hb serve` runs with --smtp-url"
+        } else {
+            ""
+        };
         output::remark(&format!(
             "{} is asked to confirm, and told nothing before{sender}",
             subscription.endpoint.address()
@@ -210,7 +293,11 @@ async fn list(backend: &Backend, format: Format) -> Result<(), Failure> {
     };
     let mut failure = None;
     if !failed.is_empty() {
-        let known = views.iter().map(|view| view.standings.len()).max().unwrap_or(0);
+        let known = views
+            .iter()
+            .map(|view| view.standings.len())
+            .max()
+            .unwrap_or(0);
         let (count, of) = (failed.len(), failed.len() + known);
         let mut errors = Vec::new();
         for InRegion { region, result } in failed {
@@ -221,18 +308,31 @@ async fn list(backend: &Backend, format: Format) -> Result<(), Failure> {
         }
         failure = errors.into_iter().next().map(|error| match known {
             0 => error.into(),
-            _ => Failure::InPart { failed: count, of, what: "regions" },
+            _ => Failure::InPart {
+                failed: count,
+                of,
+                what: "regions",
+            },
         });
     }
-    let mut deliveries = |id| tally.as_mut().map(|tally| tally.remove(id).unwrap_or_default());
+    let mut deliveries = |id| {
+        tally
+            .as_mut()
+            .map(|tally| tally.remove(id).unwrap_or_default())
+    };
     let rows: Vec<_> = views
         .iter()
-        .map(|SubscriptionView { subscription, standings }| {
-            let states = standings
-                .iter()
-                .map(|(region, standing): (_, &Standing)| (region.clone(), standing.to_string()));
-            SubscriptionRow::new(subscription, states.collect(), deliveries(&subscription.id))
-        })
+        .map(
+            |SubscriptionView {
+                 subscription,
+                 standings,
+             }| {
+                let states = standings.iter().map(|(region, standing): (_, &Standing)| {
+                    (region.clone(), standing.to_string())
+                });
+                SubscriptionRow::new(subscription, states.collect(), deliveries(&subscription.id))
+            },
+        )
         .collect();
     output::rows(format, &rows, backend.manager.clock.now())?;
     failure.map_or(Ok(()), Err)
@@ -245,7 +345,10 @@ struct Told<T> {
 }
 
 /// Says what was done where, if there is more than one region; an error when nothing was done at all.
-fn tell<T>(regions: Vec<InRegion<T>>, word: impl Fn(&T) -> &'static str) -> Result<Told<T>, Failure> {
+fn tell<T>(
+    regions: Vec<InRegion<T>>,
+    word: impl Fn(&T) -> &'static str,
+) -> Result<Told<T>, Failure> {
     let of = regions.len();
     let (mut done, mut errors) = (BTreeMap::new(), Vec::new());
     for InRegion { region, result } in regions {
@@ -267,8 +370,18 @@ fn tell<T>(regions: Vec<InRegion<T>>, word: impl Fn(&T) -> &'static str) -> Resu
     let failed = errors.len();
     match errors.into_iter().next() {
         Some(error) if done.is_empty() => Err(error.into()),
-        Some(_) => Ok(Told { regions: done, failure: Some(Failure::InPart { failed, of, what: "regions" }) }),
-        None => Ok(Told { regions: done, failure: None }),
+        Some(_) => Ok(Told {
+            regions: done,
+            failure: Some(Failure::InPart {
+                failed,
+                of,
+                what: "regions",
+            }),
+        }),
+        None => Ok(Told {
+            regions: done,
+            failure: None,
+        }),
     }
 }
 

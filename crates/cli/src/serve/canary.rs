@@ -45,7 +45,11 @@ pub(crate) struct HttpCaller {
 
 impl HttpCaller {
     /// Calls the server that listens on `address` and keeps its data in `dir`.
-    pub(crate) fn new(address: SocketAddr, dir: &Path, manager: Arc<Manager>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        address: SocketAddr,
+        dir: &Path,
+        manager: Arc<Manager>,
+    ) -> Result<Self, Failure> {
         let client = hb_embedded::http_client(|| Client::builder().timeout(TIMEOUT).no_proxy());
         let client = client.map_err(|error| Failure::Internal(error.to_string()))?;
         let url = format!("http://{}/v1/heartbeat", reachable(address));
@@ -73,16 +77,24 @@ impl HttpCaller {
             host_prefixes: Vec::new(),
             expires_in: None,
         };
-        let drawn = self.manager.draw_key(request).map_err(|error| error.to_string())?;
+        let drawn = self
+            .manager
+            .draw_key(request)
+            .map_err(|error| error.to_string())?;
         match write(&self.file, &drawn.token) {
             Ok(()) => {}
             // Another server on this folder was faster: its key serves both.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                return read(&self.file).ok_or_else(|| format!("{} holds no key", self.file.display()));
+                return read(&self.file)
+                    .ok_or_else(|| format!("{} holds no key", self.file.display()));
             }
             Err(error) => tracing::warn!("{} cannot be written: {error}", self.file.display()),
         }
-        self.manager.keys.create(&drawn.key).await.map_err(|error| error.to_string())?;
+        self.manager
+            .keys
+            .create(&drawn.key)
+            .await
+            .map_err(|error| error.to_string())?;
         *self.known() = Some(drawn.token.clone());
         Ok(drawn.token)
     }
@@ -106,12 +118,22 @@ impl HttpCaller {
 impl Caller for HttpCaller {
     async fn beat(&self, host: &HostId) -> Result<(), String> {
         let token = self.token().await?;
-        let request = self.client.post(format!("{}/{host}", self.url)).header("x-api-key", token.reveal());
-        let answer = request.send().await.map_err(|error| error.without_url().to_string())?;
+        let request = self
+            .client
+            .post(format!("{}/{host}", self.url))
+            .header("x-api-key", token.reveal());
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| error.without_url().to_string())?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             self.refused();
         }
-        if answer.status().is_success() { Ok(()) } else { Err(format!("the answer was {}", answer.status())) }
+        if answer.status().is_success() {
+            Ok(())
+        } else {
+            Err(format!("the answer was {}", answer.status()))
+        }
     }
 }
 
@@ -176,7 +198,9 @@ fn tell(sent: &Result<Option<Duration>, CanaryError>, troubles: &Troubles, clock
         Ok(None) => {}
         Ok(Some(deaf)) => {
             let deaf = hb_domain::human_duration(Duration::from_secs(deaf.as_secs()));
-            tracing::warn!("no beat could be heard for {deaf}: that time does not count as silence of hosts");
+            tracing::warn!(
+                "no beat could be heard for {deaf}: that time does not count as silence of hosts"
+            );
         }
         Err(error) => {
             troubles.failed(HEARING, error, clock.now());

@@ -52,5 +52,12 @@ pub(crate) async fn ensure(
          {crontab}\n",
         key.key
     );
-    Ok(output::one(format, &text, &FirstKey { first_key: key, crontab })?)
+    Ok(output::one(
+        format,
+        &text,
+        &FirstKey {
+            first_key: key,
+            crontab,
+        },
+    )?)
 }

@@ -34,13 +34,16 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
             () = &mut stop => break,
             accepted = accept(&listener, &free) => accepted,
         };
-        let Some((stream, permit)) = accepted else { continue };
+        let Some((stream, permit)) = accepted else {
+            continue;
+        };
         let router = router.clone();
         let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let answer = router.clone().oneshot(request.map(hb_http::Body::new));
             async move {
                 let answer = tokio::time::timeout(REQUEST, answer).await;
-                let Ok(answer) = answer.unwrap_or_else(|_elapsed| Ok::<_, Infallible>(hb_http::timed_out()));
+                let Ok(answer) =
+                    answer.unwrap_or_else(|_elapsed| Ok::<_, Infallible>(hb_http::timed_out()));
                 Ok::<_, Infallible>(answer)
             }
         });
@@ -58,8 +61,14 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
         });
     }
     drop(listener);
-    if tokio::time::timeout(STOP, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests were still under way after {} s and are cut off", STOP.as_secs());
+    if tokio::time::timeout(STOP, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            "some requests were still under way after {} s and are cut off",
+            STOP.as_secs()
+        );
     }
 }
 

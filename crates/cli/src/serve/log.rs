@@ -17,11 +17,15 @@ pub(crate) fn start(format: Format) {
     } else {
         targets
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_target(false);
     let registry = tracing_subscriber::registry().with(targets);
     // It only fails when a log was started already.
     let _ = match format {
-        Format::Table => registry.with(layer.with_ansi(io::stderr().is_terminal())).try_init(),
+        Format::Table => registry
+            .with(layer.with_ansi(io::stderr().is_terminal()))
+            .try_init(),
         Format::Json => registry.with(layer.json()).try_init(),
     };
 }

@@ -6,8 +6,14 @@ use crate::beat::{Beat, Interval, Message};
 use crate::host::Fleet;
 use crate::pending::Publication;
 
-const RULES: Rules =
-    Rules { skew: Duration::ZERO, hearing: Hearing { blackouts: Vec::new(), until: None, caveat: None } };
+const RULES: Rules = Rules {
+    skew: Duration::ZERO,
+    hearing: Hearing {
+        blackouts: Vec::new(),
+        until: None,
+        caveat: None,
+    },
+};
 
 /// The stories' second 0, so that none happens in 1970.
 const START: i64 = 1_700_000_000;
@@ -37,7 +43,11 @@ fn web() -> HostKey {
 fn told(story: &[Event]) -> Vec<(Kind, i64)> {
     let mut host = Host::default();
     host.live(story);
-    host.entry.history.iter().map(|t| (t.kind, seconds(t.since))).collect()
+    host.entry
+        .history
+        .iter()
+        .map(|t| (t.kind, seconds(t.since)))
+        .collect()
 }
 
 #[derive(Clone, Debug)]
@@ -60,7 +70,11 @@ struct Host {
 
 impl Default for Host {
     fn default() -> Self {
-        Self { entry: Entry::new(web()), heartbeat: None, deliver: true }
+        Self {
+            entry: Entry::new(web()),
+            heartbeat: None,
+            deliver: true,
+        }
     }
 }
 
@@ -84,13 +98,18 @@ impl Host {
             Good(s) => self.beat(beat(*s, Signal::Ok)),
             Fail(s) => self.beat(beat(*s, Signal::Fail)),
             Sweep(s) => {
-                let next = self.heartbeat.as_ref().and_then(|beats| decide(&entry, beats, at(*s), &RULES));
+                let next = self
+                    .heartbeat
+                    .as_ref()
+                    .and_then(|beats| decide(&entry, beats, at(*s), &RULES));
                 self.entry = next.unwrap_or(entry);
                 if self.deliver {
                     self.entry.pending = None;
                 }
             }
-            Pause(s, until) => self.entry = entry.clone().paused(at(*s), until.map(at)).unwrap_or(entry),
+            Pause(s, until) => {
+                self.entry = entry.clone().paused(at(*s), until.map(at)).unwrap_or(entry)
+            }
             Resume(s) => self.entry = entry.resumed(at(*s)),
             Forget(s) => {
                 self.entry = entry.forgotten(at(*s));
@@ -105,22 +124,51 @@ impl Host {
 
 #[test]
 fn silence_is_told_once_and_so_is_the_return() {
-    let story =
-        [Good(0), Sweep(1), Good(30), Sweep(90), Sweep(91), Sweep(200), Good(300), Sweep(301), Sweep(302)];
-    assert_eq!(told(&story), [(Kind::Registered, 0), (Kind::Missing, 90), (Kind::Recovered, 300)]);
+    let story = [
+        Good(0),
+        Sweep(1),
+        Good(30),
+        Sweep(90),
+        Sweep(91),
+        Sweep(200),
+        Good(300),
+        Sweep(301),
+        Sweep(302),
+    ];
+    assert_eq!(
+        told(&story),
+        [
+            (Kind::Registered, 0),
+            (Kind::Missing, 90),
+            (Kind::Recovered, 300)
+        ]
+    );
 }
 
 #[test]
 fn the_deadline_itself_is_still_in_time() {
     let silent = |s| is_silent(&beat(0, Signal::Ok), &Settings::default(), at(s), &RULES);
     assert!(!silent(60) && silent(61));
-    let skewed = Rules { skew: Duration::from_secs(5), ..RULES };
-    assert!(!is_silent(&beat(0, Signal::Ok), &Settings::default(), at(65), &skewed));
+    let skewed = Rules {
+        skew: Duration::from_secs(5),
+        ..RULES
+    };
+    assert!(!is_silent(
+        &beat(0, Signal::Ok),
+        &Settings::default(),
+        at(65),
+        &skewed
+    ));
 }
 
 #[test]
 fn a_beat_from_the_future_is_not_silence() {
-    assert!(!is_silent(&beat(1_000, Signal::Ok), &Settings::default(), at(0), &RULES));
+    assert!(!is_silent(
+        &beat(1_000, Signal::Ok),
+        &Settings::default(),
+        at(0),
+        &RULES
+    ));
 }
 
 #[test]
@@ -130,8 +178,23 @@ fn a_host_silent_before_any_sweep_is_missing() {
 
 #[test]
 fn a_fail_that_an_ok_follows_is_still_told() {
-    let story = [Good(0), Sweep(1), Fail(10), Good(11), Sweep(12), Sweep(13), Sweep(14)];
-    assert_eq!(told(&story), [(Kind::Registered, 0), (Kind::Failing, 10), (Kind::Recovered, 11)]);
+    let story = [
+        Good(0),
+        Sweep(1),
+        Fail(10),
+        Good(11),
+        Sweep(12),
+        Sweep(13),
+        Sweep(14),
+    ];
+    assert_eq!(
+        told(&story),
+        [
+            (Kind::Registered, 0),
+            (Kind::Failing, 10),
+            (Kind::Recovered, 11)
+        ]
+    );
 }
 
 #[test]
@@ -139,23 +202,60 @@ fn a_streak_of_fails_is_told_once_with_its_message() {
     let mut host = Host::default();
     host.live(&[Fail(0), Sweep(1), Fail(10), Sweep(11), Fail(20), Sweep(21)]);
     assert_eq!(host.entry.history.len(), 1);
-    assert_eq!(host.entry.history[0].message.as_ref().unwrap().as_str(), "disk full");
+    assert_eq!(
+        host.entry.history[0].message.as_ref().unwrap().as_str(),
+        "disk full"
+    );
 }
 
 #[test]
 fn failing_then_silent_and_silent_then_failing() {
-    let story = [Fail(0), Sweep(1), Sweep(61), Fail(100), Sweep(101), Good(110), Sweep(111)];
-    let kinds = [(Kind::Failing, 0), (Kind::Missing, 60), (Kind::Failing, 100), (Kind::Recovered, 110)];
+    let story = [
+        Fail(0),
+        Sweep(1),
+        Sweep(61),
+        Fail(100),
+        Sweep(101),
+        Good(110),
+        Sweep(111),
+    ];
+    let kinds = [
+        (Kind::Failing, 0),
+        (Kind::Missing, 60),
+        (Kind::Failing, 100),
+        (Kind::Recovered, 110),
+    ];
     assert_eq!(told(&story), kinds);
 }
 
 #[test]
 fn a_host_that_comes_back_and_failed_meanwhile_is_failing() {
-    let an_ok_follows = [Good(0), Sweep(61), Fail(100), Good(101), Sweep(102), Sweep(103)];
-    let kinds = [(Kind::Missing, 60), (Kind::Failing, 100), (Kind::Recovered, 101)];
+    let an_ok_follows = [
+        Good(0),
+        Sweep(61),
+        Fail(100),
+        Good(101),
+        Sweep(102),
+        Sweep(103),
+    ];
+    let kinds = [
+        (Kind::Missing, 60),
+        (Kind::Failing, 100),
+        (Kind::Recovered, 101),
+    ];
     assert_eq!(told(&an_ok_follows), kinds);
-    let in_a_pause = [Good(0), Sweep(61), Pause(62, None), Fail(63), Resume(65), Sweep(66)];
-    assert_eq!(told(&in_a_pause), [(Kind::Missing, 60), (Kind::Failing, 63)]);
+    let in_a_pause = [
+        Good(0),
+        Sweep(61),
+        Pause(62, None),
+        Fail(63),
+        Resume(65),
+        Sweep(66),
+    ];
+    assert_eq!(
+        told(&in_a_pause),
+        [(Kind::Missing, 60), (Kind::Failing, 63)]
+    );
     let mut new = Host::default();
     new.live(&[Forget(0), Pause(1, None), Fail(2), Resume(3), Sweep(4)]);
     assert_eq!(new.entry.state, State::Failing, "its last word");
@@ -163,39 +263,89 @@ fn a_host_that_comes_back_and_failed_meanwhile_is_failing() {
 
 #[test]
 fn only_what_fails_has_the_hosts_message_and_only_silence_a_caveat() {
-    let hearing = Hearing { caveat: Some(crate::entry::Caveat::Deaf), ..Hearing::default() };
-    let rules = Rules { skew: Duration::ZERO, hearing };
+    let hearing = Hearing {
+        caveat: Some(crate::entry::Caveat::Deaf),
+        ..Hearing::default()
+    };
+    let rules = Rules {
+        skew: Duration::ZERO,
+        hearing,
+    };
     let said = |entry: &Entry, heartbeat: &Heartbeat, now| {
         let next = decide(entry, heartbeat, at(now), &rules).unwrap();
         let told = next.history.last().unwrap();
         (told.kind, told.message.is_some(), told.caveat.is_some())
     };
     let failed = beat(0, Signal::Fail);
-    assert_eq!(said(&Entry::new(web()), &failed, 1), (Kind::Failing, true, false));
-    assert_eq!(said(&Entry::new(web()), &failed, 61), (Kind::Missing, false, true));
-    let known = Entry { state: State::Failing, failure: Some(at(0)), ..Entry::new(web()) };
+    assert_eq!(
+        said(&Entry::new(web()), &failed, 1),
+        (Kind::Failing, true, false)
+    );
+    assert_eq!(
+        said(&Entry::new(web()), &failed, 61),
+        (Kind::Missing, false, true)
+    );
+    let known = Entry {
+        state: State::Failing,
+        failure: Some(at(0)),
+        ..Entry::new(web())
+    };
     let well = failed.merge(beat(10, Signal::Ok));
     assert_eq!(said(&known, &well, 11), (Kind::Recovered, false, false));
 }
 
 #[test]
 fn a_pause_hides_silence_and_gives_a_full_interval_after_it() {
-    let paused =
-        [Good(0), Sweep(1), Pause(10, None), Sweep(100), Resume(200), Sweep(201), Sweep(260), Sweep(261)];
+    let paused = [
+        Good(0),
+        Sweep(1),
+        Pause(10, None),
+        Sweep(100),
+        Resume(200),
+        Sweep(201),
+        Sweep(260),
+        Sweep(261),
+    ];
     assert_eq!(told(&paused), [(Kind::Registered, 0), (Kind::Missing, 260)]);
-    let expired = [Good(0), Sweep(1), Pause(10, Some(200)), Sweep(150), Sweep(259), Sweep(261)];
-    assert_eq!(told(&expired), [(Kind::Registered, 0), (Kind::Missing, 260)]);
+    let expired = [
+        Good(0),
+        Sweep(1),
+        Pause(10, Some(200)),
+        Sweep(150),
+        Sweep(259),
+        Sweep(261),
+    ];
+    assert_eq!(
+        told(&expired),
+        [(Kind::Registered, 0), (Kind::Missing, 260)]
+    );
 }
 
 #[test]
 fn a_fail_during_a_pause_is_not_told_after_it() {
-    let story = [Good(0), Sweep(1), Pause(2, None), Fail(3), Good(4), Resume(5), Sweep(6)];
+    let story = [
+        Good(0),
+        Sweep(1),
+        Pause(2, None),
+        Fail(3),
+        Good(4),
+        Resume(5),
+        Sweep(6),
+    ];
     assert_eq!(told(&story), [(Kind::Registered, 0)]);
 }
 
 #[test]
 fn a_missing_host_that_is_paused_still_recovers_afterwards() {
-    let story = [Good(0), Sweep(61), Pause(62, None), Good(63), Sweep(64), Resume(65), Sweep(66)];
+    let story = [
+        Good(0),
+        Sweep(61),
+        Pause(62, None),
+        Good(63),
+        Sweep(64),
+        Resume(65),
+        Sweep(66),
+    ];
     assert_eq!(told(&story), [(Kind::Missing, 60), (Kind::Recovered, 63)]);
 }
 
@@ -203,7 +353,12 @@ fn a_missing_host_that_is_paused_still_recovers_afterwards() {
 fn a_forgotten_host_registers_again_under_the_next_epoch() {
     let mut host = Host::default();
     host.live(&[Good(0), Sweep(1), Forget(2), Sweep(3), Good(4), Sweep(5)]);
-    let told: Vec<_> = host.entry.history.iter().map(|t| (t.epoch, t.kind)).collect();
+    let told: Vec<_> = host
+        .entry
+        .history
+        .iter()
+        .map(|t| (t.epoch, t.kind))
+        .collect();
     assert_eq!(told, [(1, Kind::Registered), (2, Kind::Registered)]);
 }
 
@@ -215,7 +370,13 @@ fn a_beat_left_over_from_before_forgetting_registers_nobody() {
 
 #[test]
 fn an_admins_interval_counts_instead_of_the_hosts() {
-    let story = [Good(0), Sweep(1), Event::Interval(600_000), Sweep(599), Sweep(601)];
+    let story = [
+        Good(0),
+        Sweep(1),
+        Event::Interval(600_000),
+        Sweep(599),
+        Sweep(601),
+    ];
     assert_eq!(told(&story), [(Kind::Registered, 0), (Kind::Missing, 600)]);
 }
 
@@ -223,13 +384,28 @@ fn an_admins_interval_counts_instead_of_the_hosts() {
 fn what_a_scan_assumes_finds_every_candidate() {
     let (ok, fail) = (beat(1_000, Signal::Ok), beat(1_000, Signal::Fail));
     let finds = |heartbeat, last_sweep: Option<i64>, now| {
-        decide(&Entry::assumed(&web(), heartbeat, last_sweep.map(at)), heartbeat, at(now), &RULES).is_some()
+        decide(
+            &Entry::assumed(&web(), heartbeat, last_sweep.map(at)),
+            heartbeat,
+            at(now),
+            &RULES,
+        )
+        .is_some()
     };
-    assert!(finds(&ok, None, 1_001), "nothing was swept yet: everybody is new");
-    assert!(finds(&ok, Some(990), 1_001), "first heard after the last sweep");
+    assert!(
+        finds(&ok, None, 1_001),
+        "nothing was swept yet: everybody is new"
+    );
+    assert!(
+        finds(&ok, Some(990), 1_001),
+        "first heard after the last sweep"
+    );
     assert!(!finds(&ok, Some(2_000), 1_001), "known and beating");
     assert!(finds(&ok, Some(2_000), 1_061), "known and silent");
-    assert!(finds(&fail, Some(1_010), 1_011) && !finds(&fail, Some(2_000), 1_011), "told already");
+    assert!(
+        finds(&fail, Some(1_010), 1_011) && !finds(&fail, Some(2_000), 1_011),
+        "told already"
+    );
 }
 
 fn event() -> impl Strategy<Value = (i64, u8)> {
@@ -296,7 +472,12 @@ proptest! {
 
 #[test]
 fn a_copy_that_lags_behind_the_ledger_is_not_silence() {
-    let known = Entry { state: State::Up, epoch: 3, basis: at(700), ..Entry::new(web()) };
+    let known = Entry {
+        state: State::Up,
+        epoch: 3,
+        basis: at(700),
+        ..Entry::new(web())
+    };
     assert_eq!(
         decide(&known, &beat(300, Signal::Ok), at(759), &RULES),
         None,
@@ -304,13 +485,24 @@ fn a_copy_that_lags_behind_the_ledger_is_not_silence() {
     );
     let told = decide(&known, &beat(300, Signal::Ok), at(761), &RULES).unwrap();
     let told = told.history.last().unwrap();
-    assert_eq!((told.kind, told.since, told.last_beat), (Kind::Missing, at(760), at(700)));
+    assert_eq!(
+        (told.kind, told.since, told.last_beat),
+        (Kind::Missing, at(760), at(700))
+    );
 }
 
 #[test]
 fn a_copy_from_before_the_failure_is_no_recovery() {
-    let known = Entry { state: State::Failing, epoch: 3, basis: at(700), ..Entry::new(web()) };
-    assert_eq!(decide(&known, &beat(690, Signal::Ok), at(710), &RULES), None);
+    let known = Entry {
+        state: State::Failing,
+        epoch: 3,
+        basis: at(700),
+        ..Entry::new(web())
+    };
+    assert_eq!(
+        decide(&known, &beat(690, Signal::Ok), at(710), &RULES),
+        None
+    );
     assert!(decide(&known, &beat(700, Signal::Ok), at(710), &RULES).is_some());
 }
 
@@ -325,5 +517,16 @@ fn a_failure_is_told_once_although_a_copy_without_it_decides_meanwhile() {
     };
     let recovered = decide(&known, &beat(740, Signal::Ok), at(750), &RULES).unwrap();
     let whole = beat(700, Signal::Fail).merge(beat(760, Signal::Ok));
-    assert_eq!(decide(&Entry { pending: None, ..recovered }, &whole, at(770), &RULES), None);
+    assert_eq!(
+        decide(
+            &Entry {
+                pending: None,
+                ..recovered
+            },
+            &whole,
+            at(770),
+            &RULES
+        ),
+        None
+    );
 }

@@ -7,8 +7,10 @@ use crate::beat::Interval;
 use crate::entry::{State, Transition};
 use crate::pending::Phase;
 
-const POLICY: DeliveryPolicy =
-    DeliveryPolicy { lease: Duration::from_secs(10), echo_wait: Duration::from_mins(3) };
+const POLICY: DeliveryPolicy = DeliveryPolicy {
+    lease: Duration::from_secs(10),
+    echo_wait: Duration::from_mins(3),
+};
 const ME: Uuid = Uuid::from_u128(1);
 
 fn at(seconds: i64) -> Timestamp {
@@ -43,25 +45,39 @@ fn missing(name: &str) -> Entry {
 }
 
 fn names(digest: &Digest) -> Vec<&str> {
-    digest.members.iter().map(|member| member.host.as_str()).collect()
+    digest
+        .members
+        .iter()
+        .map(|member| member.host.as_str())
+        .collect()
 }
 
 /// A digest that was built of `a`, `b` and `c`, of which `c` came too late.
 fn built() -> (Digest, [Entry; 3]) {
     let entries = ["a", "b", "c"].map(missing);
     let open = Digest::new(id(1), &entries.each_ref(), at(2)).unwrap();
-    assert_eq!((open.stage, names(&open)), (Stage::Open, vec!["a", "b", "c"]));
+    assert_eq!(
+        (open.stage, names(&open)),
+        (Stage::Open, vec!["a", "b", "c"])
+    );
     let [a, b, c] = entries;
     let [a, b] = [a, b].map(|entry| entry.batched(&open.id, at(2)).unwrap());
-    let frozen = open.frozen(&[a.clone(), b.clone(), c.clone()], at(3)).unwrap();
-    assert_eq!((frozen.stage, names(&frozen)), (Stage::Ready, vec!["a", "b"]));
+    let frozen = open
+        .frozen(&[a.clone(), b.clone(), c.clone()], at(3))
+        .unwrap();
+    assert_eq!(
+        (frozen.stage, names(&frozen)),
+        (Stage::Ready, vec!["a", "b"])
+    );
     let late = c.batched(&frozen.id, at(4)).unwrap();
     (frozen, [a, b, late])
 }
 
 fn told(digest: Digest) -> Digest {
     let leased = digest.leased(ME, at(5), &POLICY).unwrap();
-    leased.published(ME, 1, &Publication::Accepted, at(6)).unwrap()
+    leased
+        .published(ME, 1, &Publication::Accepted, at(6))
+        .unwrap()
 }
 
 #[test]
@@ -72,7 +88,11 @@ fn hosts_wait_for_their_digest_and_are_told_with_it() {
     for entry in [a, b] {
         let released = entry.released(Some(&told), at(7)).unwrap();
         assert_eq!(released.pending, None);
-        let expected = Told { attempt: 1, at: at(6), digest: Some(id(1)) };
+        let expected = Told {
+            attempt: 1,
+            at: at(6),
+            digest: Some(id(1)),
+        };
         assert_eq!(released.history[0].told, Some(expected));
     }
 }
@@ -84,17 +104,33 @@ fn a_host_that_came_too_late_takes_its_notice_back_at_every_later_stage() {
     let closed = told.clone().closed().unwrap();
     for stage in [Some(&digest), Some(&told), Some(&closed), None] {
         let orphan = late.clone().released(stage, at(7)).unwrap();
-        assert_eq!(orphan.pending.unwrap().phase, Phase::Pending { not_before: at(7) });
+        assert_eq!(
+            orphan.pending.unwrap().phase,
+            Phase::Pending { not_before: at(7) }
+        );
     }
-    let open = Digest { stage: Stage::Open, ..digest };
-    assert_eq!(late.released(Some(&open), at(7)), None, "it may still be listed");
+    let open = Digest {
+        stage: Stage::Open,
+        ..digest
+    };
+    assert_eq!(
+        late.released(Some(&open), at(7)),
+        None,
+        "it may still be listed"
+    );
 }
 
 #[test]
 fn a_digest_that_nobody_joined_is_closed_and_tells_nothing() {
     let entry = missing("a");
-    let digest = Digest::new(id(1), &[&entry], at(2)).unwrap().frozen(&[entry], at(3)).unwrap();
-    assert_eq!((digest.stage, digest.pending, digest.members), (Stage::Closed, None, vec![]));
+    let digest = Digest::new(id(1), &[&entry], at(2))
+        .unwrap()
+        .frozen(&[entry], at(3))
+        .unwrap();
+    assert_eq!(
+        (digest.stage, digest.pending, digest.members),
+        (Stage::Closed, None, vec![])
+    );
 }
 
 #[test]
@@ -120,9 +156,13 @@ fn its_notice_lives_like_any_other() {
     let (digest, _) = built();
     let leased = digest.leased(ME, at(5), &POLICY).unwrap();
     assert_eq!(leased.clone().leased(ME, at(6), &POLICY), None);
-    let unknown = leased.published(ME, 1, &Publication::Unknown(String::new()), at(6)).unwrap();
+    let unknown = leased
+        .published(ME, 1, &Publication::Unknown(String::new()), at(6))
+        .unwrap();
     assert_eq!(unknown.stage, Stage::Ready);
-    let Echoed::Accepted(told) = unknown.echoed(1, at(7)) else { panic!("nobody knew") };
+    let Echoed::Accepted(told) = unknown.echoed(1, at(7)) else {
+        panic!("nobody knew")
+    };
     assert_eq!(told.stage, Stage::Told);
     assert_eq!(told.clone().echoed(1, at(8)), Echoed::Known);
     assert_eq!(told.echoed(2, at(8)), Echoed::SecondCopy);
@@ -133,23 +173,37 @@ fn a_notice_of_which_a_copy_may_be_on_its_way_joins_no_digest() {
     let leased = missing("a").leased(ME, at(2), &POLICY).unwrap();
     assert!(leased.is_in_doubt() && !missing("a").is_in_doubt());
     assert_eq!(leased.clone().batched(&id(1), at(2)), None);
-    let unknown = leased.published(1, ME, 1, &Publication::Unknown(String::new()), at(3)).unwrap();
+    let unknown = leased
+        .published(1, ME, 1, &Publication::Unknown(String::new()), at(3))
+        .unwrap();
     assert_eq!(unknown.clone().batched(&id(1), at(999)), None);
     let again = unknown.leased(ME, at(999), &POLICY).unwrap();
-    let refused = again.published(1, ME, 2, &Publication::Refused(String::new()), at(999)).unwrap();
-    assert!(refused.is_in_doubt(), "the first attempt may have been accepted");
+    let refused = again
+        .published(1, ME, 2, &Publication::Refused(String::new()), at(999))
+        .unwrap();
+    assert!(
+        refused.is_in_doubt(),
+        "the first attempt may have been accepted"
+    );
     assert_eq!(refused.batched(&id(1), at(9_999)), None);
     let once = missing("a").leased(ME, at(2), &POLICY).unwrap();
-    let refused = once.published(1, ME, 1, &Publication::Refused(String::new()), at(2)).unwrap();
+    let refused = once
+        .published(1, ME, 1, &Publication::Refused(String::new()), at(2))
+        .unwrap();
     assert_eq!(refused.clone().batched(&id(1), at(3)), None, "it pauses");
-    assert!(refused.batched(&id(1), at(4)).is_some(), "nothing was ever accepted");
+    assert!(
+        refused.batched(&id(1), at(4)).is_some(),
+        "nothing was ever accepted"
+    );
 }
 
 #[test]
 fn the_echo_of_another_epoch_says_nothing_of_this_one() {
     let entry = missing("a");
     assert_eq!(entry.clone().echoed(2, 1, at(5)), Echoed::Known);
-    let Echoed::Accepted(told) = entry.echoed(1, 1, at(5)) else { panic!("it was pending") };
+    let Echoed::Accepted(told) = entry.echoed(1, 1, at(5)) else {
+        panic!("it was pending")
+    };
     assert_eq!(told.clone().echoed(1, 1, at(6)), Echoed::Known);
     assert_eq!(told.echoed(1, 2, at(6)), Echoed::SecondCopy);
 }
@@ -165,7 +219,10 @@ fn a_member_takes_no_more_room_than_is_reckoned() {
     let member = Member::of(&missing("web-01")).unwrap();
     let json = serde_json::json!({"hostId": member.host, "since": member.since.to_string()});
     let (length, reckoned) = (json.to_string().len() + 1, member.bytes());
-    assert!(length <= reckoned && reckoned <= length + ".000".len(), "{length}, {reckoned}");
+    assert!(
+        length <= reckoned && reckoned <= length + ".000".len(),
+        "{length}, {reckoned}"
+    );
 }
 
 proptest! {

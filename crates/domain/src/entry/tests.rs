@@ -10,7 +10,12 @@ fn at(seconds: i64) -> Timestamp {
 
 fn entry(state: State) -> Entry {
     let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
-    Entry { state, epoch: 3, basis: at(100), ..Entry::new(key) }
+    Entry {
+        state,
+        epoch: 3,
+        basis: at(100),
+        ..Entry::new(key)
+    }
 }
 
 fn transition(last_beat: Timestamp) -> Transition {
@@ -30,8 +35,17 @@ fn transition(last_beat: Timestamp) -> Transition {
 #[test]
 fn a_pause_is_over_at_its_end() {
     let paused = entry(State::Up).paused(at(0), Some(at(10))).unwrap();
-    assert_eq!([9, 10].map(|s| paused.state_at(at(s))), [State::Paused, State::Up]);
-    assert!(entry(State::Up).paused(at(0), None).unwrap().settings.is_paused(at(1_000_000)));
+    assert_eq!(
+        [9, 10].map(|s| paused.state_at(at(s))),
+        [State::Paused, State::Up]
+    );
+    assert!(
+        entry(State::Up)
+            .paused(at(0), None)
+            .unwrap()
+            .settings
+            .is_paused(at(1_000_000))
+    );
     assert!(entry(State::Up).paused(at(10), Some(at(10))).is_err());
 }
 
@@ -43,11 +57,20 @@ fn a_sweep_must_know_whoever_a_scan_may_not_take_for_up() {
     for open in [
         entry(State::Missing),
         entry(State::Failing),
-        Entry { lingers: true, ..up.clone() },
-        Entry { pending: Some(Pending::new(at(0))), ..up.clone() },
+        Entry {
+            lingers: true,
+            ..up.clone()
+        },
+        Entry {
+            pending: Some(Pending::new(at(0))),
+            ..up.clone()
+        },
         up.clone().with_interval(interval),
         up.paused(at(0), None).unwrap(),
-        Entry { lingers: true, ..gone },
+        Entry {
+            lingers: true,
+            ..gone
+        },
     ] {
         assert!(open.is_open(), "{open:?}");
     }
@@ -56,11 +79,24 @@ fn a_sweep_must_know_whoever_a_scan_may_not_take_for_up() {
 #[test]
 fn of_a_forgotten_host_stay_its_epoch_and_the_beats_it_was_judged_by() {
     let known = entry(State::Missing).paused(at(0), None).unwrap();
-    let known = Entry { pending: Some(Pending::new(at(0))), failure: Some(at(1)), ..known };
+    let known = Entry {
+        pending: Some(Pending::new(at(0))),
+        failure: Some(at(1)),
+        ..known
+    };
     let gone = known.clone().forgotten(at(200));
-    let expected = Entry { epoch: 3, basis: at(200), lingers: true, ..Entry::new(known.key.clone()) };
+    let expected = Entry {
+        epoch: 3,
+        basis: at(200),
+        lingers: true,
+        ..Entry::new(known.key.clone())
+    };
     assert_eq!(gone, expected);
-    assert_eq!(known.forgotten(at(50)).basis, at(100), "a beat from a clock that is ahead");
+    assert_eq!(
+        known.forgotten(at(50)).basis,
+        at(100),
+        "a beat from a clock that is ahead"
+    );
     let rests = gone.at_rest().unwrap();
     assert_eq!((rests.lingers, rests.clone().at_rest()), (false, None));
     assert_eq!(rests.epoch, 3);
@@ -69,10 +105,24 @@ fn of_a_forgotten_host_stay_its_epoch_and_the_beats_it_was_judged_by() {
 #[test]
 fn a_pause_that_was_over_before_the_last_beat_is_dropped_at_the_next_transition() {
     let paused = |until| entry(State::Missing).paused(at(0), until).unwrap();
-    let kept =
-        |until: Option<i64>| paused(until.map(at)).transit(transition(at(200))).settings.pause.is_some();
-    let cases = [(Some(199), false), (Some(200), true), (Some(201), true), (None, true)];
+    let kept = |until: Option<i64>| {
+        paused(until.map(at))
+            .transit(transition(at(200)))
+            .settings
+            .pause
+            .is_some()
+    };
+    let cases = [
+        (Some(199), false),
+        (Some(200), true),
+        (Some(201), true),
+        (None, true),
+    ];
     for (until, expected) in cases {
-        assert_eq!(kept(until), expected, "until {until:?}, and the last beat at 200");
+        assert_eq!(
+            kept(until),
+            expected,
+            "until {until:?}, and the last beat at 200"
+        );
     }
 }

@@ -4,7 +4,10 @@ use super::*;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const FRESH: Duration = Duration::from_secs(75);
-const POLICY: CanaryPolicy = CanaryPolicy { fresh: FRESH, deaf_after: Duration::from_secs(90) };
+const POLICY: CanaryPolicy = CanaryPolicy {
+    fresh: FRESH,
+    deaf_after: Duration::from_secs(90),
+};
 
 /// An instant, minutes into the stories.
 fn at(minutes: i64) -> Timestamp {
@@ -16,9 +19,17 @@ fn minutes(instant: Timestamp) -> i64 {
 }
 
 fn hearing(blackouts: &[(i64, i64)]) -> Hearing {
-    let blackouts =
-        blackouts.iter().map(|(since, until)| Blackout { since: at(*since), until: at(*until) }).collect();
-    Hearing { blackouts, ..Hearing::default() }
+    let blackouts = blackouts
+        .iter()
+        .map(|(since, until)| Blackout {
+            since: at(*since),
+            until: at(*until),
+        })
+        .collect();
+    Hearing {
+        blackouts,
+        ..Hearing::default()
+    }
 }
 
 fn region(name: &str) -> Region {
@@ -51,18 +62,46 @@ fn silence_counts_only_while_somebody_listened() {
 #[test]
 fn a_receiver_was_deaf_between_two_canaries_that_are_far_apart() {
     let receiver = Receiver::new(Region::local());
-    assert_eq!(receiver.ear(at(0), &POLICY), Ear::Unsure(None), "it never heard one");
+    assert_eq!(
+        receiver.ear(at(0), &POLICY),
+        Ear::Unsure(None),
+        "it never heard one"
+    );
     let receiver = receiver.with_canary(at(0), FRESH).with_canary(at(1), FRESH);
     assert_eq!(receiver.blackouts, []);
     let after = |seconds| at(1).plus(Duration::from_secs(seconds));
     let ears = [75, 76, 90, 91].map(|seconds| receiver.ear(after(seconds), &POLICY));
-    assert_eq!(ears, [Ear::Hears, Ear::Unsure(Some(at(1))), Ear::Unsure(Some(at(1))), Ear::Deaf(at(1))]);
-    assert_eq!(receiver.clone().with_canary(after(75), FRESH).blackouts, [], "it was still fresh");
+    assert_eq!(
+        ears,
+        [
+            Ear::Hears,
+            Ear::Unsure(Some(at(1))),
+            Ear::Unsure(Some(at(1))),
+            Ear::Deaf(at(1))
+        ]
+    );
+    assert_eq!(
+        receiver.clone().with_canary(after(75), FRESH).blackouts,
+        [],
+        "it was still fresh"
+    );
     let receiver = receiver.with_canary(at(61), FRESH);
-    assert_eq!(receiver.blackouts, [Blackout { since: at(1), until: at(61) }]);
+    assert_eq!(
+        receiver.blackouts,
+        [Blackout {
+            since: at(1),
+            until: at(61)
+        }]
+    );
     let receiver = receiver.with_canary(at(60), FRESH);
-    assert_eq!((receiver.heard, receiver.blackouts.len()), (Some(at(61)), 1), "a late one changes nothing");
-    let many = (0..200).fold(receiver, |receiver, n| receiver.with_canary(at(100 + 2 * n), FRESH));
+    assert_eq!(
+        (receiver.heard, receiver.blackouts.len()),
+        (Some(at(61)), 1),
+        "a late one changes nothing"
+    );
+    let many = (0..200).fold(receiver, |receiver, n| {
+        receiver.with_canary(at(100 + 2 * n), FRESH)
+    });
     assert_eq!(many.blackouts.len(), limits::BLACKOUTS);
     assert_eq!(many.blackouts.last().unwrap().until, at(498));
 }
@@ -74,8 +113,16 @@ fn a_region_is_waited_for_until_it_is_presumed_dead() {
     let near = Hearing::of(&home, &[], &seen(7), at(10));
     assert_eq!((near.heard_up_to(at(10)), near.caveat), (at(7), None));
     let gone = Hearing::of(&home, &[], &seen(4), at(10));
-    assert_eq!((gone.heard_up_to(at(10)), gone.caveat), (at(10), Some(Caveat::Unheard(other.clone()))));
-    let never_seen = Hearing::of(&home, &[Receiver::new(other.clone())], &BTreeMap::new(), at(10));
+    assert_eq!(
+        (gone.heard_up_to(at(10)), gone.caveat),
+        (at(10), Some(Caveat::Unheard(other.clone())))
+    );
+    let never_seen = Hearing::of(
+        &home,
+        &[Receiver::new(other.clone())],
+        &BTreeMap::new(),
+        at(10),
+    );
     assert_eq!(never_seen.caveat, Some(Caveat::Unheard(other)));
     let alone = Hearing::of(&home, &[], &BTreeMap::new(), at(10));
     assert_eq!(alone.heard_up_to(at(10)), at(10));
@@ -84,20 +131,37 @@ fn a_region_is_waited_for_until_it_is_presumed_dead() {
 #[test]
 fn of_another_regions_blackout_no_more_counts_than_it_was_waited_for() {
     let receiver = |name: &str| Receiver {
-        blackouts: vec![Blackout { since: at(0), until: at(60) }],
+        blackouts: vec![Blackout {
+            since: at(0),
+            until: at(60),
+        }],
         ..Receiver::new(region(name))
     };
     let heard = |receivers: &[Receiver]| {
         Hearing::of(&region("eu-west-1"), receivers, &BTreeMap::new(), at(70)).blackouts
     };
-    assert_eq!(heard(&[receiver("eu-west-1")]), [Blackout { since: at(0), until: at(60) }]);
-    assert_eq!(heard(&[receiver("us-east-1")]), [Blackout { since: at(0), until: at(5) }]);
+    assert_eq!(
+        heard(&[receiver("eu-west-1")]),
+        [Blackout {
+            since: at(0),
+            until: at(60)
+        }]
+    );
+    assert_eq!(
+        heard(&[receiver("us-east-1")]),
+        [Blackout {
+            since: at(0),
+            until: at(5)
+        }]
+    );
 }
 
 #[test]
 fn of_the_time_before_the_first_canary_nothing_is_known() {
     let (home, minutes) = (region("eu-west-1"), |n: u32| MINUTE * n);
-    let receiver = Receiver::new(home.clone()).with_canary(at(60), FRESH).with_canary(at(61), FRESH);
+    let receiver = Receiver::new(home.clone())
+        .with_canary(at(60), FRESH)
+        .with_canary(at(61), FRESH);
     let hearing = Hearing::of(&home, &[receiver], &BTreeMap::new(), at(61));
     assert_eq!(hearing.overdue(at(0), minutes(3)), at(63));
     assert_eq!(hearing.overdue(at(61), minutes(3)), at(64));
@@ -122,7 +186,10 @@ fn many_at_once_are_held_unless_the_receiver_surely_hears() {
     ];
     for (silent, hosts, ear, held, expected) in cases {
         let verdict = Breaker::of(silent, hosts, ear, held.map(at), at(20));
-        assert_eq!(verdict, expected, "{silent} of {hosts}, {ear:?}, held since {held:?}");
+        assert_eq!(
+            verdict, expected,
+            "{silent} of {hosts}, {ear:?}, held since {held:?}"
+        );
     }
 }
 

@@ -61,7 +61,15 @@ impl Notice {
 }
 
 fn long(host: &NoticeHost) -> Value {
-    let NoticeHost { host_id, since, last_beat, interval, epoch, message, .. } = host;
+    let NoticeHost {
+        host_id,
+        since,
+        last_beat,
+        interval,
+        epoch,
+        message,
+        ..
+    } = host;
     json!({
         "hostId": host_id,
         "since": since.to_string(),

@@ -24,8 +24,18 @@ fn entry(fleet: &str, host: &str, signal: Signal, message: &str) -> Entry {
         message: Some(Message::from(message.to_owned())),
     };
     let key = HostKey::new(fleet.parse().unwrap(), host.parse().unwrap());
-    let now = if signal == Signal::Ok { at(AT_10 + 21_000) } else { at(AT_10 - 590_000) };
-    decide(&Entry::new(key), &Heartbeat::new(beat), now, &Rules::default()).unwrap()
+    let now = if signal == Signal::Ok {
+        at(AT_10 + 21_000)
+    } else {
+        at(AT_10 - 590_000)
+    };
+    decide(
+        &Entry::new(key),
+        &Heartbeat::new(beat),
+        now,
+        &Rules::default(),
+    )
+    .unwrap()
 }
 
 fn notice(entry: &Entry) -> Notice {
@@ -38,9 +48,17 @@ fn missing() -> Notice {
 
 /// `missing` told, then a beat 18 minutes after the deadline.
 fn recovered() -> Notice {
-    let told = Entry { pending: None, ..entry("main", "web-01", Signal::Ok, "") };
+    let told = Entry {
+        pending: None,
+        ..entry("main", "web-01", Signal::Ok, "")
+    };
     let now = at(AT_10 + 1_080_000);
-    let beat = Beat { at: now, interval: Interval::default(), signal: Signal::Ok, message: None };
+    let beat = Beat {
+        at: now,
+        interval: Interval::default(),
+        signal: Signal::Ok,
+        message: None,
+    };
     notice(&decide(&told, &Heartbeat::new(beat), now, &Rules::default()).unwrap())
 }
 
@@ -74,13 +92,30 @@ fn machines_read_json() {
 
 #[test]
 fn people_read_a_line_a_subject_and_an_sms() {
-    let failing = entry("lab", "nightly/backup", Signal::Fail, "disk full\non /var \u{1b}[31m");
-    let again = failing.clone().leased(Uuid::nil(), at(AT_10), &POLICY).unwrap();
-    let again = again.leased(Uuid::nil(), at(AT_10 + 86_400_000), &POLICY).unwrap();
-    for (notice, name) in
-        [(missing(), "missing"), (recovered(), "recovered"), (notice(&again), "failing, again")]
-    {
-        let shown = format!("{}\n{}\n{}", notice.text(), notice.subject_line(), notice.sms());
+    let failing = entry(
+        "lab",
+        "nightly/backup",
+        Signal::Fail,
+        "disk full\non /var \u{1b}[31m",
+    );
+    let again = failing
+        .clone()
+        .leased(Uuid::nil(), at(AT_10), &POLICY)
+        .unwrap();
+    let again = again
+        .leased(Uuid::nil(), at(AT_10 + 86_400_000), &POLICY)
+        .unwrap();
+    for (notice, name) in [
+        (missing(), "missing"),
+        (recovered(), "recovered"),
+        (notice(&again), "failing, again"),
+    ] {
+        let shown = format!(
+            "{}\n{}\n{}",
+            notice.text(),
+            notice.subject_line(),
+            notice.sms()
+        );
         match name {
             "missing" => insta::assert_snapshot!(shown, @"
             web-01 is missing: no beat since 09:52 UTC (10 min)
@@ -124,10 +159,17 @@ fn an_email_says_how_to_look_and_how_to_silence() {
 }
 
 /// A digest of `count` hosts whose names are `prefix` and a number, or as many as fit, frozen and leased.
-fn digest(fleet: &str, prefix: &str, count: usize, caveat: Option<&Caveat>, attempts: u32) -> Notice {
+fn digest(
+    fleet: &str,
+    prefix: &str,
+    count: usize,
+    caveat: Option<&Caveat>,
+    attempts: u32,
+) -> Notice {
     let id = NoticeId::of_bytes([7; 32]);
-    let mut entries: Vec<_> =
-        (0..count).map(|n| entry(fleet, &format!("{prefix}{n}"), Signal::Ok, "")).collect();
+    let mut entries: Vec<_> = (0..count)
+        .map(|n| entry(fleet, &format!("{prefix}{n}"), Signal::Ok, ""))
+        .collect();
     for entry in &mut entries {
         entry.history.last_mut().unwrap().caveat = caveat.cloned();
     }
@@ -212,16 +254,23 @@ fn doubt_is_said_in_every_text() {
     web-01 is missing: no beat since 09:52 UTC (10 min) (region us-east-1 is not heard)
     hb: web-01 missing, main, since 10:02Z. Y1Z3VVJ390 (region us-east-1 is not heard)
     ");
-    assert_eq!(notice.json()["caveat"], serde_json::json!({"unheard": "us-east-1"}));
+    assert_eq!(
+        notice.json()["caveat"],
+        serde_json::json!({"unheard": "us-east-1"})
+    );
 }
 
-const POLICY: DeliveryPolicy = DeliveryPolicy { lease: Duration::ZERO, echo_wait: Duration::ZERO };
+const POLICY: DeliveryPolicy = DeliveryPolicy {
+    lease: Duration::ZERO,
+    echo_wait: Duration::ZERO,
+};
 
 #[test]
 fn the_id_depends_on_host_epoch_and_kind_alone() {
     let first = missing();
-    let again =
-        entry("main", "web-01", Signal::Ok, "").leased(Uuid::nil(), at(AT_10 + 30_000), &POLICY).unwrap();
+    let again = entry("main", "web-01", Signal::Ok, "")
+        .leased(Uuid::nil(), at(AT_10 + 30_000), &POLICY)
+        .unwrap();
     assert_eq!(notice(&again).id, first.id);
     assert_eq!(first.identity(), "main/web-01#1/missing");
     for other in [notice(&entry("lab", "web-01", Signal::Ok, "")), recovered()] {
@@ -231,12 +280,17 @@ fn the_id_depends_on_host_epoch_and_kind_alone() {
 
 fn within_limits(notice: &Notice) -> Result<(), TestCaseError> {
     let plain = |text: &str| text.bytes().all(|b| (b' '..=b'~').contains(&b));
-    prop_assert!(notice.subject_line().len() <= limits::SUBJECT_CHARS && plain(&notice.subject_line()));
+    prop_assert!(
+        notice.subject_line().len() <= limits::SUBJECT_CHARS && plain(&notice.subject_line())
+    );
     prop_assert!(notice.sms().len() <= limits::SMS_BYTES && plain(&notice.sms()));
     prop_assert!(
-        notice.subject_line().contains(notice.id.as_str()) && notice.sms().contains(notice.id.as_str())
+        notice.subject_line().contains(notice.id.as_str())
+            && notice.sms().contains(notice.id.as_str())
     );
-    prop_assert!(notice.text().chars().count() <= limits::TEXT_CHARS && !notice.text().contains('\n'));
+    prop_assert!(
+        notice.text().chars().count() <= limits::TEXT_CHARS && !notice.text().contains('\n')
+    );
     prop_assert!(!notice.email().chars().any(|c| c.is_control() && c != '\n'));
     prop_assert!(notice.json().to_string().len() <= limits::NOTICE_BYTES);
     Ok(())

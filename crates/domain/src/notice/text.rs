@@ -36,17 +36,39 @@ impl Notice {
     }
 
     fn text_of_host(&self, host: &NoticeHost) -> String {
-        let NoticeHost { since, last_beat, interval, ref message, before, .. } = *host;
+        let NoticeHost {
+            since,
+            last_beat,
+            interval,
+            ref message,
+            before,
+            ..
+        } = *host;
         let name = self.name(&host.host_id, NAME);
-        let said = message.as_ref().filter(|m| !m.is_empty()).map(|m| format!(": {}", m.as_str()));
+        let said = message
+            .as_ref()
+            .filter(|m| !m.is_empty())
+            .map(|m| format!(": {}", m.as_str()));
         let what = match self.kind {
             Kind::Registered => {
-                format!("is registered: first beat at {}, then every {}", self.clock(since), every(interval))
+                format!(
+                    "is registered: first beat at {}, then every {}",
+                    self.clock(since),
+                    every(interval)
+                )
             }
             Kind::Missing => {
-                format!("is missing: no beat since {} ({})", self.clock(last_beat), every(interval))
+                format!(
+                    "is missing: no beat since {} ({})",
+                    self.clock(last_beat),
+                    every(interval)
+                )
             }
-            Kind::Failing => format!("is failing since {}{}", self.clock(since), said.unwrap_or_default()),
+            Kind::Failing => format!(
+                "is failing since {}{}",
+                self.clock(since),
+                said.unwrap_or_default()
+            ),
             Kind::Recovered => match before {
                 Some((kind, from)) => {
                     let lasted = human_duration(whole_seconds(since.since(from)));
@@ -60,8 +82,11 @@ impl Notice {
 
     fn text_of_digest(&self, members: &[Member]) -> String {
         const NAMED: usize = 5;
-        let names: Vec<_> =
-            members.iter().take(NAMED).map(|member| ascii(member.host.as_str(), SHORT_NAME)).collect();
+        let names: Vec<_> = members
+            .iter()
+            .take(NAMED)
+            .map(|member| ascii(member.host.as_str(), SHORT_NAME))
+            .collect();
         let rest = match members.len().saturating_sub(NAMED) {
             0 => String::new(),
             rest => format!(" and {rest} more"),
@@ -73,12 +98,21 @@ impl Notice {
     #[must_use]
     pub fn subject_line(&self) -> String {
         if self.test {
-            return format!("[hb] TEST, nothing has happened: {} in {} ({})", self.kind, self.fleet, self.id);
+            return format!(
+                "[hb] TEST, nothing has happened: {} in {} ({})",
+                self.kind, self.fleet, self.id
+            );
         }
         let About::Host(host) = &self.about else {
             return format!("[hb] {} ({})", self.sum(), self.id);
         };
-        let rest = format!(" {} {} {} ({})", self.kind, self.when(), self.clock(host.since), self.id);
+        let rest = format!(
+            " {} {} {} ({})",
+            self.kind,
+            self.when(),
+            self.clock(host.since),
+            self.id
+        );
         let room = limits::SUBJECT_CHARS - "[hb] ".len() - rest.len();
         format!("[hb] {}{rest}", self.name(&host.host_id, room))
     }
@@ -87,10 +121,19 @@ impl Notice {
     #[must_use]
     pub fn sms(&self) -> String {
         if self.test {
-            return format!("hb: TEST, nothing has happened: {} in {}. {}", self.kind, self.fleet, self.id);
+            return format!(
+                "hb: TEST, nothing has happened: {} in {}. {}",
+                self.kind, self.fleet, self.id
+            );
         }
         let (when, since) = (self.when(), human_time(self.since(), self.at));
-        let rest = format!(" {}, {}, {when} {since}Z. {}{}", self.kind, self.fleet, self.id, self.again());
+        let rest = format!(
+            " {}, {}, {when} {since}Z. {}{}",
+            self.kind,
+            self.fleet,
+            self.id,
+            self.again()
+        );
         let room = limits::SMS_BYTES - "hb: ".len() - rest.len();
         let who = match &self.about {
             About::Host(host) => ascii(host.host_id.as_str(), room),
@@ -108,7 +151,12 @@ impl Notice {
     #[must_use]
     pub fn email(&self) -> String {
         if self.test {
-            return format!("{}\n\nnotice     {}, sent at {}\n", self.text(), self.id, self.at);
+            return format!(
+                "{}\n\nnotice     {}, sent at {}\n",
+                self.text(),
+                self.id,
+                self.at
+            );
         }
         match &self.about {
             About::Host(host) => self.email_of_host(host),
@@ -117,10 +165,21 @@ impl Notice {
     }
 
     fn email_of_host(&self, host: &NoticeHost) -> String {
-        let NoticeHost { ref host_id, since, last_beat, interval, ref message, .. } = *host;
+        let NoticeHost {
+            ref host_id,
+            since,
+            last_beat,
+            interval,
+            ref message,
+            ..
+        } = *host;
         let fleet = self.fleet_option();
         let said = message.as_ref().filter(|m| !m.is_empty()).map(|m| {
-            let lines: Vec<_> = m.as_str().lines().map(|l| format!("  > {}\n", line(l, 200))).collect();
+            let lines: Vec<_> = m
+                .as_str()
+                .lines()
+                .map(|l| format!("  > {}\n", line(l, 200)))
+                .collect();
             format!("\nThe host says:\n{}", lines.concat())
         });
         format!(
@@ -140,7 +199,13 @@ impl Notice {
     fn email_of_digest(&self, members: &[Member]) -> String {
         let names = members.iter().take(limits::DIGEST_NAMES);
         let names: Vec<_> = names
-            .map(|member| format!("  {}  {}\n", member.since, ascii(member.host.as_str(), NAME)))
+            .map(|member| {
+                format!(
+                    "  {}  {}\n",
+                    member.since,
+                    ascii(member.host.as_str(), NAME)
+                )
+            })
             .collect();
         let rest = match members.len().saturating_sub(limits::DIGEST_NAMES) {
             0 => String::new(),
@@ -167,25 +232,42 @@ impl Notice {
     /// `812 hosts missing in main since 10:02 UTC`.
     fn sum(&self) -> String {
         let (when, since) = (self.when(), self.clock(self.since()));
-        format!("{} {} in {} {when} {since}", hosts(self.count()), self.kind, self.fleet)
+        format!(
+            "{} {} in {} {when} {since}",
+            hosts(self.count()),
+            self.kind,
+            self.fleet
+        )
     }
 
     /// Since when the first of its hosts is so.
     fn since(&self) -> Timestamp {
         match &self.about {
             About::Host(host) => host.since,
-            About::Digest(members) => members.iter().map(|member| member.since).min().unwrap_or(self.at),
+            About::Digest(members) => members
+                .iter()
+                .map(|member| member.since)
+                .min()
+                .unwrap_or(self.at),
         }
     }
 
     /// The host's name in a text: cut, and with its fleet unless that is `main`.
     fn name(&self, host: &HostId, room: usize) -> String {
-        let fleet = if self.fleet.is_main() { String::new() } else { format!(" ({})", self.fleet) };
+        let fleet = if self.fleet.is_main() {
+            String::new()
+        } else {
+            format!(" ({})", self.fleet)
+        };
         ascii(host.as_str(), room - fleet.len()) + &fleet
     }
 
     fn fleet_option(&self) -> String {
-        if self.fleet.is_main() { String::new() } else { format!(" --fleet {}", self.fleet) }
+        if self.fleet.is_main() {
+            String::new()
+        } else {
+            format!(" --fleet {}", self.fleet)
+        }
     }
 
     /// The word before the instant: what is wrong lasts, what is well happened.
@@ -211,12 +293,20 @@ impl Notice {
 
     /// Says so when this is not the first attempt.
     fn again(&self) -> String {
-        if self.attempt > 1 { format!(" (attempt {}, same id)", self.attempt) } else { String::new() }
+        if self.attempt > 1 {
+            format!(" (attempt {}, same id)", self.attempt)
+        } else {
+            String::new()
+        }
     }
 }
 
 fn hosts(count: usize) -> String {
-    if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") }
+    if count == 1 {
+        "1 host".to_owned()
+    } else {
+        format!("{count} hosts")
+    }
 }
 
 fn every(interval: Interval) -> String {

@@ -36,7 +36,10 @@ pub(super) fn after(
     match result {
         Ok(()) => Outcome::Delivered,
         Err(error) if now.since(accepted) >= limits::DELIVERY_FOR => Outcome::Dead { error },
-        Err(error) => Outcome::Again { due: now.plus(pause(failed.saturating_add(1), spread)), error },
+        Err(error) => Outcome::Again {
+            due: now.plus(pause(failed.saturating_add(1), spread)),
+            error,
+        },
     }
 }
 
@@ -59,15 +62,27 @@ mod tests {
             }
         };
         let day = 24 * 60 * 60;
-        let cases = [(0, 0, Some(2)), (1, 2, Some(4)), (50, day - 1, Some(300)), (51, day, None)];
+        let cases = [
+            (0, 0, Some(2)),
+            (1, 2, Some(4)),
+            (50, day - 1, Some(300)),
+            (51, day, None),
+        ];
         for (failed, seconds, pause) in cases {
-            assert_eq!(again(failed, seconds), pause, "{failed} failed, {seconds} s");
+            assert_eq!(
+                again(failed, seconds),
+                pause,
+                "{failed} failed, {seconds} s"
+            );
         }
     }
 
     #[test]
     fn success_counts_however_late() {
         let late = Timestamp::MIN.plus(limits::DELIVERY_FOR * 2);
-        assert_eq!(after(Ok(()), 99, Timestamp::MIN, late, 0), Outcome::Delivered);
+        assert_eq!(
+            after(Ok(()), 99, Timestamp::MIN, late, 0),
+            Outcome::Delivered
+        );
     }
 }

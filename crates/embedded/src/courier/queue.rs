@@ -133,7 +133,11 @@ impl Queue {
         self.store
             .write(TABLE, Steps::Several, move |connection| {
                 let mut taken = Vec::new();
-                for Wanted { subscription, places } in wanted {
+                for Wanted {
+                    subscription,
+                    places,
+                } in wanted
+                {
                     let mut statement = connection.prepare_cached(HEADS)?;
                     let places = i64::try_from(places).unwrap_or(i64::MAX);
                     let values = params![subscription, now.as_millis(), running, places];
@@ -161,7 +165,13 @@ impl Queue {
     ) -> PortResult<()> {
         self.store
             .write(TABLE, Steps::Several, move |connection| {
-                settle(connection, number, &owner.to_string(), &outcome, now.as_millis())
+                settle(
+                    connection,
+                    number,
+                    &owner.to_string(),
+                    &outcome,
+                    now.as_millis(),
+                )
             })
             .await
     }
@@ -172,8 +182,9 @@ impl Queue {
             .write(TABLE, Steps::Several, move |connection| {
                 let mut more = false;
                 for sql in [CLEAN_DELIVERIES, CLEAN_NOTICES] {
-                    let deleted =
-                        connection.prepare_cached(sql)?.execute(params![before.as_millis(), BATCH])?;
+                    let deleted = connection
+                        .prepare_cached(sql)?
+                        .execute(params![before.as_millis(), BATCH])?;
                     more |= deleted == usize::from(BATCH);
                 }
                 Ok(more)
@@ -196,20 +207,34 @@ fn settle(
             connection.prepare_cached(AGAIN)?.execute(values)?;
             None
         }
-        Outcome::Delivered => connection.prepare_cached(DELIVERED)?.query_row([number], of).optional()?,
+        Outcome::Delivered => connection
+            .prepare_cached(DELIVERED)?
+            .query_row([number], of)
+            .optional()?,
         Outcome::Dead { error } => {
             let values = params![number, owner, now, error.to_string()];
-            connection.prepare_cached(DEAD)?.query_row(values, of).optional()?
+            connection
+                .prepare_cached(DEAD)?
+                .query_row(values, of)
+                .optional()?
         }
     };
     // Nothing is over when the subscription was removed, or when somebody else was faster.
-    let Some(subscription) = over else { return Ok(()) };
+    let Some(subscription) = over else {
+        return Ok(());
+    };
     let mut leave = connection.prepare_cached(LEAVE)?;
-    let hosts = leave.query_map([number], of)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let hosts = leave
+        .query_map([number], of)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
     let hosts = serde_json::Value::from(hosts).to_string();
-    connection.prepare_cached(NEXT)?.execute(params![subscription, hosts, now])?;
+    connection
+        .prepare_cached(NEXT)?
+        .execute(params![subscription, hosts, now])?;
     if *outcome == Outcome::Delivered {
-        connection.prepare_cached(REVIVE)?.execute(params![subscription, now])?;
+        connection
+            .prepare_cached(REVIVE)?
+            .execute(params![subscription, now])?;
     }
     Ok(())
 }
@@ -228,7 +253,9 @@ fn delivery(row: &Row<'_>) -> Result<Delivery, row::Cause> {
     let content = match row::get::<Option<String>>(row, "notice_text")? {
         Some(text) => {
             let notice = codec::decode_notice(&text);
-            Content::Notice(Box::new(notice.map_err(|e| format!("the stored notice is unreadable: {e}"))?))
+            Content::Notice(Box::new(
+                notice.map_err(|e| format!("the stored notice is unreadable: {e}"))?,
+            ))
         }
         // What has no notice asks for a confirmation, which somebody who confirmed needs no more.
         None => Content::Question(row::parsed(row, "token").map_err(|_| "the notice is gone")?),
@@ -237,9 +264,14 @@ fn delivery(row: &Row<'_>) -> Result<Delivery, row::Cause> {
     let endpoint = if subscription.as_str() == CONSOLE {
         Endpoint::parse(Protocol::Console, CONSOLE).map_err(|e| e.to_string())?
     } else {
-        subscriptions::endpoint(row).map_err(|e| format!("the stored subscription is unreadable: {e}"))?
+        subscriptions::endpoint(row)
+            .map_err(|e| format!("the stored subscription is unreadable: {e}"))?
     };
-    Ok(Delivery { content, subscription, endpoint })
+    Ok(Delivery {
+        content,
+        subscription,
+        endpoint,
+    })
 }
 
 #[cfg(test)]
@@ -269,15 +301,25 @@ mod tests {
     /// What `owner` can take for 10 s, except what is `running`.
     async fn take(queue: &Queue, owner: Uuid, seconds: u64, running: &[i64]) -> Vec<i64> {
         let now = Timestamp::MIN.plus(Duration::from_secs(seconds));
-        let wanted = vec![Wanted { subscription: CONSOLE.to_owned(), places: 4 }];
+        let wanted = vec![Wanted {
+            subscription: CONSOLE.to_owned(),
+            places: 4,
+        }];
         let until = now.plus(Duration::from_secs(10));
-        let taken = queue.take(wanted, running.to_vec(), owner, now, until).await.unwrap();
+        let taken = queue
+            .take(wanted, running.to_vec(), owner, now, until)
+            .await
+            .unwrap();
         taken.into_iter().map(|taken| taken.number).collect()
     }
 
     async fn column(queue: &Queue, column: &'static str) -> String {
         let sql = format!("SELECT CAST({column} AS TEXT) FROM deliveries");
-        queue.store.read(TABLE, move |c| c.query_row(&sql, [], |row| row.get(0))).await.unwrap()
+        queue
+            .store
+            .read(TABLE, move |c| c.query_row(&sql, [], |row| row.get(0)))
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
@@ -295,15 +337,32 @@ mod tests {
         take(&queue, OTHER, 10, &[]).await;
         let error = SendError::new("refused");
         let now = Timestamp::MIN;
-        for outcome in [Outcome::Again { due: now, error: error.clone() }, Outcome::Dead { error }] {
+        for outcome in [
+            Outcome::Again {
+                due: now,
+                error: error.clone(),
+            },
+            Outcome::Dead { error },
+        ] {
             queue.settle(1, ME, outcome, now).await.unwrap();
-            assert_eq!(column(&queue, "state || tries || owner").await, format!("due0{OTHER}"));
+            assert_eq!(
+                column(&queue, "state || tries || owner").await,
+                format!("due0{OTHER}")
+            );
         }
         queue.settle(1, ME, Outcome::Delivered, now).await.unwrap();
         assert_eq!(column(&queue, "state").await, "delivered");
         // And nothing brings it back.
         queue
-            .settle(1, OTHER, Outcome::Again { due: now, error: SendError::new("late") }, now)
+            .settle(
+                1,
+                OTHER,
+                Outcome::Again {
+                    due: now,
+                    error: SendError::new("late"),
+                },
+                now,
+            )
             .await
             .unwrap();
         assert_eq!(column(&queue, "state").await, "delivered");
@@ -311,9 +370,19 @@ mod tests {
 
     #[test]
     fn no_statement_reads_all_deliveries() {
-        for sql in
-            [DUE, HEADS, LEASE, DELIVERED, DEAD, AGAIN, LEAVE, NEXT, REVIVE, CLEAN_DELIVERIES, CLEAN_NOTICES]
-        {
+        for sql in [
+            DUE,
+            HEADS,
+            LEASE,
+            DELIVERED,
+            DEAD,
+            AGAIN,
+            LEAVE,
+            NEXT,
+            REVIVE,
+            CLEAN_DELIVERIES,
+            CLEAN_NOTICES,
+        ] {
             let plan = crate::schema::plan(sql);
             for slow in ["SCAN deliveries", "SCAN notices", "TEMP B-TREE"] {
                 assert!(!plan.contains(slow), "{sql}: {plan}");

@@ -14,7 +14,9 @@ impl ConsoleSender {
     /// `show` must return soon: it runs where everything else runs.
     #[must_use]
     pub fn new(show: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
-        Self { show: Box::new(show) }
+        Self {
+            show: Box::new(show),
+        }
     }
 }
 

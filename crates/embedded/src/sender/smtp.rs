@@ -49,25 +49,43 @@ impl SmtpSender {
     /// `url` is `smtp://HOST[:PORT]` in the clear, the same with `?tls=required` for STARTTLS, or `smtps://`;
     /// `USER:PASSWORD@` goes before the host, percent-encoded. `from` is the address that mails come from.
     pub fn new(url: &str, from: &str) -> Result<Self, SmtpSettingsError> {
-        let from = from.parse().map_err(|_| SmtpSettingsError::From(from.to_owned()))?;
+        let from = from
+            .parse()
+            .map_err(|_| SmtpSettingsError::From(from.to_owned()))?;
         check(url)?;
         let builder = Transport::from_url(url)
             .map_err(|error| SmtpSettingsError::Url(error.to_string()))?
             .timeout(Some(COMMAND))
             .pool_config(PoolConfig::new().max_size(CONNECTIONS).idle_timeout(IDLE));
-        Ok(Self { builder, from, transport: Mutex::new(None) })
+        Ok(Self {
+            builder,
+            from,
+            transport: Mutex::new(None),
+        })
     }
 
     fn transport(&self) -> Transport {
-        let mut transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner);
-        transport.get_or_insert_with(|| self.builder.clone().build()).clone()
+        let mut transport = self
+            .transport
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        transport
+            .get_or_insert_with(|| self.builder.clone().build())
+            .clone()
     }
 
     fn message(&self, delivery: &Delivery) -> Result<Message, SendError> {
-        let Delivery { content, subscription, endpoint } = delivery;
+        let Delivery {
+            content,
+            subscription,
+            endpoint,
+        } = delivery;
         let to: Mailbox = endpoint.address().parse().map_err(SendError::new)?;
         let domain = self.from.email.domain();
-        let message = Message::builder().from(self.from.clone()).to(to).header(ContentType::TEXT_PLAIN);
+        let message = Message::builder()
+            .from(self.from.clone())
+            .to(to)
+            .header(ContentType::TEXT_PLAIN);
         let (id, message, body) = match content {
             // The date is the same at every try: whoever gets a mail twice can see it.
             Content::Notice(notice) => {
@@ -81,9 +99,14 @@ impl SmtpSender {
         };
         let message = message.message_id(Some(format!("<{id}.{subscription}@{domain}>")));
         let mut message = message.body(body).map_err(SendError::new)?;
-        for (name, value) in [("Auto-Submitted", "auto-generated"), ("Idempotency-Key", &id)] {
+        for (name, value) in [
+            ("Auto-Submitted", "auto-generated"),
+            ("Idempotency-Key", &id),
+        ] {
             let name = HeaderName::new_from_ascii(name.to_owned()).map_err(SendError::new)?;
-            message.headers_mut().insert_raw(HeaderValue::new(name, value.to_owned()));
+            message
+                .headers_mut()
+                .insert_raw(HeaderValue::new(name, value.to_owned()));
         }
         Ok(message)
     }
@@ -98,8 +121,14 @@ impl Sender for SmtpSender {
             return sent.map(drop).map_err(SendError::new);
         }
         // The pool would take back the connection in the middle of a command, so it goes as a whole.
-        *self.transport.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        Err(SendError::new(format!("the SMTP server took longer than {} s", WHOLE.as_secs())))
+        *self
+            .transport
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+        Err(SendError::new(format!(
+            "the SMTP server took longer than {} s",
+            WHOLE.as_secs()
+        )))
     }
 }
 
@@ -107,7 +136,10 @@ impl Sender for SmtpSender {
 fn check(url: &str) -> Result<(), SmtpSettingsError> {
     let refused = |cause: &str| Err(SmtpSettingsError::Url(cause.to_owned()));
     let url = Url::parse(url).map_err(|error| SmtpSettingsError::Url(error.to_string()))?;
-    if url.query_pairs().any(|(name, value)| name != "tls" || value != "required") {
+    if url
+        .query_pairs()
+        .any(|(name, value)| name != "tls" || value != "required")
+    {
         return refused("only tls=required can stand behind the question mark");
     }
     if !url.username().is_empty() && url.password().is_none() {
@@ -127,7 +159,8 @@ fn question(token: &ConfirmationToken) -> String {
 }
 
 fn date(notice: &Notice) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(notice.at.as_millis()).unwrap_or(0))
+    SystemTime::UNIX_EPOCH
+        + Duration::from_millis(u64::try_from(notice.at.as_millis()).unwrap_or(0))
 }
 
 /// A stored id is made of letters and digits, unless somebody wrote to the database by hand.
@@ -161,9 +194,15 @@ mod tests {
             "smtp://user@mail.example.com",
             "smtp:///",
         ] {
-            let error = SmtpSender::new(bad, "hb@example.com").err().unwrap().to_string();
+            let error = SmtpSender::new(bad, "hb@example.com")
+                .err()
+                .unwrap()
+                .to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
-        assert!(matches!(SmtpSender::new("smtp://localhost", "hb"), Err(SmtpSettingsError::From(_))));
+        assert!(matches!(
+            SmtpSender::new("smtp://localhost", "hb"),
+            Err(SmtpSettingsError::From(_))
+        ));
     }
 }

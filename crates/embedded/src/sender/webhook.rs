@@ -49,8 +49,14 @@ impl WebhookSender {
 /// speaks HTTP in the clear. There everything else must go on.
 pub fn http_client(settings: impl Fn() -> ClientBuilder) -> Result<Client, SendError> {
     settings().build().or_else(|error| {
-        tracing::warn!("https will not work here, install the package ca-certificates: {}", chain(&error));
-        settings().tls_certs_only([]).build().map_err(|error| SendError::new(chain(&error)))
+        tracing::warn!(
+            "https will not work here, install the package ca-certificates: {}",
+            chain(&error)
+        );
+        settings()
+            .tls_certs_only([])
+            .build()
+            .map_err(|error| SendError::new(chain(&error)))
     })
 }
 
@@ -66,23 +72,37 @@ impl Sender for WebhookSender {
             .header("Idempotency-Key", notice.id.as_str())
             .body(notice.json().to_string());
         let failed = |cause: String| SendError::new(format!("{}: {cause}", delivery.endpoint));
-        let response = request.send().await.map_err(|e| failed(chain(&e.without_url())))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|e| failed(chain(&e.without_url())))?;
         let status = response.status();
         if status.is_success() {
             return Ok(());
         }
         if status.is_redirection() {
-            return Err(failed(format!("{status}, redirects are not followed: subscribe the new URL")));
+            return Err(failed(format!(
+                "{status}, redirects are not followed: subscribe the new URL"
+            )));
         }
-        let said: String = without_secrets(&beginning(response).await, &url).chars().take(SHOWN).collect();
-        Err(failed(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") }))
+        let said: String = without_secrets(&beginning(response).await, &url)
+            .chars()
+            .take(SHOWN)
+            .collect();
+        Err(failed(if said.is_empty() {
+            status.to_string()
+        } else {
+            format!("{status}: {said}")
+        }))
     }
 }
 
 /// The beginning of the body, as far as it comes in one piece.
 async fn beginning(mut response: Response) -> String {
     match response.chunk().await {
-        Ok(Some(bytes)) => String::from_utf8_lossy(&bytes[..bytes.len().min(READ)]).trim().to_owned(),
+        Ok(Some(bytes)) => String::from_utf8_lossy(&bytes[..bytes.len().min(READ)])
+            .trim()
+            .to_owned(),
         _ => String::new(),
     }
 }
@@ -95,7 +115,9 @@ fn without_secrets(text: &str, url: &Url) -> String {
     secrets.retain(|secret| secret.len() >= SECRET_CHARS);
     // The longest first, so that none is torn by a shorter one inside it.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    secrets
+        .iter()
+        .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }
 
 /// An error and what caused it, which reqwest does not say by itself.
@@ -110,8 +132,12 @@ mod tests {
 
     #[test]
     fn an_echoed_path_is_hidden() {
-        let url = Url::parse("https://u:passw0rd@h.example/v1/T0AAAA/s3cret?token=abcd1234&x=1").unwrap();
+        let url =
+            Url::parse("https://u:passw0rd@h.example/v1/T0AAAA/s3cret?token=abcd1234&x=1").unwrap();
         let said = "Cannot POST /v1/T0AAAA/s3cret?token=abcd1234 for passw0rd, token unknown";
-        assert_eq!(without_secrets(said, &url), "Cannot POST /v1/***/***?***=*** for ***, *** unknown");
+        assert_eq!(
+            without_secrets(said, &url),
+            "Cannot POST /v1/***/***?***=*** for ***, *** unknown"
+        );
     }
 }

@@ -84,12 +84,16 @@ pub(crate) fn explain(error: &rusqlite::Error) -> String {
         Some(ErrorCode::DiskFull) => "the disk is full",
         Some(ErrorCode::ReadOnly) => "the database, its folder or its disk is read-only",
         Some(ErrorCode::PermissionDenied) => "this user may not use the database",
-        Some(ErrorCode::CannotOpen) => "the file or its folder is gone, or this user may not open it",
+        Some(ErrorCode::CannotOpen) => {
+            "the file or its folder is gone, or this user may not open it"
+        }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another process holds the database for longer than 5 s"
         }
         Some(ErrorCode::SystemIoFailure) => "the disk does not read or write",
-        Some(ErrorCode::DatabaseCorrupt) => "the file is damaged, restore a backup or use `sqlite3 .recover`",
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "the file is damaged, restore a backup or use `sqlite3 .recover`"
+        }
         Some(ErrorCode::NotADatabase) => "the file is no SQLite database",
         _ => return error.to_string(),
     };
@@ -106,12 +110,23 @@ mod tests {
     fn only_a_commit_without_room_or_lock_is_surely_none() {
         let outcome = |code| {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-            (matches!(WriteError::commit(&error), WriteError::Refused(_)), explain(&error))
+            (
+                matches!(WriteError::commit(&error), WriteError::Refused(_)),
+                explain(&error),
+            )
         };
         let cases = [
             (ffi::SQLITE_FULL, true, "the disk is full ("),
-            (ffi::SQLITE_BUSY, true, "another process holds the database for longer than 5 s ("),
-            (ffi::SQLITE_IOERR_FSYNC, false, "the disk does not read or write ("),
+            (
+                ffi::SQLITE_BUSY,
+                true,
+                "another process holds the database for longer than 5 s (",
+            ),
+            (
+                ffi::SQLITE_IOERR_FSYNC,
+                false,
+                "the disk does not read or write (",
+            ),
             (ffi::SQLITE_NOMEM, false, "Error code 7"),
         ];
         for (code, refused, said) in cases {

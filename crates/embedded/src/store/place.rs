@@ -48,20 +48,37 @@ struct Identity {
 impl Place {
     /// The database in `dir`, which is made when it is not there.
     pub(super) fn new(dir: &Path) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Folder { path: dir.to_owned(), source };
+        let failed = |source| StoreError::Folder {
+            path: dir.to_owned(),
+            source,
+        };
         make_folder(dir).map_err(failed)?;
         let dir = dir.canonicalize().map_err(failed)?;
         let path = dir.join(FILE);
-        Ok(Self { dir, path, read_only: false })
+        Ok(Self {
+            dir,
+            path,
+            read_only: false,
+        })
     }
 
     /// The database in `dir`, to be looked at.
     pub(super) fn existing(dir: &Path) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Folder { path: dir.to_owned(), source };
+        let failed = |source| StoreError::Folder {
+            path: dir.to_owned(),
+            source,
+        };
         let dir = dir.canonicalize().map_err(failed)?;
         let path = dir.join(FILE);
-        path.metadata().map_err(|source| StoreError::File { path: path.clone(), source })?;
-        Ok(Self { dir, path, read_only: true })
+        path.metadata().map_err(|source| StoreError::File {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            dir,
+            path,
+            read_only: true,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -83,13 +100,26 @@ impl Place {
 
     /// Connects anew. The folder is not made again: if it is gone, a disk may be, and the path means another one.
     pub(super) fn reopen(&self, stale: Option<Opened>) -> Result<Opened, StoreError> {
-        let folder = |source| StoreError::Folder { path: self.dir.clone(), source };
-        let file = |source| StoreError::File { path: self.path.clone(), source };
-        let database = |source| StoreError::Database { path: self.path.clone(), source };
+        let folder = |source| StoreError::Folder {
+            path: self.dir.clone(),
+            source,
+        };
+        let file = |source| StoreError::File {
+            path: self.path.clone(),
+            source,
+        };
+        let database = |source| StoreError::Database {
+            path: self.path.clone(),
+            source,
+        };
         if self.read_only {
             let file = identity(&self.path);
             let connection = self.look().map_err(database)?;
-            return Ok(Opened { connection, file, log: None });
+            return Ok(Opened {
+                connection,
+                file,
+                log: None,
+            });
         }
         // One at a time, in all processes: SQLite does not wait when two switch a new file to its log.
         let _lock = lock(&self.dir).map_err(folder)?;
@@ -102,7 +132,11 @@ impl Place {
         let mut connection = Connection::open(&self.path).map_err(database)?;
         configure(&connection).map_err(database)?;
         schema::migrate(&mut connection, &self.path)?;
-        Ok(Opened { connection, file: identity_before, log: identity(&self.beside("-wal")) })
+        Ok(Opened {
+            connection,
+            file: identity_before,
+            log: identity(&self.beside("-wal")),
+        })
     }
 
     /// Connects without a trace. To read a database that has a log, SQLite needs the log's files. When there is none,
@@ -113,7 +147,10 @@ impl Place {
         let text = self.path.to_str().filter(|_| !self.beside("-wal").exists());
         let connection = match text {
             Some(text) => {
-                let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+                let text = text
+                    .replace('%', "%25")
+                    .replace('?', "%3f")
+                    .replace('#', "%23");
                 let uri = format!("file:{text}?immutable=1");
                 Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
             }
@@ -157,7 +194,10 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 #[cfg(unix)]
 fn make_folder(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
 }
 
 #[cfg(not(unix))]
@@ -194,11 +234,17 @@ fn lock(_: &Path) -> io::Result<()> {
 fn identity(path: &Path) -> Option<Identity> {
     use std::os::unix::fs::MetadataExt;
     let metadata = fs::metadata(path).ok()?;
-    Some(Identity { device: metadata.dev(), number: metadata.ino() })
+    Some(Identity {
+        device: metadata.dev(),
+        number: metadata.ino(),
+    })
 }
 
 /// Elsewhere an open file can neither be deleted nor replaced.
 #[cfg(not(unix))]
 fn identity(path: &Path) -> Option<Identity> {
-    path.exists().then_some(Identity { device: 0, number: 0 })
+    path.exists().then_some(Identity {
+        device: 0,
+        number: 0,
+    })
 }

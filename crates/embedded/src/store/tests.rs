@@ -17,7 +17,9 @@ fn fresh() -> (TempDir, Store) {
 async fn put(store: &Store, name: &str) -> Result<(), WriteError> {
     let name = name.to_owned();
     let write = store.try_write(Steps::One, move |connection| {
-        connection.execute("INSERT INTO system (name, value) VALUES (?1, '')", [name]).map(drop)
+        connection
+            .execute("INSERT INTO system (name, value) VALUES (?1, '')", [name])
+            .map(drop)
     });
     write.await
 }
@@ -39,7 +41,9 @@ async fn what_is_answered_is_committed() {
     let writes = names.iter().map(async |name| {
         put(&store, name).await.unwrap();
         let connection = Connection::open(store.path()).unwrap();
-        connection.query_row("SELECT 1 FROM system WHERE name = ?1", [name], |_| Ok(())).unwrap();
+        connection
+            .query_row("SELECT 1 FROM system WHERE name = ?1", [name], |_| Ok(()))
+            .unwrap();
     });
     join_all(writes).await;
     assert_eq!(stored(&store), names);
@@ -50,7 +54,9 @@ async fn a_failing_write_undoes_only_itself() {
     let (_dir, store) = fresh();
     let failing = store.try_write(Steps::Several, |connection| {
         connection.execute("INSERT INTO system (name, value) VALUES ('half', '')", [])?;
-        connection.execute("INSERT INTO nowhere VALUES (1)", []).map(drop)
+        connection
+            .execute("INSERT INTO nowhere VALUES (1)", [])
+            .map(drop)
     });
     // All three wait while the first holds the thread, and so share a group.
     let (busy, hold) = mpsc::channel::<()>();
@@ -62,11 +68,19 @@ async fn a_failing_write_undoes_only_itself() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         drop(busy);
     };
-    let (_, before, failed, after, ()) =
-        tokio::join!(first, put(&store, "before"), failing, put(&store, "after"), release);
+    let (_, before, failed, after, ()) = tokio::join!(
+        first,
+        put(&store, "before"),
+        failing,
+        put(&store, "after"),
+        release
+    );
     before.unwrap();
     after.unwrap();
-    assert!(matches!(&failed, Err(WriteError::Refused(cause)) if cause.contains("nowhere")), "{failed:?}");
+    assert!(
+        matches!(&failed, Err(WriteError::Refused(cause)) if cause.contains("nowhere")),
+        "{failed:?}"
+    );
     assert_eq!(stored(&store), ["after", "before"]);
 }
 
@@ -136,7 +150,12 @@ async fn a_full_disk_refuses_and_heals() {
     let fill = |blob: usize| {
         let bytes = " ".repeat(blob);
         store.try_write(Steps::One, move |connection| {
-            connection.execute("INSERT INTO system (name, value) VALUES ('big', ?1)", [bytes]).map(drop)
+            connection
+                .execute(
+                    "INSERT INTO system (name, value) VALUES ('big', ?1)",
+                    [bytes],
+                )
+                .map(drop)
         })
     };
     let limit = store.try_write(Steps::One, |connection| {
@@ -157,12 +176,17 @@ async fn a_full_disk_refuses_and_heals() {
 #[tokio::test]
 async fn a_connection_that_met_an_error_is_not_used_again() {
     let (_dir, store) = fresh();
-    let mark = |sql: &'static str| store.try_write(Steps::One, move |connection| connection.execute(sql, []));
+    let mark = |sql: &'static str| {
+        store.try_write(Steps::One, move |connection| connection.execute(sql, []))
+    };
     mark("CREATE TEMP TABLE mark (a)").await.unwrap();
     mark("INSERT INTO mark VALUES (1)").await.unwrap();
     mark("INSERT INTO nowhere VALUES (1)").await.unwrap_err();
     let gone = mark("INSERT INTO mark VALUES (1)").await;
-    assert!(matches!(&gone, Err(WriteError::Refused(c)) if c.contains("no such table: mark")), "{gone:?}");
+    assert!(
+        matches!(&gone, Err(WriteError::Refused(c)) if c.contains("no such table: mark")),
+        "{gone:?}"
+    );
 }
 
 #[tokio::test]
@@ -187,7 +211,11 @@ async fn a_deleted_or_replaced_file_is_never_written_to() {
         fs::rename(other_dir.path().join("heartbeat.db"), store.path()).unwrap();
         assert_eq!(store.read("system", names).await.unwrap(), ["restored"]);
         put(&store, "then").await.unwrap();
-        assert_eq!(stored(&store), ["restored", "then"], "leftovers: {leftovers}");
+        assert_eq!(
+            stored(&store),
+            ["restored", "then"],
+            "leftovers: {leftovers}"
+        );
     }
 }
 
@@ -212,13 +240,20 @@ async fn a_file_deleted_during_a_write_is_not_acknowledged() {
 async fn a_dropped_table_fails_by_name_until_it_is_back() {
     let (_dir, store) = fresh();
     let connection = Connection::open(store.path()).unwrap();
-    connection.execute_batch("ALTER TABLE system RENAME TO away").unwrap();
+    connection
+        .execute_batch("ALTER TABLE system RENAME TO away")
+        .unwrap();
     assert!(
         matches!(put(&store, "a").await, Err(WriteError::Refused(c)) if c.contains("no such table: system"))
     );
     let error = store.read("system", count).await.unwrap_err().to_string();
-    assert!(error.contains("heartbeat.db is unavailable: no such table: system"), "{error}");
-    connection.execute_batch("ALTER TABLE away RENAME TO system").unwrap();
+    assert!(
+        error.contains("heartbeat.db is unavailable: no such table: system"),
+        "{error}"
+    );
+    connection
+        .execute_batch("ALTER TABLE away RENAME TO system")
+        .unwrap();
     put(&store, "a").await.unwrap();
     assert_eq!(store.read("system", count).await.unwrap(), 1);
 }
@@ -251,7 +286,12 @@ async fn reads_do_not_wait_for_a_write() {
     });
     let reads = async {
         let reads = (0..10).map(|_| store.read("system", count));
-        assert!(join_all(reads).await.into_iter().all(|count| count.unwrap() == 0));
+        assert!(
+            join_all(reads)
+                .await
+                .into_iter()
+                .all(|count| count.unwrap() == 0)
+        );
         drop(release);
     };
     let (written, ()) = tokio::join!(write, reads);
@@ -263,7 +303,9 @@ async fn reads_do_not_wait_for_a_write() {
 fn many_open_a_fresh_folder_at_once() {
     let dir = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
-        let opening: Vec<_> = (0..8).map(|_| scope.spawn(|| Store::open(dir.path()).map(drop))).collect();
+        let opening: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| Store::open(dir.path()).map(drop)))
+            .collect();
         for opened in opening {
             opened.join().unwrap().unwrap();
         }
@@ -273,10 +315,16 @@ fn many_open_a_fresh_folder_at_once() {
 #[test]
 fn what_is_no_database_is_said_so() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("heartbeat.db"), "certainly no database, only a text of some length").unwrap();
+    fs::write(
+        dir.path().join("heartbeat.db"),
+        "certainly no database, only a text of some length",
+    )
+    .unwrap();
     let error = Store::open(dir.path()).unwrap_err().to_string();
     assert!(error.contains("the file is no SQLite database"), "{error}");
-    let error = Store::open(dir.path().join("heartbeat.db")).unwrap_err().to_string();
+    let error = Store::open(dir.path().join("heartbeat.db"))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("data folder"), "{error}");
 }
 

@@ -23,12 +23,21 @@ pub(super) trait Job: Send {
 }
 
 /// A write, to be queued.
-pub(super) fn job<T, F>(steps: Steps, work: F, reply: oneshot::Sender<Result<T, WriteError>>) -> Box<dyn Job>
+pub(super) fn job<T, F>(
+    steps: Steps,
+    work: F,
+    reply: oneshot::Sender<Result<T, WriteError>>,
+) -> Box<dyn Job>
 where
     T: Send + 'static,
     F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
 {
-    Box::new(Typed { steps, work: Some(work), result: None, reply })
+    Box::new(Typed {
+        steps,
+        work: Some(work),
+        result: None,
+        reply,
+    })
 }
 
 struct Typed<T, F> {
@@ -44,7 +53,9 @@ where
     F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
 {
     fn run(&mut self, connection: &Connection) -> Result<(), WriteError> {
-        let Some(work) = self.work.take() else { return Ok(()) };
+        let Some(work) = self.work.take() else {
+            return Ok(());
+        };
         let result = match self.steps {
             Steps::One => work(connection),
             Steps::Several => all_or_nothing(connection, work),
@@ -88,7 +99,10 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(place: Arc<Place>, opened: Opened) -> Self {
-        Self { place, opened: Some(opened) }
+        Self {
+            place,
+            opened: Some(opened),
+        }
     }
 
     /// Works until all senders are gone.
@@ -98,7 +112,11 @@ impl Writer {
             group.extend(jobs.try_iter().take(GROUP - 1));
             // A panic unwinds through the open connection, which undoes the group as it closes.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.commit(&mut group)))
-                .unwrap_or_else(|_| Err(WriteError::Refused("a write panicked, see the log".to_owned())));
+                .unwrap_or_else(|_| {
+                    Err(WriteError::Refused(
+                        "a write panicked, see the log".to_owned(),
+                    ))
+                });
             for job in group {
                 job.answer(outcome.clone());
             }
@@ -106,8 +124,10 @@ impl Writer {
     }
 
     fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), WriteError> {
-        let opened =
-            self.place.current(self.opened.take()).map_err(|error| WriteError::Refused(error.to_string()))?;
+        let opened = self
+            .place
+            .current(self.opened.take())
+            .map_err(|error| WriteError::Refused(error.to_string()))?;
         let went_well = transact(&opened.connection, group)?;
         if !self.place.is_current(&opened) {
             let cause = "the database file was deleted or replaced while it was written";
@@ -123,7 +143,11 @@ impl Writer {
 
 /// Runs the group in one transaction. Gives whether every job went well: the connection is not trusted otherwise.
 fn transact(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<bool, WriteError> {
-    let step = |sql| connection.prepare_cached(sql).and_then(|mut s| s.execute([]));
+    let step = |sql| {
+        connection
+            .prepare_cached(sql)
+            .and_then(|mut s| s.execute([]))
+    };
     step("BEGIN IMMEDIATE").map_err(|error| WriteError::before(&error))?;
     let mut all_well = true;
     for job in group {

@@ -8,7 +8,8 @@ use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Kind, Notice, NoticeId, Protocol, Subscription, Timestamp,
 };
 use hb_embedded::{
-    ConsoleSender, Courier, Senders, SqliteDeliveries, SqliteSubscriptions, SqliteTopic, Store, WebhookSender,
+    ConsoleSender, Courier, Senders, SqliteDeliveries, SqliteSubscriptions, SqliteTopic, Store,
+    WebhookSender,
 };
 use hb_service::memory::{CountingIds, ManualClock};
 use hb_service::ports::{Deliveries, Subscriptions, Tally};
@@ -51,14 +52,25 @@ impl World {
         }
     }
 
-    pub(crate) async fn subscribe(&self, id: &str, protocol: Protocol, address: &str, filter: Filter) {
+    pub(crate) async fn subscribe(
+        &self,
+        id: &str,
+        protocol: Protocol,
+        address: &str,
+        filter: Filter,
+    ) {
         let subscription = Subscription {
             id: id.parse().unwrap(),
             endpoint: Endpoint::parse(protocol, address).unwrap(),
             filter,
             created: Timestamp::MIN,
         };
-        assert!(self.subscriptions.add(&subscription, &token()).await.unwrap());
+        assert!(
+            self.subscriptions
+                .add(&subscription, &token())
+                .await
+                .unwrap()
+        );
         if protocol == Protocol::Email {
             assert!(self.subscriptions.confirm(&token()).await.unwrap());
         }
@@ -67,7 +79,8 @@ impl World {
     pub(crate) fn senders(&self) -> Senders {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let shown = self.shown.clone();
-        let console = ConsoleSender::new(move |notice| shown.lock().unwrap().push(name(&notice.json())));
+        let console =
+            ConsoleSender::new(move |notice| shown.lock().unwrap().push(name(&notice.json())));
         Senders::default()
             .with(Protocol::Console, Arc::new(console))
             .with(Protocol::Http, Arc::new(WebhookSender::new().unwrap()))
@@ -76,16 +89,27 @@ impl World {
     /// Starts a courier, as a process of its own would: with its own connections.
     pub(crate) fn courier(&self, senders: Senders) -> Running {
         let store = Store::open(self.dir.path()).unwrap();
-        let courier = Courier::new(store, senders, self.clock.clone(), Arc::new(CountingIds::default()))
-            .polling_every(Duration::from_millis(10));
+        let courier = Courier::new(
+            store,
+            senders,
+            self.clock.clone(),
+            Arc::new(CountingIds::default()),
+        )
+        .polling_every(Duration::from_millis(10));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(courier.run(async { drop(stopped.await) }));
         Running { stop, task }
     }
 
     pub(crate) async fn tally(&self, subscription: &str) -> Tally {
-        let tallies = SqliteDeliveries::new(self.store.clone()).tally().await.unwrap();
-        tallies.get(&subscription.parse().unwrap()).cloned().unwrap_or_default()
+        let tallies = SqliteDeliveries::new(self.store.clone())
+            .tally()
+            .await
+            .unwrap();
+        tallies
+            .get(&subscription.parse().unwrap())
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Waits until the tally of `subscription` is as `done` wants it.
@@ -97,7 +121,10 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("{subscription} never came so far: {:?}", self.tally(subscription).await);
+        panic!(
+            "{subscription} never came so far: {:?}",
+            self.tally(subscription).await
+        );
     }
 
     /// The number that `sql` gives.
@@ -107,7 +134,10 @@ impl World {
     }
 
     pub(crate) fn sql(&self, sql: &str) {
-        Connection::open(self.store.path()).unwrap().execute_batch(sql).unwrap();
+        Connection::open(self.store.path())
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
     }
 }
 
@@ -149,7 +179,10 @@ pub(crate) fn name(notice: &serde_json::Value) -> String {
 /// An id that no other transition of these tests has.
 pub(crate) fn notice_id(host: &str, epoch: u64) -> NoticeId {
     let mut bytes = [0; 32];
-    format!("{epoch}{host}").bytes().zip(&mut bytes).for_each(|(byte, place)| *place = byte);
+    format!("{epoch}{host}")
+        .bytes()
+        .zip(&mut bytes)
+        .for_each(|(byte, place)| *place = byte);
     NoticeId::of_bytes(bytes)
 }
 
@@ -175,7 +208,11 @@ impl Hook {
     pub(crate) async fn listen(status: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hooks/s3cr3t", listener.local_addr().unwrap());
-        let hook = Self { url, status: Arc::new(AtomicU16::new(status)), requests: Arc::default() };
+        let hook = Self {
+            url,
+            status: Arc::new(AtomicU16::new(status)),
+            requests: Arc::default(),
+        };
         let (status, requests) = (hook.status.clone(), hook.requests.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -195,7 +232,10 @@ impl Hook {
 
     /// The names, host and epoch, of the notices that were answered with `status`, in the order of arrival.
     pub(crate) fn ids(&self, status: u16) -> Vec<String> {
-        let requests = self.requests().into_iter().filter(|request| request.status == status);
+        let requests = self
+            .requests()
+            .into_iter()
+            .filter(|request| request.status == status);
         requests.map(|request| name(&request.body)).collect()
     }
 
@@ -219,11 +259,18 @@ async fn answer(stream: TcpStream, status: Arc<AtomicU16>, requests: Arc<Mutex<V
         }
     }
     let lower = head.to_lowercase();
-    let length = lower.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let length = lower
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .unwrap();
     let mut body = vec![0; length.parse().unwrap()];
     stream.read_exact(&mut body).await.unwrap();
     let status = status.load(Ordering::SeqCst);
-    requests.lock().unwrap().push(Request { head, body: serde_json::from_slice(&body).unwrap(), status });
+    requests.lock().unwrap().push(Request {
+        head,
+        body: serde_json::from_slice(&body).unwrap(),
+        status,
+    });
     if status == HANG {
         std::future::pending::<()>().await;
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hb_embedded::{
-    SqliteEchoes, SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteSystem, SqliteTopic,
-    Store,
+    SqliteEchoes, SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteSystem,
+    SqliteTopic, Store,
 };
 use hb_service::contract::World;
 use hb_service::memory::ManualClock;
@@ -35,7 +35,9 @@ async fn fresh() -> World {
                     "UPDATE heartbeats SET interval = -1 WHERE fleet = ?1 AND host = ?2",
                     "UPDATE ledger SET record = '{' WHERE key = ?1 || '/' || ?2",
                 ] {
-                    connection.execute(sql, params![host.fleet.as_str(), host.host.as_str()]).unwrap();
+                    connection
+                        .execute(sql, params![host.fleet.as_str(), host.host.as_str()])
+                        .unwrap();
                 }
             })
         }),

@@ -10,31 +10,53 @@ use hb_service::memory::CountingIds;
 use hb_service::ports::{Subscriptions, Topic};
 
 async fn publish(world: &World, host: &str, epoch: u64, kind: Kind) {
-    assert_eq!(world.topic.publish(&notice(host, epoch, kind)).await, Publication::Accepted);
+    assert_eq!(
+        world.topic.publish(&notice(host, epoch, kind)).await,
+        Publication::Accepted
+    );
 }
 
 #[tokio::test]
 async fn every_listener_gets_a_notice_once_if_its_filter_wants_it() {
     let world = World::new();
     let (all, recovered) = (Hook::listen(200).await, Hook::listen(204).await);
-    world.subscribe("all", Protocol::Http, &all.url, Filter::default()).await;
-    let filter = Filter { kinds: vec![Kind::Recovered], ..Filter::default() };
-    world.subscribe("recovered", Protocol::Http, &recovered.url, filter).await;
-    for (epoch, kind) in [(1, Kind::Missing), (1, Kind::Missing), (2, Kind::Recovered), (2, Kind::Recovered)]
-    {
+    world
+        .subscribe("all", Protocol::Http, &all.url, Filter::default())
+        .await;
+    let filter = Filter {
+        kinds: vec![Kind::Recovered],
+        ..Filter::default()
+    };
+    world
+        .subscribe("recovered", Protocol::Http, &recovered.url, filter)
+        .await;
+    for (epoch, kind) in [
+        (1, Kind::Missing),
+        (1, Kind::Missing),
+        (2, Kind::Recovered),
+        (2, Kind::Recovered),
+    ] {
         publish(&world, "web", epoch, kind).await;
     }
     // Who comes later does not get what was accepted before, even if it is published again.
-    world.subscribe("late", Protocol::Http, &all.url, Filter::default()).await;
+    world
+        .subscribe("late", Protocol::Http, &all.url, Filter::default())
+        .await;
     publish(&world, "web", 2, Kind::Recovered).await;
     assert_eq!(world.tally("late").await.due, 0);
     let courier = world.courier(world.senders());
     let tally = world.until("all", |tally| tally.due == 0).await;
-    assert_eq!((tally.delivered, tally.dead, tally.last_error), (2, 0, None));
+    assert_eq!(
+        (tally.delivered, tally.dead, tally.last_error),
+        (2, 0, None)
+    );
     world.until("recovered", |tally| tally.delivered == 1).await;
     world.until("console", |tally| tally.delivered == 2).await;
     courier.stop().await;
-    assert_eq!((all.ids(200), recovered.ids(204)), (vec!["web1".into(), "web2".into()], vec!["web2".into()]));
+    assert_eq!(
+        (all.ids(200), recovered.ids(204)),
+        (vec!["web1".into(), "web2".into()], vec!["web2".into()])
+    );
     assert_eq!(*world.shown.lock().unwrap(), ["web1", "web2"]);
 }
 
@@ -42,12 +64,19 @@ async fn every_listener_gets_a_notice_once_if_its_filter_wants_it() {
 async fn a_publish_in_the_same_process_wakes_the_courier() {
     let world = World::new();
     let ids = Arc::new(CountingIds::default());
-    let courier = Courier::new(world.store.clone(), world.senders(), world.clock.clone(), ids)
-        .polling_every(Duration::from_hours(1));
+    let courier = Courier::new(
+        world.store.clone(),
+        world.senders(),
+        world.clock.clone(),
+        ids,
+    )
+    .polling_every(Duration::from_hours(1));
     let task = tokio::spawn(courier.run(std::future::pending()));
     for epoch in 1..=2 {
         publish(&world, "web", epoch, Kind::Missing).await;
-        world.until("console", |tally| tally.delivered == epoch).await;
+        world
+            .until("console", |tally| tally.delivered == epoch)
+            .await;
     }
     task.abort();
 }
@@ -56,7 +85,9 @@ async fn a_publish_in_the_same_process_wakes_the_courier() {
 async fn a_webhook_gets_the_json_and_can_tell_a_resend() {
     let world = World::new();
     let hook = Hook::listen(200).await;
-    world.subscribe("hook", Protocol::Http, &hook.url, Filter::default()).await;
+    world
+        .subscribe("hook", Protocol::Http, &hook.url, Filter::default())
+        .await;
     publish(&world, "web", 1, Kind::Missing).await;
     let courier = world.courier(world.senders());
     world.until("hook", |tally| tally.delivered == 1).await;
@@ -67,7 +98,10 @@ async fn a_webhook_gets_the_json_and_can_tell_a_resend() {
     let agent = format!("user-agent: heartbeat/{}\r\n", env!("CARGO_PKG_VERSION"));
     for line in [
         "post /hooks/s3cr3t http/1.1\r\n",
-        &format!("idempotency-key: {}\r\n", notice_id("web", 1).as_str().to_lowercase()),
+        &format!(
+            "idempotency-key: {}\r\n",
+            notice_id("web", 1).as_str().to_lowercase()
+        ),
         "content-type: application/json\r\n",
         &agent,
     ] {
@@ -79,24 +113,36 @@ async fn a_webhook_gets_the_json_and_can_tell_a_resend() {
 async fn an_endpoint_that_is_back_gets_all_at_once_in_the_order_of_each_host() {
     let world = World::new();
     let hook = Hook::listen(503).await;
-    world.subscribe("hook", Protocol::Http, &hook.url, Filter::default()).await;
+    world
+        .subscribe("hook", Protocol::Http, &hook.url, Filter::default())
+        .await;
     for host in ["a", "b", "c"] {
         publish(&world, host, 1, Kind::Missing).await;
         publish(&world, host, 2, Kind::Recovered).await;
     }
     let courier = world.courier(world.senders());
     hook.until_requests(3).await;
-    let tally = world.until("hook", |tally| tally.last_error.is_some()).await;
+    let tally = world
+        .until("hook", |tally| tally.last_error.is_some())
+        .await;
     assert_eq!(tally.due, 6);
     hook.answer_with(200);
     // One pause ends, and with its success all others.
     world.clock.advance(Duration::from_secs(2));
     world.until("hook", |tally| tally.delivered == 6).await;
     courier.stop().await;
-    assert!(hook.ids(503).iter().all(|id| id.ends_with('1')), "{:?}", hook.ids(503));
+    assert!(
+        hook.ids(503).iter().all(|id| id.ends_with('1')),
+        "{:?}",
+        hook.ids(503)
+    );
     let delivered = hook.ids(200);
     for host in ["a", "b", "c"] {
-        let own: Vec<_> = delivered.iter().filter(|id| id.starts_with(host)).cloned().collect();
+        let own: Vec<_> = delivered
+            .iter()
+            .filter(|id| id.starts_with(host))
+            .cloned()
+            .collect();
         assert_eq!(own, [format!("{host}1"), format!("{host}2")]);
     }
 }
@@ -105,13 +151,21 @@ async fn an_endpoint_that_is_back_gets_all_at_once_in_the_order_of_each_host() {
 async fn what_waits_for_its_pause_goes_out_when_another_delivery_succeeds() {
     let world = World::new();
     let hook = Hook::listen(503).await;
-    world.subscribe("hook", Protocol::Http, &hook.url, Filter::default()).await;
+    world
+        .subscribe("hook", Protocol::Http, &hook.url, Filter::default())
+        .await;
     publish(&world, "a", 1, Kind::Missing).await;
     let courier = world.courier(world.senders());
-    world.until("hook", |tally| tally.last_error.is_some()).await;
+    world
+        .until("hook", |tally| tally.last_error.is_some())
+        .await;
     hook.answer_with(200);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(world.tally("hook").await.delivered, 0, "the clock stands, so the pause lasts");
+    assert_eq!(
+        world.tally("hook").await.delivered,
+        0,
+        "the clock stands, so the pause lasts"
+    );
     publish(&world, "b", 1, Kind::Missing).await;
     world.until("hook", |tally| tally.delivered == 2).await;
     courier.stop().await;
@@ -122,7 +176,14 @@ async fn hanging_endpoints_delay_nobody_else() {
     let world = World::new();
     let (hanging, sound) = (Hook::listen(HANG).await, Hook::listen(200).await);
     for i in 0..12 {
-        world.subscribe(&format!("hanging-{i}"), Protocol::Http, &hanging.url, Filter::default()).await;
+        world
+            .subscribe(
+                &format!("hanging-{i}"),
+                Protocol::Http,
+                &hanging.url,
+                Filter::default(),
+            )
+            .await;
     }
     let courier = world.courier(world.senders());
     for host in ["a", "b", "c", "d", "e"] {
@@ -130,12 +191,18 @@ async fn hanging_endpoints_delay_nobody_else() {
     }
     // All places are taken by those that hang: eight subscriptions with four each, and one each for the others.
     hanging.until_requests(32).await;
-    world.subscribe("sound", Protocol::Http, &sound.url, Filter::default()).await;
+    world
+        .subscribe("sound", Protocol::Http, &sound.url, Filter::default())
+        .await;
     for host in ["f", "g", "h"] {
         publish(&world, host, 1, Kind::Missing).await;
     }
     world.until("sound", |tally| tally.delivered == 3).await;
-    assert!(hanging.requests().len() <= 48, "at most four of each hang: {}", hanging.requests().len());
+    assert!(
+        hanging.requests().len() <= 48,
+        "at most four of each hang: {}",
+        hanging.requests().len()
+    );
     courier.kill().await;
 }
 
@@ -143,8 +210,13 @@ async fn hanging_endpoints_delay_nobody_else() {
 async fn two_couriers_send_each_delivery_once() {
     let world = World::new();
     let hook = Hook::listen(200).await;
-    world.subscribe("hook", Protocol::Http, &hook.url, Filter::default()).await;
-    let couriers = [world.courier(world.senders()), world.courier(world.senders())];
+    world
+        .subscribe("hook", Protocol::Http, &hook.url, Filter::default())
+        .await;
+    let couriers = [
+        world.courier(world.senders()),
+        world.courier(world.senders()),
+    ];
     let hosts: Vec<_> = (0..40).map(|i| format!("h{i}x")).collect();
     for host in &hosts {
         publish(&world, host, 1, Kind::Missing).await;
@@ -164,7 +236,9 @@ async fn two_couriers_send_each_delivery_once() {
 async fn what_a_dead_courier_held_is_taken_when_its_lease_is_over() {
     let world = World::new();
     let hook = Hook::listen(HANG).await;
-    world.subscribe("hook", Protocol::Http, &hook.url, Filter::default()).await;
+    world
+        .subscribe("hook", Protocol::Http, &hook.url, Filter::default())
+        .await;
     publish(&world, "web", 1, Kind::Missing).await;
     let first = world.courier(world.senders());
     hook.until_requests(1).await;
@@ -184,10 +258,14 @@ async fn what_a_dead_courier_held_is_taken_when_its_lease_is_over() {
 async fn a_day_after_acceptance_a_delivery_is_dead_and_the_next_has_its_turn() {
     let world = World::new();
     let hook = Hook::listen(500).await;
-    world.subscribe("hook", Protocol::Http, &hook.url, Filter::default()).await;
+    world
+        .subscribe("hook", Protocol::Http, &hook.url, Filter::default())
+        .await;
     publish(&world, "web", 1, Kind::Missing).await;
     let courier = world.courier(world.senders());
-    world.until("hook", |tally| tally.last_error.is_some()).await;
+    world
+        .until("hook", |tally| tally.last_error.is_some())
+        .await;
     world.clock.advance(Duration::from_mins(24 * 60 - 1));
     publish(&world, "web", 2, Kind::Recovered).await;
     let tries = "SELECT sum(tries) FROM deliveries WHERE subscription = 'hook'";
@@ -208,23 +286,51 @@ async fn a_day_after_acceptance_a_delivery_is_dead_and_the_next_has_its_turn() {
 async fn the_last_error_says_what_happened_and_no_secret() {
     let world = World::new();
     let (moved, refusing) = (Hook::listen(302).await, Hook::listen(404).await);
-    world.subscribe("moved", Protocol::Http, &moved.url, Filter::default()).await;
-    world.subscribe("refusing", Protocol::Http, &refusing.url, Filter::default()).await;
-    world.subscribe("closed", Protocol::Http, "http://127.0.0.1:1/s3cr3t", Filter::default()).await;
-    world.subscribe("mail", Protocol::Email, "on-call@example.com", Filter::default()).await;
-    world.subscribe("phone", Protocol::Sms, "+15550100123", Filter::default()).await;
+    world
+        .subscribe("moved", Protocol::Http, &moved.url, Filter::default())
+        .await;
+    world
+        .subscribe("refusing", Protocol::Http, &refusing.url, Filter::default())
+        .await;
+    world
+        .subscribe(
+            "closed",
+            Protocol::Http,
+            "http://127.0.0.1:1/s3cr3t",
+            Filter::default(),
+        )
+        .await;
+    world
+        .subscribe(
+            "mail",
+            Protocol::Email,
+            "on-call@example.com",
+            Filter::default(),
+        )
+        .await;
+    world
+        .subscribe("phone", Protocol::Sms, "+15550100123", Filter::default())
+        .await;
     publish(&world, "web", 1, Kind::Missing).await;
     let courier = world.courier(world.senders());
     for (subscription, said) in [
         ("moved", "302 Found, redirects are not followed"),
         ("refusing", "404 Not Found: Cannot POST /***/***"),
         ("closed", "http://127.0.0.1:1: error sending request"),
-        ("mail", "no SMTP server is set: start hb serve with --smtp-url"),
+        (
+            "mail",
+            "no SMTP server is set: start hb serve with --smtp-url",
+        ),
         ("phone", "sms needs a deployed stage"),
     ] {
-        let tally = world.until(subscription, |tally| tally.last_error.is_some()).await;
+        let tally = world
+            .until(subscription, |tally| tally.last_error.is_some())
+            .await;
         let error = tally.last_error.unwrap();
-        assert!(error.contains(said) && !error.contains("s3cr3t"), "{subscription}: {error}");
+        assert!(
+            error.contains(said) && !error.contains("s3cr3t"),
+            "{subscription}: {error}"
+        );
         assert_eq!(tally.due, 1);
     }
     courier.stop().await;
@@ -235,13 +341,29 @@ async fn the_last_error_says_what_happened_and_no_secret() {
 async fn a_removed_subscription_gets_nothing_more() {
     let world = World::new();
     let hook = Hook::listen(503).await;
-    world.subscribe("hook", Protocol::Http, &hook.url, Filter::default()).await;
+    world
+        .subscribe("hook", Protocol::Http, &hook.url, Filter::default())
+        .await;
     publish(&world, "web", 1, Kind::Missing).await;
     publish(&world, "web", 2, Kind::Recovered).await;
     let courier = world.courier(world.senders());
-    world.until("hook", |tally| tally.last_error.is_some()).await;
-    assert!(world.subscriptions.remove(&"hook".parse().unwrap()).await.unwrap());
-    assert!(!world.subscriptions.remove(&"console".parse().unwrap()).await.unwrap());
+    world
+        .until("hook", |tally| tally.last_error.is_some())
+        .await;
+    assert!(
+        world
+            .subscriptions
+            .remove(&"hook".parse().unwrap())
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .subscriptions
+            .remove(&"console".parse().unwrap())
+            .await
+            .unwrap()
+    );
     world.clock.advance(Duration::from_hours(1));
     publish(&world, "web", 3, Kind::Missing).await;
     world.until("console", |tally| tally.delivered == 3).await;
@@ -255,7 +377,9 @@ async fn stored_garbage_stops_no_other_delivery() {
     let world = World::new();
     let hook = Hook::listen(200).await;
     for id in ["bad-address", "bad-filter", "good"] {
-        world.subscribe(id, Protocol::Http, &hook.url, Filter::default()).await;
+        world
+            .subscribe(id, Protocol::Http, &hook.url, Filter::default())
+            .await;
     }
     publish(&world, "broken", 1, Kind::Missing).await;
     publish(&world, "lost", 1, Kind::Missing).await;
@@ -272,7 +396,9 @@ async fn stored_garbage_stops_no_other_delivery() {
     for id in ["good", "bad-filter", "console"] {
         world.until(id, |tally| tally.delivered == 1).await;
     }
-    let tally = world.until("bad-address", |tally| tally.last_error.is_some()).await;
+    let tally = world
+        .until("bad-address", |tally| tally.last_error.is_some())
+        .await;
     assert_eq!(tally.delivered, 0);
     courier.stop().await;
 }
@@ -281,13 +407,21 @@ async fn stored_garbage_stops_no_other_delivery() {
 async fn the_courier_goes_on_when_the_database_heals() {
     let world = World::new();
     let hook = Hook::listen(200).await;
-    world.subscribe("hook", Protocol::Http, &hook.url, Filter::default()).await;
+    world
+        .subscribe("hook", Protocol::Http, &hook.url, Filter::default())
+        .await;
     let courier = world.courier(world.senders());
     publish(&world, "web", 1, Kind::Missing).await;
     world.until("hook", |tally| tally.delivered == 1).await;
     world.sql("ALTER TABLE deliveries RENAME TO away");
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(matches!(world.topic.publish(&notice("web", 2, Kind::Recovered)).await, Publication::Refused(_)));
+    assert!(matches!(
+        world
+            .topic
+            .publish(&notice("web", 2, Kind::Recovered))
+            .await,
+        Publication::Refused(_)
+    ));
     world.sql("ALTER TABLE away RENAME TO deliveries");
     publish(&world, "web", 2, Kind::Recovered).await;
     world.until("hook", |tally| tally.delivered == 2).await;
@@ -298,7 +432,9 @@ async fn the_courier_goes_on_when_the_database_heals() {
 async fn stopping_lets_running_sends_finish() {
     let world = World::new();
     let hook = Hook::listen(200).await;
-    world.subscribe("hook", Protocol::Http, &hook.url, Filter::default()).await;
+    world
+        .subscribe("hook", Protocol::Http, &hook.url, Filter::default())
+        .await;
     publish(&world, "web", 1, Kind::Missing).await;
     let courier = world.courier(world.senders());
     hook.until_requests(1).await;
@@ -310,19 +446,32 @@ async fn stopping_lets_running_sends_finish() {
 async fn what_is_over_is_deleted_after_a_month_and_the_rest_is_kept() {
     let world = World::new();
     let hook = Hook::listen(200).await;
-    world.subscribe("hook", Protocol::Http, &hook.url, Filter::default()).await;
-    world.subscribe("mail", Protocol::Email, "on-call@example.com", Filter::default()).await;
+    world
+        .subscribe("hook", Protocol::Http, &hook.url, Filter::default())
+        .await;
+    world
+        .subscribe(
+            "mail",
+            Protocol::Email,
+            "on-call@example.com",
+            Filter::default(),
+        )
+        .await;
     publish(&world, "web", 1, Kind::Missing).await;
     let courier = world.courier(world.senders());
     world.until("hook", |tally| tally.delivered == 1).await;
     courier.stop().await;
-    world.clock.advance(Duration::from_hours(30 * 24) + Duration::from_millis(1));
+    world
+        .clock
+        .advance(Duration::from_hours(30 * 24) + Duration::from_millis(1));
     publish(&world, "web", 2, Kind::Recovered).await;
     let courier = world.courier(world.senders());
     world.until("hook", |tally| tally.delivered == 1).await;
     world.until("mail", |tally| tally.dead == 1).await;
     world.clock.advance(Duration::from_hours(1));
-    world.until("mail", |tally| tally.dead == 0 && tally.due == 1).await;
+    world
+        .until("mail", |tally| tally.dead == 0 && tally.due == 1)
+        .await;
     courier.stop().await;
     assert_eq!(world.number("SELECT count(*) FROM notices"), 1);
     assert_eq!(world.number("SELECT count(*) FROM deliveries"), 3);
@@ -336,13 +485,24 @@ async fn the_topic_filters_as_the_shared_table_says() {
     let cases: Vec<serde_json::Value> = serde_json::from_str(cases).unwrap();
     for (i, case) in cases.iter().enumerate() {
         let filter: Filter = serde_json::from_value(case["filter"].clone()).unwrap();
-        world.subscribe(&format!("case-{i}"), Protocol::Http, "http://127.0.0.1:9/", filter).await;
+        world
+            .subscribe(
+                &format!("case-{i}"),
+                Protocol::Http,
+                "http://127.0.0.1:9/",
+                filter,
+            )
+            .await;
     }
     for fleet in ["main", "lab"] {
         for kind in Kind::ALL {
             let region = hb_domain::Region::local();
-            let notice =
-                hb_domain::Notice::test(fleet.parse().unwrap(), kind, region, hb_domain::Timestamp::MIN);
+            let notice = hb_domain::Notice::test(
+                fleet.parse().unwrap(),
+                kind,
+                region,
+                hb_domain::Timestamp::MIN,
+            );
             assert_eq!(world.topic.publish(&notice).await, Publication::Accepted);
         }
     }
@@ -350,10 +510,18 @@ async fn the_topic_filters_as_the_shared_table_says() {
         JOIN notices ON identity = deliveries.notice WHERE subscription = ?1 ORDER BY 1";
     for (i, case) in cases.iter().enumerate() {
         let database = rusqlite::Connection::open(world.dir.path().join("heartbeat.db")).unwrap();
-        let mut query = database.prepare(&sql.replace("notice ->>", "notices.notice ->>")).unwrap();
-        let told = query.query_map([format!("case-{i}")], |row| row.get::<_, String>(0)).unwrap();
+        let mut query = database
+            .prepare(&sql.replace("notice ->>", "notices.notice ->>"))
+            .unwrap();
+        let told = query
+            .query_map([format!("case-{i}")], |row| row.get::<_, String>(0))
+            .unwrap();
         let told: Vec<_> = told.map(Result::unwrap).collect();
-        let expected = case["told"].as_array().unwrap().iter().map(|told| told.as_str().unwrap().to_owned());
+        let expected = case["told"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|told| told.as_str().unwrap().to_owned());
         let mut expected: Vec<_> = expected.collect();
         expected.sort();
         assert_eq!(told, expected, "{}", case["filter"]);

@@ -20,7 +20,10 @@ impl Server {
     async fn listen(recipient: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("smtp://user:p%40ss@{}", listener.local_addr().unwrap());
-        let server = Self { url, heard: Arc::default() };
+        let server = Self {
+            url,
+            heard: Arc::default(),
+        };
         let heard = server.heard.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -42,7 +45,11 @@ async fn converse(stream: TcpStream, recipient: &str, heard: Arc<Mutex<Vec<Strin
     let (mut line, mut in_body) = (String::new(), false);
     while stream.read_line(&mut line).await.unwrap_or(0) > 0 {
         heard.lock().unwrap().push(line.trim_end().to_owned());
-        let verb = line.split_whitespace().next().unwrap_or_default().to_owned();
+        let verb = line
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let answer = match verb.as_str() {
             "." => "250 kept",
             _ if in_body => "",
@@ -54,7 +61,11 @@ async fn converse(stream: TcpStream, recipient: &str, heard: Arc<Mutex<Vec<Strin
         };
         in_body = (in_body || verb == "DATA") && verb != ".";
         if !answer.is_empty() {
-            stream.get_mut().write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
+            stream
+                .get_mut()
+                .write_all(format!("{answer}\r\n").as_bytes())
+                .await
+                .unwrap();
         }
         line.clear();
     }
@@ -62,7 +73,11 @@ async fn converse(stream: TcpStream, recipient: &str, heard: Arc<Mutex<Vec<Strin
 
 fn delivery() -> Delivery {
     Delivery {
-        content: Content::Notice(Box::new(crate::common::notice("web", 1, hb_domain::Kind::Missing))),
+        content: Content::Notice(Box::new(crate::common::notice(
+            "web",
+            1,
+            hb_domain::Kind::Missing,
+        ))),
         subscription: "on-call".parse().unwrap(),
         endpoint: Endpoint::parse(Protocol::Email, "on-call@example.org").unwrap(),
     }
@@ -112,7 +127,10 @@ async fn a_refusal_says_what_the_server_said() {
     let server = Server::listen("550 no such\u{7} mailbox").await;
     let sender = SmtpSender::new(&server.url, "hb@example.com").unwrap();
     let error = sender.send(&delivery()).await.unwrap_err().to_string();
-    assert!(error.contains("550") && error.contains("no such mailbox") && !error.contains("p@ss"), "{error}");
+    assert!(
+        error.contains("550") && error.contains("no such mailbox") && !error.contains("p@ss"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -127,7 +145,13 @@ async fn a_question_is_a_mail_with_the_command_that_answers_it() {
     let server = Server::listen("250 fine").await;
     let sender = SmtpSender::new(&server.url, "Heartbeat <hb@example.com>").unwrap();
     let token = crate::common::token();
-    sender.send(&Delivery { content: Content::Question(token.clone()), ..delivery() }).await.unwrap();
+    sender
+        .send(&Delivery {
+            content: Content::Question(token.clone()),
+            ..delivery()
+        })
+        .await
+        .unwrap();
     let heard = server.heard();
     for line in [
         "To: on-call@example.org",

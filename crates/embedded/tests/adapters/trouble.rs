@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::common::{World, notice};
 use hb_domain::{
-    Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Key, KeyId, Kind, Region, Scope, Secret, Signal,
-    Timestamp,
+    Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Key, KeyId, Kind, Region, Scope, Secret,
+    Signal, Timestamp,
 };
 use hb_embedded::{SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSystem, Store};
 use hb_service::ports::{
-    CompletedSweep, Heard, Heartbeats, Keys, Ledger, PortError, Segment, Subscriptions, Swap, System, Topic,
+    CompletedSweep, Heard, Heartbeats, Keys, Ledger, PortError, Segment, Subscriptions, Swap,
+    System, Topic,
 };
 use uuid::Uuid;
 
@@ -22,8 +23,17 @@ fn host(name: &str) -> HostKey {
 }
 
 fn heard(name: &str) -> Heard {
-    let beat = Beat { at: at(5), interval: Interval::default(), signal: Signal::Ok, message: None };
-    Heard { key: host(name), region: Region::local(), heartbeat: Heartbeat::new(beat) }
+    let beat = Beat {
+        at: at(5),
+        interval: Interval::default(),
+        signal: Signal::Ok,
+        message: None,
+    };
+    Heard {
+        key: host(name),
+        region: Region::local(),
+        heartbeat: Heartbeat::new(beat),
+    }
 }
 
 fn key(n: u8) -> Key {
@@ -57,16 +67,30 @@ async fn garbage_in_any_column_of_a_beat_is_one_unreadable_item() {
         ("failed", "-9223372036854775808"),
     ];
     for (i, (column, value)) in garbage.iter().enumerate() {
-        heartbeats.record(&heard(&format!("bad-{i}"))).await.unwrap();
-        world.sql(&format!("UPDATE heartbeats SET {column} = {value} WHERE host = 'bad-{i}'"));
+        heartbeats
+            .record(&heard(&format!("bad-{i}")))
+            .await
+            .unwrap();
+        world.sql(&format!(
+            "UPDATE heartbeats SET {column} = {value} WHERE host = 'bad-{i}'"
+        ));
     }
     heartbeats.record(&heard("good")).await.unwrap();
     let page = heartbeats.scan(Segment::WHOLE, None).await.unwrap();
-    assert_eq!((page.items, page.unreadable.len()), (vec![heard("good")], garbage.len()));
-    assert!(
-        page.unreadable.iter().any(|item| item.key == "main/bad-4/local" && item.cause.contains("first"))
+    assert_eq!(
+        (page.items, page.unreadable.len()),
+        (vec![heard("good")], garbage.len())
     );
-    let error = heartbeats.load(&host("bad-7")).await.unwrap_err().to_string();
+    assert!(
+        page.unreadable
+            .iter()
+            .any(|item| item.key == "main/bad-4/local" && item.cause.contains("first"))
+    );
+    let error = heartbeats
+        .load(&host("bad-7"))
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("heartbeat.db holds an unreadable item main/bad-7/local: column signal"),
         "{error}"
@@ -102,14 +126,27 @@ async fn garbage_in_the_other_tables_is_told_by_name() {
     let keys = SqliteKeys::new(world.store.clone());
     let system = SqliteSystem::new(world.store.clone());
     let entry = Entry::new(host("web")).with_interval(Some(Interval::default()));
-    assert_eq!(ledger.swap(&entry, None, Uuid::nil()).await.unwrap(), Swap::Done(1));
+    assert_eq!(
+        ledger.swap(&entry, None, Uuid::nil()).await.unwrap(),
+        Swap::Done(1)
+    );
     for n in 1..=5 {
         keys.create(&key(n)).await.unwrap();
     }
     world.sql("UPDATE ledger SET version = -5");
     let error = ledger.swap(&entry, Some(1), Uuid::nil()).await.unwrap_err();
-    assert!(matches!(&error, PortError::Unreadable { cause, .. } if cause.contains("version")), "{error}");
-    assert_eq!(Ledger::<Entry>::open(&ledger, None).await.unwrap().unreadable.len(), 1);
+    assert!(
+        matches!(&error, PortError::Unreadable { cause, .. } if cause.contains("version")),
+        "{error}"
+    );
+    assert_eq!(
+        Ledger::<Entry>::open(&ledger, None)
+            .await
+            .unwrap()
+            .unreadable
+            .len(),
+        1
+    );
 
     world.sql(&format!(
         "UPDATE keys SET hash = x'00' WHERE id = '{}'; UPDATE keys SET scope = 'root' WHERE id = '{}';
@@ -121,17 +158,35 @@ async fn garbage_in_the_other_tables_is_told_by_name() {
     ));
     let page = keys.list(None).await.unwrap();
     assert_eq!((page.items.len(), page.unreadable.len()), (1, 4));
-    assert!(matches!(keys.load(&key(1).id).await, Err(PortError::Unreadable { .. })));
+    assert!(matches!(
+        keys.load(&key(1).id).await,
+        Err(PortError::Unreadable { .. })
+    ));
 
-    world.sql("INSERT INTO subscriptions VALUES ('hook', 'https', 'https://user:s3cr3t@', '{}', 0, NULL)");
+    world.sql(
+        "INSERT INTO subscriptions VALUES ('hook', 'https', 'https://user:s3cr3t@', '{}', 0, NULL)",
+    );
     let page = world.subscriptions.list(None).await.unwrap();
-    assert!(page.unreadable.len() == 1 && !page.unreadable[0].cause.contains("s3cr3t"), "{page:?}");
+    assert!(
+        page.unreadable.len() == 1 && !page.unreadable[0].cause.contains("s3cr3t"),
+        "{page:?}"
+    );
 
     world.sql("INSERT INTO system VALUES ('sweep/local', 'garbage')");
-    assert!(matches!(system.last_sweep(&Region::local()).await, Err(PortError::Unreadable { .. })));
-    let sweep = CompletedSweep { began: at(1), ended: at(2), hosts: 3 };
+    assert!(matches!(
+        system.last_sweep(&Region::local()).await,
+        Err(PortError::Unreadable { .. })
+    ));
+    let sweep = CompletedSweep {
+        began: at(1),
+        ended: at(2),
+        hosts: 3,
+    };
     system.record_sweep(&Region::local(), &sweep).await.unwrap();
-    assert_eq!(system.last_sweep(&Region::local()).await.unwrap(), Some(sweep));
+    assert_eq!(
+        system.last_sweep(&Region::local()).await.unwrap(),
+        Some(sweep)
+    );
 }
 
 #[tokio::test]
@@ -146,7 +201,10 @@ async fn the_checks_fail_when_a_table_is_missing_and_heal() {
         ("system", false, false),
     ] {
         world.sql(&format!("ALTER TABLE {table} RENAME TO away"));
-        let outcome = (heartbeats.check().await.is_ok(), world.topic.check().await.is_ok());
+        let outcome = (
+            heartbeats.check().await.is_ok(),
+            world.topic.check().await.is_ok(),
+        );
         assert_eq!(outcome, (beats, notices), "{table}");
         world.sql(&format!("ALTER TABLE away RENAME TO {table}"));
         heartbeats.check().await.unwrap();
@@ -163,10 +221,16 @@ async fn the_checks_fail_when_nothing_can_be_written() {
          CREATE TRIGGER halt BEFORE INSERT ON deliveries BEGIN SELECT RAISE(ABORT, 'no room'); END",
     );
     let error = heartbeats.check().await.unwrap_err().to_string();
-    assert!(error.starts_with("table heartbeats of ") && error.ends_with("no room"), "{error}");
+    assert!(
+        error.starts_with("table heartbeats of ") && error.ends_with("no room"),
+        "{error}"
+    );
     world.topic.check().await.unwrap_err();
     let publication = world.topic.publish(&notice("web", 1, Kind::Missing)).await;
-    assert!(format!("{publication:?}").starts_with("Refused"), "{publication:?}");
+    assert!(
+        format!("{publication:?}").starts_with("Refused"),
+        "{publication:?}"
+    );
     world.sql("DROP TRIGGER halt");
     // The refused notice left nothing behind that would make the next try look like a second one.
     world.topic.publish(&notice("web", 1, Kind::Missing)).await;
@@ -181,7 +245,12 @@ async fn of_many_servers_that_start_one_makes_the_first_key() {
         tokio::spawn(async move { SqliteKeys::new(store).create_first(&key(n)).await.unwrap() })
     });
     let made = futures::future::join_all(starts).await;
-    assert_eq!(made.into_iter().filter(|made| *made.as_ref().unwrap()).count(), 1);
+    assert_eq!(
+        made.into_iter()
+            .filter(|made| *made.as_ref().unwrap())
+            .count(),
+        1
+    );
     let keys: Arc<dyn Keys> = Arc::new(SqliteKeys::new(world.store.clone()));
     assert_eq!(keys.list(None).await.unwrap().items.len(), 1);
 }

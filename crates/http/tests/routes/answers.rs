@@ -29,7 +29,10 @@ async fn bad_request() {
 
 #[tokio::test]
 async fn unauthenticated() {
-    let answer = World::new().await.send(request("POST /v1/heartbeat", None, BODY)).await;
+    let answer = World::new()
+        .await
+        .send(request("POST /v1/heartbeat", None, BODY))
+        .await;
     insta::assert_snapshot!(answer.full(), @r#"
     401 Unauthorized
     cache-control: no-store
@@ -45,7 +48,9 @@ async fn unauthenticated() {
 #[tokio::test]
 async fn forbidden() {
     let world = World::new().await;
-    let answer = world.send(request("POST /v1/heartbeat", Some(&token(READ)), BODY)).await;
+    let answer = world
+        .send(request("POST /v1/heartbeat", Some(&token(READ)), BODY))
+        .await;
     insta::assert_snapshot!(answer.full(), @r#"
     403 Forbidden
     cache-control: no-store
@@ -55,7 +60,13 @@ async fn forbidden() {
 
     {"type":"about:blank","title":"Forbidden","status":403,"code":"scope_denied","detail":"this key has the scope read, ingest is needed","message":"this key has the scope read, ingest is needed"}
     "#);
-    let answer = world.send(request("GET /v1/heartbeat/website", Some(&token(PREFIX)), "")).await;
+    let answer = world
+        .send(request(
+            "GET /v1/heartbeat/website",
+            Some(&token(PREFIX)),
+            "",
+        ))
+        .await;
     insta::assert_snapshot!(answer.full(), @r#"
     403 Forbidden
     cache-control: no-store
@@ -66,7 +77,13 @@ async fn forbidden() {
     {"type":"about:blank","title":"Forbidden","status":403,"code":"host_denied","detail":"this key may not beat for website: its host prefixes do not cover that name","message":"this key may not beat for website: its host prefixes do not cover that name"}
     "#);
     assert_eq!(world.stored().await, "");
-    assert_eq!(world.send(request("POST /v1/heartbeat", Some(&token(PREFIX)), BODY)).await.status, 200);
+    assert_eq!(
+        world
+            .send(request("POST /v1/heartbeat", Some(&token(PREFIX)), BODY))
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -154,9 +171,24 @@ async fn too_large() {
     {"type":"about:blank","title":"Payload Too Large","status":413,"code":"body_too_large","detail":"the body is longer than 4096 bytes","message":"the body is longer than 4096 bytes"}
     "#);
     let piece = || Ok(Bytes::from(" ".repeat(2_000)));
-    for line in ["POST /v1/heartbeat", "PUT /v1/heartbeat/web-01", "GET /v1/heartbeat/web-01"] {
-        assert_eq!(world.ask(line, pieces(vec![piece(), piece(), piece()])).await.status, 413, "{line}");
-        assert_eq!(world.ask(line, vec![b'x'; 1 << 20]).await.status, 413, "{line}");
+    for line in [
+        "POST /v1/heartbeat",
+        "PUT /v1/heartbeat/web-01",
+        "GET /v1/heartbeat/web-01",
+    ] {
+        assert_eq!(
+            world
+                .ask(line, pieces(vec![piece(), piece(), piece()]))
+                .await
+                .status,
+            413,
+            "{line}"
+        );
+        assert_eq!(
+            world.ask(line, vec![b'x'; 1 << 20]).await.status,
+            413,
+            "{line}"
+        );
     }
     assert_eq!(world.stored().await, "");
 }
@@ -170,8 +202,15 @@ async fn a_body_announced_as_too_large_is_not_read() {
         seen.store(true, Ordering::SeqCst);
         Ok::<_, std::io::Error>(Bytes::from(BODY))
     }));
-    let request = Request::post("/v1/heartbeat").header("content-length", "4097").body(body).unwrap();
-    assert_eq!(world.send(request).await.status, 413, "even before the missing key is noticed");
+    let request = Request::post("/v1/heartbeat")
+        .header("content-length", "4097")
+        .body(body)
+        .unwrap();
+    assert_eq!(
+        world.send(request).await.status,
+        413,
+        "even before the missing key is noticed"
+    );
     assert!(!read.load(Ordering::SeqCst));
 }
 
@@ -180,7 +219,9 @@ async fn a_body_that_breaks_off_is_no_beat() {
     let world = World::new().await;
     let broken = || Err(std::io::Error::other("connection reset"));
     for line in ["POST /v1/heartbeat", "PUT /v1/heartbeat/web-01"] {
-        let answer = world.ask(line, pieces(vec![Ok(BODY.into()), broken()])).await;
+        let answer = world
+            .ask(line, pieces(vec![Ok(BODY.into()), broken()]))
+            .await;
         assert_eq!(
             answer.short(),
             "400 invalid_body: the body broke off before its end; send it again",
@@ -206,7 +247,13 @@ async fn rate_limited() {
 
     {"type":"about:blank","title":"Too Many Requests","status":429,"code":"rate_limited","detail":"this key sends too many beats; wait and send again","message":"this key sends too many beats; wait and send again"}
     "#);
-    let other = world.send(request("GET /v1/heartbeat/web-03", Some(&token(PREFIX)), "")).await;
+    let other = world
+        .send(request(
+            "GET /v1/heartbeat/web-03",
+            Some(&token(PREFIX)),
+            "",
+        ))
+        .await;
     assert_eq!(other.status, 200, "another key has its own share");
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(world.ask("GET /v1/heartbeat/web-04", "").await.status, 200);
@@ -246,8 +293,16 @@ async fn head_has_the_same_headers_and_no_body() {
     ] {
         let get = world.ask(&format!("GET {path}"), "").await;
         let head = world.ask(&format!("HEAD {path}"), "").await;
-        assert_eq!((get.status, get.headers), (head.status, head.headers), "{path}");
-        assert_eq!((get.body.is_empty(), head.body.as_str()), (false, ""), "{path}");
+        assert_eq!(
+            (get.status, get.headers),
+            (head.status, head.headers),
+            "{path}"
+        );
+        assert_eq!(
+            (get.body.is_empty(), head.body.as_str()),
+            (false, ""),
+            "{path}"
+        );
     }
 }
 
@@ -256,17 +311,31 @@ async fn the_first_reason_in_order_is_the_answer() {
     let world = World::limited(2).await;
     let send = async |key: &str, body: &str, length: &str| {
         let mut request = request("POST /v1/heartbeat", Some(key), body.to_owned());
-        request.headers_mut().insert("content-length", length.parse().unwrap());
+        request
+            .headers_mut()
+            .insert("content-length", length.parse().unwrap());
         world.send(request).await.status.as_u16()
     };
-    assert_eq!(send("", "{", "4097").await, 413, "announced length before key");
+    assert_eq!(
+        send("", "{", "4097").await,
+        413,
+        "announced length before key"
+    );
     assert_eq!(send("", "{", "1").await, 401, "key before body");
     assert_eq!(send(&token(READ), "{", "1").await, 400, "body before scope");
-    assert_eq!(send(&token(READ), BODY, "20").await, 403, "scope before storage");
+    assert_eq!(
+        send(&token(READ), BODY, "20").await,
+        403,
+        "scope before storage"
+    );
     assert_eq!(send(&token(READ), "{", "1").await, 429, "rate before body");
     world.clock.advance(Duration::from_secs(1));
     world.memory.fail_with(Some("disk full"));
-    assert_eq!(send(&token(READ), BODY, "20").await, 403, "scope before storage, also when that fails");
+    assert_eq!(
+        send(&token(READ), BODY, "20").await,
+        403,
+        "scope before storage, also when that fails"
+    );
     world.memory.fail_with(None);
     assert_eq!(send(&token(MAIN), BODY, "20").await, 200);
 }

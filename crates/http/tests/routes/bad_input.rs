@@ -9,7 +9,13 @@ async fn refused_bodies(bodies: &[&[u8]]) -> String {
     let (world, mut answers) = (World::new().await, String::new());
     for body in bodies {
         let answer = world.ask("POST /v1/heartbeat", body.to_vec()).await;
-        let sent: String = body.escape_ascii().to_string().replace("\\\"", "\"").chars().take(70).collect();
+        let sent: String = body
+            .escape_ascii()
+            .to_string()
+            .replace("\\\"", "\"")
+            .chars()
+            .take(70)
+            .collect();
         writeln!(answers, "<{sent}>\n    {}", answer.short()).unwrap();
     }
     assert_eq!(world.stored().await, "");
@@ -186,7 +192,13 @@ async fn refused(requests: &[(&str, &str)]) -> String {
     for (line, body) in requests {
         let answer = world.ask(line, (*body).to_owned()).await;
         let body: String = body.chars().take(40).collect();
-        writeln!(answers, "{}\n    {}", format!("{line} {body}").trim_end(), answer.short()).unwrap();
+        writeln!(
+            answers,
+            "{}\n    {}",
+            format!("{line} {body}").trim_end(),
+            answer.short()
+        )
+        .unwrap();
     }
     assert_eq!(world.stored().await, "");
     answers
@@ -244,7 +256,10 @@ async fn parameters_that_are_wrong() {
         ("GET /v1/heartbeat/web-01?intervalMs=-1000", ""),
         ("GET /v1/heartbeat/web-01?intervalMs=%2B1000", ""),
         ("GET /v1/heartbeat/web-01?intervalMs=1000.0", ""),
-        ("GET /v1/heartbeat/web-01?intervalMs=99999999999999999999", ""),
+        (
+            "GET /v1/heartbeat/web-01?intervalMs=99999999999999999999",
+            "",
+        ),
         ("GET /v1/heartbeat/web-01?status=up", ""),
         ("GET /v1/heartbeat/web-01?status=", ""),
         ("GET /v1/heartbeat/web-01?status=ok&status=ok", ""),
@@ -281,7 +296,11 @@ async fn parameters_that_are_wrong() {
 
 #[tokio::test]
 async fn requests_that_contradict_themselves() {
-    let deep = format!(r#"{{"status": "fail", "x": {}{}}}"#, "[".repeat(200), "]".repeat(200));
+    let deep = format!(
+        r#"{{"status": "fail", "x": {}{}}}"#,
+        "[".repeat(200),
+        "]".repeat(200)
+    );
     let answers = refused(&[
         ("GET /v1/heartbeat/web-01?hostId=web-02", ""),
         ("GET /v1/heartbeat/web-01/fail?status=ok", ""),
@@ -290,9 +309,15 @@ async fn requests_that_contradict_themselves() {
         ("PUT /v1/heartbeat/web-01/0", r#"{"status": "fail"}"#),
         ("PUT /v1/heartbeat/web-01", r#"{"hostId": "web-02"}"#),
         ("PUT /v1/heartbeat/web-01", r#"{"status": "failed"}"#),
-        ("PUT /v1/heartbeat/web-01", r#"{"status": "fail", "status": "ok"}"#),
+        (
+            "PUT /v1/heartbeat/web-01",
+            r#"{"status": "fail", "status": "ok"}"#,
+        ),
         ("PUT /v1/heartbeat/web-01", &deep),
-        ("POST /v1/heartbeat?hostId=web-02", r#"{"hostId": "web-01"}"#),
+        (
+            "POST /v1/heartbeat?hostId=web-02",
+            r#"{"hostId": "web-01"}"#,
+        ),
         ("POST /v1/heartbeat?hostId=web-01", ""),
     ])
     .await;
@@ -327,7 +352,10 @@ async fn requests_that_contradict_themselves() {
 async fn what_begins_like_an_object_must_be_one() {
     let answers = refused(&[
         ("POST /v1/heartbeat/web-01", " { not json"),
-        ("PUT /v1/heartbeat/web-01/0", r#"{"status": "fail", "message": "a "quote""}"#),
+        (
+            "PUT /v1/heartbeat/web-01/0",
+            r#"{"status": "fail", "message": "a "quote""}"#,
+        ),
     ])
     .await;
     insta::assert_snapshot!(answers, @r#"

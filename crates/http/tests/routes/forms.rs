@@ -9,7 +9,9 @@ use crate::world::{EDGE, MAIN, World, request, token};
 #[tokio::test]
 async fn a_beat_is_answered_in_full() {
     let world = World::new().await;
-    let answer = world.ask("POST /v1/heartbeat", r#"{"hostId": "web-01"}"#).await;
+    let answer = world
+        .ask("POST /v1/heartbeat", r#"{"hostId": "web-01"}"#)
+        .await;
     insta::assert_snapshot!(answer.full(), @r#"
     200 OK
     cache-control: no-store
@@ -40,7 +42,11 @@ async fn bodies_that_are_beats() {
     let message = "x".repeat(2_000);
     let long = format!(r#"{{"hostId": "web-01", "status": "fail", "message": "{message}"}}"#);
     let full = format!(r#"{{"hostId": "web-01"}}{}"#, " ".repeat(4_096 - 20));
-    let nested = format!(r#"{{"hostId": "web-01", "x": {}{}}}"#, "[".repeat(90), "]".repeat(90));
+    let nested = format!(
+        r#"{{"hostId": "web-01", "x": {}{}}}"#,
+        "[".repeat(90),
+        "]".repeat(90)
+    );
     let cases: [&[u8]; 20] = [
         br#"{"hostId": "web-01"}"#,
         br#"{"hostId": "web-01", "intervalMs": 1000, "status": "ok", "message": "fine"}"#,
@@ -67,7 +73,12 @@ async fn bodies_that_are_beats() {
     for body in cases {
         let world = World::new().await;
         let answer = world.ask("POST /v1/heartbeat", body.to_vec()).await;
-        assert_eq!(answer.short(), r#"200 {"message":"OK"}"#, "{}", body.escape_ascii());
+        assert_eq!(
+            answer.short(),
+            r#"200 {"message":"OK"}"#,
+            "{}",
+            body.escape_ascii()
+        );
         lines += &world.stored().await;
     }
     // The long message is cut at 1 KiB.
@@ -99,13 +110,19 @@ async fn bodies_that_are_beats() {
 async fn paths_that_are_beats() {
     let cases = [
         ("POST /v1/heartbeat", r#"{"hostId": "web-01"}"#),
-        ("POST /v1/hearbeat", r#"{"hostId": "web-01", "status": "fail"}"#),
+        (
+            "POST /v1/hearbeat",
+            r#"{"hostId": "web-01", "status": "fail"}"#,
+        ),
         ("POST /v1/heartbeat?status=fail", r#"{"hostId": "web-01"}"#),
         ("POST /v1/heartbeat/web-01", ""),
         ("PUT /v1/heartbeat/web-01", ""),
         ("GET /v1/heartbeat/web-01", ""),
         ("HEAD /v1/heartbeat/web-01", ""),
-        ("GET /v1/heartbeat/web-01?intervalMs=60000&status=fail&message=disk+full%21", ""),
+        (
+            "GET /v1/heartbeat/web-01?intervalMs=60000&status=fail&message=disk+full%21",
+            "",
+        ),
         ("GET /v1/heartbeat/web-01?hostId=web-01&x=1&x=2&", ""),
         ("GET /v1/heartbeat/web-01?status=fail&message=bad%ff%C3", ""),
         ("GET /v1/heartbeat/web-01/fail?message=why", ""),
@@ -123,10 +140,22 @@ async fn paths_that_are_beats() {
         ("GET /v1/heartbeat//etc/backup", ""),
         ("GET /v1/heartbeat/cron%40db%3A5432", ""),
         ("GET /v1/heartbeat/cron@db:5432", ""),
-        ("PUT /v1/heartbeat/web-01", r#"{"status": "fail", "message": "in the body", "intervalMs": 5000}"#),
-        ("PUT /v1/heartbeat/web-01?status=ok&intervalMs=7000", r#"{"status": "fail", "intervalMs": 5000}"#),
-        ("PUT /v1/heartbeat/web-01/fail", r#"{"message": "in the body", "hostId": "web-01"}"#),
-        ("PUT /v1/heartbeat/web-01/fail?message=query", r#"{"message": "body"}"#),
+        (
+            "PUT /v1/heartbeat/web-01",
+            r#"{"status": "fail", "message": "in the body", "intervalMs": 5000}"#,
+        ),
+        (
+            "PUT /v1/heartbeat/web-01?status=ok&intervalMs=7000",
+            r#"{"status": "fail", "intervalMs": 5000}"#,
+        ),
+        (
+            "PUT /v1/heartbeat/web-01/fail",
+            r#"{"message": "in the body", "hostId": "web-01"}"#,
+        ),
+        (
+            "PUT /v1/heartbeat/web-01/fail?message=query",
+            r#"{"message": "body"}"#,
+        ),
         ("POST /v1/heartbeat/web-01/1", "backup: disk full\nexit 1"),
         ("POST /v1/heartbeat/web-01", "[1, 2]"),
     ];
@@ -134,7 +163,11 @@ async fn paths_that_are_beats() {
     for (line, body) in cases {
         let world = World::new().await;
         let answer = world.ask(line, body).await;
-        let expected = if line.starts_with("HEAD") { "200 " } else { r#"200 {"message":"OK"}"# };
+        let expected = if line.starts_with("HEAD") {
+            "200 "
+        } else {
+            r#"200 {"message":"OK"}"#
+        };
         assert_eq!(answer.short(), expected, "{line}");
         write!(lines, "{line} {body:?} -> {}", world.stored().await).unwrap();
     }
@@ -175,11 +208,19 @@ async fn paths_that_are_beats() {
 
 #[tokio::test]
 async fn any_content_type_will_do() {
-    for kind in
-        ["application/json", "application/x-www-form-urlencoded", "text/plain; charset=latin1", "", "\u{7}x"]
-    {
+    for kind in [
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "text/plain; charset=latin1",
+        "",
+        "\u{7}x",
+    ] {
         let world = World::new().await;
-        let mut request = request("POST /v1/heartbeat", Some(&token(MAIN)), r#"{"hostId": "web-01"}"#);
+        let mut request = request(
+            "POST /v1/heartbeat",
+            Some(&token(MAIN)),
+            r#"{"hostId": "web-01"}"#,
+        );
         if let Ok(kind) = kind.parse() {
             request.headers_mut().insert("content-type", kind);
         }
@@ -190,6 +231,12 @@ async fn any_content_type_will_do() {
 #[tokio::test]
 async fn the_key_decides_the_fleet() {
     let world = World::new().await;
-    world.send(request("GET /v1/heartbeat/web-01", Some(&token(EDGE)), Body::empty())).await;
+    world
+        .send(request(
+            "GET /v1/heartbeat/web-01",
+            Some(&token(EDGE)),
+            Body::empty(),
+        ))
+        .await;
     insta::assert_snapshot!(world.stored().await, @"edge/web-01 Ok 600000");
 }

@@ -11,7 +11,13 @@ fn bytes(pattern: &'static str) -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn uri() -> impl Strategy<Value = Vec<u8>> {
-    const STARTS: &[&str] = &["/v1/heartbeat/", "/v1/heartbeat", "/v1/hearbeat", "/v1/status", "/"];
+    const STARTS: &[&str] = &[
+        "/v1/heartbeat/",
+        "/v1/heartbeat",
+        "/v1/hearbeat",
+        "/v1/status",
+        "/",
+    ];
     const PATH: &str = "(web|%[0-9a-f]{2}|/|fail|-?[0-9]{1,20}){0,6}";
     const PARAMETERS: &str =
         r"\?((hostId|intervalMs|status|message)=(ok|fail|[0-9]{0,12}|%[0-9a-f]{2})&){0,5}";
@@ -20,12 +26,12 @@ fn uri() -> impl Strategy<Value = Vec<u8>> {
         bytes("[a-z0-9%/?&=+.:@~-]{0,60}"),
         (bytes(PATH), bytes(PARAMETERS)).prop_map(|(path, parameters)| [path, parameters].concat()),
     ];
-    (prop::sample::select(STARTS), rest).prop_map(|(start, rest)| [start.as_bytes(), &rest].concat())
+    (prop::sample::select(STARTS), rest)
+        .prop_map(|(start, rest)| [start.as_bytes(), &rest].concat())
 }
 
 fn body() -> impl Strategy<Value = Vec<u8>> {
-    const MEMBERS: &str =
-        r#"(, ?"(hostId|intervalMs|status|message|x)": ?("\PC{0,20}"|-?[0-9.e]{1,20}|null|\[\])){0,3}"#;
+    const MEMBERS: &str = r#"(, ?"(hostId|intervalMs|status|message|x)": ?("\PC{0,20}"|-?[0-9.e]{1,20}|null|\[\])){0,3}"#;
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..200),
         bytes(r#"[{}\[\]":,\\uda80-9nt \n]{0,200}"#),

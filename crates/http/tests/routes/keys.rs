@@ -11,7 +11,9 @@ fn with(headers: &[(&str, &[u8])]) -> Request<Body> {
     let mut request = request("GET /v1/heartbeat/web-01", None, "");
     for (name, value) in headers {
         let name: axum::http::HeaderName = name.parse().unwrap();
-        request.headers_mut().append(name, HeaderValue::from_bytes(value).unwrap());
+        request
+            .headers_mut()
+            .append(name, HeaderValue::from_bytes(value).unwrap());
     }
     request
 }
@@ -19,14 +21,20 @@ fn with(headers: &[(&str, &[u8])]) -> Request<Body> {
 #[tokio::test]
 async fn both_headers_carry_a_key() {
     let key = token(MAIN);
-    let (bearer, lower, wrong) =
-        (format!("Bearer {key}"), format!("bearer  {key}"), format!("Bearer {}", token(UNKNOWN)));
+    let (bearer, lower, wrong) = (
+        format!("Bearer {key}"),
+        format!("bearer  {key}"),
+        format!("Bearer {}", token(UNKNOWN)),
+    );
     let cases: [&[(&str, &[u8])]; 5] = [
         &[("x-api-key", key.as_bytes())],
         &[("X-API-KEY", key.as_bytes())],
         &[("authorization", bearer.as_bytes())],
         &[("Authorization", lower.as_bytes())],
-        &[("authorization", wrong.as_bytes()), ("x-api-key", key.as_bytes())],
+        &[
+            ("authorization", wrong.as_bytes()),
+            ("x-api-key", key.as_bytes()),
+        ],
     ];
     for headers in cases {
         assert_eq!(World::new().await.send(with(headers)).await.status, 200);
@@ -51,7 +59,10 @@ async fn all_who_are_refused_get_one_answer() {
         &[("x-api-key", unknown.as_bytes())],
         &[("x-api-key", expired.as_bytes())],
         &[("x-api-key", revoked.as_bytes())],
-        &[("x-api-key", unknown.as_bytes()), ("authorization", bearer.as_bytes())],
+        &[
+            ("x-api-key", unknown.as_bytes()),
+            ("authorization", bearer.as_bytes()),
+        ],
         &[("authorization", b"Bearer")],
         &[("authorization", basic.as_bytes())],
         &[("authorization", b"Bearer \xff")],
@@ -67,9 +78,19 @@ async fn all_who_are_refused_get_one_answer() {
 #[tokio::test]
 async fn a_key_expires_at_its_instant() {
     let world = World::new().await;
-    let send =
-        async || world.send(request("GET /v1/heartbeat/web-01", Some(&token(EXPIRING)), "")).await.status;
-    world.clock.advance(Duration::from_hours(1) - Duration::from_millis(1));
+    let send = async || {
+        world
+            .send(request(
+                "GET /v1/heartbeat/web-01",
+                Some(&token(EXPIRING)),
+                "",
+            ))
+            .await
+            .status
+    };
+    world
+        .clock
+        .advance(Duration::from_hours(1) - Duration::from_millis(1));
     assert_eq!(send().await, 200);
     world.clock.advance(Duration::from_millis(1));
     assert_eq!(send().await, 401, "also while the key is cached");
@@ -80,6 +101,9 @@ async fn nobody_else_beats_for_the_service_itself() {
     let world = World::new().await;
     let canary = request("GET /v1/heartbeat/hb:canary-0", Some(&token(MAIN)), "");
     let answer = world.send(canary).await.full();
-    assert!(answer.starts_with("403 Forbidden\n") && answer.contains("host_denied"), "{answer}");
+    assert!(
+        answer.starts_with("403 Forbidden\n") && answer.contains("host_denied"),
+        "{answer}"
+    );
     assert_eq!(world.stored().await, "");
 }

@@ -28,44 +28,81 @@ impl Write for ThisThread {
 pub(crate) fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let format = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
-        tracing::subscriber::set_global_default(format.without_time().with_writer(|| ThisThread).finish())
-            .unwrap();
+        let format = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false);
+        tracing::subscriber::set_global_default(
+            format.without_time().with_writer(|| ThisThread).finish(),
+        )
+        .unwrap();
     });
 }
 
 /// The lines that this test logged so far, since it last asked; those for debugging only if `debugging`.
 pub(crate) fn logged(debugging: bool) -> String {
     let log = String::from_utf8(LOG.take()).unwrap();
-    let hidden = |line: &&str| debugging || !(line.starts_with("DEBUG") || line.starts_with("TRACE"));
+    let hidden =
+        |line: &&str| debugging || !(line.starts_with("DEBUG") || line.starts_with("TRACE"));
     log.lines().filter(hidden).collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test]
 async fn secrets_never_reach_the_log() {
-    let (world, broken) = (World::new().await, World::with_clock(Arc::new(BrokenClock)).await);
+    let (world, broken) = (
+        World::new().await,
+        World::with_clock(Arc::new(BrokenClock)).await,
+    );
     for number in [MAIN, READ, REVOKED, UNKNOWN] {
         let key = token(number);
         for sent in [key.clone(), format!("{key}x"), key[..60].to_owned()] {
             world.memory.fail_with(None);
-            world.send(request("POST /v1/heartbeat", Some(&sent), r#"{"hostId": "web-01"}"#)).await;
             world
-                .send(request("POST /v1/heartbeat", Some(&sent), format!("{{\"hostId\": \"{sent}!\"")))
+                .send(request(
+                    "POST /v1/heartbeat",
+                    Some(&sent),
+                    r#"{"hostId": "web-01"}"#,
+                ))
                 .await;
             world
-                .send(request(&format!("GET /v1/heartbeat/{sent}?message={sent}"), None, sent.clone()))
+                .send(request(
+                    "POST /v1/heartbeat",
+                    Some(&sent),
+                    format!("{{\"hostId\": \"{sent}!\""),
+                ))
+                .await;
+            world
+                .send(request(
+                    &format!("GET /v1/heartbeat/{sent}?message={sent}"),
+                    None,
+                    sent.clone(),
+                ))
                 .await;
             let mut bearer = request("HEAD /v1/heartbeat/web-01", None, "");
-            bearer.headers_mut().insert("authorization", format!("Bearer {sent}").parse().unwrap());
+            bearer
+                .headers_mut()
+                .insert("authorization", format!("Bearer {sent}").parse().unwrap());
             world.send(bearer).await;
             world.memory.fail_with(Some("disk full"));
-            world.send(request("GET /v1/heartbeat/web-01", Some(&sent), "")).await;
-            broken.send(request("GET /v1/heartbeat/web-01", Some(&sent), "")).await;
+            world
+                .send(request("GET /v1/heartbeat/web-01", Some(&sent), ""))
+                .await;
+            broken
+                .send(request("GET /v1/heartbeat/web-01", Some(&sent), ""))
+                .await;
         }
     }
     let log = logged(true);
-    for expected in ["recording beats fails", "disk full", "refused: unknown key", "panicked", "status=200"] {
-        assert!(log.contains(expected), "{expected} is not in the log, so it captured too little");
+    for expected in [
+        "recording beats fails",
+        "disk full",
+        "refused: unknown key",
+        "panicked",
+        "status=200",
+    ] {
+        assert!(
+            log.contains(expected),
+            "{expected} is not in the log, so it captured too little"
+        );
     }
     for number in [MAIN, READ, REVOKED, UNKNOWN] {
         let secret = &token(number)[15..30];

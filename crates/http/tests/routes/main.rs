@@ -1,6 +1,9 @@
 //! The router as clients see it, on memory adapters.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy cannot see")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests, which clippy cannot see"
+)]
 
 mod answers;
 mod bad_input;

@@ -15,7 +15,11 @@ const CAUSE: &str = "unable to open /var/lib/hb/beats.db: INSERT INTO beats";
 #[tokio::test]
 async fn a_beat_that_is_not_stored_is_not_acknowledged() {
     let world = World::new().await;
-    assert_eq!(world.ask("GET /v1/heartbeat/web-01", "").await.status, 200, "the key is cached now");
+    assert_eq!(
+        world.ask("GET /v1/heartbeat/web-01", "").await.status,
+        200,
+        "the key is cached now"
+    );
     world.memory.fail_with(Some(CAUSE));
     let answer = world.ask("GET /v1/heartbeat/web-02", "").await;
     insta::assert_snapshot!(answer.full(), @r#"
@@ -30,12 +34,20 @@ async fn a_beat_that_is_not_stored_is_not_acknowledged() {
     "#);
     let again = world.ask("GET /v1/heartbeat/web-02", "").await;
     assert_eq!(again.full(), answer.full());
-    let other = world.send(request("GET /v1/heartbeat/web-03", Some(&token(EDGE)), "")).await;
+    let other = world
+        .send(request("GET /v1/heartbeat/web-03", Some(&token(EDGE)), ""))
+        .await;
     insta::assert_snapshot!(other.short(), @"503 unavailable: the storage of API keys does not work now; try again later");
     world.memory.fail_with(None);
     world.clock.advance(Duration::from_mins(1));
     for key in [token(EDGE), token(EDGE)] {
-        assert_eq!(world.send(request("GET /v1/heartbeat/web-03", Some(&key), "")).await.status, 200);
+        assert_eq!(
+            world
+                .send(request("GET /v1/heartbeat/web-03", Some(&key), ""))
+                .await
+                .status,
+            200
+        );
     }
     insta::assert_snapshot!(logged(false), @"
     ERROR hb_service::trouble: recording beats fails, said once per cause: table heartbeats is unavailable: unable to open /var/lib/hb/beats.db: INSERT INTO beats
@@ -103,6 +115,9 @@ impl Topic for DeadTopic {
 
 #[tokio::test]
 async fn the_status_names_the_topic() {
-    let answer = World::with_topic(Arc::new(DeadTopic)).await.ask("GET /v1/status", "").await;
+    let answer = World::with_topic(Arc::new(DeadTopic))
+        .await
+        .ask("GET /v1/status", "")
+        .await;
     insta::assert_snapshot!(answer.short(), @"503 unavailable: the topic of notices does not work now; try again later");
 }

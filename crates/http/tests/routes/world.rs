@@ -86,7 +86,10 @@ impl World {
     /// A world whose app was changed by `change`.
     pub(crate) async fn with(change: impl FnOnce(&mut App)) -> Self {
         logs::capture();
-        let (memory, clock) = (Arc::new(Memory::default()), Arc::new(ManualClock::new(start())));
+        let (memory, clock) = (
+            Arc::new(Memory::default()),
+            Arc::new(ManualClock::new(start())),
+        );
         for number in MAIN..UNKNOWN {
             let mut key = key(number);
             match number {
@@ -101,7 +104,11 @@ impl World {
         }
         let troubles = Arc::new(Troubles::default());
         let mut app = App {
-            authenticator: Authenticator::new(memory.clone(), CachePolicy::default(), troubles.clone()),
+            authenticator: Authenticator::new(
+                memory.clone(),
+                CachePolicy::default(),
+                troubles.clone(),
+            ),
             recorder: Recorder::new(memory.clone(), Region::local()),
             health: Health::new(memory.clone(), memory.clone()),
             limit: RateLimit::new(None),
@@ -109,7 +116,11 @@ impl World {
             troubles,
         };
         change(&mut app);
-        Self { memory, clock, router: router(app) }
+        Self {
+            memory,
+            clock,
+            router: router(app),
+        }
     }
 
     /// A world that lets this many beats of a key through in a second.
@@ -129,10 +140,20 @@ impl World {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let (head, body) = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap()
+            .into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();
-        Answer { status: head.status, headers: head.headers, body }
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
     }
 
     /// Sends `line`, such as `POST /v1/heartbeat`, with the key `MAIN`.
@@ -147,8 +168,13 @@ impl World {
         let mut lines = String::new();
         for heard in page.items {
             let beat = &heard.heartbeat;
-            let failure = beat.failure.as_ref().and_then(|failure| failure.message.as_ref());
-            let message = failure.map(|message| format!(" {:?}", message.as_str())).unwrap_or_default();
+            let failure = beat
+                .failure
+                .as_ref()
+                .and_then(|failure| failure.message.as_ref());
+            let message = failure
+                .map(|message| format!(" {:?}", message.as_str()))
+                .unwrap_or_default();
             let (signal, millis) = (beat.signal, beat.interval.as_millis());
             writeln!(lines, "{} {signal:?} {millis}{message}", heard.key).unwrap();
         }
@@ -175,7 +201,11 @@ fn key(number: u8) -> Key {
 pub(crate) fn request(line: &str, key: Option<&str>, body: impl Into<Body>) -> Request<Body> {
     let (method, uri) = line.split_once(' ').unwrap();
     let request = Request::builder().method(method).uri(uri);
-    let request = if let Some(key) = key { request.header("x-api-key", key) } else { request };
+    let request = if let Some(key) = key {
+        request.header("x-api-key", key)
+    } else {
+        request
+    };
     request.body(body.into()).unwrap()
 }
 

@@ -16,20 +16,53 @@ fn v2(domain: &str, stage: &str, path: &str, query: &str) -> Value {
 
 #[test]
 fn paths_are_as_the_client_sent_them_where_the_gateway_says() {
-    let (url, api) = ("abc.lambda-url.eu-west-1.on.aws", "abc.execute-api.eu-west-1.amazonaws.com");
+    let (url, api) = (
+        "abc.lambda-url.eu-west-1.on.aws",
+        "abc.execute-api.eu-west-1.amazonaws.com",
+    );
     let v1 = |version: Value, stage: &str, path: &str| json!({"version": version, "httpMethod": "GET", "path": path, "requestContext": {"stage": stage}});
     let rest = |stage, path| v1(Value::Null, stage, path);
     let cases = [
-        (v2(url, "$default", "/v1/heartbeat/rack%2F7", ""), "/v1/heartbeat/rack%2F7"),
-        (v2(url, "$default", "/v1/heartbeat/rack/7", ""), "/v1/heartbeat/rack/7"),
-        (v2(api, "$default", "/v1/heartbeat/rack/7", ""), "/v1/heartbeat/rack/7"),
-        (v2(api, "$default", "/v1/heartbeat/a b?#ä%2F", ""), "/v1/heartbeat/a%20b%3F%23%C3%A4%252F"),
-        (v2(api, "prod", "/prod/v1/heartbeat/web-01", ""), "/v1/heartbeat/web-01"),
-        (v2(api, "prod", "/production/v1/heartbeat/web-01", ""), "/production/v1/heartbeat/web-01"),
-        (v2(api, "v1", "/v1/v1/heartbeat/web-01", ""), "/v1/heartbeat/web-01"),
-        (v2(url, "$default", "/v1/status", "a=%2F&b=a b&a"), "/v1/status?a=%2F&b=a%20b&a"),
-        (rest("v1", "/v1/heartbeat/rack%2F7"), "/v1/heartbeat/rack%2F7"),
-        (v1("1.0".into(), "prod", "/prod/v1/heartbeat/a%b"), "/v1/heartbeat/a%25b"),
+        (
+            v2(url, "$default", "/v1/heartbeat/rack%2F7", ""),
+            "/v1/heartbeat/rack%2F7",
+        ),
+        (
+            v2(url, "$default", "/v1/heartbeat/rack/7", ""),
+            "/v1/heartbeat/rack/7",
+        ),
+        (
+            v2(api, "$default", "/v1/heartbeat/rack/7", ""),
+            "/v1/heartbeat/rack/7",
+        ),
+        (
+            v2(api, "$default", "/v1/heartbeat/a b?#ä%2F", ""),
+            "/v1/heartbeat/a%20b%3F%23%C3%A4%252F",
+        ),
+        (
+            v2(api, "prod", "/prod/v1/heartbeat/web-01", ""),
+            "/v1/heartbeat/web-01",
+        ),
+        (
+            v2(api, "prod", "/production/v1/heartbeat/web-01", ""),
+            "/production/v1/heartbeat/web-01",
+        ),
+        (
+            v2(api, "v1", "/v1/v1/heartbeat/web-01", ""),
+            "/v1/heartbeat/web-01",
+        ),
+        (
+            v2(url, "$default", "/v1/status", "a=%2F&b=a b&a"),
+            "/v1/status?a=%2F&b=a%20b&a",
+        ),
+        (
+            rest("v1", "/v1/heartbeat/rack%2F7"),
+            "/v1/heartbeat/rack%2F7",
+        ),
+        (
+            v1("1.0".into(), "prod", "/prod/v1/heartbeat/a%b"),
+            "/v1/heartbeat/a%25b",
+        ),
         (rest("prod", "v1/status"), "/v1/status"),
         (
             json!({"httpMethod": "GET", "path": "/v1/heartbeat/rack%2F7", "requestContext": {"elb": {}}}),
@@ -49,13 +82,28 @@ fn parameters_that_were_decoded_are_encoded_again_and_no_others() {
                "queryStringParameters": single, "multiValueQueryStringParameters": multiple})
     };
     let (rest, balancer) = (json!({"stage": "prod"}), json!({"elb": {}}));
-    let (single, multiple) = (json!({"m": "a b&c=%+é"}), json!({"m": ["1", "2 3"], "n": null}));
-    assert_eq!(query(event(rest.clone(), single.clone(), Value::Null)).unwrap(), "m=a+b%26c%3D%25%2B%C3%A9");
-    assert_eq!(query(event(rest.clone(), single, multiple)).unwrap(), "m=1&m=2+3");
+    let (single, multiple) = (
+        json!({"m": "a b&c=%+é"}),
+        json!({"m": ["1", "2 3"], "n": null}),
+    );
+    assert_eq!(
+        query(event(rest.clone(), single.clone(), Value::Null)).unwrap(),
+        "m=a+b%26c%3D%25%2B%C3%A9"
+    );
+    assert_eq!(
+        query(event(rest.clone(), single, multiple)).unwrap(),
+        "m=1&m=2+3"
+    );
     assert_eq!(query(event(rest, Value::Null, json!({}))), None);
     let (single, multiple) = (json!({"m": "a%20b%26c"}), json!({"m": ["1", "2+3%26"]}));
-    assert_eq!(query(event(balancer.clone(), single.clone(), Value::Null)).unwrap(), "m=a%20b%26c");
-    assert_eq!(query(event(balancer, single, multiple)).unwrap(), "m=1&m=2+3%26");
+    assert_eq!(
+        query(event(balancer.clone(), single.clone(), Value::Null)).unwrap(),
+        "m=a%20b%26c"
+    );
+    assert_eq!(
+        query(event(balancer, single, multiple)).unwrap(),
+        "m=1&m=2+3%26"
+    );
 }
 
 #[test]
@@ -66,14 +114,24 @@ fn headers_are_read_from_lists_when_there_are_some() {
     };
     let values = |event: Value| {
         let headers = read(event).request.headers().clone();
-        headers.get_all("x-api-key").iter().map(|v| v.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        headers
+            .get_all("x-api-key")
+            .iter()
+            .map(|v| v.to_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(
-        values(event(json!({"X-Api-Key": "a", "é": "b", "x-b": "a\nb", "x-c": null}), Value::Null)),
+        values(event(
+            json!({"X-Api-Key": "a", "é": "b", "x-b": "a\nb", "x-c": null}),
+            Value::Null
+        )),
         ["a"]
     );
     assert_eq!(
-        values(event(json!({"X-Api-Key": "b"}), json!({"x-api-key": ["a", "b"], "x-c": null}))),
+        values(event(
+            json!({"X-Api-Key": "b"}),
+            json!({"x-api-key": ["a", "b"], "x-c": null})
+        )),
         ["a", "b"]
     );
     assert!(values(event(Value::Null, Value::Null)).is_empty());
@@ -82,8 +140,14 @@ fn headers_are_read_from_lists_when_there_are_some() {
 #[tokio::test]
 async fn bodies_are_decoded_and_bad_base64_breaks_off() {
     let body = async |body: &str, base64: Value| {
-        let event = json!({"httpMethod": "POST", "path": "/", "body": body, "isBase64Encoded": base64});
-        read(event).request.into_body().collect().await.map(|body| body.to_bytes().to_vec())
+        let event =
+            json!({"httpMethod": "POST", "path": "/", "body": body, "isBase64Encoded": base64});
+        read(event)
+            .request
+            .into_body()
+            .collect()
+            .await
+            .map(|body| body.to_bytes().to_vec())
     };
     assert_eq!(body("aGI=", false.into()).await.unwrap(), b"aGI=");
     assert_eq!(body("aGI=", Value::Null).await.unwrap(), b"aGI=");
@@ -96,8 +160,14 @@ async fn bodies_are_decoded_and_bad_base64_breaks_off() {
 #[test]
 fn the_answer_has_the_form_of_the_gateway() {
     let format = |event: Value| read(event).format;
-    assert_eq!(format(v2("x.lambda-url.eu-west-1.on.aws", "$default", "/", "")), Format::Flat);
-    assert_eq!(format(json!({"httpMethod": "GET", "path": "/"})), Format::Lists);
+    assert_eq!(
+        format(v2("x.lambda-url.eu-west-1.on.aws", "$default", "/", "")),
+        Format::Flat
+    );
+    assert_eq!(
+        format(json!({"httpMethod": "GET", "path": "/"})),
+        Format::Lists
+    );
     for (lists, headers) in [(true, json!({})), (false, Value::Null)] {
         let event = json!({"httpMethod": "GET", "path": "/", "multiValueHeaders": headers, "requestContext": {"elb": {}}});
         assert_eq!(format(event), Format::Balancer { lists });
@@ -121,8 +191,14 @@ fn other_events_are_refused_and_not_quoted() {
         json!({"rawPath": "/", "requestContext": {"http": {}}}),
     ];
     for event in events {
-        let text = HttpEvent::read(event.clone()).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(text.starts_with("this event is no HTTP request of"), "{event:.80}: {text}");
+        let text = HttpEvent::read(event.clone())
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(
+            text.starts_with("this event is no HTTP request of"),
+            "{event:.80}: {text}"
+        );
         assert!(!text.contains(secret), "{text}");
     }
 }

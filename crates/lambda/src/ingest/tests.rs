@@ -18,7 +18,16 @@ fn ingest(router: Router, clock: Arc<dyn Clock>) -> (Ingest, Arc<Mutex<Vec<Strin
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = lines.clone();
     let print: Print = Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned()));
-    (Ingest { router, clock, stage: "dev".to_owned(), meter: Arc::default(), print }, lines)
+    (
+        Ingest {
+            router,
+            clock,
+            stage: "dev".to_owned(),
+            meter: Arc::default(),
+            print,
+        },
+        lines,
+    )
 }
 
 fn event(method: &Method, path: &str) -> Value {
@@ -31,7 +40,10 @@ async fn a_panic_ends_one_request_and_no_more() {
     #[async_trait::async_trait]
     impl Clock for Dropped {
         fn now(&self) -> Timestamp {
-            assert!(!self.0.swap(false, Ordering::SeqCst), "the clock fell off the wall");
+            assert!(
+                !self.0.swap(false, Ordering::SeqCst),
+                "the clock fell off the wall"
+            );
             at(0)
         }
 
@@ -45,9 +57,21 @@ async fn a_panic_ends_one_request_and_no_more() {
     let answers = [Method::GET, Method::PUT, Method::GET];
     let mut outcomes = Vec::new();
     for method in &answers {
-        outcomes.push(ingest.answer(event(method, "/"), at(3_000)).await.map(|answer| answer.status_code));
+        outcomes.push(
+            ingest
+                .answer(event(method, "/"), at(3_000))
+                .await
+                .map(|answer| answer.status_code),
+        );
     }
-    assert_eq!(outcomes, [Err(IngestError::Panicked), Err(IngestError::Panicked), Ok(200)]);
+    assert_eq!(
+        outcomes,
+        [
+            Err(IngestError::Panicked),
+            Err(IngestError::Panicked),
+            Ok(200)
+        ]
+    );
     assert_eq!(lines.lock().unwrap().len(), 1);
 }
 
@@ -55,10 +79,19 @@ async fn a_panic_ends_one_request_and_no_more() {
 async fn what_takes_too_long_is_answered_before_the_function_ends() {
     let router = Router::new().fallback(async || tokio::time::sleep(Duration::from_hours(1)).await);
     let (ingest, lines) = ingest(router, Arc::new(ManualClock::new(at(0))));
-    #[expect(clippy::disallowed_methods, reason = "the paused clock of the test has to begin somewhere")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the paused clock of the test has to begin somewhere"
+    )]
     let begin = tokio::time::Instant::now();
-    let answer = ingest.answer(event(&Method::GET, "/v1/heartbeat/web-01"), at(3_000)).await.unwrap();
-    assert_eq!((answer.status_code, begin.elapsed()), (408, Duration::from_millis(2_500)));
+    let answer = ingest
+        .answer(event(&Method::GET, "/v1/heartbeat/web-01"), at(3_000))
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.status_code, begin.elapsed()),
+        (408, Duration::from_millis(2_500))
+    );
     assert!(lines.lock().unwrap()[0].contains(r#""Reason":"timed_out""#));
 }
 
@@ -72,20 +105,33 @@ async fn each_answer_counts_once() {
     let (ingest, lines) = ingest(router, Arc::new(ManualClock::new(at(0))));
     for (method, path, counted) in [
         (Method::GET, "/v1/heartbeat/ok", r#""Beats":1.0"#),
-        (Method::GET, "/v1/heartbeat/other", r#""Reason":"unauthenticated""#),
+        (
+            Method::GET,
+            "/v1/heartbeat/other",
+            r#""Reason":"unauthenticated""#,
+        ),
         (Method::HEAD, "/v1/heartbeat/other", r#""Reason":"401""#),
         (Method::GET, "/v1/status", ""),
     ] {
-        ingest.answer(event(&method, path), at(3_000)).await.unwrap();
+        ingest
+            .answer(event(&method, path), at(3_000))
+            .await
+            .unwrap();
         let printed = lines.lock().unwrap().pop().unwrap_or_default();
-        assert!(printed.contains(counted) && printed.is_empty() == counted.is_empty(), "{path}: {printed}");
+        assert!(
+            printed.contains(counted) && printed.is_empty() == counted.is_empty(),
+            "{path}: {printed}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_event_that_is_no_request_is_an_error_and_counts_as_nothing() {
     let (ingest, lines) = ingest(Router::new(), Arc::new(ManualClock::new(at(0))));
-    let error = ingest.answer(json!({"source": "aws.events"}), at(3_000)).await.unwrap_err();
+    let error = ingest
+        .answer(json!({"source": "aws.events"}), at(3_000))
+        .await
+        .unwrap_err();
     assert!(matches!(error, IngestError::NotHttp(_)));
     assert!(lines.lock().unwrap().is_empty());
 }

@@ -14,7 +14,9 @@ struct Paused(Instant);
 #[async_trait]
 impl Clock for Paused {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_700_000_000_000).unwrap().plus(self.0.elapsed())
+        Timestamp::from_millis(1_700_000_000_000)
+            .unwrap()
+            .plus(self.0.elapsed())
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -33,7 +35,10 @@ impl World {
         let memory = Arc::new(Memory::default());
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = lines.clone();
-        #[expect(clippy::disallowed_methods, reason = "the paused clock of the tests has to begin somewhere")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the paused clock of the tests has to begin somewhere"
+        )]
         let clock = Arc::new(Paused(Instant::now()));
         let sweep = Sweep {
             heartbeats: memory.clone(),
@@ -54,7 +59,11 @@ impl World {
             meter: Arc::default(),
             print: Arc::new(move |line| sink.lock().unwrap().push(line.to_owned())),
         };
-        Self { memory, passes, lines }
+        Self {
+            memory,
+            passes,
+            lines,
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -62,35 +71,60 @@ impl World {
     }
 
     async fn run(&self, function_s: u64) -> Result<Minute, PassesFailed> {
-        self.passes.run(self.now().plus(Duration::from_secs(function_s))).await
+        self.passes
+            .run(self.now().plus(Duration::from_secs(function_s)))
+            .await
     }
 
     /// `SweepCompleted` of each line printed.
     fn completed(&self) -> Vec<bool> {
         let line = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap();
-        self.lines.lock().unwrap().iter().map(|text| line(text)["SweepCompleted"] == 1.0).collect()
+        self.lines
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|text| line(text)["SweepCompleted"] == 1.0)
+            .collect()
     }
 
     /// A host that has been silent for an hour.
     async fn silent_host(&self) {
         let key = HostKey::new(hb_domain::Fleet::main(), "web-01".parse().unwrap());
         let at = self.now().minus(Duration::from_hours(1));
-        let beat = Beat { at, interval: Interval::default(), signal: Signal::Ok, message: None };
-        let heard = Heard { key, region: Region::local(), heartbeat: Heartbeat::new(beat) };
+        let beat = Beat {
+            at,
+            interval: Interval::default(),
+            signal: Signal::Ok,
+            message: None,
+        };
+        let heard = Heard {
+            key,
+            region: Region::local(),
+            heartbeat: Heartbeat::new(beat),
+        };
         self.memory.record(&heard).await.unwrap();
     }
 }
 
 fn seconds_into(world: &World, minute: &Minute) -> Vec<u64> {
-    let began = world.now().minus(world.passes.sweep.clock.now().since(minute.passes[0].began));
-    minute.passes.iter().map(|pass| pass.began.since(began).as_secs()).collect()
+    let began = world
+        .now()
+        .minus(world.passes.sweep.clock.now().since(minute.passes[0].began));
+    minute
+        .passes
+        .iter()
+        .map(|pass| pass.began.since(began).as_secs())
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_passes_of_a_minute_are_a_period_apart() {
-    for (every, places) in
-        [(60, vec![0]), (30, vec![0, 30]), (25, vec![0, 25, 50]), (10, vec![0, 10, 20, 30, 40, 50])]
-    {
+    for (every, places) in [
+        (60, vec![0]),
+        (30, vec![0, 30]),
+        (25, vec![0, 25, 50]),
+        (10, vec![0, 10, 20, 30, 40, 50]),
+    ] {
         let world = World::new(every);
         let minute = world.run(120).await.unwrap();
         assert_eq!(seconds_into(&world, &minute), places);
@@ -101,7 +135,11 @@ async fn the_passes_of_a_minute_are_a_period_apart() {
 
 #[test]
 fn passes_that_are_late_are_one() {
-    let next = |now, elapsed| World::new(20).passes.next(now, Duration::from_secs(elapsed));
+    let next = |now, elapsed| {
+        World::new(20)
+            .passes
+            .next(now, Duration::from_secs(elapsed))
+    };
     let cases = [
         (0, 1, Some(1)),
         (0, 21, Some(1)),
@@ -111,9 +149,15 @@ fn passes_that_are_late_are_one() {
         (1, 25, Some(2)),
     ];
     for (now, elapsed, expected) in cases {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let _guard = runtime.enter();
-        assert_eq!(next(now, elapsed), expected, "after place {now}, {elapsed} s into the minute");
+        assert_eq!(
+            next(now, elapsed),
+            expected,
+            "after place {now}, {elapsed} s into the minute"
+        );
     }
 }
 
@@ -130,7 +174,10 @@ async fn a_pass_that_fails_leaves_the_others_their_chance() {
     let (result, ()) = tokio::join!(world.run(120), trouble);
     let error = result.unwrap_err();
     assert_eq!((error.failed, error.begun), (1, 3));
-    assert!(error.to_string().contains("is unavailable: throttled"), "{error}");
+    assert!(
+        error.to_string().contains("is unavailable: throttled"),
+        "{error}"
+    );
     assert_eq!(world.completed(), [true, false, true]);
 }
 
@@ -168,7 +215,11 @@ async fn a_panic_is_a_pass_that_failed() {
     world.silent_host().await;
     world.passes.sweep.topic = Arc::new(Broken);
     let error = world.run(120).await.unwrap_err();
-    assert_eq!((error.failed, error.begun), (1, 2), "the lease keeps the second pass from the topic");
+    assert_eq!(
+        (error.failed, error.begun),
+        (1, 2),
+        "the lease keeps the second pass from the topic"
+    );
     assert_eq!(world.completed(), [false, true]);
 }
 
@@ -176,7 +227,9 @@ async fn a_panic_is_a_pass_that_failed() {
 async fn a_lease_outlives_the_function() {
     let world = World::new(60);
     let began = world.now();
-    let sweep = world.passes.until(began.plus(Duration::from_secs(90)), began);
+    let sweep = world
+        .passes
+        .until(began.plus(Duration::from_secs(90)), began);
     assert_eq!(sweep.settings.delivery.lease, Duration::from_secs(100));
     assert_eq!(sweep.settings.delivery.echo_wait, Duration::from_mins(3));
 }

@@ -8,16 +8,37 @@ use crate::ports::{Heard, PortError, Segment};
 
 /// Whatever the order of arrival, the newest beat and the newest failure are kept, and the first.
 pub async fn newer_beat_wins(world: World) {
-    let beats =
-        [(20, Signal::Ok), (10, Signal::Fail), (40, Signal::Fail), (50, Signal::Ok), (30, Signal::Ok)];
+    let beats = [
+        (20, Signal::Ok),
+        (10, Signal::Fail),
+        (40, Signal::Fail),
+        (50, Signal::Ok),
+        (30, Signal::Ok),
+    ];
     for (seconds, signal) in beats {
-        world.heartbeats.record(&heard("web-01", "local", seconds, signal)).await.unwrap();
+        world
+            .heartbeats
+            .record(&heard("web-01", "local", seconds, signal))
+            .await
+            .unwrap();
     }
     let kept = world.heartbeats.load(&host("web-01")).await.unwrap();
     let all = beats.map(|(seconds, signal)| heard("web-01", "local", seconds, signal).heartbeat);
     let expected = all.into_iter().reduce(Heartbeat::merge).unwrap();
-    assert_eq!(kept, [Heard { heartbeat: expected, ..heard("web-01", "local", 0, Signal::Ok) }]);
-    let Heartbeat { first, last, signal, ref failure, .. } = kept[0].heartbeat;
+    assert_eq!(
+        kept,
+        [Heard {
+            heartbeat: expected,
+            ..heard("web-01", "local", 0, Signal::Ok)
+        }]
+    );
+    let Heartbeat {
+        first,
+        last,
+        signal,
+        ref failure,
+        ..
+    } = kept[0].heartbeat;
     assert_eq!((first, last, signal), (at(10), at(50), Signal::Ok));
     assert_eq!(failure.as_ref().unwrap().at, at(40));
     assert_eq!(world.heartbeats.load(&host("web-02")).await.unwrap(), []);
@@ -27,51 +48,93 @@ pub async fn newer_beat_wins(world: World) {
 pub async fn regions_are_kept_apart_and_follow_each_other(world: World) {
     for name in ["a", "b", "c"] {
         for region in ["eu-west-1", "us-east-1"] {
-            world.heartbeats.record(&heard(name, region, 1, Signal::Ok)).await.unwrap();
+            world
+                .heartbeats
+                .record(&heard(name, region, 1, Signal::Ok))
+                .await
+                .unwrap();
         }
     }
     let regions = world.heartbeats.load(&host("b")).await.unwrap();
     assert_eq!(
-        regions.iter().map(|h| h.region.as_str()).collect::<HashSet<_>>(),
+        regions
+            .iter()
+            .map(|h| h.region.as_str())
+            .collect::<HashSet<_>>(),
         HashSet::from(["eu-west-1", "us-east-1"])
     );
-    let names: Vec<_> = scan(&world).await.0.into_iter().map(|heard| heard.key).collect();
-    assert!(names.len() == 6 && names.chunks(2).all(|pair| pair[0] == pair[1]), "{names:?}");
+    let names: Vec<_> = scan(&world)
+        .await
+        .0
+        .into_iter()
+        .map(|heard| heard.key)
+        .collect();
+    assert!(
+        names.len() == 6 && names.chunks(2).all(|pair| pair[0] == pair[1]),
+        "{names:?}"
+    );
 }
 
 /// Page by page, in a fleet of many pages.
 pub async fn a_scan_finds_every_host_once(world: World) {
     let names: Vec<_> = (0..world.fleet_size).map(|i| format!("host-{i}")).collect();
-    let record = async |name: &String| world.heartbeats.record(&heard(name, "local", 1, Signal::Ok)).await;
+    let record = async |name: &String| {
+        world
+            .heartbeats
+            .record(&heard(name, "local", 1, Signal::Ok))
+            .await
+    };
     // A small fleet means an emulator, which a crowd would only knock over.
     let crowd = (names.len() / 100).clamp(8, 512);
-    stream::iter(&names).map(record).buffer_unordered(crowd).for_each(async |result| result.unwrap()).await;
+    stream::iter(&names)
+        .map(record)
+        .buffer_unordered(crowd)
+        .for_each(async |result| result.unwrap())
+        .await;
     let (found, unreadable) = scan(&world).await;
     assert_eq!((found.len(), unreadable), (names.len(), 0));
-    let distinct: HashSet<_> = found.into_iter().map(|heard| heard.key.host.as_str().to_owned()).collect();
+    let distinct: HashSet<_> = found
+        .into_iter()
+        .map(|heard| heard.key.host.as_str().to_owned())
+        .collect();
     assert_eq!(distinct, names.into_iter().collect());
 }
 
 /// One bad item is named, and costs no other host its place.
 pub async fn unreadable_heartbeats_are_told_and_skipped(world: World) {
     for name in ["a", "b", "c"] {
-        world.heartbeats.record(&heard(name, "local", 1, Signal::Ok)).await.unwrap();
+        world
+            .heartbeats
+            .record(&heard(name, "local", 1, Signal::Ok))
+            .await
+            .unwrap();
     }
     (world.spoil)(host("b")).await;
     let (found, unreadable) = scan(&world).await;
     assert_eq!((found.len(), unreadable), (2, 1));
     let error = world.heartbeats.load(&host("b")).await.unwrap_err();
-    assert!(matches!(error, PortError::Unreadable { .. }) && error.to_string().contains("main/b"), "{error}");
+    assert!(
+        matches!(error, PortError::Unreadable { .. }) && error.to_string().contains("main/b"),
+        "{error}"
+    );
 }
 
 /// A beat that arrives while its host is forgotten is kept.
 pub async fn forgetting_spares_a_newer_beat(world: World) {
     for name in ["a", "b"] {
-        world.heartbeats.record(&heard(name, "local", 10, Signal::Ok)).await.unwrap();
+        world
+            .heartbeats
+            .record(&heard(name, "local", 10, Signal::Ok))
+            .await
+            .unwrap();
     }
     world.heartbeats.forget(&host("a"), at(9)).await.unwrap();
     world.heartbeats.forget(&host("b"), at(10)).await.unwrap();
-    world.heartbeats.forget(&host("nobody"), at(10)).await.unwrap();
+    world
+        .heartbeats
+        .forget(&host("nobody"), at(10))
+        .await
+        .unwrap();
     assert_eq!(world.heartbeats.load(&host("a")).await.unwrap().len(), 1);
     assert_eq!(world.heartbeats.load(&host("b")).await.unwrap(), []);
 }
@@ -80,7 +143,11 @@ pub async fn forgetting_spares_a_newer_beat(world: World) {
 pub async fn a_scan_goes_on_behind_a_host(world: World) {
     for name in ["a", "b", "c", "d"] {
         for region in ["eu-west-1", "us-east-1"] {
-            world.heartbeats.record(&heard(name, region, 10, Signal::Ok)).await.unwrap();
+            world
+                .heartbeats
+                .record(&heard(name, region, 10, Signal::Ok))
+                .await
+                .unwrap();
         }
     }
     let all = scan_behind(&world, None).await;
@@ -89,7 +156,11 @@ pub async fn a_scan_goes_on_behind_a_host(world: World) {
     let second = &all[3];
     assert_eq!(scan_behind(&world, Some(second)).await, all[4..]);
     world.heartbeats.forget(second, at(10)).await.unwrap();
-    assert_eq!(scan_behind(&world, Some(second)).await, all[4..], "also when it was forgotten");
+    assert_eq!(
+        scan_behind(&world, Some(second)).await,
+        all[4..],
+        "also when it was forgotten"
+    );
 }
 
 async fn scan_behind(world: &World, host: Option<&HostKey>) -> Vec<HostKey> {
@@ -117,7 +188,11 @@ async fn scan(world: &World) -> (Vec<Heard>, usize) {
     for index in 0..4 {
         let mut after = None;
         loop {
-            let page = world.heartbeats.scan(Segment { index, of: 4 }, after).await.unwrap();
+            let page = world
+                .heartbeats
+                .scan(Segment { index, of: 4 }, after)
+                .await
+                .unwrap();
             items.extend(page.items);
             unreadable += page.unreadable.len();
             after = page.next;

@@ -10,7 +10,10 @@ use super::{World, at, heard, host, missing};
 use crate::manage::every_page;
 use crate::ports::{PortError, Stored, Swap};
 
-const POLICY: DeliveryPolicy = DeliveryPolicy { lease: Duration::from_secs(10), echo_wait: Duration::ZERO };
+const POLICY: DeliveryPolicy = DeliveryPolicy {
+    lease: Duration::from_secs(10),
+    echo_wait: Duration::ZERO,
+};
 
 fn writer(n: u128) -> Uuid {
     Uuid::from_u128(n)
@@ -20,16 +23,40 @@ fn writer(n: u128) -> Uuid {
 pub async fn an_entry_is_swapped_as_a_whole(world: World) {
     assert_eq!(world.ledger.load(&host("web-01")).await.unwrap(), None);
     let failing = heard("web-01", "local", 0, Signal::Fail).heartbeat;
-    let failing = decide(&Entry::new(host("web-01")), &failing, at(1), &Rules::default());
+    let failing = decide(
+        &Entry::new(host("web-01")),
+        &failing,
+        at(1),
+        &Rules::default(),
+    );
     let full = failing.unwrap().leased(writer(7), at(62), &POLICY).unwrap();
-    let full = full.paused(at(63), Some(at(99))).unwrap().with_interval(Interval::from_millis(5_000).ok());
+    let full = full
+        .paused(at(63), Some(at(99)))
+        .unwrap()
+        .with_interval(Interval::from_millis(5_000).ok());
     let mut expected = None;
-    for (n, entry) in [(1, missing("web-01")), (2, full.clone()), (3, full.forgotten(at(70)))] {
-        let Swap::Done(version) = world.ledger.swap(&entry, expected, writer(n)).await.unwrap() else {
+    for (n, entry) in [
+        (1, missing("web-01")),
+        (2, full.clone()),
+        (3, full.forgotten(at(70))),
+    ] {
+        let Swap::Done(version) = world
+            .ledger
+            .swap(&entry, expected, writer(n))
+            .await
+            .unwrap()
+        else {
             panic!("nobody else writes");
         };
         let stored = world.ledger.load(&host("web-01")).await.unwrap();
-        assert_eq!(stored, Some(Stored { entry, version, writer: writer(n) }));
+        assert_eq!(
+            stored,
+            Some(Stored {
+                entry,
+                version,
+                writer: writer(n)
+            })
+        );
         expected = Some(version);
     }
 }
@@ -37,17 +64,31 @@ pub async fn an_entry_is_swapped_as_a_whole(world: World) {
 /// A swap that expects another version changes nothing and gives what is there.
 pub async fn a_swap_needs_the_expected_version(world: World) {
     let entry = missing("web-01");
-    assert_eq!(world.ledger.swap(&entry, Some(3), writer(1)).await.unwrap(), Swap::Conflict(None));
+    assert_eq!(
+        world.ledger.swap(&entry, Some(3), writer(1)).await.unwrap(),
+        Swap::Conflict(None)
+    );
     let Swap::Done(version) = world.ledger.swap(&entry, None, writer(1)).await.unwrap() else {
         panic!("it is free")
     };
-    let stored = Stored { entry: entry.clone(), version, writer: writer(1) };
+    let stored = Stored {
+        entry: entry.clone(),
+        version,
+        writer: writer(1),
+    };
     for expected in [None, Some(version + 1)] {
         let other = entry.clone().forgotten(at(70));
-        let swap = world.ledger.swap(&other, expected, writer(2)).await.unwrap();
+        let swap = world
+            .ledger
+            .swap(&other, expected, writer(2))
+            .await
+            .unwrap();
         assert_eq!(swap, Swap::Conflict(Some(stored.clone())));
     }
-    assert_eq!(world.ledger.load(&host("web-01")).await.unwrap(), Some(stored));
+    assert_eq!(
+        world.ledger.load(&host("web-01")).await.unwrap(),
+        Some(stored)
+    );
 }
 
 /// Of 64 who swap at once, one wins, be the entry new or old; the others learn who.
@@ -57,12 +98,30 @@ pub async fn of_64_writers_one_wins(world: World) {
     for round in 0..3_u128 {
         let swaps = (0..64).map(|n| {
             let (ledger, entry) = (world.ledger.clone(), entry.clone());
-            tokio::spawn(async move { ledger.swap(&entry, expected, writer(round * 64 + n)).await.unwrap() })
+            tokio::spawn(async move {
+                ledger
+                    .swap(&entry, expected, writer(round * 64 + n))
+                    .await
+                    .unwrap()
+            })
         });
-        let swaps: Vec<_> = join_all(swaps).await.into_iter().map(Result::unwrap).collect();
-        let won: Vec<_> = (0..).zip(&swaps).filter(|(_, swap)| matches!(swap, Swap::Done(_))).collect();
-        let [(winner, Swap::Done(version))] = won[..] else { panic!("{} writers won", won.len()) };
-        let told = Stored { entry: entry.clone(), version: *version, writer: writer(round * 64 + winner) };
+        let swaps: Vec<_> = join_all(swaps)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        let won: Vec<_> = (0..)
+            .zip(&swaps)
+            .filter(|(_, swap)| matches!(swap, Swap::Done(_)))
+            .collect();
+        let [(winner, Swap::Done(version))] = won[..] else {
+            panic!("{} writers won", won.len())
+        };
+        let told = Stored {
+            entry: entry.clone(),
+            version: *version,
+            writer: writer(round * 64 + winner),
+        };
         let told = Swap::Conflict(Some(told));
         assert_eq!(swaps.iter().filter(|swap| **swap == told).count(), 63);
         expected = Some(*version);
@@ -89,13 +148,30 @@ pub async fn only_open_entries_are_listed_page_by_page(world: World) {
         .map(|(i, entry)| if i % 5 == 0 { gone(entry) } else { entry })
         .collect();
     let swap = async |entry: &Entry| world.ledger.swap(entry, None, writer(1)).await;
-    stream::iter(&entries).map(swap).buffer_unordered(256).for_each(async |swap| drop(swap.unwrap())).await;
-    let expected: BTreeSet<_> = entries.into_iter().filter(Entry::is_open).map(|entry| entry.key).collect();
+    stream::iter(&entries)
+        .map(swap)
+        .buffer_unordered(256)
+        .for_each(async |swap| drop(swap.unwrap()))
+        .await;
+    let expected: BTreeSet<_> = entries
+        .into_iter()
+        .filter(Entry::is_open)
+        .map(|entry| entry.key)
+        .collect();
     let (open, unreadable) = every_page(|after| world.ledger.open(after)).await.unwrap();
     assert_eq!((open.len(), unreadable.len()), (2_000, 0));
-    assert_eq!(open.into_iter().map(|stored| stored.entry.key).collect::<BTreeSet<_>>(), expected);
+    assert_eq!(
+        open.into_iter()
+            .map(|stored| stored.entry.key)
+            .collect::<BTreeSet<_>>(),
+        expected
+    );
     let recovered = world.ledger.load(&host("host-1")).await.unwrap().unwrap();
-    world.ledger.swap(&gone(recovered.entry), Some(recovered.version), writer(2)).await.unwrap();
+    world
+        .ledger
+        .swap(&gone(recovered.entry), Some(recovered.version), writer(2))
+        .await
+        .unwrap();
     let (open, _) = every_page(|after| world.ledger.open(after)).await.unwrap();
     assert_eq!(open.len(), 1_999, "an entry that is closed leaves the list");
 }
@@ -103,11 +179,18 @@ pub async fn only_open_entries_are_listed_page_by_page(world: World) {
 /// One bad entry is named, and costs no other host its place.
 pub async fn unreadable_entries_are_told_and_skipped(world: World) {
     for name in ["a", "b", "c"] {
-        world.ledger.swap(&missing(name), None, writer(1)).await.unwrap();
+        world
+            .ledger
+            .swap(&missing(name), None, writer(1))
+            .await
+            .unwrap();
     }
     (world.spoil)(host("b")).await;
     let (open, unreadable) = every_page(|after| world.ledger.open(after)).await.unwrap();
     assert_eq!((open.len(), unreadable.len()), (2, 1));
     let error = world.ledger.load(&host("b")).await.unwrap_err();
-    assert!(matches!(error, PortError::Unreadable { .. }) && error.to_string().contains("main/b"), "{error}");
+    assert!(
+        matches!(error, PortError::Unreadable { .. }) && error.to_string().contains("main/b"),
+        "{error}"
+    );
 }

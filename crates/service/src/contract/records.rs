@@ -1,6 +1,6 @@
 use hb_domain::{
-    ConfirmationToken, Endpoint, Filter, Fleet, Key, KeyId, Kind, Protocol, Region, Scope, Secret, Severity,
-    Standing, Subscription, SubscriptionId, Timestamp,
+    ConfirmationToken, Endpoint, Filter, Fleet, Key, KeyId, Kind, Protocol, Region, Scope, Secret,
+    Severity, Standing, Subscription, SubscriptionId, Timestamp,
 };
 
 use super::{World, at};
@@ -36,24 +36,68 @@ pub async fn keys_are_created_revoked_and_listed(world: World) {
     for key in &keys {
         assert!(world.keys.create(key).await.unwrap());
     }
-    assert!(!world.keys.create(&Key { name: "other".parse().unwrap(), ..key(3) }).await.unwrap());
-    let moved = Key { fleet: Fleet::main(), host_prefixes: Vec::new(), ..key(3) };
-    assert!(!world.keys.create(&moved).await.unwrap(), "the same secret, and more rights");
+    assert!(
+        !world
+            .keys
+            .create(&Key {
+                name: "other".parse().unwrap(),
+                ..key(3)
+            })
+            .await
+            .unwrap()
+    );
+    let moved = Key {
+        fleet: Fleet::main(),
+        host_prefixes: Vec::new(),
+        ..key(3)
+    };
+    assert!(
+        !world.keys.create(&moved).await.unwrap(),
+        "the same secret, and more rights"
+    );
     let read = world.keys.load(&key(3).id).await.unwrap().unwrap();
     assert_eq!(shown(&read), shown(&key(3)));
     assert!(read.hash.fits(&Secret::from_random([3; 32])));
-    assert!(world.keys.load(&KeyId::from_random([255; 7])).await.unwrap().is_none());
+    assert!(
+        world
+            .keys
+            .load(&KeyId::from_random([255; 7]))
+            .await
+            .unwrap()
+            .is_none()
+    );
 
     for (at_second, first) in [(50, 50), (60, 50)] {
-        let revoked = world.keys.revoke(&key(3).id, at(at_second)).await.unwrap().unwrap();
-        assert_eq!(shown(&revoked), shown(&Key { revoked: Some(at(first)), ..key(3) }));
+        let revoked = world
+            .keys
+            .revoke(&key(3).id, at(at_second))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            shown(&revoked),
+            shown(&Key {
+                revoked: Some(at(first)),
+                ..key(3)
+            })
+        );
     }
-    assert!(world.keys.revoke(&KeyId::from_random([255; 7]), at(50)).await.unwrap().is_none());
+    assert!(
+        world
+            .keys
+            .revoke(&KeyId::from_random([255; 7]), at(50))
+            .await
+            .unwrap()
+            .is_none()
+    );
 
     let (listed, _) = every_page(|after| world.keys.list(after)).await.unwrap();
     let mut ids: Vec<_> = keys.into_iter().map(|key| key.id).collect();
     ids.sort();
-    assert_eq!(listed.into_iter().map(|key| key.id).collect::<Vec<_>>(), ids);
+    assert_eq!(
+        listed.into_iter().map(|key| key.id).collect::<Vec<_>>(),
+        ids
+    );
 }
 
 /// A key expires at the earliest of all wishes, and the last day of its use is kept.
@@ -67,7 +111,10 @@ pub async fn keys_expire_early_and_know_the_day_of_their_use(world: World) {
     let nobody = KeyId::from_random([255; 7]);
     assert!(world.keys.expire(&nobody, at(1)).await.unwrap().is_none());
     world.keys.note_use(&nobody, at(1)).await.unwrap();
-    assert!(world.keys.load(&nobody).await.unwrap().is_none(), "a note makes no key");
+    assert!(
+        world.keys.load(&nobody).await.unwrap().is_none(),
+        "a note makes no key"
+    );
     for (used, noted) in [(10, 10), (2 * DAY, 2 * DAY), (DAY, 2 * DAY)] {
         world.keys.note_use(&id, at(used)).await.unwrap();
         let read: Option<Timestamp> = world.keys.load(&id).await.unwrap().unwrap().used;
@@ -79,7 +126,8 @@ pub async fn keys_expire_early_and_know_the_day_of_their_use(world: World) {
 pub async fn subscriptions_are_added_listed_and_removed(world: World) {
     let subscription = |n: u8| Subscription {
         id: SubscriptionId::from_random([n; 5]),
-        endpoint: Endpoint::parse(Protocol::Https, &format!("https://example.com/hook?n={n}")).unwrap(),
+        endpoint: Endpoint::parse(Protocol::Https, &format!("https://example.com/hook?n={n}"))
+            .unwrap(),
         filter: if n == 0 {
             Filter::default()
         } else {
@@ -96,25 +144,60 @@ pub async fn subscriptions_are_added_listed_and_removed(world: World) {
     for subscription in &expected {
         assert!(world.subscriptions.add(subscription, &token).await.unwrap());
     }
-    assert!(!world.subscriptions.add(&subscription(0), &token).await.unwrap());
-    assert!(world.subscriptions.remove(&subscription(7).id).await.unwrap());
-    assert!(!world.subscriptions.remove(&subscription(7).id).await.unwrap());
+    assert!(
+        !world
+            .subscriptions
+            .add(&subscription(0), &token)
+            .await
+            .unwrap()
+    );
+    assert!(
+        world
+            .subscriptions
+            .remove(&subscription(7).id)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .subscriptions
+            .remove(&subscription(7).id)
+            .await
+            .unwrap()
+    );
     expected.remove(7);
     expected.sort_by(|a, b| a.id.cmp(&b.id));
-    let (listed, _) = every_page(|after| world.subscriptions.list(after)).await.unwrap();
+    let (listed, _) = every_page(|after| world.subscriptions.list(after))
+        .await
+        .unwrap();
     assert_eq!(listed, expected);
     let standings = world.subscriptions.standings().await.unwrap();
-    assert!(expected.iter().all(|known| standings.get(&known.id) == Some(&Standing::Confirmed)));
+    assert!(
+        expected
+            .iter()
+            .all(|known| standings.get(&known.id) == Some(&Standing::Confirmed))
+    );
 }
 
 /// Per region, the sweep that began last.
 pub async fn the_last_completed_sweep_is_remembered(world: World) {
-    let sweep = |seconds| CompletedSweep { began: at(seconds), ended: at(seconds + 1), hosts: 3 };
+    let sweep = |seconds| CompletedSweep {
+        began: at(seconds),
+        ended: at(seconds + 1),
+        hosts: 3,
+    };
     let (here, there) = (Region::local(), "eu-west-1".parse().unwrap());
     assert_eq!(world.system.last_sweep(&here).await.unwrap(), None);
     for seconds in [10, 30, 20] {
-        world.system.record_sweep(&here, &sweep(seconds)).await.unwrap();
+        world
+            .system
+            .record_sweep(&here, &sweep(seconds))
+            .await
+            .unwrap();
     }
-    assert_eq!(world.system.last_sweep(&here).await.unwrap(), Some(sweep(30)));
+    assert_eq!(
+        world.system.last_sweep(&here).await.unwrap(),
+        Some(sweep(30))
+    );
     assert_eq!(world.system.last_sweep(&there).await.unwrap(), None);
 }

@@ -29,15 +29,30 @@ pub(super) fn sweep(world: &World) -> (Arc<Sweep>, Arc<ManualClock>) {
 /// The whole main job over these ports: registered, missing, recovered, each once.
 pub async fn silence_is_told_once_and_so_is_the_return(world: World) {
     let (sweep, clock) = sweep(&world);
-    let story = [(1, "beat", 1), (30, "", 0), (62, "", 1), (63, "", 0), (300, "beat", 1), (301, "", 0)];
+    let story = [
+        (1, "beat", 1),
+        (30, "", 0),
+        (62, "", 1),
+        (63, "", 0),
+        (300, "beat", 1),
+        (301, "", 0),
+    ];
     for (seconds, what, transitions) in story {
         if what == "beat" {
-            world.heartbeats.record(&heard("web-01", "local", seconds, Signal::Ok)).await.unwrap();
+            world
+                .heartbeats
+                .record(&heard("web-01", "local", seconds, Signal::Ok))
+                .await
+                .unwrap();
         }
         clock.set(at(seconds));
         let report = sweep.run().await.unwrap();
         let told = report.registered + report.missing + report.recovered;
-        assert_eq!((told, report.accepted, report.hosts), (transitions, transitions, 1), "{report:?}");
+        assert_eq!(
+            (told, report.accepted, report.hosts),
+            (transitions, transitions, 1),
+            "{report:?}"
+        );
     }
 }
 
@@ -45,20 +60,30 @@ pub async fn silence_is_told_once_and_so_is_the_return(world: World) {
 pub async fn of_two_sweeps_at_once_one_claims(world: World) {
     let (sweep, clock) = sweep(&world);
     for i in 0..20 {
-        world.heartbeats.record(&heard(&format!("host-{i}"), "local", 1, Signal::Ok)).await.unwrap();
+        world
+            .heartbeats
+            .record(&heard(&format!("host-{i}"), "local", 1, Signal::Ok))
+            .await
+            .unwrap();
     }
     clock.set(at(62));
     let runs = (0..4).map(|_| {
         let sweep = sweep.clone();
         tokio::spawn(async move { sweep.run().await.unwrap() })
     });
-    let reports: Vec<_> = join_all(runs).await.into_iter().map(Result::unwrap).collect();
+    let reports: Vec<_> = join_all(runs)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
     let sum = |of: fn(&SweepReport) -> u64| reports.iter().map(of).sum::<u64>();
     assert_eq!(sum(|r| r.missing), 20, "{reports:?}");
     // Whoever lost a race for a digest's hosts has told the rest by itself, or leaves it to the next sweep.
     clock.set(at(75));
     sweep.run().await.unwrap();
     let (open, _) = every_page(|after| world.ledger.open(after)).await.unwrap();
-    let told = open.iter().filter(|stored| stored.entry.history.iter().all(|t| t.told.is_some()));
+    let told = open
+        .iter()
+        .filter(|stored| stored.entry.history.iter().all(|t| t.told.is_some()));
     assert_eq!((open.len(), told.count()), (20, 20));
 }

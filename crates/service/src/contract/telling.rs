@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt};
 use hb_domain::{
-    Beat, Digest, Heartbeat, HostId, Interval, Notice, NoticeId, Publication, Receiver, Region, Signal,
-    Stage, Subject,
+    Beat, Digest, Heartbeat, HostId, Interval, Notice, NoticeId, Publication, Receiver, Region,
+    Signal, Stage, Subject,
 };
 use uuid::Uuid;
 
@@ -21,34 +21,66 @@ fn id(n: u8) -> NoticeId {
 pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
     let (digests, receivers) = (&*world.digests, &*world.receivers);
     let entry = missing("web-01");
-    world.ledger.swap(&entry, None, Uuid::from_u128(1)).await.unwrap();
+    world
+        .ledger
+        .swap(&entry, None, Uuid::from_u128(1))
+        .await
+        .unwrap();
     let digest = Digest::new(id(1), &[&entry], at(70)).unwrap();
     assert_eq!(digests.load(&digest.id).await.unwrap(), None);
-    let Swap::Done(version) = digests.swap(&digest, None, Uuid::from_u128(2)).await.unwrap() else {
+    let Swap::Done(version) = digests
+        .swap(&digest, None, Uuid::from_u128(2))
+        .await
+        .unwrap()
+    else {
         panic!("there is none yet")
     };
-    let Swap::Conflict(Some(stored)) = digests.swap(&digest, None, Uuid::from_u128(3)).await.unwrap() else {
+    let Swap::Conflict(Some(stored)) = digests
+        .swap(&digest, None, Uuid::from_u128(3))
+        .await
+        .unwrap()
+    else {
         panic!("there is one")
     };
-    assert_eq!((&stored.entry, stored.version, stored.writer), (&digest, version, Uuid::from_u128(2)));
+    assert_eq!(
+        (&stored.entry, stored.version, stored.writer),
+        (&digest, version, Uuid::from_u128(2))
+    );
     let (open, _) = every_page(|after| digests.open(after)).await.unwrap();
     assert_eq!(open.len(), 1);
-    let closed = Digest { stage: Stage::Closed, members: Vec::new(), ..digest };
-    digests.swap(&closed, Some(version), Uuid::from_u128(4)).await.unwrap();
+    let closed = Digest {
+        stage: Stage::Closed,
+        members: Vec::new(),
+        ..digest
+    };
+    digests
+        .swap(&closed, Some(version), Uuid::from_u128(4))
+        .await
+        .unwrap();
     let (open, _) = every_page(|after| digests.open(after)).await.unwrap();
     assert_eq!(open, []);
-    assert_eq!(digests.load(&closed.id).await.unwrap().unwrap().entry, closed);
+    assert_eq!(
+        digests.load(&closed.id).await.unwrap().unwrap().entry,
+        closed
+    );
 
     let regions: [Region; 2] = ["eu-west-1", "us-east-1"].map(|name| name.parse().unwrap());
     for region in regions.clone() {
         let receiver = Receiver::new(region);
-        receivers.swap(&receiver, None, Uuid::from_u128(5)).await.unwrap();
+        receivers
+            .swap(&receiver, None, Uuid::from_u128(5))
+            .await
+            .unwrap();
     }
     let (open, _) = every_page(|after| receivers.open(after)).await.unwrap();
     let known: BTreeSet<_> = open.into_iter().map(|stored| stored.entry.region).collect();
     assert_eq!(known, BTreeSet::from(regions));
     let (entries, _) = every_page(|after| world.ledger.open(after)).await.unwrap();
-    assert_eq!(entries.len(), 1, "the ledger lists neither digests nor receivers");
+    assert_eq!(
+        entries.len(),
+        1,
+        "the ledger lists neither digests nor receivers"
+    );
 }
 
 /// All echoes that can be had now.
@@ -71,15 +103,24 @@ pub async fn every_accepted_notice_has_an_echo(world: World) {
     let entry = missing("web-01");
     let single = Notice::of(&entry, &Region::local()).unwrap();
     let batched = entry.clone().batched(&id(7), at(70)).unwrap();
-    let digest = Digest::new(id(7), &[&entry], at(70)).unwrap().frozen(&[batched], at(70)).unwrap();
+    let digest = Digest::new(id(7), &[&entry], at(70))
+        .unwrap()
+        .frozen(&[batched], at(70))
+        .unwrap();
     let many = Notice::of_digest(&digest, &Region::local()).unwrap();
     assert_eq!(echoes(&world).await, []);
     for notice in [&single, &many] {
         assert_eq!(world.topic.publish(notice).await, Publication::Accepted);
     }
-    let heard: BTreeSet<_> =
-        echoes(&world).await.into_iter().map(|echo| (echo.subject, echo.attempt)).collect();
-    let expected = [(Subject::Host(host("web-01"), 1), 1), (Subject::Digest(id(7)), 1)];
+    let heard: BTreeSet<_> = echoes(&world)
+        .await
+        .into_iter()
+        .map(|echo| (echo.subject, echo.attempt))
+        .collect();
+    let expected = [
+        (Subject::Host(host("web-01"), 1), 1),
+        (Subject::Digest(id(7)), 1),
+    ];
     assert_eq!(heard, BTreeSet::from(expected));
     assert_eq!(echoes(&world).await, [], "acknowledged");
 }
@@ -93,15 +134,25 @@ pub async fn many_at_once_are_told_in_digests(world: World) {
         world.heartbeats.record(&heard).await.unwrap();
     };
     let all = || (0..11).map(|i| if i < 6 { ("main", i) } else { ("lab", i) });
-    let story = [(1, true, "registered"), (62, false, "missing"), (120, true, "recovered")];
+    let story = [
+        (1, true, "registered"),
+        (62, false, "missing"),
+        (120, true, "recovered"),
+    ];
     for (seconds, beats, what) in story {
         if beats {
-            stream::iter(all()).for_each(|(fleet, i)| beat(fleet, i, seconds)).await;
+            stream::iter(all())
+                .for_each(|(fleet, i)| beat(fleet, i, seconds))
+                .await;
         }
         clock.set(at(seconds));
         let report = sweep.run().await.unwrap();
         let told = report.registered + report.missing + report.recovered;
-        assert_eq!((told, report.batched, report.accepted), (11, 6, 6), "{what}: {report:?}");
+        assert_eq!(
+            (told, report.batched, report.accepted),
+            (11, 6, 6),
+            "{what}: {report:?}"
+        );
         clock.set(at(seconds + 1));
         let quiet = sweep.run().await.unwrap();
         assert_eq!((quiet.accepted, quiet.second_copies), (0, 0), "{quiet:?}");
@@ -116,10 +167,19 @@ pub async fn many_at_once_are_told_in_digests(world: World) {
 pub async fn what_nobody_was_sure_of_is_closed_by_its_echo(world: World) {
     let (sweep, clock) = sweep(&world);
     // Registered, leased by a process that published and died.
-    let beat = Beat { at: at(0), interval: Interval::default(), signal: Signal::Ok, message: None };
+    let beat = Beat {
+        at: at(0),
+        interval: Interval::default(),
+        signal: Signal::Ok,
+        message: None,
+    };
     let name: HostId = "web-01".parse().unwrap();
     let key = host(name.as_str());
-    let heard = Heard { key: key.clone(), region: Region::local(), heartbeat: Heartbeat::new(beat) };
+    let heard = Heard {
+        key: key.clone(),
+        region: Region::local(),
+        heartbeat: Heartbeat::new(beat),
+    };
     world.heartbeats.record(&heard).await.unwrap();
     clock.set(at(1));
     let entry = hb_domain::decide(
@@ -129,8 +189,15 @@ pub async fn what_nobody_was_sure_of_is_closed_by_its_echo(world: World) {
         &hb_domain::Rules::default(),
     );
     let policy = sweep.settings.delivery;
-    let leased = entry.unwrap().leased(Uuid::from_u128(1), at(1), &policy).unwrap();
-    world.ledger.swap(&leased, None, Uuid::from_u128(2)).await.unwrap();
+    let leased = entry
+        .unwrap()
+        .leased(Uuid::from_u128(1), at(1), &policy)
+        .unwrap();
+    world
+        .ledger
+        .swap(&leased, None, Uuid::from_u128(2))
+        .await
+        .unwrap();
     let notice = Notice::of(&leased, &Region::local()).unwrap();
     assert_eq!(world.topic.publish(&notice).await, Publication::Accepted);
     let report = sweep.run().await.unwrap();

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use hb_domain::{
-    Ear, Entry, Key, Receiver, Scope, Standing, Subscription, SubscriptionId, Timestamp, human_duration,
-    human_time,
+    Ear, Entry, Key, Receiver, Scope, Standing, Subscription, SubscriptionId, Timestamp,
+    human_duration, human_time,
 };
 
 use super::{Expectations, Finding, Verdict};
@@ -31,22 +31,51 @@ pub fn clock_skew(theirs: Timestamp, ours: Timestamp) -> Finding {
         return Finding::ok("clock", "as the service's");
     }
     let whose = if theirs > ours { "ahead of" } else { "behind" };
-    let cause = format!("the service's clock is {} {whose} the one here", human_duration(skew));
+    let cause = format!(
+        "the service's clock is {} {whose} the one here",
+        human_duration(skew)
+    );
     let next = "let both machines follow a time service, such as chrony or systemd-timesyncd";
     let finding = Finding::warning("clock", cause, next);
-    Finding { verdict: if skew < REFUSED { Verdict::Warning } else { Verdict::Problem }, ..finding }
+    Finding {
+        verdict: if skew < REFUSED {
+            Verdict::Warning
+        } else {
+            Verdict::Problem
+        },
+        ..finding
+    }
 }
 
-pub(super) fn sweep(last: Option<&CompletedSweep>, usual: &Expectations, now: Timestamp) -> Finding {
+pub(super) fn sweep(
+    last: Option<&CompletedSweep>,
+    usual: &Expectations,
+    now: Timestamp,
+) -> Finding {
     let Some(last) = last else {
-        return Finding::problem("sweep", "none was ever completed: nobody is watched", usual.revive);
+        return Finding::problem(
+            "sweep",
+            "none was ever completed: nobody is watched",
+            usual.revive,
+        );
     };
     if last.ended.since(now) > SKEWED {
-        let cause = format!("the last one ended at {}, which is still to come", last.ended);
-        return Finding::problem("sweep", cause, "set the clock here, or that of the machine that sweeps");
+        let cause = format!(
+            "the last one ended at {}, which is still to come",
+            last.ended
+        );
+        return Finding::problem(
+            "sweep",
+            cause,
+            "set the clock here, or that of the machine that sweeps",
+        );
     }
     let age = now.since(last.ended);
-    let cause = format!("the last one ended {} ago and saw {} hosts", ago(age), last.hosts);
+    let cause = format!(
+        "the last one ended {} ago and saw {} hosts",
+        ago(age),
+        last.hosts
+    );
     if age > usual.sweep_gone {
         Finding::problem("sweep", cause, usual.revive)
     } else if age > usual.sweep_late {
@@ -56,10 +85,20 @@ pub(super) fn sweep(last: Option<&CompletedSweep>, usual: &Expectations, now: Ti
     }
 }
 
-pub(super) fn receiver(receivers: &[Receiver], usual: &Expectations, now: Timestamp) -> Vec<Finding> {
-    let receiver = receivers.iter().find(|receiver| receiver.region == usual.region);
+pub(super) fn receiver(
+    receivers: &[Receiver],
+    usual: &Expectations,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let receiver = receivers
+        .iter()
+        .find(|receiver| receiver.region == usual.region);
     let Some(receiver) = receiver else {
-        return vec![Finding::problem("canaries", "none was ever heard", usual.revive)];
+        return vec![Finding::problem(
+            "canaries",
+            "none was ever heard",
+            usual.revive,
+        )];
     };
     let heard = |at: Timestamp| format!("the last one was heard {} ago", ago(now.since(at)));
     let finding = match receiver.ear(now, &usual.canaries) {
@@ -72,7 +111,10 @@ pub(super) fn receiver(receivers: &[Receiver], usual: &Expectations, now: Timest
         }
     };
     let holds = receiver.holds.iter().map(|(fleet, since)| {
-        let cause = format!("those of fleet {fleet} are held since {}", human_time(*since, now));
+        let cause = format!(
+            "those of fleet {fleet} are held since {}",
+            human_time(*since, now)
+        );
         Finding::problem(
             "notices",
             cause,
@@ -83,13 +125,25 @@ pub(super) fn receiver(receivers: &[Receiver], usual: &Expectations, now: Timest
 }
 
 pub(super) fn notices(open: &[Entry], revive: &str, now: Timestamp) -> Finding {
-    let pending: Vec<_> = open.iter().filter(|entry| entry.pending.is_some()).collect();
+    let pending: Vec<_> = open
+        .iter()
+        .filter(|entry| entry.pending.is_some())
+        .collect();
     let decided = |entry: &Entry| entry.history.last().map_or(now, |transition| transition.at);
-    let stuck: Vec<_> = pending.iter().filter(|entry| now.since(decided(entry)) > STUCK).collect();
+    let stuck: Vec<_> = pending
+        .iter()
+        .filter(|entry| now.since(decided(entry)) > STUCK)
+        .collect();
     let Some(oldest) = stuck.iter().map(|entry| decided(entry)).min() else {
-        return Finding::ok("notices", format!("{} are on their way, none for long", pending.len()));
+        return Finding::ok(
+            "notices",
+            format!("{} are on their way, none for long", pending.len()),
+        );
     };
-    let attempts = stuck.iter().filter_map(|entry| Some(entry.pending.as_ref()?.attempt)).max();
+    let attempts = stuck
+        .iter()
+        .filter_map(|entry| Some(entry.pending.as_ref()?.attempt))
+        .max();
     let cause = format!(
         "{} are stuck, the oldest for {}, at up to {} attempts: {}",
         stuck.len(),
@@ -108,7 +162,11 @@ pub(super) fn subscriptions(
     const THING: &str = "subscriptions";
     if subscriptions.is_empty() {
         let next = "`hb subscription add email ADDRESS`, or https with the URL of a webhook";
-        return vec![Finding::warning(THING, "there are none: no notice reaches anybody", next)];
+        return vec![Finding::warning(
+            THING,
+            "there are none: no notice reaches anybody",
+            next,
+        )];
     }
     let mut findings = Vec::new();
     for Subscription { id, endpoint, .. } in subscriptions {
@@ -116,8 +174,7 @@ pub(super) fn subscriptions(
         let who = format!("{id} ({})", endpoint.protocol());
         match standings.get(id) {
             Some(Standing::Pending) => {
-                let next =
-                    "whoever is there has to confirm; `hb subscription add` with the same address asks again";
+                let next = "whoever is there has to confirm; `hb subscription add` with the same address asks again";
                 findings.push(Finding::warning(
                     THING,
                     format!("{who} is not confirmed and gets nothing"),
@@ -125,7 +182,8 @@ pub(super) fn subscriptions(
                 ));
             }
             Some(Standing::Gone) => {
-                let next = "`hb subscription remove` it, and add it again if somebody is to be told there";
+                let next =
+                    "`hb subscription remove` it, and add it again if somebody is to be told there";
                 findings.push(Finding::problem(
                     THING,
                     format!("{who} is not known to the topic any more"),
@@ -134,36 +192,66 @@ pub(super) fn subscriptions(
             }
             Some(Standing::Confirmed) | None => {}
         }
-        let Some(Tally { due, dead, last_error, .. }) = tally.get(id) else { continue };
-        let error = last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default();
+        let Some(Tally {
+            due,
+            dead,
+            last_error,
+            ..
+        }) = tally.get(id)
+        else {
+            continue;
+        };
+        let error = last_error
+            .as_ref()
+            .map(|error| format!("; last error: {error}"))
+            .unwrap_or_default();
         if *dead > 0 {
             let cause = format!("{dead} notices to {who} were given up{error}");
             let next = "mend the endpoint, then remove the subscription and add it again";
             findings.push(Finding::problem(THING, cause, next));
         } else if *due > 0 && last_error.is_some() {
             let cause = format!("{due} notices to {who} wait to be tried again{error}");
-            findings.push(Finding::warning(THING, cause, "see to the endpoint; they are tried for 24 h"));
+            findings.push(Finding::warning(
+                THING,
+                cause,
+                "see to the endpoint; they are tried for 24 h",
+            ));
         }
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(THING, format!("{}, none in trouble", subscriptions.len())));
+        findings.push(Finding::ok(
+            THING,
+            format!("{}, none in trouble", subscriptions.len()),
+        ));
     }
     findings
 }
 
 pub(super) fn keys(keys: &[Key], now: Timestamp) -> Vec<Finding> {
     const THING: &str = "keys";
-    let live = keys.iter().filter(|key| key.is_live(now) && key.scope == Scope::Ingest).count();
+    let live = keys
+        .iter()
+        .filter(|key| key.is_live(now) && key.scope == Scope::Ingest)
+        .count();
     let mut findings = Vec::new();
     if live == 0 {
         let cause = "there is no live one that can send: every beat is refused";
-        findings.push(Finding::problem(THING, cause, "`hb key create NAME` makes one"));
+        findings.push(Finding::problem(
+            THING,
+            cause,
+            "`hb key create NAME` makes one",
+        ));
     }
     let ends = |key: &&Key| key.expires.filter(|_| key.revoked.is_none());
     let within = |at: Timestamp, from: Timestamp| at.since(from) <= SOON && at >= from;
-    let ending: Vec<_> = keys.iter().filter(|key| ends(key).is_some_and(|at| within(at, now))).collect();
-    let ended: Vec<_> =
-        keys.iter().filter(|key| ends(key).is_some_and(|at| at < now && within(now, at))).collect();
+    let ending: Vec<_> = keys
+        .iter()
+        .filter(|key| ends(key).is_some_and(|at| within(at, now)))
+        .collect();
+    let ended: Vec<_> = keys
+        .iter()
+        .filter(|key| ends(key).is_some_and(|at| at < now && within(now, at)))
+        .collect();
     let named = |keys: &[&Key]| names(keys.iter().map(|key| format!("{} ({})", key.id, key.name)));
     if !ending.is_empty() {
         let cause = format!("{} expire within 14 d: {}", ending.len(), named(&ending));
@@ -174,19 +262,31 @@ pub(super) fn keys(keys: &[Key], now: Timestamp) -> Vec<Finding> {
         ));
     }
     if !ended.is_empty() {
-        let cause = format!("{} expired in the last 14 d: {}", ended.len(), named(&ended));
+        let cause = format!(
+            "{} expired in the last 14 d: {}",
+            ended.len(),
+            named(&ended)
+        );
         let next = "machines that still use them are refused: see `hb host list --status missing`";
         findings.push(Finding::warning(THING, cause, next));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(THING, format!("{live} can send, none ends within 14 d")));
+        findings.push(Finding::ok(
+            THING,
+            format!("{live} can send, none ends within 14 d"),
+        ));
     }
     findings
 }
 
 pub(super) fn unreadable(table: &str, unreadable: &[Unreadable]) -> Vec<Finding> {
-    let Some(Unreadable { key, cause }) = unreadable.first() else { return Vec::new() };
-    let cause = format!("{} stored items cannot be read, the first is {key}: {cause}", unreadable.len());
+    let Some(Unreadable { key, cause }) = unreadable.first() else {
+        return Vec::new();
+    };
+    let cause = format!(
+        "{} stored items cannot be read, the first is {key}: {cause}",
+        unreadable.len()
+    );
     let next = "they count for nothing: restore them from a backup, or remove them";
     vec![Finding::problem(table, cause, next)]
 }
@@ -199,5 +299,9 @@ fn ago(age: Duration) -> String {
 fn names<T: Display>(all: impl ExactSizeIterator<Item = T>) -> String {
     let more = all.len().saturating_sub(NAMES);
     let first: Vec<_> = all.take(NAMES).map(|name| name.to_string()).collect();
-    if more == 0 { first.join(", ") } else { format!("{} and {more} more", first.join(", ")) }
+    if more == 0 {
+        first.join(", ")
+    } else {
+        format!("{} and {more} more", first.join(", "))
+    }
 }

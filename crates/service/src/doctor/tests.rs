@@ -24,35 +24,74 @@ fn verdicts(findings: &[Finding]) -> Vec<Verdict> {
 #[test]
 fn a_sweep_is_late_and_then_gone() {
     let usual = Expectations::local();
-    let swept = |age| CompletedSweep { began: now().minus(age), ended: now().minus(age), hosts: 3 };
+    let swept = |age| CompletedSweep {
+        began: now().minus(age),
+        ended: now().minus(age),
+        hosts: 3,
+    };
     let verdict = |age: Duration| rules::sweep(Some(&swept(age)), &usual, now()).verdict;
     let verdicts = [20, 300, 301, 3_900, 3_901].map(|s| verdict(Duration::from_secs(s)));
-    assert_eq!(verdicts, [Verdict::Ok, Verdict::Ok, Verdict::Warning, Verdict::Warning, Verdict::Problem]);
+    assert_eq!(
+        verdicts,
+        [
+            Verdict::Ok,
+            Verdict::Ok,
+            Verdict::Warning,
+            Verdict::Warning,
+            Verdict::Problem
+        ]
+    );
     let deployed = Expectations::deployed("eu-west-1".parse().unwrap());
-    assert_eq!(rules::sweep(Some(&swept(11 * MINUTE)), &deployed, now()).verdict, Verdict::Problem);
-    let ahead = CompletedSweep { began: now(), ended: now().plus(MINUTE), hosts: 3 };
+    assert_eq!(
+        rules::sweep(Some(&swept(11 * MINUTE)), &deployed, now()).verdict,
+        Verdict::Problem
+    );
+    let ahead = CompletedSweep {
+        began: now(),
+        ended: now().plus(MINUTE),
+        hosts: 3,
+    };
     let finding = rules::sweep(Some(&ahead), &usual, now());
-    assert!(finding.verdict == Verdict::Problem && finding.cause.contains("still to come"), "{finding:?}");
-    assert_eq!(rules::sweep(None, &usual, now()).cause, "none was ever completed: nobody is watched");
+    assert!(
+        finding.verdict == Verdict::Problem && finding.cause.contains("still to come"),
+        "{finding:?}"
+    );
+    assert_eq!(
+        rules::sweep(None, &usual, now()).cause,
+        "none was ever completed: nobody is watched"
+    );
 }
 
 #[test]
 fn a_receiver_is_as_its_last_canary() {
     let usual = Expectations::local();
     let mut receiver = Receiver::new(Region::local());
-    let verdict =
-        |receiver: &Receiver| rules::receiver(std::slice::from_ref(receiver), &usual, now())[0].verdict;
+    let verdict = |receiver: &Receiver| {
+        rules::receiver(std::slice::from_ref(receiver), &usual, now())[0].verdict
+    };
     assert_eq!(verdict(&receiver), Verdict::Problem);
-    for (age, expected) in [(2, Verdict::Ok), (10, Verdict::Warning), (60, Verdict::Problem)] {
+    for (age, expected) in [
+        (2, Verdict::Ok),
+        (10, Verdict::Warning),
+        (60, Verdict::Problem),
+    ] {
         receiver.heard = Some(now().minus(Duration::from_secs(age)));
         assert_eq!(verdict(&receiver), expected, "{age}");
     }
-    assert_eq!(rules::receiver(&[], &usual, now())[0].verdict, Verdict::Problem, "of another region");
+    assert_eq!(
+        rules::receiver(&[], &usual, now())[0].verdict,
+        Verdict::Problem,
+        "of another region"
+    );
     receiver.heard = Some(now());
     receiver.holds.insert(Fleet::main(), now().minus(MINUTE));
     let findings = rules::receiver(&[receiver], &usual, now());
     assert_eq!(verdicts(&findings), [Verdict::Ok, Verdict::Problem]);
-    assert!(findings[1].cause.starts_with("those of fleet main are held since "));
+    assert!(
+        findings[1]
+            .cause
+            .starts_with("those of fleet main are held since ")
+    );
 }
 
 fn entry(host: &str, decided: Timestamp) -> Entry {
@@ -67,7 +106,10 @@ fn entry(host: &str, decided: Timestamp) -> Entry {
 #[test]
 fn a_notice_that_waits_for_long_is_stuck() {
     let fresh = entry("a", now().minus(MINUTE));
-    assert_eq!(rules::notices(std::slice::from_ref(&fresh), "", now()).verdict, Verdict::Ok);
+    assert_eq!(
+        rules::notices(std::slice::from_ref(&fresh), "", now()).verdict,
+        Verdict::Ok
+    );
     let old = (0..7).map(|n| entry(&format!("web-{n}"), now().minus(11 * MINUTE)));
     let finding = rules::notices(&old.chain([fresh]).collect::<Vec<_>>(), "revive", now());
     assert_eq!(finding.verdict, Verdict::Problem);
@@ -78,7 +120,11 @@ fn a_notice_that_waits_for_long_is_stuck() {
 
 fn key(name: &str, expires: Option<Timestamp>) -> Key {
     Key {
-        id: KeyId::from_random([name.len().try_into().unwrap(); 7].map(|n: u8| n)[..].try_into().unwrap()),
+        id: KeyId::from_random(
+            [name.len().try_into().unwrap(); 7].map(|n: u8| n)[..]
+                .try_into()
+                .unwrap(),
+        ),
         name: name.parse().unwrap(),
         hash: Secret::from_random([7; 32]).hash(),
         fleet: Fleet::main(),
@@ -93,18 +139,31 @@ fn key(name: &str, expires: Option<Timestamp>) -> Key {
 
 #[test]
 fn keys_that_end_soon_or_just_ended_are_told() {
-    assert_eq!(rules::keys(&[], now())[0].cause, "there is no live one that can send: every beat is refused");
+    assert_eq!(
+        rules::keys(&[], now())[0].cause,
+        "there is no live one that can send: every beat is refused"
+    );
     let cases: [(Option<Timestamp>, &[Verdict]); 5] = [
         (None, &[Verdict::Ok]),
         (Some(now().plus(15 * DAY)), &[Verdict::Ok]),
         (Some(now().plus(13 * DAY)), &[Verdict::Warning]),
-        (Some(now().minus(DAY)), &[Verdict::Problem, Verdict::Warning]),
+        (
+            Some(now().minus(DAY)),
+            &[Verdict::Problem, Verdict::Warning],
+        ),
         (Some(now().minus(15 * DAY)), &[Verdict::Problem]),
     ];
     for (expires, expected) in cases {
-        assert_eq!(verdicts(&rules::keys(&[key("web", expires)], now())), expected, "{expires:?}");
+        assert_eq!(
+            verdicts(&rules::keys(&[key("web", expires)], now())),
+            expected,
+            "{expires:?}"
+        );
     }
-    let revoked = Key { revoked: Some(now()), ..key("web", Some(now().plus(DAY))) };
+    let revoked = Key {
+        revoked: Some(now()),
+        ..key("web", Some(now().plus(DAY)))
+    };
     assert_eq!(
         verdicts(&rules::keys(&[revoked, key("live", None)], now())),
         [Verdict::Ok],
@@ -114,7 +173,14 @@ fn keys_that_end_soon_or_just_ended_are_told() {
 
 #[test]
 fn subscriptions_in_trouble_are_told_without_their_address() {
-    assert_eq!(verdicts(&rules::subscriptions(&[], &BTreeMap::new(), &BTreeMap::new())), [Verdict::Warning]);
+    assert_eq!(
+        verdicts(&rules::subscriptions(
+            &[],
+            &BTreeMap::new(),
+            &BTreeMap::new()
+        )),
+        [Verdict::Warning]
+    );
     let subscription = Subscription {
         id: "abc".parse().unwrap(),
         endpoint: Endpoint::parse(Protocol::Https, "https://example.com/s3cr3t").unwrap(),
@@ -122,23 +188,47 @@ fn subscriptions_in_trouble_are_told_without_their_address() {
         created: now(),
     };
     let found = |due, dead, last_error: Option<&str>| {
-        let tally = Tally { due, dead, last_error: last_error.map(ToOwned::to_owned), ..Tally::default() };
+        let tally = Tally {
+            due,
+            dead,
+            last_error: last_error.map(ToOwned::to_owned),
+            ..Tally::default()
+        };
         let tally = BTreeMap::from([(subscription.id.clone(), tally)]);
-        rules::subscriptions(std::slice::from_ref(&subscription), &BTreeMap::new(), &tally)
+        rules::subscriptions(
+            std::slice::from_ref(&subscription),
+            &BTreeMap::new(),
+            &tally,
+        )
     };
     assert_eq!(verdicts(&found(3, 0, None)), [Verdict::Ok], "on their way");
     let waiting = found(3, 0, Some("500"));
-    assert_eq!(waiting[0].cause, "3 notices to abc (https) wait to be tried again; last error: 500");
+    assert_eq!(
+        waiting[0].cause,
+        "3 notices to abc (https) wait to be tried again; last error: 500"
+    );
     assert_eq!(verdicts(&waiting), [Verdict::Warning]);
     let dead = found(3, 2, Some("500"));
-    assert_eq!((dead[0].verdict, dead[0].cause.contains("s3cr3t")), (Verdict::Problem, false));
+    assert_eq!(
+        (dead[0].verdict, dead[0].cause.contains("s3cr3t")),
+        (Verdict::Problem, false)
+    );
     let stands = |standing| {
         let standings = BTreeMap::from([(subscription.id.clone(), standing)]);
-        rules::subscriptions(std::slice::from_ref(&subscription), &standings, &BTreeMap::new()).remove(0)
+        rules::subscriptions(
+            std::slice::from_ref(&subscription),
+            &standings,
+            &BTreeMap::new(),
+        )
+        .remove(0)
     };
-    assert_eq!(stands(Standing::Pending).cause, "abc (https) is not confirmed and gets nothing");
     assert_eq!(
-        [Standing::Confirmed, Standing::Pending, Standing::Gone].map(|standing| stands(standing).verdict),
+        stands(Standing::Pending).cause,
+        "abc (https) is not confirmed and gets nothing"
+    );
+    assert_eq!(
+        [Standing::Confirmed, Standing::Pending, Standing::Gone]
+            .map(|standing| stands(standing).verdict),
         [Verdict::Ok, Verdict::Warning, Verdict::Problem]
     );
 }
@@ -148,18 +238,32 @@ fn a_clock_is_off_by_seconds_or_by_minutes() {
     let skew = |seconds| clock_skew(now().plus(Duration::from_secs(seconds)), now()).verdict;
     assert_eq!(
         [10, 11, 299, 300].map(skew),
-        [Verdict::Ok, Verdict::Warning, Verdict::Warning, Verdict::Problem]
+        [
+            Verdict::Ok,
+            Verdict::Warning,
+            Verdict::Warning,
+            Verdict::Problem
+        ]
     );
     let finding = clock_skew(now().minus(MINUTE), now());
-    assert_eq!(finding.cause, "the service's clock is 1 min behind the one here");
+    assert_eq!(
+        finding.cause,
+        "the service's clock is 1 min behind the one here"
+    );
 }
 
 #[test]
 fn what_cannot_be_read_is_told() {
-    let item = Unreadable { key: "main/web-01".to_owned(), cause: "no JSON".to_owned() };
+    let item = Unreadable {
+        key: "main/web-01".to_owned(),
+        cause: "no JSON".to_owned(),
+    };
     assert_eq!(rules::unreadable("ledger", &[]), []);
     let told = rules::unreadable("ledger", &[item.clone(), item]);
-    assert_eq!(told[0].cause, "2 stored items cannot be read, the first is main/web-01: no JSON");
+    assert_eq!(
+        told[0].cause,
+        "2 stored items cannot be read, the first is main/web-01: no JSON"
+    );
 }
 
 #[tokio::test]
@@ -175,7 +279,10 @@ async fn a_store_that_fails_is_a_finding_for_each_thing() {
         expectations: Expectations::local(),
     };
     let empty = doctor.examine(now()).await;
-    let things: Vec<_> = empty.iter().map(|finding| (finding.thing.as_str(), finding.verdict)).collect();
+    let things: Vec<_> = empty
+        .iter()
+        .map(|finding| (finding.thing.as_str(), finding.verdict))
+        .collect();
     let (problem, warning) = (Verdict::Problem, Verdict::Warning);
     let expected = [
         ("sweep", problem),
@@ -188,5 +295,10 @@ async fn a_store_that_fails_is_a_finding_for_each_thing() {
     memory.fail_with(Some("on fire"));
     let failing = doctor.examine(now()).await;
     assert_eq!(failing.len(), 5);
-    assert!(failing.iter().all(|f| f.verdict == problem && f.cause.contains("on fire")), "{failing:?}");
+    assert!(
+        failing
+            .iter()
+            .all(|f| f.verdict == problem && f.cause.contains("on fire")),
+        "{failing:?}"
+    );
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hb_domain::{
-    Blackout, Entry, Hearing, Heartbeat, HostKey, Interval, PauseError, Receiver, Region, Settings, State,
-    Timestamp, deadline,
+    Blackout, Entry, Hearing, Heartbeat, HostKey, Interval, PauseError, Receiver, Region, Settings,
+    State, Timestamp, deadline,
 };
 
 use super::listing::Standing;
@@ -66,16 +66,36 @@ impl HostView {
         hearing: &Hearing,
         now: Timestamp,
     ) -> Self {
-        let Standing { state, basis, settings } = standing.unwrap_or_default();
+        let Standing {
+            state,
+            basis,
+            settings,
+        } = standing.unwrap_or_default();
         // Whoever beats and was not decided on yet is on its way to be registered.
-        let beats = heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.last > basis);
-        let state = if state == State::Forgotten && beats { State::Up } else { state };
-        let deadline = heartbeat.as_ref().map(|heartbeat| deadline(heartbeat, &settings, hearing));
+        let beats = heartbeat
+            .as_ref()
+            .is_some_and(|heartbeat| heartbeat.last > basis);
+        let state = if state == State::Forgotten && beats {
+            State::Up
+        } else {
+            state
+        };
+        let deadline = heartbeat
+            .as_ref()
+            .map(|heartbeat| deadline(heartbeat, &settings, hearing));
         let last = heartbeat.as_ref().map_or(now, |heartbeat| heartbeat.last);
         // That nothing is known of the time before the first canary is not worth a word.
         let known = |blackout: &&Blackout| blackout.since > Timestamp::MIN && blackout.until > last;
         let blackouts = hearing.blackouts.iter().filter(known).copied().collect();
-        Self { key, state, heartbeat, deadline, blackouts, settings, entry: None }
+        Self {
+            key,
+            state,
+            heartbeat,
+            deadline,
+            blackouts,
+            settings,
+            entry: None,
+        }
     }
 }
 
@@ -128,8 +148,13 @@ impl Hosts {
     }
 
     /// No notices of the host until `until`, or until it is resumed.
-    pub async fn pause(&self, key: &HostKey, until: Option<Timestamp>) -> Result<HostView, HostError> {
-        self.change(key, |entry, now| Ok(entry.paused(now, until)?)).await
+    pub async fn pause(
+        &self,
+        key: &HostKey,
+        until: Option<Timestamp>,
+    ) -> Result<HostView, HostError> {
+        self.change(key, |entry, now| Ok(entry.paused(now, until)?))
+            .await
     }
 
     /// Ends a pause.
@@ -143,13 +168,16 @@ impl Hosts {
         key: &HostKey,
         interval: Option<Interval>,
     ) -> Result<HostView, HostError> {
-        self.change(key, |entry, _| Ok(entry.with_interval(interval))).await
+        self.change(key, |entry, _| Ok(entry.with_interval(interval)))
+            .await
     }
 
     /// Forgets the host. The ledger goes first: a crash between leaves beats that count no more, and so does a beat that
     /// comes now.
     pub async fn forget(&self, key: &HostKey) -> Result<(), HostError> {
-        let view = self.change(key, |entry, now| Ok(entry.forgotten(now))).await?;
+        let view = self
+            .change(key, |entry, now| Ok(entry.forgotten(now)))
+            .await?;
         let up_to = view.entry.map_or(Timestamp::MIN, |entry| entry.basis);
         self.heartbeats.forget(key, up_to).await?;
         let (heartbeat, stored) = self.beats_and_entry(key).await?;
@@ -164,15 +192,23 @@ impl Hosts {
         Ok(())
     }
 
-    async fn beats_and_entry(&self, key: &HostKey) -> PortResult<(Option<Heartbeat>, Option<Stored>)> {
+    async fn beats_and_entry(
+        &self,
+        key: &HostKey,
+    ) -> PortResult<(Option<Heartbeat>, Option<Stored>)> {
         let heard = self.heartbeats.load(key).await?;
-        let heartbeat = heard.into_iter().map(|heard| heard.heartbeat).reduce(Heartbeat::merge);
+        let heartbeat = heard
+            .into_iter()
+            .map(|heard| heard.heartbeat)
+            .reduce(Heartbeat::merge);
         Ok((heartbeat, self.ledger.load(key).await?))
     }
 
     async fn read(&self, key: &HostKey) -> Result<(Option<Heartbeat>, Option<Stored>), HostError> {
         let (heartbeat, stored) = self.beats_and_entry(key).await?;
-        let known = stored.as_ref().is_some_and(|stored| stored.entry.state != State::Forgotten);
+        let known = stored
+            .as_ref()
+            .is_some_and(|stored| stored.entry.state != State::Forgotten);
         if heartbeat.is_none() && !known {
             return Err(HostError::NoSuchHost(key.clone()));
         }
@@ -191,7 +227,13 @@ impl Hosts {
             let entry = stored.map_or_else(|| Entry::new(key.clone()), |stored| stored.entry);
             let next = change(entry, now)?;
             if let Swap::Done(_) = swap(&*self.ledger, &*self.ids, &next, expected).await? {
-                return Ok(HostView::new(key.clone(), heartbeat, Some(next), &self.hearing(now).await?, now));
+                return Ok(HostView::new(
+                    key.clone(),
+                    heartbeat,
+                    Some(next),
+                    &self.hearing(now).await?,
+                    now,
+                ));
             }
         }
         Err(HostError::Busy(key.clone()))

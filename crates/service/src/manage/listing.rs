@@ -17,14 +17,22 @@ pub(super) struct Standing {
 impl Standing {
     /// How the host of `entry` stands at `now`.
     pub(super) fn of(entry: &Entry, now: Timestamp) -> Self {
-        Self { state: entry.state_at(now), basis: entry.basis, settings: entry.settings.clone() }
+        Self {
+            state: entry.state_at(now),
+            basis: entry.basis,
+            settings: entry.settings.clone(),
+        }
     }
 }
 
 /// That of a host without an entry.
 impl Default for Standing {
     fn default() -> Self {
-        Self { state: State::Forgotten, basis: Timestamp::MIN, settings: Settings::default() }
+        Self {
+            state: State::Forgotten,
+            basis: Timestamp::MIN,
+            settings: Settings::default(),
+        }
     }
 }
 
@@ -62,7 +70,16 @@ impl Hosts {
             }
         }
         let next = after.map(|host| self.heartbeats.behind(host));
-        Ok(Listing { hosts: self, now, hearing, open, unreadable, next, ended: false, held: None })
+        Ok(Listing {
+            hosts: self,
+            now,
+            hearing,
+            open,
+            unreadable,
+            next,
+            ended: false,
+            held: None,
+        })
     }
 
     /// All hosts at once, and what could not be read: for fleets that are known to be small.
@@ -83,7 +100,11 @@ impl Listing<'_> {
         if self.ended {
             return Ok(None);
         }
-        let page = self.hosts.heartbeats.scan(Segment::WHOLE, self.next.take()).await?;
+        let page = self
+            .hosts
+            .heartbeats
+            .scan(Segment::WHOLE, self.next.take())
+            .await?;
         let mut views = Vec::new();
         for Heard { key, heartbeat, .. } in page.items {
             if key.host.is_reserved() {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use hb_domain::{
-    ConfirmationToken, Endpoint, Filter, Fleet, Kind, Notice, Publication, Region, Standing, Subscription,
-    SubscriptionId,
+    ConfirmationToken, Endpoint, Filter, Fleet, Kind, Notice, Publication, Region, Standing,
+    Subscription, SubscriptionId,
 };
 
 use super::every_page;
@@ -85,18 +85,32 @@ pub struct Subscribers {
 impl Subscribers {
     /// Adds an endpoint in every region under one name; where it listens already, with the same filter, nothing is
     /// done, and where it has not confirmed, it is asked again.
-    pub async fn add(&self, endpoint: Endpoint, filter: Filter) -> Result<Subscribed, SubscribeError> {
+    pub async fn add(
+        &self,
+        endpoint: Endpoint,
+        filter: Filter,
+    ) -> Result<Subscribed, SubscribeError> {
         let known = self.everywhere(async |topic| everything(topic).await).await;
         let listens = |view: &&SubscriptionView| view.subscription.endpoint == endpoint;
-        let found = known.iter().filter_map(|region| region.result.as_ref().ok());
-        let found = found.flat_map(|(views, _)| views).find(listens).map(|view| view.subscription.clone());
+        let found = known
+            .iter()
+            .filter_map(|region| region.result.as_ref().ok());
+        let found = found
+            .flat_map(|(views, _)| views)
+            .find(listens)
+            .map(|view| view.subscription.clone());
         if let Some(found) = found.as_ref().filter(|found| found.filter != filter) {
             return Err(SubscribeError::Taken(endpoint, found.id.clone()));
         }
         let bytes = self.ids.random();
         let drawn = || SubscriptionId::from_random(std::array::from_fn(|i| bytes[i]));
         let id = found.map_or_else(drawn, |found| found.id);
-        let subscription = Subscription { id, endpoint, filter, created: self.clock.now() };
+        let subscription = Subscription {
+            id,
+            endpoint,
+            filter,
+            created: self.clock.now(),
+        };
         let mut regions = Vec::new();
         for (topic, InRegion { region, result }) in self.topics.iter().zip(known) {
             let result = match result {
@@ -105,7 +119,10 @@ impl Subscribers {
             };
             regions.push(InRegion { region, result });
         }
-        Ok(Subscribed { subscription, regions })
+        Ok(Subscribed {
+            subscription,
+            regions,
+        })
     }
 
     async fn add_in(
@@ -114,7 +131,9 @@ impl Subscribers {
         wanted: &Subscription,
         known: &[SubscriptionView],
     ) -> PortResult<Added> {
-        let found = known.iter().find(|view| view.subscription.endpoint == wanted.endpoint);
+        let found = known
+            .iter()
+            .find(|view| view.subscription.endpoint == wanted.endpoint);
         let standing = found.and_then(|view| view.standings.get(&topic.region));
         let added = match (found, standing) {
             (Some(_), Some(Standing::Confirmed)) => return Ok(Added::Already),
@@ -129,7 +148,10 @@ impl Subscribers {
         if topic.subscriptions.add(wanted, &token).await? {
             Ok(added)
         } else {
-            Err(PortError::unavailable(format!("subscription {}", wanted.id), "the name is taken by another"))
+            Err(PortError::unavailable(
+                format!("subscription {}", wanted.id),
+                "the name is taken by another",
+            ))
         }
     }
 
@@ -137,17 +159,23 @@ impl Subscribers {
     /// did not answer.
     pub async fn list(&self) -> (Vec<SubscriptionView>, Vec<Unreadable>, Vec<InRegion<()>>) {
         let (mut views, mut unreadable, mut failed) = (BTreeMap::new(), Vec::new(), Vec::new());
-        for InRegion { region, result } in self.everywhere(async |topic| everything(topic).await).await {
+        for InRegion { region, result } in
+            self.everywhere(async |topic| everything(topic).await).await
+        {
             match result {
                 Ok((known, bad)) => {
                     for view in known {
                         let id = view.subscription.id.clone();
-                        let kept: &mut SubscriptionView = views.entry(id).or_insert_with(|| view.clone());
+                        let kept: &mut SubscriptionView =
+                            views.entry(id).or_insert_with(|| view.clone());
                         kept.standings.extend(view.standings);
                     }
                     unreadable.extend(bad);
                 }
-                Err(error) => failed.push(InRegion { region, result: Err(error) }),
+                Err(error) => failed.push(InRegion {
+                    region,
+                    result: Err(error),
+                }),
             }
         }
         (views.into_values().collect(), unreadable, failed)
@@ -155,12 +183,14 @@ impl Subscribers {
 
     /// Confirms what `token` was sent for; whether it was sent there, by region.
     pub async fn confirm(&self, token: &ConfirmationToken) -> Vec<InRegion<bool>> {
-        self.everywhere(async |topic| topic.subscriptions.confirm(token).await).await
+        self.everywhere(async |topic| topic.subscriptions.confirm(token).await)
+            .await
     }
 
     /// Removes a subscription everywhere; whether it was there, by region.
     pub async fn remove(&self, id: &SubscriptionId) -> Vec<InRegion<bool>> {
-        self.everywhere(async |topic| topic.subscriptions.remove(id).await).await
+        self.everywhere(async |topic| topic.subscriptions.remove(id).await)
+            .await
     }
 
     /// Publishes, in each region, a test notice of `kind` in `fleet`: all whose filter lets it through get it.
@@ -171,21 +201,25 @@ impl Subscribers {
             match topic.topic.publish(&notice).await {
                 Publication::Accepted => Ok(notice),
                 Publication::Refused(cause) => Err(PortError::unavailable("the topic", cause)),
-                Publication::Unknown(cause) => {
-                    Err(PortError::unavailable("the topic", format!("it may have been sent: {cause}")))
-                }
+                Publication::Unknown(cause) => Err(PortError::unavailable(
+                    "the topic",
+                    format!("it may have been sent: {cause}"),
+                )),
             }
         })
         .await
     }
 
     /// Does something in all regions at the same time.
-    async fn everywhere<T>(&self, what: impl AsyncFn(&RegionalTopic) -> PortResult<T>) -> Vec<InRegion<T>> {
+    async fn everywhere<T>(
+        &self,
+        what: impl AsyncFn(&RegionalTopic) -> PortResult<T>,
+    ) -> Vec<InRegion<T>> {
         let what = &what;
-        let each = self
-            .topics
-            .iter()
-            .map(async |topic| InRegion { region: topic.region.clone(), result: what(topic).await });
+        let each = self.topics.iter().map(async |topic| InRegion {
+            region: topic.region.clone(),
+            result: what(topic).await,
+        });
         join_all(each).await
     }
 }
@@ -195,7 +229,10 @@ async fn everything(topic: &RegionalTopic) -> PortResult<(Vec<SubscriptionView>,
     let mut standings = topic.subscriptions.standings().await?;
     let view = |subscription: Subscription| {
         let standing = standings.remove(&subscription.id).unwrap_or(Standing::Gone);
-        SubscriptionView { subscription, standings: BTreeMap::from([(topic.region.clone(), standing)]) }
+        SubscriptionView {
+            subscription,
+            standings: BTreeMap::from([(topic.region.clone(), standing)]),
+        }
     };
     Ok((subscriptions.into_iter().map(view).collect(), unreadable))
 }

@@ -26,10 +26,16 @@ impl Pass<'_> {
         let rules = |doubtful| if doubtful { &marked } else { &look.sure };
         let settle = async |(key, doubtful)| {
             let (steps, claimed) = self.settle(key, rules(doubtful)).await?;
-            claims.lock().unwrap_or_else(PoisonError::into_inner).extend(claimed);
+            claims
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(claimed);
             Ok(steps)
         };
-        let candidates = scanned.candidates.into_iter().map(|candidate| (candidate.key, candidate.doubtful));
+        let candidates = scanned
+            .candidates
+            .into_iter()
+            .map(|candidate| (candidate.key, candidate.doubtful));
         let settled = self.each(candidates, report, settle).await;
         let claims = claims.into_inner().unwrap_or_else(PoisonError::into_inner);
         let delivered = self.deliver(claims, report).await;
@@ -39,7 +45,11 @@ impl Pass<'_> {
     /// Confirms a candidate by strongly consistent reads and claims its transition.
     async fn settle(&self, key: HostKey, rules: &Rules) -> PortResult<(Vec<Step>, Option<Stored>)> {
         let heard = self.sweep.heartbeats.load(&key).await?;
-        let Some(heartbeat) = heard.into_iter().map(|h| h.heartbeat).reduce(Heartbeat::merge) else {
+        let Some(heartbeat) = heard
+            .into_iter()
+            .map(|h| h.heartbeat)
+            .reduce(Heartbeat::merge)
+        else {
             return Ok((vec![], None));
         };
         let stored = self.sweep.ledger.load(&key).await?;
@@ -68,7 +78,14 @@ impl Pass<'_> {
             Swap::Done(version) => {
                 let steps = claim.history.last().map(|told| Step::Claimed(told.kind));
                 let writer = uuid::Uuid::nil();
-                Ok((steps.into_iter().collect(), Some(Stored { entry: claim, version, writer })))
+                Ok((
+                    steps.into_iter().collect(),
+                    Some(Stored {
+                        entry: claim,
+                        version,
+                        writer,
+                    }),
+                ))
             }
         }
     }

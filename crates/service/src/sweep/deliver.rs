@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hb_domain::{
-    DeliveryPolicy, Digest, Entry, Fleet, Kind, Notice, Pending, Publication, Region, Timestamp, limits,
+    DeliveryPolicy, Digest, Entry, Fleet, Kind, Notice, Pending, Publication, Region, Timestamp,
+    limits,
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -26,7 +27,13 @@ pub(super) trait Told: Record {
     /// How far the notice has come, while it is pending.
     fn pending(&self) -> Option<&Pending>;
     /// What publishing the notice of `sent` came to.
-    fn settled(self, sent: &Self, owner: Uuid, outcome: &Publication, now: Timestamp) -> Option<Self>;
+    fn settled(
+        self,
+        sent: &Self,
+        owner: Uuid,
+        outcome: &Publication,
+        now: Timestamp,
+    ) -> Option<Self>;
 }
 
 impl Told for Entry {
@@ -42,7 +49,13 @@ impl Told for Entry {
         self.pending.as_ref()
     }
 
-    fn settled(self, sent: &Self, owner: Uuid, outcome: &Publication, now: Timestamp) -> Option<Self> {
+    fn settled(
+        self,
+        sent: &Self,
+        owner: Uuid,
+        outcome: &Publication,
+        now: Timestamp,
+    ) -> Option<Self> {
         let attempt = sent.pending.as_ref()?.attempt;
         self.published(sent.epoch, owner, attempt, outcome, now)
     }
@@ -61,7 +74,13 @@ impl Told for Digest {
         self.pending.as_ref()
     }
 
-    fn settled(self, sent: &Self, owner: Uuid, outcome: &Publication, now: Timestamp) -> Option<Self> {
+    fn settled(
+        self,
+        sent: &Self,
+        owner: Uuid,
+        outcome: &Publication,
+        now: Timestamp,
+    ) -> Option<Self> {
         let attempt = sent.pending.as_ref()?.attempt;
         self.published(owner, attempt, outcome, now)
     }
@@ -75,8 +94,13 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(per_second: Option<u32>) -> Self {
-        let gap = per_second.map_or(Duration::ZERO, |count| Duration::from_secs(1) / count.max(1));
-        Self { gap, next: Mutex::new(Timestamp::MIN) }
+        let gap = per_second.map_or(Duration::ZERO, |count| {
+            Duration::from_secs(1) / count.max(1)
+        });
+        Self {
+            gap,
+            next: Mutex::new(Timestamp::MIN),
+        }
     }
 
     /// Completes when the next message may go.
@@ -96,21 +120,31 @@ impl Pace {
 impl Pass<'_> {
     /// Publishes the pending notices of these entries, as far as they are ready: few of a fleet and kind each by
     /// itself, many as digests.
-    pub(super) async fn deliver(&self, entries: Vec<Stored>, report: &mut SweepReport) -> Result<(), Stop> {
+    pub(super) async fn deliver(
+        &self,
+        entries: Vec<Stored>,
+        report: &mut SweepReport,
+    ) -> Result<(), Stop> {
         let mut groups: BTreeMap<(Fleet, Kind), Vec<Stored>> = BTreeMap::new();
         let mut single = Vec::new();
         for stored in entries {
             let kind = stored.entry.history.last().map(|told| told.kind);
             match kind.filter(|_| stored.entry.can_batch(self.sweep.clock.now())) {
-                Some(kind) => groups.entry((stored.entry.key.fleet.clone(), kind)).or_default().push(stored),
+                Some(kind) => groups
+                    .entry((stored.entry.key.fleet.clone(), kind))
+                    .or_default()
+                    .push(stored),
                 None => single.push(stored),
             }
         }
-        let (many, few): (Vec<_>, Vec<_>) =
-            groups.into_values().partition(|group| group.len() > limits::DIGEST_ABOVE);
+        let (many, few): (Vec<_>, Vec<_>) = groups
+            .into_values()
+            .partition(|group| group.len() > limits::DIGEST_ABOVE);
         single.extend(few.into_iter().flatten());
         let send = async |stored: Stored| {
-            let (steps, _) = self.publish(&*self.sweep.ledger, stored.entry, stored.version).await?;
+            let (steps, _) = self
+                .publish(&*self.sweep.ledger, stored.entry, stored.version)
+                .await?;
             Ok(steps)
         };
         let mut result = self.each(single, report, send).await;
@@ -132,20 +166,32 @@ impl Pass<'_> {
     ) -> PortResult<(Vec<Step>, Option<(T, Version)>)> {
         let (sweep, owner) = (self.sweep, self.sweep.ids.token());
         let policy = &sweep.settings.delivery;
-        if record.clone().lease(owner, sweep.clock.now(), policy).is_none() {
+        if record
+            .clone()
+            .lease(owner, sweep.clock.now(), policy)
+            .is_none()
+        {
             return Ok((vec![], None));
         }
         self.pace.wait(&*sweep.clock).await;
         if self.in_time().is_err() {
             return Ok((vec![Step::OutOfTime], None));
         }
-        let Some(leased) = record.lease(owner, sweep.clock.now(), policy) else { return Ok((vec![], None)) };
+        let Some(leased) = record.lease(owner, sweep.clock.now(), policy) else {
+            return Ok((vec![], None));
+        };
         let version = match swap(ledger, &*sweep.ids, &leased, Some(version)).await? {
             Swap::Done(version) => version,
             Swap::Conflict(_) => return Ok((vec![Step::LostRace], None)),
         };
-        let Some(notice) = leased.notice(&sweep.settings.region) else { return Ok((vec![], None)) };
-        if leased.pending().and_then(|pending| pending.holder(sweep.clock.now())) != Some(owner) {
+        let Some(notice) = leased.notice(&sweep.settings.region) else {
+            return Ok((vec![], None));
+        };
+        if leased
+            .pending()
+            .and_then(|pending| pending.holder(sweep.clock.now()))
+            != Some(owner)
+        {
             // Whoever was held up this long must not publish: somebody else may.
             return Ok((vec![Step::LostRace], None));
         }
@@ -153,7 +199,9 @@ impl Pass<'_> {
         let now = sweep.clock.now();
         let (mut current, mut version) = (leased.clone(), version);
         for _ in 0..TRIES {
-            let Some(next) = current.clone().settled(&leased, owner, &outcome, now) else { break };
+            let Some(next) = current.clone().settled(&leased, owner, &outcome, now) else {
+                break;
+            };
             match swap(ledger, &*sweep.ids, &next, Some(version)).await? {
                 Swap::Conflict(Some(stored)) => (current, version) = (stored.entry, stored.version),
                 Swap::Done(done) => {

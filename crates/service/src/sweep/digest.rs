@@ -22,9 +22,15 @@ pub(super) struct Orphans {
 
 impl Pass<'_> {
     /// Builds digests of these entries, of which all have a notice of one fleet and kind pending, and publishes them.
-    pub(super) async fn batch(&self, group: Vec<Stored>, report: &mut SweepReport) -> Result<(), Stop> {
-        let versions: HashMap<_, _> =
-            group.iter().map(|stored| (&stored.entry.key, stored.version)).collect();
+    pub(super) async fn batch(
+        &self,
+        group: Vec<Stored>,
+        report: &mut SweepReport,
+    ) -> Result<(), Stop> {
+        let versions: HashMap<_, _> = group
+            .iter()
+            .map(|stored| (&stored.entry.key, stored.version))
+            .collect();
         let entries: Vec<_> = group.iter().map(|stored| &stored.entry).collect();
         let mut result = Ok(());
         for part in digest_parts(&entries) {
@@ -32,7 +38,9 @@ impl Pass<'_> {
                 return result.and(Err(Stop::OutOfTime));
             }
             let id = NoticeId::of_bytes(self.sweep.ids.random());
-            let Some(digest) = Digest::new(id, &part, self.sweep.clock.now()) else { continue };
+            let Some(digest) = Digest::new(id, &part, self.sweep.clock.now()) else {
+                continue;
+            };
             let version = match swap(&*self.sweep.digests, &*self.sweep.ids, &digest, None).await {
                 Ok(Swap::Done(version)) => version,
                 // Somebody has drawn the same id: the next sweep draws another.
@@ -51,14 +59,21 @@ impl Pass<'_> {
     }
 
     /// Gives the notice of `entry` to a digest.
-    async fn join(&self, digest: &NoticeId, entry: Entry, version: Option<Version>) -> PortResult<Vec<Step>> {
+    async fn join(
+        &self,
+        digest: &NoticeId,
+        entry: Entry,
+        version: Option<Version>,
+    ) -> PortResult<Vec<Step>> {
         let Some(batched) = entry.batched(digest, self.sweep.clock.now()) else {
             return Ok(vec![]);
         };
-        Ok(match swap(&*self.sweep.ledger, &*self.sweep.ids, &batched, version).await? {
-            Swap::Done(_) => vec![Step::Batched],
-            Swap::Conflict(_) => vec![Step::LostRace],
-        })
+        Ok(
+            match swap(&*self.sweep.ledger, &*self.sweep.ids, &batched, version).await? {
+                Swap::Done(_) => vec![Step::Batched],
+                Swap::Conflict(_) => vec![Step::LostRace],
+            },
+        )
     }
 
     /// Brings the digests to their end that are not there yet; those that may have been accepted only when all echoes
@@ -66,11 +81,17 @@ impl Pass<'_> {
     pub(super) async fn digests(&self, heard: bool, report: &mut SweepReport) -> Result<(), Stop> {
         let mut result = Ok(());
         let open = all_open(&*self.sweep.digests, report).await?;
-        for stored in open.into_iter().filter(|stored| heard || !stored.entry.is_in_doubt()) {
+        for stored in open
+            .into_iter()
+            .filter(|stored| heard || !stored.entry.is_in_doubt())
+        {
             if self.in_time().is_err() {
                 return result.and(Err(Stop::OutOfTime));
             }
-            result = result.and(self.advance(stored.entry, stored.version, false, report).await);
+            result = result.and(
+                self.advance(stored.entry, stored.version, false, report)
+                    .await,
+            );
         }
         result
     }
@@ -85,12 +106,22 @@ impl Pass<'_> {
     ) -> Result<(), Stop> {
         let (mut digest, mut version) = (digest, version);
         if digest.stage == Stage::Open {
-            if !mine && !digest.is_abandoned(self.sweep.clock.now(), &self.sweep.settings.delivery) {
+            if !mine && !digest.is_abandoned(self.sweep.clock.now(), &self.sweep.settings.delivery)
+            {
                 return Ok(());
             }
             let entries = self.members(&digest, report).await?;
-            let Some(frozen) = digest.frozen(&entries, self.sweep.clock.now()) else { return Ok(()) };
-            match swap(&*self.sweep.digests, &*self.sweep.ids, &frozen, Some(version)).await? {
+            let Some(frozen) = digest.frozen(&entries, self.sweep.clock.now()) else {
+                return Ok(());
+            };
+            match swap(
+                &*self.sweep.digests,
+                &*self.sweep.ids,
+                &frozen,
+                Some(version),
+            )
+            .await?
+            {
                 Swap::Done(done) => (digest, version) = (frozen, done),
                 Swap::Conflict(_) => return report.count(Step::LostRace),
             }
@@ -107,9 +138,16 @@ impl Pass<'_> {
         if digest.stage == Stage::Told {
             let release = async |key: HostKey| self.release(&digest, &key).await;
             self.each(digest.keys(), report, release).await?;
-            let Some(closed) = digest.clone().closed() else { return Ok(()) };
-            if let Swap::Conflict(_) =
-                swap(&*self.sweep.digests, &*self.sweep.ids, &closed, Some(version)).await?
+            let Some(closed) = digest.clone().closed() else {
+                return Ok(());
+            };
+            if let Swap::Conflict(_) = swap(
+                &*self.sweep.digests,
+                &*self.sweep.ids,
+                &closed,
+                Some(version),
+            )
+            .await?
             {
                 return report.count(Step::LostRace);
             }
@@ -123,7 +161,10 @@ impl Pass<'_> {
         let load = async |key: HostKey| {
             let stored = self.sweep.ledger.load(&key).await?;
             let entry = stored.map(|stored| stored.entry);
-            entries.lock().unwrap_or_else(PoisonError::into_inner).extend(entry);
+            entries
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(entry);
             Ok(vec![])
         };
         self.each(digest.keys(), report, load).await?;
@@ -136,20 +177,32 @@ impl Pass<'_> {
     async fn release(&self, digest: &Digest, key: &HostKey) -> PortResult<Vec<Step>> {
         let mut stored = self.sweep.ledger.load(key).await?;
         for _ in 0..TRIES {
-            let Some(Stored { entry, version, .. }) = stored else { return Ok(vec![]) };
+            let Some(Stored { entry, version, .. }) = stored else {
+                return Ok(vec![]);
+            };
             if entry.digest() != Some(&digest.id) {
                 return Ok(vec![]);
             }
             let Some(released) = entry.released(Some(digest), self.sweep.clock.now()) else {
                 return Ok(vec![]);
             };
-            match swap(&*self.sweep.ledger, &*self.sweep.ids, &released, Some(version)).await? {
+            match swap(
+                &*self.sweep.ledger,
+                &*self.sweep.ids,
+                &released,
+                Some(version),
+            )
+            .await?
+            {
                 Swap::Done(_) => return Ok(vec![]),
                 Swap::Conflict(current) => stored = current,
             }
         }
         // A digest that is closed lists nobody: this host would be told again.
-        Err(PortError::unavailable(format!("{key} of table ledger"), "it goes on changing"))
+        Err(PortError::unavailable(
+            format!("{key} of table ledger"),
+            "it goes on changing",
+        ))
     }
 
     /// Takes notices back from digests that are over or do not list them.
@@ -179,17 +232,34 @@ impl Pass<'_> {
                 let Some(entry) = stored.entry.released(digest.as_ref(), now) else {
                     return Ok(vec![]);
                 };
-                match swap(&*self.sweep.ledger, &*self.sweep.ids, &entry, Some(stored.version)).await? {
+                match swap(
+                    &*self.sweep.ledger,
+                    &*self.sweep.ids,
+                    &entry,
+                    Some(stored.version),
+                )
+                .await?
+                {
                     Swap::Conflict(_) => Ok(vec![Step::LostRace]),
                     Swap::Done(version) => {
-                        let again = Stored { entry, version, writer: stored.writer };
-                        ready.lock().unwrap_or_else(PoisonError::into_inner).push(again);
+                        let again = Stored {
+                            entry,
+                            version,
+                            writer: stored.writer,
+                        };
+                        ready
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push(again);
                         Ok(vec![])
                     }
                 }
             };
             result = result.and(self.each(hosts, report, release).await);
         }
-        Orphans { ready: ready.into_inner().unwrap_or_else(PoisonError::into_inner), result }
+        Orphans {
+            ready: ready.into_inner().unwrap_or_else(PoisonError::into_inner),
+            result,
+        }
     }
 }

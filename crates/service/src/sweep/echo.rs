@@ -18,7 +18,9 @@ impl Pass<'_> {
         for _ in 0..BATCHES {
             self.in_time()?;
             let page = self.sweep.echoes.receive().await?;
-            page.unreadable.iter().for_each(|item| report.skip("queue echo", item));
+            page.unreadable
+                .iter()
+                .for_each(|item| report.skip("queue echo", item));
             if page.items.is_empty() {
                 return Ok(());
             }
@@ -47,7 +49,10 @@ impl Pass<'_> {
             }
             Subject::Digest(id) => {
                 let echoed = |digest: hb_domain::Digest| digest.echoed(attempt, now);
-                (format!("digest {id}"), self.heard(&*self.sweep.digests, id, echoed).await?)
+                (
+                    format!("digest {id}"),
+                    self.heard(&*self.sweep.digests, id, echoed).await?,
+                )
             }
         };
         Ok(match step {
@@ -66,7 +71,9 @@ impl Pass<'_> {
     ) -> PortResult<Echoed<()>> {
         let mut stored = ledger.load(key).await?;
         for _ in 0..TRIES {
-            let Some(current) = stored else { return Ok(Echoed::Known) };
+            let Some(current) = stored else {
+                return Ok(Echoed::Known);
+            };
             let next = match echoed(current.entry) {
                 Echoed::Accepted(next) => next,
                 Echoed::SecondCopy => return Ok(Echoed::SecondCopy),
@@ -77,6 +84,9 @@ impl Pass<'_> {
                 Swap::Conflict(newer) => stored = newer,
             }
         }
-        Err(PortError::unavailable(format!("{key} of table {}", T::TABLE), "it goes on changing"))
+        Err(PortError::unavailable(
+            format!("{key} of table {}", T::TABLE),
+            "it goes on changing",
+        ))
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hb_domain::{
-    Breaker, Caveat, Ear, Entry, Fleet, Hearing, HostId, HostKey, Kind, Message, Receiver, Rules, Timestamp,
-    limits,
+    Breaker, Caveat, Ear, Entry, Fleet, Hearing, HostId, HostKey, Kind, Message, Receiver, Rules,
+    Timestamp, limits,
 };
 
 use super::scan::Scanned;
@@ -33,8 +33,14 @@ impl Look {
     /// The rules for a host that was held long enough.
     pub(super) fn marked(&self) -> Rules {
         let rules = self.raw.as_ref().unwrap_or(&self.sure);
-        let hearing = Hearing { caveat: Some(Caveat::Deaf), ..rules.hearing.clone() };
-        Rules { hearing, ..rules.clone() }
+        let hearing = Hearing {
+            caveat: Some(Caveat::Deaf),
+            ..rules.hearing.clone()
+        };
+        Rules {
+            hearing,
+            ..rules.clone()
+        }
     }
 }
 
@@ -43,21 +49,41 @@ impl Pass<'_> {
     pub(super) async fn look(&self) -> PortResult<Look> {
         let settings = &self.sweep.settings;
         let receivers = receivers(&*self.sweep.receivers).await?;
-        let home = receivers.iter().find(|receiver| receiver.region == settings.region).cloned();
-        let others = receivers.iter().any(|receiver| receiver.region != settings.region);
-        let watermarks = if others { self.watermarks().await? } else { BTreeMap::new() };
+        let home = receivers
+            .iter()
+            .find(|receiver| receiver.region == settings.region)
+            .cloned();
+        let others = receivers
+            .iter()
+            .any(|receiver| receiver.region != settings.region);
+        let watermarks = if others {
+            self.watermarks().await?
+        } else {
+            BTreeMap::new()
+        };
         let hearing = Hearing::of(&settings.region, &receivers, &watermarks, self.now);
         let home = home.unwrap_or_else(|| Receiver::new(settings.region.clone()));
         let ear = home.ear(self.now, &settings.canaries);
         let raw = rules(settings, hearing.clone());
         Ok(match ear {
-            Ear::Deaf(since) => {
-                Look { sure: rules(settings, hearing.up_to(since)), raw: Some(raw), ear, home }
-            }
-            Ear::Unsure(Some(since)) => {
-                Look { sure: rules(settings, hearing.up_to(since)), raw: None, ear, home }
-            }
-            Ear::Hears | Ear::Unsure(None) => Look { sure: raw, raw: None, ear, home },
+            Ear::Deaf(since) => Look {
+                sure: rules(settings, hearing.up_to(since)),
+                raw: Some(raw),
+                ear,
+                home,
+            },
+            Ear::Unsure(Some(since)) => Look {
+                sure: rules(settings, hearing.up_to(since)),
+                raw: None,
+                ear,
+                home,
+            },
+            Ear::Hears | Ear::Unsure(None) => Look {
+                sure: raw,
+                raw: None,
+                ear,
+                home,
+            },
         })
     }
 
@@ -65,7 +91,10 @@ impl Pass<'_> {
     async fn watermarks(&self) -> PortResult<BTreeMap<hb_domain::Region, Timestamp>> {
         let mut oldest = BTreeMap::new();
         for n in 0..limits::CANARIES {
-            for Heard { region, heartbeat, .. } in self.sweep.heartbeats.load(&canary(n)).await? {
+            for Heard {
+                region, heartbeat, ..
+            } in self.sweep.heartbeats.load(&canary(n)).await?
+            {
                 let seen = oldest.entry(region).or_insert(heartbeat.last);
                 *seen = heartbeat.last.min(*seen);
             }
@@ -92,9 +121,19 @@ impl Pass<'_> {
         let verdict = |fleet: &Fleet| {
             let (silent, hosts) = (silent.get(fleet), scanned.hosts.get(fleet));
             let held = look.home.holds.get(fleet).copied();
-            Breaker::of(silent.copied().unwrap_or(0), hosts.copied().unwrap_or(0), look.ear, held, self.now)
+            Breaker::of(
+                silent.copied().unwrap_or(0),
+                hosts.copied().unwrap_or(0),
+                look.ear,
+                held,
+                self.now,
+            )
         };
-        let fleets: Vec<_> = silent.keys().chain(look.home.holds.keys()).cloned().collect();
+        let fleets: Vec<_> = silent
+            .keys()
+            .chain(look.home.holds.keys())
+            .cloned()
+            .collect();
         let verdicts: BTreeMap<_, _> = fleets
             .into_iter()
             .map(|fleet| {
@@ -117,7 +156,10 @@ impl Pass<'_> {
             let says = match verdict {
                 Breaker::Hold => {
                     let (silent, hosts) = (silent.get(&fleet), scanned.hosts.get(&fleet));
-                    Some(says(silent.copied().unwrap_or(0), hosts.copied().unwrap_or(0)))
+                    Some(says(
+                        silent.copied().unwrap_or(0),
+                        hosts.copied().unwrap_or(0),
+                    ))
                 }
                 Breaker::Closed if self.is_over(look, &fleet) => None,
                 Breaker::Closed | Breaker::Marked => continue,
@@ -172,7 +214,9 @@ impl Pass<'_> {
         let stored = self.sweep.ledger.load(&key).await?;
         let version = stored.as_ref().map(|stored| stored.version);
         let entry = stored.map_or_else(|| Entry::new(key), |stored| stored.entry);
-        let Some(entry) = entry.of_receiver(says, self.now) else { return Ok(None) };
+        let Some(entry) = entry.of_receiver(says, self.now) else {
+            return Ok(None);
+        };
         let (steps, claimed) = self.claimed(entry, version).await?;
         for step in steps {
             // Neither a claim nor a lost one is an error.

@@ -124,7 +124,10 @@ impl SweepReport {
     pub(super) fn skip(&mut self, what: &str, item: &Unreadable) {
         self.unreadable += 1;
         self.note(|| {
-            format!("{what} holds an unreadable item {}, which is skipped: {}", item.key, item.cause)
+            format!(
+                "{what} holds an unreadable item {}, which is skipped: {}",
+                item.key, item.cause
+            )
         });
     }
 

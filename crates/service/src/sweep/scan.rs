@@ -37,7 +37,9 @@ impl Scanned {
         heard: Option<Heard>,
         look: impl Fn(&HostKey, &Heartbeat) -> Option<(Option<Kind>, bool)>,
     ) {
-        let Some(Heard { key, heartbeat, .. }) = heard.filter(|heard| !heard.key.host.is_reserved()) else {
+        let Some(Heard { key, heartbeat, .. }) =
+            heard.filter(|heard| !heard.key.host.is_reserved())
+        else {
             return;
         };
         match self.hosts.get_mut(&key.fleet) {
@@ -45,7 +47,12 @@ impl Scanned {
             None => drop(self.hosts.insert(key.fleet.clone(), 1)),
         }
         if let Some((kind, doubtful)) = look(&key, &heartbeat) {
-            self.candidates.push(Candidate { key, kind, doubtful, held: false });
+            self.candidates.push(Candidate {
+                key,
+                kind,
+                doubtful,
+                held: false,
+            });
         }
     }
 
@@ -72,9 +79,15 @@ impl Pass<'_> {
         let look = |key: &HostKey, heartbeat: &Heartbeat| {
             hosts.fetch_add(1, Ordering::Relaxed);
             let assumed = || Cow::Owned(Entry::assumed(key, heartbeat, last_sweep));
-            let entry = open.get(key).map_or_else(assumed, |stored| Cow::Borrowed(&stored.entry));
-            let kind =
-                |rules| decide(&entry, heartbeat, self.now, rules)?.history.last().map(|told| told.kind);
+            let entry = open
+                .get(key)
+                .map_or_else(assumed, |stored| Cow::Borrowed(&stored.entry));
+            let kind = |rules| {
+                decide(&entry, heartbeat, self.now, rules)?
+                    .history
+                    .last()
+                    .map(|told| told.kind)
+            };
             let once_more = entry.lingers && entry.state != State::Forgotten;
             match (kind(&how.sure), how.raw.as_ref().and_then(kind)) {
                 (Some(kind), _) => Some((Some(kind), false)),
@@ -84,12 +97,20 @@ impl Pass<'_> {
         };
         let of = self.sweep.settings.segments;
         let segments = (0..of).map(|index| self.segment(Segment { index, of }, &look));
-        let scans: Result<Vec<_>, _> =
-            stream::iter(segments).buffer_unordered(of.max(1) as usize).try_collect().await;
+        let scans: Result<Vec<_>, _> = stream::iter(segments)
+            .buffer_unordered(of.max(1) as usize)
+            .try_collect()
+            .await;
         // Also of a scan that did not reach its end: how far it came.
         report.hosts = hosts.load(Ordering::Relaxed);
-        let scanned = scans?.into_iter().reduce(Scanned::merge).unwrap_or_default();
-        scanned.unreadable.iter().for_each(|item| report.skip("table heartbeats", item));
+        let scanned = scans?
+            .into_iter()
+            .reduce(Scanned::merge)
+            .unwrap_or_default();
+        scanned
+            .unreadable
+            .iter()
+            .for_each(|item| report.skip("table heartbeats", item));
         Ok(scanned)
     }
 
@@ -108,9 +129,10 @@ impl Pass<'_> {
             scanned.unreadable.extend(page.unreadable);
             for heard in page.items {
                 host = Some(match host.take() {
-                    Some(before) if before.key == heard.key => {
-                        Heard { heartbeat: before.heartbeat.merge(heard.heartbeat), ..before }
-                    }
+                    Some(before) if before.key == heard.key => Heard {
+                        heartbeat: before.heartbeat.merge(heard.heartbeat),
+                        ..before
+                    },
                     before => {
                         scanned.host(before, look);
                         heard

@@ -18,9 +18,16 @@ impl Door {
     fn new() -> Self {
         let bench = Bench::new();
         let auth = Authenticator::new(bench.memory.clone(), CachePolicy::default(), Arc::default());
-        let manager =
-            Manager { keys: bench.memory.clone(), clock: bench.clock.clone(), ids: bench.ids.clone() };
-        Self { bench, auth, manager }
+        let manager = Manager {
+            keys: bench.memory.clone(),
+            clock: bench.clock.clone(),
+            ids: bench.ids.clone(),
+        };
+        Self {
+            bench,
+            auth,
+            manager,
+        }
     }
 
     async fn create(&self, expires_in: Option<Duration>) -> Created {
@@ -38,7 +45,11 @@ impl Door {
     /// `ok`, the refusal, or `unavailable`; and how many calls it took.
     async fn knock(&self, token: &str) -> (String, u64) {
         let before = self.bench.memory.calls();
-        let answer = match self.auth.authenticate(Some(token), self.bench.clock.now()).await {
+        let answer = match self
+            .auth
+            .authenticate(Some(token), self.bench.clock.now())
+            .await
+        {
             Ok(_) => "ok".to_owned(),
             Err(AuthError::Refused(refusal)) => refusal.to_string(),
             Err(AuthError::Unavailable) => "unavailable".to_owned(),
@@ -55,7 +66,11 @@ fn said(answer: &str, calls: u64) -> (String, u64) {
 async fn a_key_is_read_once_a_minute() {
     let door = Door::new();
     let token = door.create(None).await.token.reveal();
-    assert_eq!(door.knock(&token).await, said("ok", 2), "and the day of its use is noted");
+    assert_eq!(
+        door.knock(&token).await,
+        said("ok", 2),
+        "and the day of its use is noted"
+    );
     door.bench.pass(59);
     assert_eq!(door.knock(&token).await, said("ok", 0));
     door.bench.pass(1);
@@ -74,14 +89,25 @@ async fn the_day_of_a_use_is_noted_once_a_day_and_process() {
     let first = used().await.unwrap();
     assert_eq!(first, door.bench.clock.now().day());
     door.bench.pass(60);
-    assert_eq!(door.knock(&token).await, said("ok", 1), "it is noted already");
+    assert_eq!(
+        door.knock(&token).await,
+        said("ok", 1),
+        "it is noted already"
+    );
     door.bench.pass(DAY);
     assert_eq!(door.knock(&token).await, said("ok", 2));
     assert_eq!(used().await.unwrap().since(first), Duration::from_secs(DAY));
     let other = Authenticator::new(memory.clone(), CachePolicy::default(), Arc::default());
     let before = memory.calls();
-    other.authenticate(Some(&token), door.bench.clock.now()).await.unwrap();
-    assert_eq!(memory.calls() - before, 1, "another process sees that it is noted");
+    other
+        .authenticate(Some(&token), door.bench.clock.now())
+        .await
+        .unwrap();
+    assert_eq!(
+        memory.calls() - before,
+        1,
+        "another process sees that it is noted"
+    );
 }
 
 #[tokio::test]
@@ -90,7 +116,11 @@ async fn a_wrong_token_is_looked_up_once_in_ten_seconds_and_hurts_no_other_of_it
     let Created { key, token } = door.create(None).await;
     let wrong = Token::new(key.id, Secret::from_random([9; 32])).reveal();
     assert_eq!(door.knock(&wrong).await, said("unknown key", 1));
-    assert_eq!(door.knock(&token.reveal()).await, said("ok", 2), "the refusal is kept by the whole token");
+    assert_eq!(
+        door.knock(&token.reveal()).await,
+        said("ok", 2),
+        "the refusal is kept by the whole token"
+    );
     door.bench.pass(9);
     assert_eq!(door.knock(&wrong).await, said("unknown key", 0));
     door.bench.pass(1);
@@ -128,7 +158,11 @@ async fn a_cached_key_serves_for_five_minutes_while_the_database_fails() {
 #[tokio::test]
 async fn an_expired_key_is_refused_at_once_and_a_revoked_one_within_a_minute() {
     let door = Door::new();
-    let short = door.create(Some(Duration::from_secs(30))).await.token.reveal();
+    let short = door
+        .create(Some(Duration::from_secs(30)))
+        .await
+        .token
+        .reveal();
     let Created { key, token } = door.create(None).await;
     door.knock(&short).await;
     door.knock(&token.reveal()).await;
@@ -137,7 +171,10 @@ async fn an_expired_key_is_refused_at_once_and_a_revoked_one_within_a_minute() {
     door.manager.revoke_key(&key.id).await.unwrap();
     assert_eq!(door.knock(&token.reveal()).await.0, "ok");
     door.bench.pass(30);
-    assert_eq!(door.knock(&token.reveal()).await, said("expired or revoked key", 1));
+    assert_eq!(
+        door.knock(&token.reveal()).await,
+        said("expired or revoked key", 1)
+    );
 }
 
 #[tokio::test]
@@ -149,7 +186,10 @@ async fn guessing_cannot_push_a_good_key_out_of_the_cache() {
         let mut secret = [0; 32];
         secret[..4].copy_from_slice(&i.to_be_bytes());
         let guess = Token::new(KeyId::from_random([2; 7]), Secret::from_random(secret)).reveal();
-        let _ = door.auth.authenticate(Some(&guess), door.bench.clock.now()).await;
+        let _ = door
+            .auth
+            .authenticate(Some(&guess), door.bench.clock.now())
+            .await;
     }
     assert_eq!(door.knock(&token).await, said("ok", 0));
 }

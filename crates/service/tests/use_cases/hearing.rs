@@ -48,13 +48,22 @@ impl Bench {
 
     /// The last notice of a kind.
     fn last(&self, kind: Kind) -> Notice {
-        self.memory.accepted().into_iter().rfind(|notice| notice.kind == kind).unwrap()
+        self.memory
+            .accepted()
+            .into_iter()
+            .rfind(|notice| notice.kind == kind)
+            .unwrap()
     }
 
     /// What people were told, of which host and how often, without registrations.
     fn told(&self) -> BTreeMap<(Kind, String), usize> {
         let mut told = BTreeMap::new();
-        for notice in self.memory.accepted().iter().filter(|notice| notice.kind != Kind::Registered) {
+        for notice in self
+            .memory
+            .accepted()
+            .iter()
+            .filter(|notice| notice.kind != Kind::Registered)
+        {
             for host in notice.host_ids() {
                 *told.entry((notice.kind, host.to_string())).or_default() += 1;
             }
@@ -112,7 +121,10 @@ async fn an_hour_without_a_server_is_nobodys_silence() {
     bench.hear_for(12).await;
     bench.swept().await;
     bench.swept().await;
-    assert_eq!(bench.told(), [((Kind::Missing, "dead".to_owned()), 1)].into());
+    assert_eq!(
+        bench.told(),
+        [((Kind::Missing, "dead".to_owned()), 1)].into()
+    );
 }
 
 #[tokio::test]
@@ -121,7 +133,10 @@ async fn while_the_receiver_is_deaf_news_are_held_and_people_told_so_once() {
     let bench = known(&names).await;
     // Canaries and beats stop. Nobody is silent before that, so all are held, and the fleet is told so.
     bench.pass(130);
-    assert_eq!((bench.swept().await.held, bench.swept().await.held), (60, 60));
+    assert_eq!(
+        (bench.swept().await.held, bench.swept().await.held),
+        (60, 60)
+    );
     assert_eq!(bench.told(), [(receiver(Kind::Failing), 1)].into());
     bench.pass(14 * 60);
     assert_eq!(bench.swept().await.missing, 0);
@@ -142,7 +157,11 @@ async fn while_the_receiver_is_deaf_news_are_held_and_people_told_so_once() {
     bench.swept().await;
     bench.swept().await;
     assert_eq!(bench.told().remove(&receiver(Kind::Recovered)), Some(1));
-    assert_eq!(bench.told().len(), 2 + 2 * 60, "each went missing and came back");
+    assert_eq!(
+        bench.told().len(),
+        2 + 2 * 60,
+        "each went missing and came back"
+    );
 }
 
 #[tokio::test]
@@ -160,7 +179,10 @@ async fn who_was_silent_before_the_receiver_went_deaf_is_told() {
     let told = bench.last(Kind::Missing).text();
     assert!(told.starts_with("dead ") && !told.ends_with(MARK), "{told}");
     let degraded = bench.last(Kind::Failing).text();
-    assert!(degraded.contains("60 of 61 hosts seem silent"), "{degraded}");
+    assert!(
+        degraded.contains("60 of 61 hosts seem silent"),
+        "{degraded}"
+    );
 }
 
 #[tokio::test]
@@ -168,14 +190,25 @@ async fn without_a_canary_many_at_once_are_held_but_no_other_news() {
     let (bench, names) = (Bench::new(), names(60));
     all_beat(&bench, &names).await;
     assert_eq!(bench.swept().await.registered, 60);
-    assert_eq!(bench.told(), BTreeMap::new(), "many that are new are no sign of a receiver at fault");
+    assert_eq!(
+        bench.told(),
+        BTreeMap::new(),
+        "many that are new are no sign of a receiver at fault"
+    );
     bench.pass(61);
-    bench.signal("sick", Duration::from_mins(1), Signal::Fail).await;
+    bench
+        .signal("sick", Duration::from_mins(1), Signal::Fail)
+        .await;
     assert_eq!(bench.swept().await.held, 60);
     let sick = (Kind::Failing, "sick".to_owned());
-    assert_eq!(bench.told(), [(sick, 1), (receiver(Kind::Failing), 1)].into());
+    assert_eq!(
+        bench.told(),
+        [(sick, 1), (receiver(Kind::Failing), 1)].into()
+    );
     bench.pass(15 * 60);
-    bench.signal("sick", Duration::from_mins(1), Signal::Fail).await;
+    bench
+        .signal("sick", Duration::from_mins(1), Signal::Fail)
+        .await;
     assert_eq!(bench.swept().await.missing, 60);
     let marked = bench.last(Kind::Missing).text();
     assert!(marked.ends_with(MARK), "{marked}");
@@ -214,7 +247,11 @@ async fn what_comes_after_the_last_canary_counts_when_the_next_one_shows_who_hea
     bench.hear_for(55).await;
     bench.pass(10);
     let report = bench.swept().await;
-    assert_eq!((report.missing, report.held), (0, 0), "overdue, and a canary is late");
+    assert_eq!(
+        (report.missing, report.held),
+        (0, 0),
+        "overdue, and a canary is late"
+    );
     assert_eq!(bench.canary().await, Some(Duration::from_secs(10)));
     bench.hear_for(60).await;
     assert_eq!(bench.swept().await.missing, 0, "it has its grace");
@@ -225,14 +262,19 @@ async fn what_comes_after_the_last_canary_counts_when_the_next_one_shows_who_hea
 /// A canary of another region, as it arrives from there now.
 async fn canary_of(bench: &Bench, region: &Region, n: u8) {
     let name = HostId::canary(n).to_string();
-    bench.signal_in(region.clone(), &name, Duration::from_mins(1), Signal::Ok).await;
+    bench
+        .signal_in(region.clone(), &name, Duration::from_mins(1), Signal::Ok)
+        .await;
 }
 
 #[tokio::test]
 async fn silence_counts_up_to_the_oldest_canary_of_another_region() {
     let (bench, other) = (Bench::new(), "eu-west-1".parse::<Region>().unwrap());
-    let receiver = Receiver::new(other.clone()).with_canary(bench.clock.now(), Duration::from_secs(7));
-    Ledger::<Receiver>::swap(&*bench.memory, &receiver, None, uuid::Uuid::nil()).await.unwrap();
+    let receiver =
+        Receiver::new(other.clone()).with_canary(bench.clock.now(), Duration::from_secs(7));
+    Ledger::<Receiver>::swap(&*bench.memory, &receiver, None, uuid::Uuid::nil())
+        .await
+        .unwrap();
     bench.canary().await;
     bench.beat("a").await;
     for n in 0..3 {
@@ -243,11 +285,18 @@ async fn silence_counts_up_to_the_oldest_canary_of_another_region() {
         canary_of(&bench, &other, n).await;
     }
     let report = bench.swept().await;
-    assert_eq!((report.missing, report.held), (0, 0), "its beat may be under way, as a canary is");
+    assert_eq!(
+        (report.missing, report.held),
+        (0, 0),
+        "its beat may be under way, as a canary is"
+    );
     canary_of(&bench, &other, 1).await;
     assert_eq!(bench.swept().await.missing, 1);
     let told = bench.last(Kind::Missing).text();
-    assert!(told.ends_with("(1 min)"), "without a word of the other region: {told}");
+    assert!(
+        told.ends_with("(1 min)"),
+        "without a word of the other region: {told}"
+    );
 }
 
 #[tokio::test]
@@ -259,7 +308,15 @@ async fn many_at_once_are_believed_while_canaries_are_heard() {
     bench.hear_for(65).await;
     let report = bench.swept().await;
     assert_eq!((report.missing, report.held), (60, 0));
-    assert_eq!(bench.memory.accepted().iter().filter(|notice| notice.kind == Kind::Missing).count(), 1);
+    assert_eq!(
+        bench
+            .memory
+            .accepted()
+            .iter()
+            .filter(|notice| notice.kind == Kind::Missing)
+            .count(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -267,26 +324,39 @@ async fn a_failure_during_a_long_wait_for_an_echo_is_told_afterwards() {
     let bench = Bench::new();
     bench.beat("a").await;
     let distributed = SweepSettings::distributed(Region::local(), Duration::from_secs(70));
-    let sweep = Sweep { settings: distributed, ..bench.sweep() };
+    let sweep = Sweep {
+        settings: distributed,
+        ..bench.sweep()
+    };
     let unknown = Publication::Unknown("timed out".to_owned());
     bench.memory.next_publications([unknown]);
     sweep.run().await.unwrap();
     // It fails once, and all is well again; the echo comes when many sweeps have passed.
-    bench.signal("a", Duration::from_mins(1), Signal::Fail).await;
+    bench
+        .signal("a", Duration::from_mins(1), Signal::Fail)
+        .await;
     for _ in 0..4 {
         bench.pass(40);
         bench.beat("a").await;
         sweep.run().await.unwrap();
     }
     let registered = bench.memory.published().remove(0);
-    let echo = Echo { subject: registered.subject(), attempt: 1, receipt: "1".to_owned() };
+    let echo = Echo {
+        subject: registered.subject(),
+        attempt: 1,
+        receipt: "1".to_owned(),
+    };
     bench.memory.echo(echo);
     sweep.run().await.unwrap();
     bench.pass(40);
     bench.beat("a").await;
     sweep.run().await.unwrap();
     assert_eq!(
-        bench.told().keys().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+        bench
+            .told()
+            .keys()
+            .map(|(kind, _)| *kind)
+            .collect::<Vec<_>>(),
         [Kind::Failing, Kind::Recovered]
     );
 }
@@ -296,14 +366,23 @@ async fn echoed_late() -> (Bench, Sweep) {
     let bench = Bench::new();
     bench.beat("a").await;
     let settings = SweepSettings::distributed(Region::local(), Duration::from_secs(70));
-    let sweep = Sweep { settings, ..bench.sweep() };
-    bench.memory.next_publications([Publication::Unknown("timed out".to_owned())]);
+    let sweep = Sweep {
+        settings,
+        ..bench.sweep()
+    };
+    bench
+        .memory
+        .next_publications([Publication::Unknown("timed out".to_owned())]);
     sweep.run().await.unwrap();
     bench.pass(60);
     bench.beat("a").await;
     bench.pass(1);
     let subject = bench.memory.published()[0].subject();
-    bench.memory.echo(Echo { subject, attempt: 1, receipt: "1".to_owned() });
+    bench.memory.echo(Echo {
+        subject,
+        attempt: 1,
+        receipt: "1".to_owned(),
+    });
     (bench, sweep)
 }
 
@@ -311,14 +390,37 @@ async fn echoed_late() -> (Bench, Sweep) {
 async fn who_was_looked_at_once_more_after_a_long_wait_is_no_longer_in_the_way_of_sweeps() {
     let (bench, sweep) = echoed_late().await;
     assert_eq!(sweep.run().await.unwrap().echoed, 1);
-    assert_eq!(Ledger::<Entry>::open(&*bench.memory, None).await.unwrap().items, []);
+    assert_eq!(
+        Ledger::<Entry>::open(&*bench.memory, None)
+            .await
+            .unwrap()
+            .items,
+        []
+    );
 }
 
 #[tokio::test]
 async fn the_look_after_a_long_wait_is_not_one_at_an_old_copy() {
     let (bench, sweep) = echoed_late().await;
-    let old = Heartbeats::scan(&*bench.memory, Segment { index: 0, of: 1 }, None).await.unwrap();
-    bench.signal("a", Duration::from_mins(1), Signal::Fail).await;
-    let heartbeats = Arc::new(Beats { scans: Some(old), ..Beats::of(&bench) });
-    assert_eq!(Sweep { heartbeats, ..sweep }.run().await.unwrap().failing, 1);
+    let old = Heartbeats::scan(&*bench.memory, Segment { index: 0, of: 1 }, None)
+        .await
+        .unwrap();
+    bench
+        .signal("a", Duration::from_mins(1), Signal::Fail)
+        .await;
+    let heartbeats = Arc::new(Beats {
+        scans: Some(old),
+        ..Beats::of(&bench)
+    });
+    assert_eq!(
+        Sweep {
+            heartbeats,
+            ..sweep
+        }
+        .run()
+        .await
+        .unwrap()
+        .failing,
+        1
+    );
 }

@@ -24,7 +24,10 @@ fn hosts(bench: &Bench) -> Hosts {
 async fn states(hosts: &Hosts) -> Vec<(String, State)> {
     let (views, unreadable) = hosts.list().await.unwrap();
     assert!(unreadable.is_empty());
-    views.into_iter().map(|view| (view.key.host.to_string(), view.state)).collect()
+    views
+        .into_iter()
+        .map(|view| (view.key.host.to_string(), view.state))
+        .collect()
 }
 
 #[tokio::test]
@@ -39,9 +42,19 @@ async fn a_listing_shows_how_hosts_stand() {
     bench.pass(61);
     bench.beat("a").await;
     bench.sweep().run().await.unwrap();
-    let expected = [("a", State::Up), ("b", State::Paused), ("c", State::Missing)];
-    assert_eq!(states(&hosts).await, expected.map(|(name, state)| (name.to_owned(), state)));
-    assert_eq!(hosts.show(&host("c")).await.unwrap().entry.unwrap().epoch, 2);
+    let expected = [
+        ("a", State::Up),
+        ("b", State::Paused),
+        ("c", State::Missing),
+    ];
+    assert_eq!(
+        states(&hosts).await,
+        expected.map(|(name, state)| (name.to_owned(), state))
+    );
+    assert_eq!(
+        hosts.show(&host("c")).await.unwrap().entry.unwrap().epoch,
+        2
+    );
 }
 
 #[tokio::test]
@@ -50,17 +63,32 @@ async fn a_pause_ends_by_itself_or_by_hand_and_cannot_lie_in_the_past() {
     let hosts = hosts(&bench);
     bench.beat("a").await;
     let now = bench.clock.now();
-    assert!(matches!(hosts.pause(&host("a"), Some(now)).await, Err(HostError::Pause(_))));
-    hosts.pause(&host("a"), Some(now.plus(Duration::from_secs(100)))).await.unwrap();
+    assert!(matches!(
+        hosts.pause(&host("a"), Some(now)).await,
+        Err(HostError::Pause(_))
+    ));
+    hosts
+        .pause(&host("a"), Some(now.plus(Duration::from_secs(100))))
+        .await
+        .unwrap();
     assert_eq!(hosts.show(&host("a")).await.unwrap().state, State::Paused);
     bench.pass(100);
     assert_eq!(hosts.show(&host("a")).await.unwrap().state, State::Up);
     hosts.pause(&host("a"), None).await.unwrap();
     bench.pass(1_000);
     let view = hosts.resume(&host("a")).await.unwrap();
-    assert_eq!(view.deadline, Some(bench.clock.now().plus(Duration::from_mins(1))));
-    let slower = hosts.set_interval(&host("a"), Interval::from_millis(120_000).ok()).await.unwrap();
-    assert_eq!(slower.deadline, Some(bench.clock.now().plus(Duration::from_mins(2))));
+    assert_eq!(
+        view.deadline,
+        Some(bench.clock.now().plus(Duration::from_mins(1)))
+    );
+    let slower = hosts
+        .set_interval(&host("a"), Interval::from_millis(120_000).ok())
+        .await
+        .unwrap();
+    assert_eq!(
+        slower.deadline,
+        Some(bench.clock.now().plus(Duration::from_mins(2)))
+    );
 }
 
 #[tokio::test]
@@ -71,14 +99,30 @@ async fn a_forgotten_host_is_gone_until_it_beats_again() {
     bench.sweep().run().await.unwrap();
     hosts.forget(&host("a")).await.unwrap();
     assert_eq!(states(&hosts).await, []);
-    assert!(matches!(hosts.show(&host("a")).await, Err(HostError::NoSuchHost(_))));
-    assert!(matches!(hosts.forget(&host("a")).await, Err(HostError::NoSuchHost(_))));
+    assert!(matches!(
+        hosts.show(&host("a")).await,
+        Err(HostError::NoSuchHost(_))
+    ));
+    assert!(matches!(
+        hosts.forget(&host("a")).await,
+        Err(HostError::NoSuchHost(_))
+    ));
     bench.pass(1);
     bench.beat("a").await;
     let report = bench.sweep().run().await.unwrap();
-    assert_eq!((report.registered, hosts.show(&host("a")).await.unwrap().entry.unwrap().epoch), (1, 2));
-    let ids: std::collections::HashSet<_> =
-        bench.memory.published().into_iter().map(|notice| notice.id).collect();
+    assert_eq!(
+        (
+            report.registered,
+            hosts.show(&host("a")).await.unwrap().entry.unwrap().epoch
+        ),
+        (1, 2)
+    );
+    let ids: std::collections::HashSet<_> = bench
+        .memory
+        .published()
+        .into_iter()
+        .map(|notice| notice.id)
+        .collect();
     assert_eq!(ids.len(), 2, "no notice id comes twice");
 }
 
@@ -89,14 +133,24 @@ async fn a_host_that_beats_while_it_is_forgotten_registers_again() {
     bench.sweep().run().await.unwrap();
     bench.pass(300);
     // Nothing is deleted: a newer beat has come, or the admin's machine died.
-    let beats = Beats { forgets: false, ..Beats::of(&bench) };
-    let kept = Hosts { heartbeats: Arc::new(beats), ..hosts(&bench) };
+    let beats = Beats {
+        forgets: false,
+        ..Beats::of(&bench)
+    };
+    let kept = Hosts {
+        heartbeats: Arc::new(beats),
+        ..hosts(&bench)
+    };
     kept.forget(&host("a")).await.unwrap();
     bench.sweep().run().await.unwrap();
     assert_eq!(kept.show(&host("a")).await.unwrap().state, State::Forgotten);
     bench.pass(1);
     bench.beat("a").await;
-    assert_eq!(bench.sweep().run().await.unwrap().registered, 1, "although its first beat is long ago");
+    assert_eq!(
+        bench.sweep().run().await.unwrap().registered,
+        1,
+        "although its first beat is long ago"
+    );
 }
 
 #[tokio::test]
@@ -111,15 +165,31 @@ async fn a_host_that_is_forgotten_while_a_sweep_looks_at_it_registers_again() {
     let (memory, now) = (bench.memory.clone(), bench.clock.now());
     let ledger = Eventful::after(&bench, move |nth, _| {
         if nth == 1 {
-            change(&memory, &host("b"), |entry: Entry| Some(entry.forgotten(now)));
+            change(&memory, &host("b"), |entry: Entry| {
+                Some(entry.forgotten(now))
+            });
         }
     });
-    let settings = SweepSettings { concurrency: 1, ..SweepSettings::local() };
-    let report = Sweep { ledger: Arc::new(ledger), settings, ..bench.sweep() }.run().await.unwrap();
+    let settings = SweepSettings {
+        concurrency: 1,
+        ..SweepSettings::local()
+    };
+    let report = Sweep {
+        ledger: Arc::new(ledger),
+        settings,
+        ..bench.sweep()
+    }
+    .run()
+    .await
+    .unwrap();
     assert_eq!(report.missing, 1);
     bench.pass(1);
     bench.beat("b").await;
-    assert_eq!(bench.sweep().run().await.unwrap().registered, 1, "although its first beat is long ago");
+    assert_eq!(
+        bench.sweep().run().await.unwrap().registered,
+        1,
+        "although its first beat is long ago"
+    );
 }
 
 #[tokio::test]
@@ -128,8 +198,18 @@ async fn nothing_is_stored_for_a_host_that_nobody_knows() {
     let hosts = hosts(&bench);
     let error = hosts.pause(&host("typo"), None).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no host main/typo");
-    assert_eq!(Ledger::<Entry>::load(&*bench.memory, &host("typo")).await.unwrap(), None);
-    assert_eq!(Heartbeats::load(&*bench.memory, &host("typo")).await.unwrap(), []);
+    assert_eq!(
+        Ledger::<Entry>::load(&*bench.memory, &host("typo"))
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(
+        Heartbeats::load(&*bench.memory, &host("typo"))
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -139,14 +219,19 @@ async fn admins_and_sweeps_may_change_an_entry_at_the_same_time() {
     bench.beat("a").await;
     let changes = (0..20).map(|i| {
         let hosts = hosts.clone();
-        tokio::spawn(
-            async move { hosts.set_interval(&host("a"), Interval::from_millis(1_000 + i).ok()).await },
-        )
+        tokio::spawn(async move {
+            hosts
+                .set_interval(&host("a"), Interval::from_millis(1_000 + i).ok())
+                .await
+        })
     });
     for change in changes.collect::<Vec<_>>() {
         change.await.unwrap().unwrap();
     }
-    let stored = Ledger::<Entry>::load(&*bench.memory, &host("a")).await.unwrap().unwrap();
+    let stored = Ledger::<Entry>::load(&*bench.memory, &host("a"))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(stored.version, 20, "no change was lost");
 }
 
@@ -159,15 +244,36 @@ async fn a_listing_of_many_pages_merges_regions_and_goes_on_behind_a_host() {
     for name in &names {
         for (region, earlier) in [("eu-west-1", 5), ("us-east-1", 0), ("us-west-2", 3)] {
             let at = now.minus(Duration::from_secs(earlier));
-            let beat = Beat { at, interval: Interval::default(), signal: Signal::Ok, message: None };
+            let beat = Beat {
+                at,
+                interval: Interval::default(),
+                signal: Signal::Ok,
+                message: None,
+            };
             let (key, region) = (host(name), region.parse().unwrap());
-            bench.memory.record(&Heard { key, region, heartbeat: Heartbeat::new(beat) }).await.unwrap();
+            bench
+                .memory
+                .record(&Heard {
+                    key,
+                    region,
+                    heartbeat: Heartbeat::new(beat),
+                })
+                .await
+                .unwrap();
         }
     }
     let (views, _) = hosts.list().await.unwrap();
-    assert_eq!(views.iter().map(|view| view.key.host.to_string()).collect::<Vec<_>>(), names);
+    assert_eq!(
+        views
+            .iter()
+            .map(|view| view.key.host.to_string())
+            .collect::<Vec<_>>(),
+        names
+    );
     assert!(
-        views.iter().all(|view| view.heartbeat.as_ref().unwrap().last == now),
+        views
+            .iter()
+            .all(|view| view.heartbeat.as_ref().unwrap().last == now),
         "the newest of all regions"
     );
     let mut listing = hosts.listing(Some(&host("host-099"))).await.unwrap();

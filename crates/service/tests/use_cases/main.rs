@@ -1,5 +1,8 @@
 //! The use cases over in-memory adapters: the contract, authentication, sweeps in trouble, and what admins do.
-#![expect(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed assertion is what a test is for"
+)]
 
 mod auth;
 mod contract;
@@ -27,7 +30,11 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let start = Timestamp::from_millis(1_700_000_000_000).unwrap();
-        Self { memory: Arc::default(), clock: Arc::new(ManualClock::new(start)), ids: Arc::default() }
+        Self {
+            memory: Arc::default(),
+            clock: Arc::new(ManualClock::new(start)),
+            ids: Arc::default(),
+        }
     }
 
     fn pass(&self, seconds: u64) {
@@ -44,13 +51,23 @@ impl Bench {
     }
 
     async fn signal(&self, name: &str, interval: Duration, signal: Signal) {
-        self.signal_in(Region::local(), name, interval, signal).await;
+        self.signal_in(Region::local(), name, interval, signal)
+            .await;
     }
 
     async fn signal_in(&self, region: Region, name: &str, interval: Duration, signal: Signal) {
         let interval = Interval::try_from(interval).unwrap();
-        let beat = Beat { at: self.clock.now(), interval, signal, message: None };
-        let heard = Heard { key: host(name), region, heartbeat: Heartbeat::new(beat) };
+        let beat = Beat {
+            at: self.clock.now(),
+            interval,
+            signal,
+            message: None,
+        };
+        let heard = Heard {
+            key: host(name),
+            region,
+            heartbeat: Heartbeat::new(beat),
+        };
         self.memory.record(&heard).await.unwrap();
     }
 
@@ -81,7 +98,11 @@ struct Beats {
 
 impl Beats {
     fn of(bench: &Bench) -> Self {
-        Self { inner: bench.memory.clone(), scans: None, forgets: true }
+        Self {
+            inner: bench.memory.clone(),
+            scans: None,
+            forgets: true,
+        }
     }
 }
 
@@ -107,7 +128,11 @@ impl Heartbeats for Beats {
     }
 
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
-        if self.forgets { self.inner.forget(host, up_to).await } else { Ok(()) }
+        if self.forgets {
+            self.inner.forget(host, up_to).await
+        } else {
+            Ok(())
+        }
     }
 
     async fn check(&self) -> PortResult<()> {

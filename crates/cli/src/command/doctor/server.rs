@@ -20,11 +20,13 @@ const THING: &str = "server";
 
 /// Asks the service at `url`. Without one the usual place is tried, and it is no problem when nobody is there.
 pub(super) async fn examine(url: Option<&str>) -> Result<Vec<Finding>, Failure> {
-    let client = hb_embedded::http_client(|| Client::builder().timeout(TIMEOUT).redirect(Policy::none()));
+    let client =
+        hb_embedded::http_client(|| Client::builder().timeout(TIMEOUT).redirect(Policy::none()));
     let client = client.map_err(|error| Failure::Internal(error.to_string()))?;
     let base = url.unwrap_or(USUAL).trim_end_matches('/');
     let answer = client.get(format!("{base}/v1/status")).send().await;
-    let next = "see whether `hb serve` runs there and a firewall is between; --url names another address";
+    let next =
+        "see whether `hb serve` runs there and a firewall is between; --url names another address";
     let trouble = |cause: String| {
         if url.is_some() {
             Finding::problem(THING, cause, next)
@@ -35,7 +37,11 @@ pub(super) async fn examine(url: Option<&str>) -> Result<Vec<Finding>, Failure> 
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            let cause = if error.is_timeout() { "it gives no answer in 5 s" } else { "it is not reached" };
+            let cause = if error.is_timeout() {
+                "it gives no answer in 5 s"
+            } else {
+                "it is not reached"
+            };
             let cause = format!("{base}: {cause}: {}", deepest(&error.without_url()));
             return Ok(vec![trouble(cause)]);
         }
@@ -50,7 +56,11 @@ pub(super) async fn examine(url: Option<&str>) -> Result<Vec<Finding>, Failure> 
             let cause = format!("{base} answers {status}: {said}");
             Finding::problem(THING, cause, "mend what it names; its log says more")
         }
-        _ => return Ok(vec![trouble(format!("{base} answers {status}, which is no answer of Heartbeat"))]),
+        _ => {
+            return Ok(vec![trouble(format!(
+                "{base} answers {status}, which is no answer of Heartbeat"
+            ))]);
+        }
     };
     Ok(std::iter::once(finding).chain(skew).collect())
 }
@@ -58,7 +68,10 @@ pub(super) async fn examine(url: Option<&str>) -> Result<Vec<Finding>, Failure> 
 /// How the service's clock stands to ours; nothing when it does not say.
 fn skew(answer: &Response) -> Option<Finding> {
     let date = httpdate::parse_http_date(answer.headers().get(DATE)?.to_str().ok()?).ok()?;
-    let millis = date.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis();
+    let millis = date
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .ok()?
+        .as_millis();
     let theirs = Timestamp::from_millis(i64::try_from(millis).ok()?).ok()?;
     Some(clock_skew(theirs, SystemClock.now()))
 }

@@ -33,9 +33,14 @@ impl HostRow {
             state: view.state,
             first_beat: beats.map(|beats| beats.first.to_string()),
             last_beat: beats.map(|beats| beats.last.to_string()),
-            interval_ms: settings.interval.or(beats.map(|beats| beats.interval)).map(Into::into),
+            interval_ms: settings
+                .interval
+                .or(beats.map(|beats| beats.interval))
+                .map(Into::into),
             deadline: view.deadline.map(|deadline| deadline.to_string()),
-            paused_until: pause.and_then(|pause| pause.until).map(|until| until.to_string()),
+            paused_until: pause
+                .and_then(|pause| pause.until)
+                .map(|until| until.to_string()),
             view,
         }
     }
@@ -46,18 +51,35 @@ impl HostRow {
     }
 
     fn interval(&self) -> String {
-        or_dash(self.interval_ms.map(|millis| human_duration(std::time::Duration::from_millis(millis))))
+        or_dash(
+            self.interval_ms
+                .map(|millis| human_duration(std::time::Duration::from_millis(millis))),
+        )
     }
 }
 
 impl Row for HostRow {
-    const HEAD: &'static [&'static str] = &["HOST", "FLEET", "STATE", "LAST BEAT", "INTERVAL", "DEADLINE"];
+    const HEAD: &'static [&'static str] = &[
+        "HOST",
+        "FLEET",
+        "STATE",
+        "LAST BEAT",
+        "INTERVAL",
+        "DEADLINE",
+    ];
 
     fn cells(&self, now: Timestamp) -> Vec<String> {
         let shown = |at: Option<Timestamp>| or_dash(at.map(|at| instant(at, now)));
         let last = self.view.heartbeat.as_ref().map(|beats| beats.last);
         let (host, fleet) = (self.host_id.clone(), self.fleet.clone());
-        vec![host, fleet, self.state.to_string(), shown(last), self.interval(), shown(self.view.deadline)]
+        vec![
+            host,
+            fleet,
+            self.state.to_string(),
+            shown(last),
+            self.interval(),
+            shown(self.view.deadline),
+        ]
     }
 }
 
@@ -102,9 +124,15 @@ impl From<&Transition> for TransitionRow {
             kind: told.kind.as_str(),
             since: told.since.to_string(),
             decided: told.at.to_string(),
-            message: told.message.as_ref().map(|message| message.as_str().to_owned()),
+            message: told
+                .message
+                .as_ref()
+                .map(|message| message.as_str().to_owned()),
             told: told.told.as_ref().map(|told| told.at.to_string()),
-            digest: told.told.as_ref().and_then(|told| Some(told.digest.as_ref()?.to_string())),
+            digest: told
+                .told
+                .as_ref()
+                .and_then(|told| Some(told.digest.as_ref()?.to_string())),
         }
     }
 }
@@ -112,12 +140,17 @@ impl From<&Transition> for TransitionRow {
 impl HostDetails {
     pub(super) fn new(view: HostView, now: Timestamp) -> Self {
         let entry = view.entry.as_ref();
-        let failure = |beats: &Heartbeat| beats.failure.as_ref().map(|failure| failure.at.to_string());
+        let failure =
+            |beats: &Heartbeat| beats.failure.as_ref().map(|failure| failure.at.to_string());
         Self {
             epoch: entry.map_or(0, |entry| entry.epoch),
             notice_pending: entry.is_some_and(|entry| entry.pending.is_some()),
             last_failure: view.heartbeat.as_ref().and_then(failure),
-            transitions: entry.into_iter().flat_map(|entry| &entry.history).map(Into::into).collect(),
+            transitions: entry
+                .into_iter()
+                .flat_map(|entry| &entry.history)
+                .map(Into::into)
+                .collect(),
             blackouts: view
                 .blackouts
                 .iter()
@@ -141,12 +174,21 @@ impl HostDetails {
             ("last beat", shown(beats.map(|beats| beats.last))),
             ("first beat", shown(beats.map(|beats| beats.first))),
             ("interval", row.interval()),
-            ("deadline", or_dash(view.deadline.map(|at| output::instant_here(at, now)))),
+            (
+                "deadline",
+                or_dash(view.deadline.map(|at| output::instant_here(at, now))),
+            ),
         ];
         if row.state == State::Paused {
-            let until =
-                view.settings.pause.and_then(|pause| pause.until).map(|at| output::instant_here(at, now));
-            facts.push(("paused until", until.unwrap_or_else(|| "`hb host resume`".to_owned())));
+            let until = view
+                .settings
+                .pause
+                .and_then(|pause| pause.until)
+                .map(|at| output::instant_here(at, now));
+            facts.push((
+                "paused until",
+                until.unwrap_or_else(|| "`hb host resume`".to_owned()),
+            ));
         }
         if let Some(failure) = beats.and_then(|beats| beats.failure.as_ref()) {
             facts.push(("last failure", instant(failure.at, now)));
@@ -160,12 +202,18 @@ impl HostDetails {
             let what = pending.map(|told| format!("{} is yet to be told", told.kind));
             facts.push(("notice", what.unwrap_or_else(|| "pending".to_owned())));
         }
-        let facts: Vec<_> = facts.into_iter().map(|(name, fact)| format!("{name:<14}{fact}")).collect();
+        let facts: Vec<_> = facts
+            .into_iter()
+            .map(|(name, fact)| format!("{name:<14}{fact}"))
+            .collect();
         if self.transitions.is_empty() {
             return facts.join("\n");
         }
         let cells = |told: &TransitionRow| {
-            let message = told.message.as_ref().map(|message| message.replace('\n', " "));
+            let message = told
+                .message
+                .as_ref()
+                .map(|message| message.replace('\n', " "));
             vec![
                 told.epoch.to_string(),
                 told.kind.to_owned(),
@@ -175,6 +223,10 @@ impl HostDetails {
             ]
         };
         let head = ["EPOCH", "TRANSITION", "SINCE", "DECIDED", "MESSAGE"];
-        format!("{}\n\n{}", facts.join("\n"), output::table(&head, self.transitions.iter().rev().map(cells)))
+        format!(
+            "{}\n\n{}",
+            facts.join("\n"),
+            output::table(&head, self.transitions.iter().rev().map(cells))
+        )
     }
 }

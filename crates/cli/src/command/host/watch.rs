@@ -42,8 +42,18 @@ impl Watched {
         };
         let last = view.heartbeat.as_ref().map(|beats| beats.last);
         let fleet = &view.key.fleet;
-        let name = if fleet.is_main() { view.key.host.to_string() } else { view.key.to_string() };
-        Self { rank, last, name, state: view.state, deadline: view.deadline }
+        let name = if fleet.is_main() {
+            view.key.host.to_string()
+        } else {
+            view.key.to_string()
+        };
+        Self {
+            rank,
+            last,
+            name,
+            state: view.state,
+            deadline: view.deadline,
+        }
     }
 }
 
@@ -57,7 +67,11 @@ struct Seen {
 }
 
 /// Watches until `q`, Esc or Ctrl-C.
-pub(super) async fn run(hosts: &Hosts, fleet: Option<Fleet>, every: Duration) -> Result<(), Failure> {
+pub(super) async fn run(
+    hosts: &Hosts,
+    fleet: Option<Fleet>,
+    every: Duration,
+) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() {
         return Err(Failure::NoTerminal);
     }
@@ -94,8 +108,12 @@ pub(super) async fn run(hosts: &Hosts, fleet: Option<Fleet>, every: Duration) ->
 
 /// What an event does to the first row that is shown; `None` ends.
 fn react(event: &Event, first: usize) -> Option<usize> {
-    let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press | KeyEventKind::Repeat, .. }) =
-        event
+    let Event::Key(KeyEvent {
+        code,
+        modifiers,
+        kind: KeyEventKind::Press | KeyEventKind::Repeat,
+        ..
+    }) = event
     else {
         return Some(first);
     };
@@ -126,10 +144,16 @@ fn events() -> mpsc::Receiver<Event> {
 
 /// Looks at all hosts, and keeps the worst.
 async fn look(hosts: &Hosts, fleet: Option<&Fleet>) -> PortResult<Seen> {
-    let mut seen = Seen { at: hosts.clock.now(), ..Seen::default() };
+    let mut seen = Seen {
+        at: hosts.clock.now(),
+        ..Seen::default()
+    };
     let mut listing = hosts.listing(None).await?;
     while let Some((views, unreadable)) = listing.next_page().await? {
-        for view in views.iter().filter(|view| fleet.is_none_or(|fleet| view.key.fleet == *fleet)) {
+        for view in views
+            .iter()
+            .filter(|view| fleet.is_none_or(|fleet| view.key.fleet == *fleet))
+        {
             *seen.counts.entry(word(view.state)).or_default() += 1;
             seen.worst.push(Watched::of(view));
         }
@@ -175,9 +199,12 @@ fn style(state: State) -> Style {
 
 /// Draws one look, from the row `first` on. What does not fit is left out: the name and the state come last to go.
 fn draw(frame: &mut Frame, seen: &Seen, first: usize) {
-    let [head, body, foot] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
-            .areas(frame.area());
+    let [head, body, foot] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Min(0),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
     let counts: Vec<_> = ["missing", "failing", "up", "paused"]
         .iter()
         .map(|word| format!("{} {word}", seen.counts.get(word).unwrap_or(&0)))
@@ -186,7 +213,10 @@ fn draw(frame: &mut Frame, seen: &Seen, first: usize) {
     let wide = body.width >= 64;
     let cells = |host: &Watched| {
         let state = Cell::from(word(host.state)).style(style(host.state));
-        let ago = host.last.map_or_else(|| "-".to_owned(), |last| lasted(seen.at.since(last)) + " ago");
+        let ago = host.last.map_or_else(
+            || "-".to_owned(),
+            |last| lasted(seen.at.since(last)) + " ago",
+        );
         let due = host.deadline.map_or_else(
             || "-".to_owned(),
             |deadline| {
@@ -198,11 +228,22 @@ fn draw(frame: &mut Frame, seen: &Seen, first: usize) {
             },
         );
         let short = [state, Cell::from(host.name.clone())];
-        Row::new(short.into_iter().chain([Cell::from(ago)]).chain(wide.then(|| Cell::from(due))))
+        Row::new(
+            short
+                .into_iter()
+                .chain([Cell::from(ago)])
+                .chain(wide.then(|| Cell::from(due))),
+        )
     };
-    let mut widths = vec![Constraint::Length(8), Constraint::Fill(1), Constraint::Length(16)];
+    let mut widths = vec![
+        Constraint::Length(8),
+        Constraint::Fill(1),
+        Constraint::Length(16),
+    ];
     widths.extend(wide.then_some(Constraint::Length(16)));
-    let titles = ["STATE", "HOST", "LAST BEAT"].into_iter().chain(wide.then_some("DEADLINE"));
+    let titles = ["STATE", "HOST", "LAST BEAT"]
+        .into_iter()
+        .chain(wide.then_some("DEADLINE"));
     let table = Table::new(seen.worst.iter().skip(first).map(cells), widths)
         .header(Row::new(titles).style(Modifier::BOLD));
     frame.render_widget(table, body);
@@ -246,14 +287,22 @@ mod tests {
         ];
         keep_worst(&mut worst);
         let counts = BTreeMap::from([("missing", 2), ("up", 1), ("failing", 1), ("paused", 1)]);
-        Seen { at: at(1_000), worst, counts, trouble: None }
+        Seen {
+            at: at(1_000),
+            worst,
+            counts,
+            trouble: None,
+        }
     }
 
     fn drawn(width: u16, height: u16, seen: &Seen, first: usize) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, seen, first)).unwrap();
         let text = terminal.backend().to_string();
-        text.lines().map(|line| line.trim_matches('"').trim_end()).collect::<Vec<_>>().join("\n")
+        text.lines()
+            .map(|line| line.trim_matches('"').trim_end())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[test]
@@ -287,7 +336,10 @@ mod tests {
         for (width, height) in [(1, 1), (2, 2), (5, 3), (10, 1), (300, 2)] {
             drawn(width, height, &seen(), 9);
         }
-        let trouble = Seen { trouble: Some("table ledger is unavailable".to_owned()), ..seen() };
+        let trouble = Seen {
+            trouble: Some("table ledger is unavailable".to_owned()),
+            ..seen()
+        };
         assert!(drawn(80, 4, &trouble, 0).ends_with("table ledger is unavailable"));
     }
 
@@ -296,7 +348,10 @@ mod tests {
         let press = |code, modifiers| Event::Key(KeyEvent::new(code, modifiers));
         let none = KeyModifiers::NONE;
         assert_eq!(react(&press(KeyCode::Char('q'), none), 3), None);
-        assert_eq!(react(&press(KeyCode::Char('c'), KeyModifiers::CONTROL), 3), None);
+        assert_eq!(
+            react(&press(KeyCode::Char('c'), KeyModifiers::CONTROL), 3),
+            None
+        );
         assert_eq!(react(&press(KeyCode::Char('c'), none), 3), Some(3));
         assert_eq!(react(&press(KeyCode::Down, none), 3), Some(4));
         assert_eq!(react(&press(KeyCode::Up, none), 0), Some(0));

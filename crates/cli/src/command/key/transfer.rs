@@ -28,8 +28,17 @@ const AT_ONCE: usize = 32;
 const TOLD: usize = 20;
 
 /// The columns of an export, in their order.
-const COLUMNS: [&str; 9] =
-    ["id", "name", "fleet", "scope", "hostPrefixes", "created", "expires", "revoked", "hash"];
+const COLUMNS: [&str; 9] = [
+    "id",
+    "name",
+    "fleet",
+    "scope",
+    "hostPrefixes",
+    "created",
+    "expires",
+    "revoked",
+    "hash",
+];
 
 /// A key in a file. In CSV prefixes are parted by blanks, and an empty cell is as good as none.
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,22 +85,48 @@ impl Row {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let now = manager.clock.now();
         let name: KeyName = self.name.parse().map_err(|e| text(&e))?;
-        let fleet = self.fleet.as_deref().map_or(Ok(Fleet::main()), str::parse).map_err(|e| text(&e))?;
-        let scope = self.scope.as_deref().map_or(Ok(Scope::Ingest), str::parse).map_err(|e| text(&e))?;
-        let prefixes: Result<Vec<HostPrefix>, _> = self.host_prefixes.iter().map(|p| p.parse()).collect();
+        let fleet = self
+            .fleet
+            .as_deref()
+            .map_or(Ok(Fleet::main()), str::parse)
+            .map_err(|e| text(&e))?;
+        let scope = self
+            .scope
+            .as_deref()
+            .map_or(Ok(Scope::Ingest), str::parse)
+            .map_err(|e| text(&e))?;
+        let prefixes: Result<Vec<HostPrefix>, _> =
+            self.host_prefixes.iter().map(|p| p.parse()).collect();
         let host_prefixes = prefixes.map_err(|e| text(&e))?;
         let at = |field: &str, value: &Option<String>| {
             let read = |value: &String| match until(value)? {
                 Until::At(at) => Ok(at),
                 Until::In(lasts) => Ok(now.plus(lasts)),
             };
-            value.as_ref().map(read).transpose().map_err(|error: String| format!("{field}: {error}"))
+            value
+                .as_ref()
+                .map(read)
+                .transpose()
+                .map_err(|error: String| format!("{field}: {error}"))
         };
         let (expires, revoked) = (at("expires", &self.expires)?, at("revoked", &self.revoked)?);
-        let request = KeyRequest { name, scope, fleet, host_prefixes, expires_in: None };
+        let request = KeyRequest {
+            name,
+            scope,
+            fleet,
+            host_prefixes,
+            expires_in: None,
+        };
         let Created { key, token } = manager.draw_key(request).map_err(|e| text(&e))?;
         match (&self.id, &self.hash) {
-            (None, None) => Ok((Key { expires, revoked, ..key }, Some(token))),
+            (None, None) => Ok((
+                Key {
+                    expires,
+                    revoked,
+                    ..key
+                },
+                Some(token),
+            )),
             (Some(id), Some(hash)) => {
                 let id: KeyId = id.parse().map_err(|e| text(&e))?;
                 let hash: Option<[u8; 32]> = HEXLOWER
@@ -100,9 +135,22 @@ impl Row {
                     .and_then(|hash| hash.try_into().ok());
                 let hash = SecretHash::from_bytes(hash.ok_or("hash: not 64 hexadecimal digits")?);
                 let created = at("created", &self.created)?.unwrap_or(now);
-                Ok((Key { id, hash, created, expires, revoked, ..key }, None))
+                Ok((
+                    Key {
+                        id,
+                        hash,
+                        created,
+                        expires,
+                        revoked,
+                        ..key
+                    },
+                    None,
+                ))
             }
-            _ => Err("id and hash belong together: a key that is moved has both, a new one none".to_owned()),
+            _ => Err(
+                "id and hash belong together: a key that is moved has both, a new one none"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -134,7 +182,8 @@ pub(super) async fn export(manager: &Manager, format: Format) -> Result<(), Fail
                     row.revoked,
                     row.hash,
                 ];
-                csv.write_record(cells.map(Option::unwrap_or_default)).map_err(failed)?;
+                csv.write_record(cells.map(Option::unwrap_or_default))
+                    .map_err(failed)?;
             }
             csv.flush()?;
         }
@@ -149,13 +198,20 @@ pub(super) async fn import(
     file: &Path,
     skip_invalid: bool,
 ) -> Result<(), Failure> {
-    let rows = rows(&read(file)?).map_err(|cause| Failure::Input(file.display().to_string(), cause))?;
+    let rows =
+        rows(&read(file)?).map_err(|cause| Failure::Input(file.display().to_string(), cause))?;
     let (of, mut keys, mut wrong, mut seen) = (rows.len(), Vec::new(), 0, HashSet::new());
     for (line, row) in rows {
-        let key = row.and_then(|row| row.key(manager)).and_then(|(key, token)| {
-            let twice = || format!("key {} stands in the file twice", key.id);
-            if seen.insert(key.id.clone()) { Ok((key, token)) } else { Err(twice()) }
-        });
+        let key = row
+            .and_then(|row| row.key(manager))
+            .and_then(|(key, token)| {
+                let twice = || format!("key {} stands in the file twice", key.id);
+                if seen.insert(key.id.clone()) {
+                    Ok((key, token))
+                } else {
+                    Err(twice())
+                }
+            });
         match key {
             Ok(key) => keys.push((line, key)),
             Err(cause) => {
@@ -207,7 +263,10 @@ async fn store(
             Ok(Stored::There) => there += 1,
             Ok(Stored::Taken) => {
                 taken += 1;
-                output::remark(&format!("line {line}: the id {} is taken by another key", key.id));
+                output::remark(&format!(
+                    "line {line}: the id {} is taken by another key",
+                    key.id
+                ));
             }
             Err(error) => {
                 let done = new + there;
@@ -221,8 +280,18 @@ async fn store(
     }
     progress.finish_and_clear();
     shown.end_if_begun()?;
-    output::remark(&format!("keys: {new} made, {there} there already; rows left out: {skipped}"));
-    if taken > 0 { Err(Failure::InPart { failed: taken, of, what: "keys" }) } else { Ok(()) }
+    output::remark(&format!(
+        "keys: {new} made, {there} there already; rows left out: {skipped}"
+    ));
+    if taken > 0 {
+        Err(Failure::InPart {
+            failed: taken,
+            of,
+            what: "keys",
+        })
+    } else {
+        Ok(())
+    }
 }
 
 /// Stores a key; the same one again is no other.
@@ -249,13 +318,20 @@ type Numbered = (u64, Result<Row, String>);
 
 /// The rows of a file with their lines (of JSON their number, from 1); JSON begins with a bracket, all else is CSV.
 fn rows(text: &str) -> Result<Vec<Numbered>, String> {
-    let parse = |value: Value| serde_json::from_value::<Row>(value).map_err(|error| error.to_string());
+    let parse =
+        |value: Value| serde_json::from_value::<Row>(value).map_err(|error| error.to_string());
     if text.trim_start().starts_with('[') {
-        let values: Vec<Value> = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
+        let values: Vec<Value> =
+            serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
         return Ok((1..).zip(values.into_iter().map(parse)).collect());
     }
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
-    let head = reader.headers().map_err(|error| format!("no CSV: {error}"))?.clone();
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let head = reader
+        .headers()
+        .map_err(|error| format!("no CSV: {error}"))?
+        .clone();
     if !head.iter().any(|column| column == "name") {
         return Err(format!(
             "the first line names the columns, of {}; name must be there",
@@ -270,23 +346,38 @@ fn rows(text: &str) -> Result<Vec<Numbered>, String> {
         };
         if let Some(place) = place {
             // The place of a record is the end of the one before: empty lines between are yet to be counted.
-            let rest = usize::try_from(place.byte()).ok().and_then(|byte| text.as_bytes().get(byte..));
-            let blank = rest.unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+            let rest = usize::try_from(place.byte())
+                .ok()
+                .and_then(|byte| text.as_bytes().get(byte..));
+            let blank = rest
+                .unwrap_or_default()
+                .iter()
+                .take_while(|byte| matches!(byte, b'\r' | b'\n'));
             line = place.line() + blank.filter(|byte| **byte == b'\n').map(|_| 1).sum::<u64>();
         }
-        let row = record.map_err(|error| error.to_string()).and_then(|record| {
-            let cells = head.iter().zip(record.iter()).filter(|(_, cell)| !cell.is_empty());
-            let fields: Map<_, _> =
-                cells.map(|(column, cell)| (column.to_owned(), field(column, cell))).collect();
-            parse(fields.into())
-        });
+        let row = record
+            .map_err(|error| error.to_string())
+            .and_then(|record| {
+                let cells = head
+                    .iter()
+                    .zip(record.iter())
+                    .filter(|(_, cell)| !cell.is_empty());
+                let fields: Map<_, _> = cells
+                    .map(|(column, cell)| (column.to_owned(), field(column, cell)))
+                    .collect();
+                parse(fields.into())
+            });
         (line, row)
     };
     Ok(reader.into_records().map(row).collect())
 }
 
 fn field(column: &str, cell: &str) -> Value {
-    if column == "hostPrefixes" { cell.split_whitespace().collect() } else { cell.into() }
+    if column == "hostPrefixes" {
+        cell.split_whitespace().collect()
+    } else {
+        cell.into()
+    }
 }
 
 #[cfg(test)]
@@ -297,20 +388,36 @@ mod tests {
     fn csv_and_json_say_the_same() {
         let csv = "name,fleet,hostPrefixes,expires\nweb,lab,web- db,90d\nall,,,\n";
         let json = r#"[{"name": "web", "fleet": "lab", "hostPrefixes": ["web-", "db"], "expires": "90d"}, {"name": "all"}]"#;
-        let shown =
-            |text| rows(text).unwrap().into_iter().map(|(_, row)| format!("{row:?}")).collect::<Vec<_>>();
+        let shown = |text| {
+            rows(text)
+                .unwrap()
+                .into_iter()
+                .map(|(_, row)| format!("{row:?}"))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(shown(csv), shown(json));
     }
 
     #[test]
     fn wrong_rows_are_told_by_line() {
         let read = rows("name,fleet\nweb\n\nok,lab\n\"a\nb\",lab\n").unwrap();
-        let told: Vec<_> = read.iter().map(|(line, row)| (*line, row.is_ok())).collect();
+        let told: Vec<_> = read
+            .iter()
+            .map(|(line, row)| (*line, row.is_ok()))
+            .collect();
         assert_eq!(told, [(2, false), (4, true), (5, true)]);
-        assert!(rows("id;name\n1;2").unwrap_err().contains("names the columns"));
+        assert!(
+            rows("id;name\n1;2")
+                .unwrap_err()
+                .contains("names the columns")
+        );
         assert!(rows("[1").unwrap_err().starts_with("no JSON"));
         assert!(
-            rows("[{\"name\": \"x\", \"nmae\": 1}]").unwrap()[0].1.as_ref().unwrap_err().contains("nmae")
+            rows("[{\"name\": \"x\", \"nmae\": 1}]").unwrap()[0]
+                .1
+                .as_ref()
+                .unwrap_err()
+                .contains("nmae")
         );
     }
 }

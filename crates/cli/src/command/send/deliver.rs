@@ -46,16 +46,30 @@ impl Service {
         let agent = concat!("hb/", env!("CARGO_PKG_VERSION"));
         // A redirect would take the key to a server that nobody named.
         let client = hb_embedded::http_client(|| {
-            Client::builder().timeout(TIMEOUT).redirect(Policy::none()).user_agent(agent)
+            Client::builder()
+                .timeout(TIMEOUT)
+                .redirect(Policy::none())
+                .user_agent(agent)
         });
         let client = client.map_err(|error| impossible(&error))?;
-        Ok(Self { client, url: url(&send.url)?, token, key, retries: send.retries, timeout: send.timeout })
+        Ok(Self {
+            client,
+            url: url(&send.url)?,
+            token,
+            key,
+            retries: send.retries,
+            timeout: send.timeout,
+        })
     }
 
     /// Sends the beat; gives the number of tries it took.
     pub(super) async fn deliver(&self, body: &str) -> Result<u32, Failure> {
         let (mut tries, mut last) = (0, "there was no answer".to_owned());
-        let done = tokio::time::timeout(self.timeout, self.try_until_done(body, &mut tries, &mut last)).await;
+        let done = tokio::time::timeout(
+            self.timeout,
+            self.try_until_done(body, &mut tries, &mut last),
+        )
+        .await;
         match done {
             Ok(result) => result.map(|()| tries),
             Err(_elapsed) => {
@@ -65,10 +79,18 @@ impl Service {
         }
     }
 
-    async fn try_until_done(&self, body: &str, tries: &mut u32, last: &mut String) -> Result<(), Failure> {
+    async fn try_until_done(
+        &self,
+        body: &str,
+        tries: &mut u32,
+        last: &mut String,
+    ) -> Result<(), Failure> {
         loop {
             *tries += 1;
-            let request = self.client.post(self.url.clone()).header("x-api-key", &self.key);
+            let request = self
+                .client
+                .post(self.url.clone())
+                .header("x-api-key", &self.key);
             let answer = request.body(body.to_owned()).send().await;
             let (cause, wanted) = match judge(answer).await {
                 Try::Done => return Ok(()),
@@ -80,7 +102,10 @@ impl Service {
             if *tries > self.retries || rest >= self.timeout {
                 return Err(Failure::NotDelivered(*tries, cause));
             }
-            output::remark(&format!("hb: {cause}; trying again in {:.1} s", rest.as_secs_f32()));
+            output::remark(&format!(
+                "hb: {cause}; trying again in {:.1} s",
+                rest.as_secs_f32()
+            ));
             *last = cause;
             tokio::time::sleep(rest).await;
         }
@@ -117,11 +142,20 @@ async fn judge(answer: reqwest::Result<Response>) -> Try {
     }
     let body = answer.bytes().await.unwrap_or_default();
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let cause = body["detail"].as_str().unwrap_or("no reason given").to_owned();
-    let passes = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    let cause = body["detail"]
+        .as_str()
+        .unwrap_or("no reason given")
+        .to_owned();
+    let passes = matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+    );
     if passes || status.is_server_error() {
         let now: SystemTime = SystemTime::UNIX_EPOCH + epoch(SystemClock.now());
-        return Try::Trouble(format!("the server answers {status}: {cause}"), retry_after(&headers, now));
+        return Try::Trouble(
+            format!("the server answers {status}: {cause}"),
+            retry_after(&headers, now),
+        );
     }
     Try::Refused(status.as_u16(), cause)
 }
@@ -131,7 +165,10 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
     match value.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
+        Err(_) => httpdate::parse_http_date(value)
+            .ok()?
+            .duration_since(now)
+            .ok(),
     }
 }
 
@@ -152,7 +189,9 @@ fn url(text: &str) -> Result<Url, Failure> {
 /// The key: never an argument, which everybody on the machine could read.
 fn token(send: &Send) -> Result<Token, Failure> {
     let text = match &send.key_file {
-        Some(file) => std::fs::read_to_string(file).map_err(|error| Failure::KeyFile(file.clone(), error))?,
+        Some(file) => {
+            std::fs::read_to_string(file).map_err(|error| Failure::KeyFile(file.clone(), error))?
+        }
         None => std::env::var("HB_API_KEY").map_err(|_| Failure::NoApiKey)?,
     };
     text.trim().parse().map_err(Failure::BadApiKey)
@@ -161,7 +200,9 @@ fn token(send: &Send) -> Result<Token, Failure> {
 /// An error with its causes; the deepest one tells a person what is wrong.
 fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (**cause).source());
-    std::iter::once(error.to_string()).chain(causes.map(|cause| format!(": {cause}"))).collect()
+    std::iter::once(error.to_string())
+        .chain(causes.map(|cause| format!(": {cause}")))
+        .collect()
 }
 
 #[cfg(test)]
@@ -184,8 +225,12 @@ mod tests {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
             retry_after(&headers, now).map(|wait| wait.as_secs())
         };
-        let cases =
-            [("7", Some(7)), ("Sat, 31 Jan 2026 10:03:30 GMT", Some(90)), ("-1", None), ("soon", None)];
+        let cases = [
+            ("7", Some(7)),
+            ("Sat, 31 Jan 2026 10:03:30 GMT", Some(90)),
+            ("-1", None),
+            ("soon", None),
+        ];
         for (value, wait) in cases {
             assert_eq!(asked(value), wait, "{value}");
         }

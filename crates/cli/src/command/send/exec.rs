@@ -30,7 +30,10 @@ const LEFT_OVER: usize = 1024 * 1024;
 /// How long the beat waits for output that nobody takes from us, such as a pager that was stopped.
 const BLOCKED: Duration = Duration::from_secs(10);
 
-type Output = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+type Output = (
+    Box<dyn AsyncRead + Send + Unpin>,
+    Box<dyn AsyncWrite + Send + Unpin>,
+);
 
 /// Runs `command` to its end. What it printed may still be on its way ([`Outcome::pass_rest`]).
 pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> Outcome {
@@ -39,13 +42,23 @@ pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> Outcome 
     let took = || SystemClock.now().since(began);
     let Some((program, arguments)) = command.split_first() else {
         let ended = Ended::Unknown("there is no command".to_owned());
-        return Outcome { ended, took: Duration::ZERO, tail, passing };
+        return Outcome {
+            ended,
+            took: Duration::ZERO,
+            tail,
+            passing,
+        };
     };
     let (mut child, outputs) = match start(program, arguments) {
         Ok(started) => started,
         Err(error) => {
             let ended = Ended::not_started(program, &error);
-            return Outcome { ended, took: took(), tail, passing };
+            return Outcome {
+                ended,
+                took: took(),
+                tail,
+                passing,
+            };
         }
     };
     let (over, ended) = watch::channel(false);
@@ -59,12 +72,20 @@ pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> Outcome 
     };
     let took = took();
     let _ = over.send(true);
-    let _ = tokio::time::timeout(BLOCKED, async { while passing.join_next().await.is_some() {} }).await;
+    let _ = tokio::time::timeout(BLOCKED, async {
+        while passing.join_next().await.is_some() {}
+    })
+    .await;
     let ended = match status {
         Ok(status) => Ended::Status(status),
         Err(error) => Ended::Unknown(format!("how the command ended is not known: {error}")),
     };
-    Outcome { ended, took, tail, passing }
+    Outcome {
+        ended,
+        took,
+        tail,
+        passing,
+    }
 }
 
 /// Starts the command; gives where its output comes from and where it goes.
@@ -79,7 +100,10 @@ fn start(program: &OsString, arguments: &[OsString]) -> io::Result<(Child, Vec<O
         let from = tokio::net::unix::pipe::Receiver::from_owned_fd(from.into())?;
         return Ok((child, vec![(Box::new(from), Box::new(tokio::io::stdout()))]));
     }
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let mut outputs: Vec<Output> = Vec::new();
     if let Some(from) = child.stdout.take() {
         outputs.push((Box::new(from), Box::new(tokio::io::stdout())));
@@ -127,7 +151,9 @@ async fn pass(
             if error.kind() == io::ErrorKind::BrokenPipe {
                 return;
             }
-            output::remark(&format!("hb: the command's output is lost from here on: {error}"));
+            output::remark(&format!(
+                "hb: the command's output is lost from here on: {error}"
+            ));
             passing = false;
         }
         if *ended.borrow() {

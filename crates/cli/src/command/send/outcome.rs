@@ -30,14 +30,24 @@ pub(super) enum Ended {
 impl Ended {
     /// `program` was not started.
     pub(super) fn not_started(program: &OsStr, error: &io::Error) -> Self {
-        let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-        Self::NotStarted { code, cause: format!("{} cannot be run: {error}", program.display()) }
+        let code = if error.kind() == io::ErrorKind::NotFound {
+            NOT_FOUND
+        } else {
+            NOT_EXECUTABLE
+        };
+        Self::NotStarted {
+            code,
+            cause: format!("{} cannot be run: {error}", program.display()),
+        }
     }
 
     fn code(&self) -> u8 {
         match self {
             Self::Status(status) => {
-                let code = status.code().or_else(|| Some(SIGNALLED + signal(*status)?)).unwrap_or(1);
+                let code = status
+                    .code()
+                    .or_else(|| Some(SIGNALLED + signal(*status)?))
+                    .unwrap_or(1);
                 // Elsewhere than on Unix codes are larger than what we can end with.
                 u8::try_from(code).unwrap_or(1)
             }
@@ -106,8 +116,14 @@ impl Outcome {
             return words;
         }
         let how = format!("{words} after {}", duration(self.took));
-        let said = self.tail.text(limits::MESSAGE_BYTES.saturating_sub(how.len() + 2), secret);
-        if said.is_empty() { how } else { format!("{how}: {said}") }
+        let said = self
+            .tail
+            .text(limits::MESSAGE_BYTES.saturating_sub(how.len() + 2), secret);
+        if said.is_empty() {
+            how
+        } else {
+            format!("{how}: {said}")
+        }
     }
 
     /// Waits until all that the command printed has gone where it belongs.
@@ -118,7 +134,11 @@ impl Outcome {
 
 /// With a tenth of a second below a minute.
 fn duration(took: Duration) -> String {
-    if took < Duration::from_mins(1) { format!("{:.1} s", took.as_secs_f32()) } else { human_duration(took) }
+    if took < Duration::from_mins(1) {
+        format!("{:.1} s", took.as_secs_f32())
+    } else {
+        human_duration(took)
+    }
 }
 
 #[cfg(all(test, unix))]
@@ -130,7 +150,12 @@ mod tests {
     fn outcome(ended: Ended, took: Duration, said: &str) -> Outcome {
         let tail = Tail::default();
         tail.push(said.as_bytes());
-        Outcome { ended, took, tail, passing: JoinSet::new() }
+        Outcome {
+            ended,
+            took,
+            tail,
+            passing: JoinSet::new(),
+        }
     }
 
     fn status(raw: i32) -> Ended {
@@ -157,13 +182,24 @@ mod tests {
 
     #[test]
     fn the_message_says_how_how_long_and_what_last() {
-        let said =
-            |raw, millis, said| outcome(status(raw), Duration::from_millis(millis), said).message("hunter2");
-        assert_eq!(said(3 << 8, 4_230, "disk full\n"), "exit 3 after 4.2 s: disk full");
+        let said = |raw, millis, said| {
+            outcome(status(raw), Duration::from_millis(millis), said).message("hunter2")
+        };
+        assert_eq!(
+            said(3 << 8, 4_230, "disk full\n"),
+            "exit 3 after 4.2 s: disk full"
+        );
         assert_eq!(said(1 << 8, 90_000, ""), "exit 1 after 1 min 30 s");
-        assert_eq!(said(1 << 8, 0, "key: hunter2"), "exit 1 after 0.0 s: key: ***");
+        assert_eq!(
+            said(1 << 8, 0, "key: hunter2"),
+            "exit 1 after 0.0 s: key: ***"
+        );
         assert_eq!(said(9, 0, ""), "killed by signal 9 (SIGKILL) after 0.0 s");
         let long = said(1 << 8, 0, &"line\n".repeat(1_000));
-        assert!(long.len() == 1024 && long.starts_with("exit 1 after 0.0 s: ...") && long.ends_with("line"));
+        assert!(
+            long.len() == 1024
+                && long.starts_with("exit 1 after 0.0 s: ...")
+                && long.ends_with("line")
+        );
     }
 }

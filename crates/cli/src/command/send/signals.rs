@@ -19,8 +19,12 @@ mod unix {
     use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
     /// What is sent on, and whether a terminal sends it, too.
-    const FORWARDED: [(Signal, bool); 4] =
-        [(Signal::TERM, false), (Signal::INT, true), (Signal::QUIT, true), (Signal::HUP, true)];
+    const FORWARDED: [(Signal, bool); 4] = [
+        (Signal::TERM, false),
+        (Signal::INT, true),
+        (Signal::QUIT, true),
+        (Signal::HUP, true),
+    ];
 
     /// The signals that we got from the time on when it was made.
     pub(in super::super) struct Signals(Vec<(Signal, bool, Stream)>);
@@ -30,7 +34,9 @@ mod unix {
         /// background of a script) stay ignored, and the command inherits that.
         pub(in super::super) fn listen() -> Self {
             let ignored = ignored();
-            let heard = FORWARDED.into_iter().filter(|(sort, _)| !is_in(ignored, *sort));
+            let heard = FORWARDED
+                .into_iter()
+                .filter(|(sort, _)| !is_in(ignored, *sort));
             let streams = heard.filter_map(|(sort, of_terminal)| {
                 let stream = signal(SignalKind::from_raw(sort.as_raw())).ok()?;
                 Some((sort, of_terminal, stream))
@@ -54,7 +60,9 @@ mod unix {
         pub(in super::super) async fn forward(&mut self, pid: Option<u32>) -> Infallible {
             let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
             while let Some((sort, of_terminal)) = self.next().await {
-                let Some(pid) = pid.filter(|_| !(of_terminal && in_foreground())) else { continue };
+                let Some(pid) = pid.filter(|_| !(of_terminal && in_foreground())) else {
+                    continue;
+                };
                 // It fails when the process has just ended.
                 let _ = kill_process(pid, sort);
             }
@@ -64,14 +72,16 @@ mod unix {
 
     /// Whether the keys of a terminal reach us, and so the command.
     fn in_foreground() -> bool {
-        File::open("/dev/tty").is_ok_and(|tty| tcgetpgrp(&tty).is_ok_and(|group| group == getpgrp()))
+        File::open("/dev/tty")
+            .is_ok_and(|tty| tcgetpgrp(&tty).is_ok_and(|group| group == getpgrp()))
     }
 
     /// The set of signals that we ignore, as Linux tells it; elsewhere none.
     fn ignored() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .unwrap_or(0)
     }
 
     /// Whether the set has the signal: signal 1 is bit 0.

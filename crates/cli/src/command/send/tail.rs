@@ -40,7 +40,11 @@ impl Tail {
         let lines: Vec<_> = text.lines().map(last_written).collect();
         // Half a character at the cut reads as one that nobody wrote.
         let text = lines.join("\n").replace(secret, "***");
-        let text = if cut { text.trim_start_matches('\u{fffd}') } else { &text };
+        let text = if cut {
+            text.trim_start_matches('\u{fffd}')
+        } else {
+            &text
+        };
         end(text.trim(), cut, room)
     }
 
@@ -51,7 +55,9 @@ impl Tail {
 
 /// What a terminal shows of a line that was written over with carriage returns.
 fn last_written(line: &str) -> &str {
-    line.rsplit('\r').find(|part| !part.trim().is_empty()).unwrap_or_default()
+    line.rsplit('\r')
+        .find(|part| !part.trim().is_empty())
+        .unwrap_or_default()
 }
 
 /// The last bytes of `text` that `room` has place for.
@@ -87,12 +93,18 @@ mod tests {
         assert_eq!(text(&["0123456789".as_bytes()], 7), "...6789");
         let many = vec![b"line\n".as_slice(); 10_000];
         let kept = text(&[many.concat().as_slice(), b"the end"], 30);
-        assert!(kept.starts_with("...") && kept.ends_with("line\nthe end") && kept.len() <= 30, "{kept}");
+        assert!(
+            kept.starts_with("...") && kept.ends_with("line\nthe end") && kept.len() <= 30,
+            "{kept}"
+        );
     }
 
     #[test]
     fn a_secret_is_blotted_before_the_cut() {
-        assert_eq!(text(&[b"key s3cr3t, ", b"and s3", b"cr3t again"], 100), "key ***, and *** again");
+        assert_eq!(
+            text(&[b"key s3cr3t, ", b"and s3", b"cr3t again"], 100),
+            "key ***, and *** again"
+        );
         for room in 0..20 {
             assert!(!text(&[b"a long line with s3cr3t"], room).contains("r3t"));
         }
