@@ -28,7 +28,7 @@ ci:
 
 # How many beats a second the embedded database takes.
 bench:
-    cargo run --release -p hb-embedded --example throughput
+    cargo run --release -p hb-sqlite --example throughput
 
 # Run the tests and look at each changed snapshot (needs `cargo install cargo-insta`).
 snapshots:

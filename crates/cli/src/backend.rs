@@ -7,7 +7,7 @@ mod stage;
 use std::sync::Arc;
 
 use hb_domain::Protocol;
-use hb_embedded::{Store, UnsupportedError};
+use hb_sqlite::{Store, UnsupportedError};
 use hb_service::manage::{Hosts, Manager, Subscribers};
 use hb_service::ports::Deliveries;
 

@@ -60,7 +60,7 @@ pub(crate) fn help() -> String {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
-    Store(#[from] hb_embedded::StoreError),
+    Store(#[from] hb_sqlite::StoreError),
     #[error(transparent)]
     Port(#[from] PortError),
     #[error(transparent)]
@@ -108,7 +108,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error(transparent)]
-    Unsupported(#[from] hb_embedded::UnsupportedError),
+    Unsupported(#[from] hb_sqlite::UnsupportedError),
     #[error("the mail settings are wrong: {0}")]
     Smtp(String),
     #[error("no API key: HB_API_KEY is not set and there is no --key-file")]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hb_domain::{Notice, Protocol, Region};
-use hb_embedded::{
+use hb_sqlite::{
     ConsoleSender, Courier, Senders, SmtpSender, SqliteKeys, SqliteTopic, Store, WebhookSender,
 };
 use hb_http::App;
@@ -85,11 +85,11 @@ pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(
     let sweep = Sweep {
         heartbeats: backend.hosts.heartbeats.clone(),
         ledger: backend.hosts.ledger.clone(),
-        digests: Arc::new(hb_embedded::SqliteLedger::new(store.clone())),
+        digests: Arc::new(hb_sqlite::SqliteLedger::new(store.clone())),
         receivers: backend.hosts.receivers.clone(),
         topic,
-        echoes: Arc::new(hb_embedded::SqliteEchoes::new(store.clone())),
-        system: Arc::new(hb_embedded::SqliteSystem::new(store.clone())),
+        echoes: Arc::new(hb_sqlite::SqliteEchoes::new(store.clone())),
+        system: Arc::new(hb_sqlite::SqliteSystem::new(store.clone())),
         clock: clock.clone(),
         ids: ids.clone(),
         settings,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hb_domain::Region;
-use hb_embedded::{
+use hb_sqlite::{
     SqliteDeliveries, SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteTopic,
     Store,
 };
@@ -31,7 +31,7 @@ impl Backend {
                 region: Region::local(),
             },
             deliveries: Some(Arc::new(SqliteDeliveries::new(store.clone()))),
-            supports: hb_embedded::supported,
+            supports: hb_sqlite::supported,
             topics: Topics::Here(store.clone()),
         }
     }

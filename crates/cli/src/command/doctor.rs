@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
-use hb_embedded::{
+use hb_sqlite::{
     SqliteDeliveries, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteSystem, Store,
 };
 use hb_service::doctor::{Doctor, Expectations, Finding, Verdict};
@@ -61,10 +61,10 @@ async fn of_place(place: &Place) -> Result<Vec<Finding>, Failure> {
     let now = SystemClock.now();
     match place.choose()? {
         Chosen::Folder(dir) => {
-            let hb_embedded::Examined {
+            let hb_sqlite::Examined {
                 mut findings,
                 store,
-            } = hb_embedded::examine(&dir).await;
+            } = hb_sqlite::examine(&dir).await;
             if let Some(store) = store {
                 findings.extend(over(&store).examine(now).await);
             }

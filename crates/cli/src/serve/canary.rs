@@ -50,7 +50,7 @@ impl HttpCaller {
         dir: &Path,
         manager: Arc<Manager>,
     ) -> Result<Self, Failure> {
-        let client = hb_embedded::http_client(|| Client::builder().timeout(TIMEOUT).no_proxy());
+        let client = hb_sqlite::http_client(|| Client::builder().timeout(TIMEOUT).no_proxy());
         let client = client.map_err(|error| Failure::Internal(error.to_string()))?;
         let url = format!("http://{}/v1/heartbeat", reachable(address));
         Ok(Self {

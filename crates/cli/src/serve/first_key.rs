@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use hb_domain::{Fleet, KeyName, Scope};
-use hb_embedded::SqliteKeys;
+use hb_sqlite::SqliteKeys;
 use hb_service::manage::{KeyRequest, Manager};
 use serde::Serialize;
 

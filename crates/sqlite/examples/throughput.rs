@@ -1,4 +1,4 @@
-//! Durable beats a second, and the time of a scan: `cargo run --release -p hb-embedded --example throughput [HOSTS] [DIR]`.
+//! Durable beats a second, and the time of a scan: `cargo run --release -p hb-sqlite --example throughput [HOSTS] [DIR]`.
 //!
 //! The figures are those of the disk under DIR (a temporary folder when none is named), not of this code alone.
 
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
-use hb_embedded::{SqliteHeartbeats, Store};
+use hb_sqlite::{SqliteHeartbeats, Store};
 use hb_service::ports::{Heard, Heartbeats, Segment};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -7,7 +7,7 @@ use hb_domain::{
     Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Key, KeyId, Kind, Region, Scope, Secret,
     Signal, Timestamp,
 };
-use hb_embedded::{SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSystem, Store};
+use hb_sqlite::{SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSystem, Store};
 use hb_service::ports::{
     CompletedSweep, Heard, Heartbeats, Keys, Ledger, PortError, Segment, Subscriptions, Swap,
     System, Topic,

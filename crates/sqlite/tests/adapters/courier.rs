@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::common::{HANG, Hook, World, notice, notice_id};
 use hb_domain::{Filter, Kind, Protocol, Publication};
-use hb_embedded::Courier;
+use hb_sqlite::Courier;
 use hb_service::memory::CountingIds;
 use hb_service::ports::{Subscriptions, Topic};
 

@@ -9,7 +9,7 @@ use hb_domain::{
     Beat, Filter, Fleet, Heartbeat, HostKey, Interval, Kind, Notice, Protocol, Publication,
     Receiver, Region, Signal, limits,
 };
-use hb_embedded::{SqliteEchoes, SqliteHeartbeats, SqliteLedger, SqliteSystem};
+use hb_sqlite::{SqliteEchoes, SqliteHeartbeats, SqliteLedger, SqliteSystem};
 use hb_service::memory::CountingIds;
 use hb_service::ports::{Clock, Heard, Heartbeats, Topic};
 use hb_service::{Sweep, SweepSettings};
@@ -150,7 +150,7 @@ async fn ten_thousand_hosts_that_fall_silent_are_five_messages() {
         ledger: ledger.clone(),
         digests: ledger.clone(),
         receivers: ledger,
-        topic: Arc::new(hb_embedded::SqliteTopic::new(
+        topic: Arc::new(hb_sqlite::SqliteTopic::new(
             world.store.clone(),
             world.clock.clone(),
         )),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hb_embedded::{
+use hb_sqlite::{
     SqliteEchoes, SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteSystem,
     SqliteTopic, Store,
 };

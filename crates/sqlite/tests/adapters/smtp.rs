@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use hb_domain::{Endpoint, Protocol};
-use hb_embedded::{Content, Delivery, Sender, SmtpSender};
+use hb_sqlite::{Content, Delivery, Sender, SmtpSender};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Kind, Notice, NoticeId, Protocol, Subscription, Timestamp,
 };
-use hb_embedded::{
+use hb_sqlite::{
     ConsoleSender, Courier, Senders, SqliteDeliveries, SqliteSubscriptions, SqliteTopic, Store,
     WebhookSender,
 };
