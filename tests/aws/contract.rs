@@ -1,6 +1,6 @@
 //! The contract suite on `dynoxide`.
 
-use hb_service::contract::World;
+use hb_service::testing::contract::World;
 
 use crate::dynoxide::Account;
 use crate::fleet;

@@ -10,8 +10,8 @@ use hb_aws::{
     SqsEchoes, Stage, TopicArn,
 };
 use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
-use hb_service::contract::World;
-use hb_service::memory::{CountingIds, ManualClock};
+use hb_service::testing::contract::World;
+use hb_service::testing::memory::{CountingIds, ManualClock};
 use hb_service::ports::{Heard, Heartbeats};
 use hb_service::{Sweep, SweepSettings};
 

@@ -16,7 +16,7 @@ use hb_domain::{
     ConfirmationToken, Endpoint, Filter, HostKey, Kind, Notice, Protocol, Publication,
     Subscription, Timestamp,
 };
-use hb_service::contract::World;
+use hb_service::testing::contract::World;
 use hb_service::ports::{
     Cursor, Heard, Heartbeats, Page, PortResult, Segment, Subscriptions, Topic,
 };

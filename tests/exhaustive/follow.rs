@@ -1,6 +1,6 @@
 //! What follows a step of a sweep: where a process is next, given what came of the one before.
 
-use hb_domain::{Entry, Phase, Publication, Stage, Timestamp};
+use hb_domain::{DigestStage, Entry, Phase, Publication, Timestamp};
 use uuid::Uuid;
 
 use crate::process::{At, InHand, Swap, Then};
@@ -102,7 +102,7 @@ pub(crate) fn join(
 /// What follows a publish that is written down.
 pub(crate) fn after(subject: Subject, record: Record, version: u32) -> At {
     match &record {
-        Record::Digest(digest) if digest.stage == Stage::Told => {
+        Record::Digest(digest) if digest.stage == DigestStage::Accepted => {
             At::Release(subject, record, version, 0)
         }
         _ => At::Sweeping,

@@ -96,7 +96,7 @@ impl Model for Setting {
             only_digests: self.only_digests,
             drop_known: self.drop_known,
             copies: BTreeSet::new(),
-            told: BTreeSet::new(),
+            accepted: BTreeSet::new(),
             overdue: BTreeSet::new(),
             late: BTreeMap::new(),
             counted: BTreeSet::new(),

@@ -57,7 +57,7 @@ impl From<Entry> for Record {
     fn from(mut entry: Entry) -> Self {
         for told in &mut entry.history {
             (told.since, told.last_beat, told.at) = (now(), now(), now());
-            told.told.iter_mut().for_each(|told| told.at = now());
+            told.accepted.iter_mut().for_each(|last| last.at = now());
         }
         Self::Host(Arc::new(entry))
     }
@@ -65,7 +65,7 @@ impl From<Entry> for Record {
 
 impl From<Digest> for Record {
     fn from(mut digest: Digest) -> Self {
-        digest.told.iter_mut().for_each(|told| told.at = now());
+        digest.accepted.iter_mut().for_each(|last| last.at = now());
         Self::Digest(Arc::new(digest))
     }
 }

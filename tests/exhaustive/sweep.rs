@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use hb_domain::{Digest, Echoed, Entry, Publication, Rules, Stage, Timestamp, decide};
+use hb_domain::{Digest, DigestStage, Echoed, Entry, Publication, Rules, Timestamp, decide};
 
 use crate::follow::{conflict, done, lease, owner, released, settle, swap};
 use crate::process::{At, InHand, Process, Swap, Then};
 use crate::record::{Heard, POLICY, Record, Subject, digest_id, now};
-use crate::world::{Echo, Place, Step, Stored, World};
+use crate::world::{Echo, EchoLocation, Step, Stored, World};
 
 /// One process in one world, about to take a step.
 struct Turn<'a> {
@@ -91,7 +91,7 @@ impl Turn<'_> {
                 .echoes
                 .iter_mut()
                 .filter(|echo| Some(**echo) == in_hand)
-                .for_each(|echo| echo.place = Place::Queued);
+                .for_each(|echo| echo.place = EchoLocation::Queued);
             world.echoes.sort_unstable();
         });
     }
@@ -99,10 +99,10 @@ impl Turn<'_> {
     fn receive(&mut self) {
         let mut empty = true;
         for (nth, echo) in self.world.echoes.iter().enumerate() {
-            if echo.place == Place::Queued {
+            if echo.place == EchoLocation::Queued {
                 empty = false;
                 let held = Echo {
-                    place: Place::Held,
+                    place: EchoLocation::Held,
                     ..*echo
                 };
                 self.step(
@@ -123,7 +123,7 @@ impl Turn<'_> {
                 At::Sweeping,
                 |world, process| {
                     process.drained = true;
-                    let held = |echo: &&Echo| matches!(echo.place, Place::Held);
+                    let held = |echo: &&Echo| matches!(echo.place, EchoLocation::Held);
                     process.blind = world
                         .echoes
                         .iter()
@@ -209,7 +209,7 @@ impl Turn<'_> {
                     let at = At::Freeze(subject, stored.record.clone(), version, Vec::new());
                     self.step("takes over a digest", Some(subject), at, |_, _| {});
                 }
-                Record::Digest(digest) if digest.stage == Stage::Told => {
+                Record::Digest(digest) if digest.stage == DigestStage::Accepted => {
                     let at = At::Release(subject, stored.record.clone(), version, 0);
                     self.step("finds a digest that was told", Some(subject), at, |_, _| {});
                 }
@@ -339,7 +339,7 @@ impl Turn<'_> {
                     world.echoes.push(Echo {
                         name,
                         attempt,
-                        place: Place::Flying,
+                        place: EchoLocation::Flying,
                     });
                     world.echoes.sort_unstable();
                 },

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use hb_domain::{Echoed, Entry, Kind, Stage, Timestamp};
+use hb_domain::{DigestStage, Echoed, Entry, Kind, Timestamp};
 
 use crate::process::Process;
 use crate::record::{Heard, Name, Record, Subject, now, older};
@@ -32,7 +32,7 @@ pub(crate) struct Budget {
 
 /// Where the echo of a publish is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Place {
+pub(crate) enum EchoLocation {
     /// The publish itself has yet to arrive at the topic.
     Flying,
     /// Accepted, not in the queue yet.
@@ -46,7 +46,7 @@ pub(crate) enum Place {
 pub(crate) struct Echo {
     pub(crate) name: Name,
     pub(crate) attempt: u32,
-    pub(crate) place: Place,
+    pub(crate) place: EchoLocation,
 }
 
 /// A record, and how often it was swapped.
@@ -73,7 +73,7 @@ pub(crate) struct World {
     /// What the topic accepted: notices with their attempts.
     pub(crate) copies: BTreeSet<(Name, u32)>,
     /// By which notices people were told of an epoch of a host.
-    pub(crate) told: BTreeSet<(u8, u64, Name)>,
+    pub(crate) accepted: BTreeSet<(u8, u64, Name)>,
     /// Notices whose echo was not there when W was over: to lease them again makes a second copy unavoidable.
     pub(crate) overdue: BTreeSet<Name>,
     /// How many such leases there were.
@@ -100,7 +100,7 @@ impl Hash for World {
         } = self;
         let Self {
             copies,
-            told,
+            accepted,
             overdue,
             late,
             counted,
@@ -116,7 +116,7 @@ impl Hash for World {
         let mut all: Vec<_> = processes.iter().map(one).collect();
         all.sort_unstable();
         (store, heard, script, silent, echoes, all, left).hash(hasher);
-        (copies, told, overdue, late, counted, decided, violation).hash(hasher);
+        (copies, accepted, overdue, late, counted, decided, violation).hash(hasher);
     }
 }
 
@@ -142,7 +142,7 @@ impl World {
         for (nth, echo) in self.echoes.iter().enumerate() {
             let mut world = self.clone();
             match echo.place {
-                Place::Flying => {
+                EchoLocation::Flying => {
                     world.echoes.remove(nth);
                     world.accept(echo.name, echo.attempt);
                     next.push((
@@ -150,12 +150,12 @@ impl World {
                         world,
                     ));
                 }
-                Place::Travelling => {
-                    world.echoes[nth].place = Place::Queued;
+                EchoLocation::Travelling => {
+                    world.echoes[nth].place = EchoLocation::Queued;
                     world.echoes.sort_unstable();
                     next.push((Step::Outside("an echo arrives in the queue"), world));
                 }
-                Place::Queued | Place::Held => {}
+                EchoLocation::Queued | EchoLocation::Held => {}
             }
         }
         if let Some((signal_is_ok, script)) = self.script.split_first() {
@@ -215,7 +215,7 @@ impl World {
             });
         }
         for name in over {
-            let on_its_way = |echo: &Echo| echo.name == name && echo.place != Place::Queued;
+            let on_its_way = |echo: &Echo| echo.name == name && echo.place != EchoLocation::Queued;
             if self.echoes.iter().any(on_its_way) && world.overdue.insert(name) {
                 world.left.late_echoes = world.left.late_echoes.checked_sub(1)?;
             }
@@ -240,7 +240,7 @@ impl World {
         if self.drop_known {
             let known = |echo: &Echo| {
                 let stored = self.store.get(&echo.name.0);
-                let waits = matches!(echo.place, Place::Travelling | Place::Queued);
+                let waits = matches!(echo.place, EchoLocation::Travelling | EchoLocation::Queued);
                 waits
                     && stored.is_some_and(|stored| {
                         stored.record.echoed(echo.name.1, echo.attempt) == Echoed::Known
@@ -258,7 +258,7 @@ impl World {
         let none = self
             .echoes
             .iter()
-            .all(|echo| !matches!(echo.place, Place::Queued | Place::Held));
+            .all(|echo| !matches!(echo.place, EchoLocation::Queued | EchoLocation::Held));
         if none && self.left.echo_outages == 0 {
             self.processes
                 .iter_mut()
@@ -273,7 +273,7 @@ impl World {
             match (name.0, self.store.get(&name.0).map(|stored| &stored.record)) {
                 (Subject::Host(host), _) => vec![(host, name.1)],
                 (Subject::Digest(_), Some(Record::Digest(digest)))
-                    if digest.stage != Stage::Closed =>
+                    if digest.stage != DigestStage::Closed =>
                 {
                     let host = |id: &hb_domain::HostId| id.as_str().parse().unwrap_or(u8::MAX);
                     digest
@@ -289,10 +289,10 @@ impl World {
         }
         for (host, epoch) in about {
             let history = self.entry(host).map_or(&[][..], |entry| &entry.history);
-            let unknown = !history.iter().any(|told| told.epoch == epoch);
+            let unknown = !history.iter().any(|last| last.epoch == epoch);
             let overtakes = history
                 .iter()
-                .any(|told| told.epoch < epoch && told.told.is_none());
+                .any(|last| last.epoch < epoch && last.accepted.is_none());
             if unknown {
                 self.violation =
                     Some("a notice is accepted of which the ledger knows no transition");
@@ -300,12 +300,12 @@ impl World {
             if overtakes {
                 self.violation = Some("a notice overtakes the one before it");
             }
-            self.told.insert((host, epoch, name));
+            self.accepted.insert((host, epoch, name));
         }
         self.echoes.push(Echo {
             name,
             attempt,
-            place: Place::Travelling,
+            place: EchoLocation::Travelling,
         });
         self.echoes.sort_unstable();
     }
@@ -346,9 +346,9 @@ impl World {
                 ));
             }
         }
-        for (host, epoch, name) in &self.told {
+        for (host, epoch, name) in &self.accepted {
             if self
-                .told
+                .accepted
                 .iter()
                 .any(|(h, e, other)| (h, e) == (host, epoch) && other != name)
             {
@@ -360,9 +360,13 @@ impl World {
                 .entry(host)?
                 .history
                 .iter()
-                .filter(|transition| transition.told.is_some());
+                .filter(|transition| transition.accepted.is_some());
             for epoch in told.map(|transition| transition.epoch) {
-                if !self.told.iter().any(|(h, e, _)| (*h, *e) == (host, epoch)) {
+                if !self
+                    .accepted
+                    .iter()
+                    .any(|(h, e, _)| (*h, *e) == (host, epoch))
+                {
                     return Some(format!(
                         "the ledger says that epoch {epoch} of host {host} was told: it was not"
                     ));
@@ -380,7 +384,7 @@ impl World {
                     && entry
                         .history
                         .iter()
-                        .all(|transition| transition.told.is_some())
+                        .all(|transition| transition.accepted.is_some())
             }
             Record::Digest(digest) => !digest.is_open(),
         });

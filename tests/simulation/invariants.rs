@@ -48,7 +48,7 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any) {
     let Some(told) = entry
         .history
         .last()
-        .filter(|told| told.epoch == entry.epoch)
+        .filter(|last| last.epoch == entry.epoch)
     else {
         return;
     };
@@ -75,7 +75,7 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any) {
 /// A transition as it was decided, without how it was told.
 fn decided(told: &Transition) -> Transition {
     Transition {
-        told: None,
+        accepted: None,
         ..told.clone()
     }
 }
@@ -157,7 +157,7 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
         if world
             .claims
             .get(&(host.clone(), *epoch))
-            .is_none_or(|told| told.kind != notice.kind)
+            .is_none_or(|last| last.kind != notice.kind)
         {
             world.violated(
                 NOTICE_OF_TRANSITION,
@@ -269,7 +269,7 @@ pub(crate) fn at_rest(world: &mut World) {
             .next_back()
             .map(|(_, told)| told);
         let late = claim
-            .is_none_or(|told| told.kind != Kind::Missing || told.at.as_millis() > since + IN_TIME);
+            .is_none_or(|last| last.kind != Kind::Missing || last.at.as_millis() > since + IN_TIME);
         if late {
             broken.push((
                 TRUTH_IS_TOLD,

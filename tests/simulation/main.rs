@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::faults::{Fault, Faults};
 use crate::mutants::Variant;
-use crate::run::{Outcome, run, run_variant};
+use crate::run::{RunResult, run, run_variant};
 
 /// A number from the environment.
 fn set(name: &str) -> Option<u64> {
@@ -29,7 +29,7 @@ fn set(name: &str) -> Option<u64> {
 }
 
 /// Says how to see a failed run again, with the end of its trace.
-fn tell(seed: u64, outcome: &Outcome) -> String {
+fn tell(seed: u64, outcome: &RunResult) -> String {
     let from = outcome.trace.len().saturating_sub(400);
     format!(
         "seed {seed} violates {:#?}\n{}\nagain: HB_SEED={seed} cargo test -p hb-simulation one_seed -- --nocapture",

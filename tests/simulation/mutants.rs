@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{Digest, Entry, HostKey, Notice, NoticeId, Publication, Stage, Timestamp};
+use hb_domain::{Digest, DigestStage, Entry, HostKey, Notice, NoticeId, Publication, Timestamp};
 use hb_service::Sweep;
 use hb_service::ports::{
     Cursor, Echo, Echoes, Heard, Heartbeats, Ledger, Page, PortResult, Segment, Stored, Swap,
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::faults::{Fault, Faults};
 use crate::invariants;
-use crate::ports::Ports;
+use crate::ports::SimulatedPorts;
 use crate::run;
 
 /// Which protocol runs.
@@ -76,34 +76,34 @@ impl Variant {
     }
 
     /// The sweep of this protocol.
-    pub(crate) fn sweep(self, ports: &Ports) -> Sweep {
+    pub(crate) fn sweep(self, ports: &SimulatedPorts) -> Sweep {
         let mut sweep = run::sweep(ports);
         let broken = Arc::new(Broken(ports.clone()));
         match self {
             Self::Whole | Self::EventualLedger => {}
-            Self::NoOutbox => sweep.ledger = broken,
+            Self::NoOutbox => sweep.ports.ledger = broken,
             Self::NoEchoResend => {
-                sweep.echoes = broken;
+                sweep.ports.echoes = broken;
                 sweep.settings.delivery.echo_wait = Duration::ZERO;
             }
             Self::NoEchoDrop => {
-                sweep.echoes = broken;
-                sweep.topic = Arc::new(Dropping(ports.clone()));
+                sweep.ports.echoes = broken;
+                sweep.ports.topic = Arc::new(Dropping(ports.clone()));
             }
             Self::ShortLease => {
                 sweep.settings.delivery.lease = Duration::from_millis(5);
                 sweep.settings.delivery.echo_wait = Duration::ZERO;
             }
-            Self::HiddenRetry => sweep.topic = broken,
-            Self::NoOrphanRule => sweep.digests = broken,
-            Self::Unconfirmed => sweep.heartbeats = broken,
+            Self::HiddenRetry => sweep.ports.topic = broken,
+            Self::NoOrphanRule => sweep.ports.digests = broken,
+            Self::Unconfirmed => sweep.ports.heartbeats = broken,
         }
         sweep
     }
 }
 
 /// A port that breaks the protocol in its way.
-struct Broken(Ports);
+struct Broken(SimulatedPorts);
 
 #[async_trait]
 impl Ledger for Broken {
@@ -143,9 +143,9 @@ impl Ledger<Digest> for Broken {
     async fn load(&self, id: &NoticeId) -> PortResult<Option<Stored<Digest>>> {
         let stored = Ledger::<Digest>::load(&self.0, id).await?;
         Ok(stored.map(|stored| Stored {
-            entry: Digest {
-                stage: Stage::Open,
-                ..stored.entry
+            record: Digest {
+                stage: DigestStage::Open,
+                ..stored.record
             },
             ..stored
         }))
@@ -226,7 +226,7 @@ impl Heartbeats for Broken {
 }
 
 /// Takes what is unknown for accepted.
-struct Dropping(Ports);
+struct Dropping(SimulatedPorts);
 
 #[async_trait]
 impl Topic for Dropping {

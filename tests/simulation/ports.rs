@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use hb_domain::{HostKey, Notice, Publication, Region, Signal, Timestamp};
 use hb_service::ports::{
     Clock, CompletedSweep, Cursor, Echo, Echoes, Heard, Heartbeats, Ids, Ledger, Page, PortError,
-    PortResult, Record, Segment, Stored, Swap, System, Topic, Version,
+    PortResult, Ports, Record, Segment, Stored, Swap, System, Topic, Version,
 };
+use hb_service::testing::memory::Memory;
 use uuid::Uuid;
 
 use crate::executor::Wait;
@@ -24,14 +25,36 @@ const VISIBILITY_TIMEOUT: i64 = 30_000;
 
 /// All ports, for a process in a region.
 #[derive(Clone)]
-pub(crate) struct Ports {
+pub(crate) struct SimulatedPorts {
     pub(crate) world: Shared,
     pub(crate) region: Region,
     /// How far its clock is wrong, in milliseconds.
     pub(crate) skew: i64,
 }
 
-impl Ports {
+impl SimulatedPorts {
+    /// All ports, for the use cases. Nothing here asks for keys or subscriptions.
+    pub(crate) fn all(&self) -> Ports {
+        let all = Arc::new(self.clone());
+        let unused = Arc::new(Memory::default());
+        Ports {
+            heartbeats: all.clone(),
+            ledger: all.clone(),
+            digests: all.clone(),
+            receivers: all.clone(),
+            keys: unused.clone(),
+            topic: all.clone(),
+            echoes: all.clone(),
+            subscriptions: unused,
+            deliveries: None,
+            system: all.clone(),
+            clock: all.clone(),
+            ids: all,
+        }
+    }
+}
+
+impl SimulatedPorts {
     /// The way there: time passes.
     async fn call(&self, name: &'static str) {
         let millis = self.world.get().rng.i64(0..8);
@@ -61,7 +84,7 @@ impl Ports {
 }
 
 #[async_trait]
-impl Heartbeats for Ports {
+impl Heartbeats for SimulatedPorts {
     async fn record(&self, heard: &Heard) -> PortResult<()> {
         self.call("heartbeats.record").await;
         self.may_fail("heartbeats")?;
@@ -163,13 +186,13 @@ fn delay(world: &mut World) -> i64 {
 fn stored<T: Record>(row: &Row) -> Option<Stored<T>> {
     let record: &T = (&*row.record as &dyn Any).downcast_ref()?;
     Some(Stored {
-        entry: record.clone(),
+        record: record.clone(),
         version: row.version,
         writer: row.writer,
     })
 }
 
-impl Ports {
+impl SimulatedPorts {
     /// A region that is cut off has no quorum.
     fn quorum(&self) -> PortResult<()> {
         let world = self.world.get();
@@ -236,7 +259,7 @@ impl Ports {
 }
 
 #[async_trait]
-impl<T: Record> Ledger<T> for Ports {
+impl<T: Record> Ledger<T> for SimulatedPorts {
     async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>> {
         self.call("ledger.load").await;
         self.may_fail("ledger")?;
@@ -286,7 +309,7 @@ impl<T: Record> Ledger<T> for Ports {
 }
 
 #[async_trait]
-impl Topic for Ports {
+impl Topic for SimulatedPorts {
     async fn publish(&self, notice: &Notice) -> Publication {
         self.call("topic.publish").await;
         let lost = {
@@ -379,7 +402,7 @@ pub(crate) fn accept(world: &mut World, region: &Region, notice: &Notice) {
 }
 
 #[async_trait]
-impl Echoes for Ports {
+impl Echoes for SimulatedPorts {
     async fn receive(&self) -> PortResult<Page<Echo>> {
         self.call("echoes.receive").await;
         let mut world = self.world.get();
@@ -425,7 +448,7 @@ impl Echoes for Ports {
 }
 
 #[async_trait]
-impl System for Ports {
+impl System for SimulatedPorts {
     async fn last_sweep(&self, region: &Region) -> PortResult<Option<CompletedSweep>> {
         self.call("system.last_sweep").await;
         self.may_fail("system")?;
@@ -452,7 +475,7 @@ impl System for Ports {
 }
 
 #[async_trait]
-impl Clock for Ports {
+impl Clock for SimulatedPorts {
     fn now(&self) -> Timestamp {
         instant(self.world.get().now + self.skew)
     }
@@ -463,7 +486,7 @@ impl Clock for Ports {
     }
 }
 
-impl Ids for Ports {
+impl Ids for SimulatedPorts {
     fn random(&self) -> [u8; 32] {
         let mut bytes = [0; 32];
         self.world.get().rng.fill(&mut bytes);

@@ -8,8 +8,8 @@ use hb_domain::{
     Beat, CanaryPolicy, DeliveryPolicy, Fleet, Heartbeat, HostId, HostKey, Interval, Receiver,
     Region, Signal,
 };
-use hb_service::manage::Hosts;
-use hb_service::ports::{Clock, Heard, Heartbeats, Ids, Ledger};
+use hb_service::admin::HostAdmin;
+use hb_service::ports::{Clock, Heard, Heartbeats};
 use hb_service::{Caller, Canaries, Sweep, SweepSettings};
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use crate::executor::{Executor, LIFE, Wait};
 use crate::faults::{Fault, Faults};
 use crate::invariants;
 use crate::mutants::Variant;
-use crate::ports::Ports;
+use crate::ports::SimulatedPorts;
 use crate::world::{START, Shared, Truth, Violation};
 
 const MINUTE: i64 = 60_000;
@@ -31,19 +31,19 @@ const CALM: i64 = 24;
 const LAST_SILENCE: i64 = 5;
 
 /// What came of a run.
-pub(crate) struct Outcome {
+pub(crate) struct RunResult {
     pub(crate) violations: Vec<Violation>,
     pub(crate) trace: Vec<String>,
     pub(crate) faults: Faults,
 }
 
 /// Runs the production protocol in the world of a seed.
-pub(crate) fn run(seed: u64) -> Outcome {
+pub(crate) fn run(seed: u64) -> RunResult {
     run_variant(seed, Variant::Whole, Variant::Whole)
 }
 
 /// Runs a protocol in the world of a seed, under the faults that show what is wrong with `faults_for`.
-pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> Outcome {
+pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> RunResult {
     let mut rng = fastrand::Rng::with_seed(seed);
     let regions = faults_for.regions().unwrap_or_else(|| rng.u8(1..=2));
     let faults = faults_for.faults(Faults::drawn(&mut rng));
@@ -82,9 +82,9 @@ pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> O
     outcome(&world)
 }
 
-fn outcome(world: &Shared) -> Outcome {
+fn outcome(world: &Shared) -> RunResult {
     let mut end = world.get();
-    Outcome {
+    RunResult {
         violations: end.violations.clone(),
         trace: std::mem::take(&mut end.trace),
         faults: end.faults.clone(),
@@ -95,7 +95,7 @@ fn outcome(world: &Shared) -> Outcome {
 fn populate(world: &Shared, executor: &mut Executor) {
     let regions = world.get().regions.clone();
     for region in regions {
-        let ports = Ports {
+        let ports = SimulatedPorts {
             world: world.clone(),
             region: region.clone(),
             skew: 0,
@@ -161,7 +161,7 @@ async fn beat_for_ever(world: Shared, key: HostKey) {
 
 /// Whether a beat of `key` was acknowledged in `region`.
 async fn record(world: &Shared, region: &Region, key: &HostKey) -> bool {
-    let ports = Ports {
+    let ports = SimulatedPorts {
         world: world.clone(),
         region: region.clone(),
         skew: 0,
@@ -299,18 +299,14 @@ fn administer(world: &Shared, executor: &mut Executor) {
         world.say(|| format!("an admin {words} {key}"));
         (key, world.regions[0].clone(), action)
     };
-    let all = Arc::new(Ports {
+    let all = SimulatedPorts {
         world: world.clone(),
         region: region.clone(),
         skew: 0,
-    });
+    };
     executor.process("admin", &region, async move {
-        let hosts = Hosts {
-            heartbeats: all.clone(),
-            ledger: all.clone(),
-            receivers: all.clone(),
-            clock: all.clone(),
-            ids: all.clone(),
+        let hosts = HostAdmin {
+            ports: all.all(),
             region: all.region.clone(),
         };
         let minute = Interval::from_millis(MINUTE.unsigned_abs());
@@ -332,7 +328,7 @@ fn begin(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: V
     for region in regions {
         let ports = |world: &Shared| {
             let skew = world.get().rng.i64(-2_000..2_000);
-            Ports {
+            SimulatedPorts {
                 world: world.clone(),
                 region: region.clone(),
                 skew,
@@ -353,7 +349,7 @@ fn begin(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: V
                     40_000
                 };
                 executor.process("sweep", &region, async move {
-                    let until = sweep.clock.now().plus(Duration::from_millis(in_time));
+                    let until = sweep.ports.clock.now().plus(Duration::from_millis(in_time));
                     // Whatever came of it, the next one begins anew.
                     let _ = sweep.run_until(until).await;
                 });
@@ -363,18 +359,9 @@ fn begin(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: V
 }
 
 /// The sweep as it is in production.
-pub(crate) fn sweep(ports: &Ports) -> Sweep {
-    let all = Arc::new(ports.clone());
+pub(crate) fn sweep(ports: &SimulatedPorts) -> Sweep {
     Sweep {
-        heartbeats: all.clone(),
-        ledger: all.clone(),
-        digests: all.clone(),
-        receivers: all.clone(),
-        topic: all.clone(),
-        echoes: all.clone(),
-        system: all.clone(),
-        clock: all.clone(),
-        ids: all,
+        ports: ports.all(),
         settings: SweepSettings {
             delivery: DeliveryPolicy {
                 lease: Duration::from_millis(LEASE.unsigned_abs()),
@@ -388,26 +375,23 @@ pub(crate) fn sweep(ports: &Ports) -> Sweep {
 }
 
 /// A canary, heard by the region's receiver unless that is deaf.
-async fn sing(ports: Ports) {
+async fn sing(ports: SimulatedPorts) {
     let policy: CanaryPolicy = sweep(&ports).settings.canaries;
-    let all = Arc::new(ports.clone());
     let canaries = Canaries {
         caller: Arc::new(Voice(ports.clone())),
-        receivers: all.clone() as Arc<dyn Ledger<_>>,
-        clock: all.clone() as Arc<dyn Clock>,
-        ids: all as Arc<dyn Ids>,
+        ports: ports.all(),
         region: ports.region,
         fresh: policy.fresh,
     };
     let _ = canaries.send().await;
 }
 
-struct Voice(Ports);
+struct Voice(SimulatedPorts);
 
 #[async_trait]
 impl Caller for Voice {
     async fn beat(&self, host: &HostId) -> Result<(), String> {
-        let Ports { world, region, .. } = &self.0;
+        let SimulatedPorts { world, region, .. } = &self.0;
         let deaf = world.get().deaf.contains(region);
         let key = HostKey::new(Fleet::main(), host.clone());
         // Curl tries again, and so does a canary.

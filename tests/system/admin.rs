@@ -8,9 +8,9 @@ use std::process::Stdio;
 
 use commands::{Ended, Service};
 
-use crate::support::{Done, Place};
+use crate::support::{Done, Sandbox};
 
-impl Service for Place {
+impl Service for Sandbox {
     fn hb(&self, args: &[&str], stdin: &str) -> Ended {
         let mut command = self.hb(args);
         let mut hb = command
@@ -44,5 +44,5 @@ impl Service for Place {
 
 #[test]
 fn the_commands_of_an_admin_end_as_they_do_on_a_stage() {
-    commands::run(&Place::new());
+    commands::run(&Sandbox::new());
 }

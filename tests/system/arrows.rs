@@ -40,13 +40,7 @@ fn crates_know_only_those_before_them() {
         ("hb-http", vec!["hb-domain", "hb-service"]),
         (
             "hb-cli",
-            vec![
-                "hb-aws",
-                "hb-domain",
-                "hb-sqlite",
-                "hb-http",
-                "hb-service",
-            ],
+            vec!["hb-aws", "hb-domain", "hb-http", "hb-service", "hb-sqlite"],
         ),
         (
             "hb-lambda",

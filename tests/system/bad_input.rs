@@ -1,11 +1,11 @@
 //! Bad input over a real socket: each has its status, and nothing is stored.
 
-use crate::support::{Place, Server};
+use crate::support::{Sandbox, Server};
 
 #[tokio::test]
 async fn bad_input_has_its_status_and_stores_nothing() {
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
     let key = server.first_key();
     let host = |id: &str| format!(r#"{{"hostId": "{id}"}}"#);
     let interval = |value: &str| format!(r#"{{"hostId": "web-01", "intervalMs": {value}}}"#);
@@ -48,7 +48,7 @@ async fn bad_input_has_its_status_and_stores_nothing() {
             "{body:.80}"
         );
     }
-    assert_eq!(place.json(&["host", "list"]), serde_json::json!([]));
+    assert_eq!(sandbox.json(&["host", "list"]), serde_json::json!([]));
     let full = format!(
         "{}{}",
         host("web-01"),
@@ -63,23 +63,23 @@ async fn bad_input_has_its_status_and_stores_nothing() {
 
 #[tokio::test]
 async fn bad_keys_have_their_status_and_store_nothing() {
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
     let good = server.first_key();
-    let revoked = place.key(&[]);
-    assert_eq!(place.run(&["key", "revoke", &revoked]).code, 0);
+    let revoked = sandbox.key(&[]);
+    assert_eq!(sandbox.run(&["key", "revoke", &revoked]).code, 0);
     let typo = format!(
         "{}{}",
         &good[..good.len() - 1],
         if good.ends_with('a') { 'b' } else { 'a' }
     );
-    let prefixed = place.key(&["--host-prefix", "db"]);
+    let prefixed = sandbox.key(&["--host-prefix", "db"]);
     let keys = [
         (401, String::new()),
         (401, "nonsense".to_owned()),
         (401, typo),
         (401, revoked),
-        (403, place.key(&["--scope", "read"])),
+        (403, sandbox.key(&["--scope", "read"])),
         (403, prefixed.clone()),
     ];
     for (status, key) in keys {
@@ -89,7 +89,7 @@ async fn bad_keys_have_their_status_and_store_nothing() {
             "{key:.16}"
         );
     }
-    assert_eq!(place.json(&["host", "list"]), serde_json::json!([]));
+    assert_eq!(sandbox.json(&["host", "list"]), serde_json::json!([]));
     assert_eq!(
         server
             .beat(&prefixed, r#"{"hostId": "db-1"}"#)
@@ -101,8 +101,8 @@ async fn bad_keys_have_their_status_and_store_nothing() {
 
 #[tokio::test]
 async fn unknown_paths_and_methods_are_told_apart() {
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
     for (status, method, path) in [
         (404, reqwest::Method::GET, "/"),
         (404, reqwest::Method::POST, "/v2/heartbeat"),

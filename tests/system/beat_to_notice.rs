@@ -3,24 +3,28 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Mailbox, Place, Server, Webhook, eventually, have};
+use crate::support::{Mailbox, Sandbox, Server, Webhook, eventually, have};
 
 /// Long enough for two more sweeps to say something twice, if they would.
 const TWO_SWEEPS: Duration = Duration::from_millis(2_500);
 
 #[tokio::test]
 async fn silence_is_told_once_everywhere_and_so_is_the_return() {
-    let (place, webhook, mailbox) = (Place::new(), Webhook::start().await, Mailbox::start().await);
+    let (sandbox, webhook, mailbox) = (
+        Sandbox::new(),
+        Webhook::start().await,
+        Mailbox::start().await,
+    );
     let mail = [
         "--smtp-url",
         &mailbox.url(),
         "--smtp-from",
         "Heartbeat <hb@example.com>",
     ];
-    let server = Server::start(&place, &[&["--sweep-every", "1s"], &mail[..]].concat()).await;
+    let server = Server::start(&sandbox, &[&["--sweep-every", "1s"], &mail[..]].concat()).await;
     let key = server.first_key();
-    place.json(&["subscription", "add", "http", &webhook.url()]);
-    place.json(&[
+    sandbox.json(&["subscription", "add", "http", &webhook.url()]);
+    sandbox.json(&[
         "subscription",
         "add",
         "email",
@@ -30,7 +34,7 @@ async fn silence_is_told_once_everywhere_and_so_is_the_return() {
     ]);
     let token = eventually("the question", async || mailbox.token()).await;
     assert_eq!(
-        place
+        sandbox
             .run(&["subscription", "confirm", "--token", &token])
             .stdout,
         "confirmed\n"
@@ -99,21 +103,21 @@ async fn silence_is_told_once_everywhere_and_so_is_the_return() {
 /// A typo must not mail a stranger for ever.
 #[tokio::test]
 async fn an_address_that_does_not_confirm_gets_one_mail() {
-    let (place, mailbox) = (Place::new(), Mailbox::start().await);
+    let (sandbox, mailbox) = (Sandbox::new(), Mailbox::start().await);
     let mail = [
         "--smtp-url",
         &mailbox.url(),
         "--smtp-from",
         "Heartbeat <hb@example.com>",
     ];
-    let server = Server::start(&place, &[&["--sweep-every", "1s"], &mail[..]].concat()).await;
-    place.json(&["subscription", "add", "email", "stranger@example.com"]);
+    let server = Server::start(&sandbox, &[&["--sweep-every", "1s"], &mail[..]].concat()).await;
+    sandbox.json(&["subscription", "add", "email", "stranger@example.com"]);
     let token = eventually("the question", async || mailbox.token()).await;
     assert_eq!(
-        place.json(&["subscription", "list"])[0]["regions"]["local"],
+        sandbox.json(&["subscription", "list"])[0]["regions"]["local"],
         "pending"
     );
-    assert_eq!(place.run(&["subscription", "test"]).code, 0);
+    assert_eq!(sandbox.run(&["subscription", "test"]).code, 0);
     assert_eq!(
         server
             .beat(&server.first_key(), r#"{"hostId": "web-01"}"#)
@@ -136,7 +140,7 @@ async fn an_address_that_does_not_confirm_gets_one_mail() {
         "{mails:?}"
     );
 
-    let wrong = place.run(&[
+    let wrong = sandbox.run(&[
         "subscription",
         "confirm",
         "--token",
@@ -144,17 +148,17 @@ async fn an_address_that_does_not_confirm_gets_one_mail() {
     ]);
     assert_eq!(wrong.code, 1, "{}", wrong.stderr);
     assert_eq!(
-        place
+        sandbox
             .run(&["subscription", "confirm", "--token", &token])
             .code,
         0
     );
     assert_eq!(
-        place.json(&["subscription", "list"])[0]["regions"]["local"],
+        sandbox.json(&["subscription", "list"])[0]["regions"]["local"],
         "confirmed"
     );
     assert_eq!(
-        place
+        sandbox
             .run(&["subscription", "test", "--kind", "recovered"])
             .code,
         0
@@ -171,10 +175,10 @@ async fn an_address_that_does_not_confirm_gets_one_mail() {
 
 #[tokio::test]
 async fn two_hundred_hosts_at_once_are_each_told_once() {
-    let (place, webhook) = (Place::new(), Webhook::start().await);
-    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
-    place.json(&["subscription", "add", "http", &webhook.url()]);
+    sandbox.json(&["subscription", "add", "http", &webhook.url()]);
     let mut names: Vec<_> = (0..200).map(|i| format!("host-{i}")).collect();
     names.sort();
     let beat_all = async |interval: u64| {
@@ -203,10 +207,10 @@ async fn two_hundred_hosts_at_once_are_each_told_once() {
 
 #[tokio::test]
 async fn a_webhook_that_was_down_gets_each_notice_in_order() {
-    let (place, mut webhook) = (Place::new(), Webhook::start().await);
-    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let (sandbox, mut webhook) = (Sandbox::new(), Webhook::start().await);
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
-    let id = place.json(&[
+    let id = sandbox.json(&[
         "subscription",
         "add",
         "http",
@@ -217,7 +221,7 @@ async fn a_webhook_that_was_down_gets_each_notice_in_order() {
         .clone();
     webhook.go_down().await;
     let names = ["a", "b", "c"];
-    let tally = || place.json(&["subscription", "list"])[0]["deliveries"].clone();
+    let tally = || sandbox.json(&["subscription", "list"])[0]["deliveries"].clone();
     for interval in [1_000, 600_000] {
         for name in names {
             let body = format!(r#"{{"hostId": "{name}", "intervalMs": {interval}}}"#);
@@ -253,7 +257,7 @@ async fn a_webhook_that_was_down_gets_each_notice_in_order() {
         );
     }
     assert!(
-        place
+        sandbox
             .run(&["subscription", "remove", id.as_str().unwrap()])
             .code
             == 0
@@ -262,10 +266,10 @@ async fn a_webhook_that_was_down_gets_each_notice_in_order() {
 
 #[tokio::test]
 async fn a_failing_job_is_told_with_its_message() {
-    let (place, webhook) = (Place::new(), Webhook::start().await);
-    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
-    place.json(&[
+    sandbox.json(&[
         "subscription",
         "add",
         "http",
@@ -302,8 +306,8 @@ async fn the_predecessors_own_line_works_unchanged() {
     if !have(&["curl", "sh"]) {
         return;
     }
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
     let out = std::env::var("PATH").unwrap();
     let answer = Command::new("sh")
         .args(["-c", LINE])
@@ -323,17 +327,17 @@ async fn the_predecessors_own_line_works_unchanged() {
         "{answer}"
     );
     assert_eq!(
-        place.json(&["host", "show", "web-01.example"])["state"],
+        sandbox.json(&["host", "show", "web-01.example"])["state"],
         "up"
     );
 }
 
 #[tokio::test]
 async fn a_paused_host_is_not_told_and_a_forgotten_one_is_gone() {
-    let (place, webhook) = (Place::new(), Webhook::start().await);
-    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
-    place.json(&[
+    sandbox.json(&[
         "subscription",
         "add",
         "http",
@@ -345,13 +349,16 @@ async fn a_paused_host_is_not_told_and_a_forgotten_one_is_gone() {
         let body = format!(r#"{{"hostId": "{name}", "intervalMs": 3000}}"#);
         assert_eq!(server.beat(&key, &body).await.unwrap(), 200);
     }
-    assert_eq!(place.json(&["host", "pause", "paused"])["state"], "paused");
-    assert_eq!(place.run(&["host", "forget", "forgotten"]).code, 0);
+    assert_eq!(
+        sandbox.json(&["host", "pause", "paused"])["state"],
+        "paused"
+    );
+    assert_eq!(sandbox.run(&["host", "forget", "forgotten"]).code, 0);
     eventually("missing", async || {
         (!webhook.hosts("missing").is_empty()).then_some(())
     })
     .await;
     tokio::time::sleep(TWO_SWEEPS).await;
     assert_eq!(webhook.hosts("missing"), ["silent"]);
-    assert_eq!(place.run(&["host", "show", "forgotten"]).code, 1);
+    assert_eq!(sandbox.run(&["host", "show", "forgotten"]).code, 1);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::support::{Place, Received, Server, Webhook, beat_all, say, stopwatch, within};
+use crate::support::{Received, Sandbox, Server, Webhook, beat_all, say, stopwatch, within};
 
 const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--sweep-every", "1s"];
 /// Longest life of a server, in milliseconds: some sweeps. The shortest ends before it listens.
@@ -89,7 +89,7 @@ impl Three {
     }
 
     /// Starts all of them again and again and kills them, for so long. Then none is left.
-    async fn live(&self, place: &Place, extent: &Extent, time: Duration) {
+    async fn live(&self, sandbox: &Sandbox, extent: &Extent, time: Duration) {
         let began = stopwatch();
         let one = |number: usize| async move {
             let mut rng = Rng::with_seed(extent.seed.wrapping_add(number as u64));
@@ -99,22 +99,22 @@ impl Three {
                 if left.is_zero() {
                     return;
                 }
-                self.life(place, number, life.min(left), rng.bool()).await;
+                self.life(sandbox, number, life.min(left), rng.bool()).await;
             }
         };
         tokio::join!(one(0), one(1), one(2));
     }
 
     /// Starts one and kills it after so long, or when it is `aimed` at in the middle of a digest, its own or another's.
-    async fn life(&self, place: &Place, number: usize, life: Duration, aimed: bool) {
-        let mut server = Server::spawn(place.hb(&SERVE));
+    async fn life(&self, sandbox: &Sandbox, number: usize, life: Duration, aimed: bool) {
+        let mut server = Server::spawn(sandbox.hb(&SERVE));
         let serve = async {
             server.listening().await;
             self.urls.lock().unwrap()[number] = Some(server.url.clone());
             if !aimed {
                 std::future::pending::<()>().await;
             }
-            a_digest(place).await;
+            a_digest(sandbox).await;
         };
         let in_a_digest = tokio::time::timeout(life, serve).await.is_ok();
         server.kill();
@@ -124,8 +124,8 @@ impl Three {
     }
 
     /// Starts three that stay.
-    async fn stay(&self, place: &Place) -> [Server; 3] {
-        let start = || async { Server::start_by(place.hb(&SERVE)).await };
+    async fn stay(&self, sandbox: &Sandbox) -> [Server; 3] {
+        let start = || async { Server::start_by(sandbox.hb(&SERVE)).await };
         let servers: [Server; 3] = tokio::join!(start(), start(), start()).into();
         *self.urls.lock().unwrap() = servers.each_ref().map(|server| Some(server.url.clone()));
         servers
@@ -143,8 +143,8 @@ impl Three {
 }
 
 /// Completes when a digest is under way.
-async fn a_digest(place: &Place) {
-    let database = place.database();
+async fn a_digest(sandbox: &Sandbox) {
+    let database = sandbox.database();
     let mut open = database
         .prepare("SELECT 1 FROM digests WHERE open = 1")
         .unwrap();
@@ -154,29 +154,29 @@ async fn a_digest(place: &Place) {
 }
 
 /// How many rows a query counts.
-fn number(place: &Place, sql: &str) -> i64 {
-    place
+fn number(sandbox: &Sandbox, sql: &str) -> i64 {
+    sandbox
         .database()
         .query_row(sql, [], |row| row.get(0))
         .unwrap()
 }
 
 /// Whether nothing is left to be told: no pending notice, no unfinished digest, no delivery under way.
-fn is_settled(place: &Place) -> bool {
+fn is_settled(sandbox: &Sandbox) -> bool {
     let left = "SELECT (SELECT count(*) FROM ledger WHERE record ->> 'pending' IS NOT NULL)
         + (SELECT count(*) FROM digests WHERE open = 1) + (SELECT count(*) FROM lanes)";
-    number(place, left) == 0
+    number(sandbox, left) == 0
 }
 
 /// The leases of servers that are all dead are over, as they will be in 45 s.
-fn end_leases(place: &Place) {
+fn end_leases(sandbox: &Sandbox) {
     let sql = "UPDATE deliveries SET due = 0 WHERE state = 'due' AND owner IS NOT NULL";
-    place.database().execute(sql, []).unwrap();
+    sandbox.database().execute(sql, []).unwrap();
 }
 
 /// The hosts that the ledger has as missing, people told or not.
-fn claimed(place: &Place) -> BTreeSet<String> {
-    let database = place.database();
+fn claimed(sandbox: &Sandbox) -> BTreeSet<String> {
+    let database = sandbox.database();
     let mut query = database
         .prepare("SELECT key FROM ledger WHERE record ->> 'state' = 'missing'")
         .unwrap();
@@ -189,10 +189,10 @@ fn claimed(place: &Place) -> BTreeSet<String> {
 }
 
 /// Hosts that beat again as soon as their silence was decided, whatever became of its notice.
-async fn come_back(place: &Place, three: &Three, key: &str, hosts: &BTreeSet<String>) {
+async fn come_back(sandbox: &Sandbox, three: &Three, key: &str, hosts: &BTreeSet<String>) {
     let mut away = hosts.clone();
     while !away.is_empty() {
-        let missing = claimed(place);
+        let missing = claimed(sandbox);
         let back: Vec<_> = away.intersection(&missing).cloned().collect();
         beat_all(
             key,
@@ -236,11 +236,11 @@ fn assert_in_order(webhook: &Webhook) {
 async fn three_servers_that_are_killed_all_the_time_tell_each_host_once() {
     let extent = Extent::set();
     let began = stopwatch();
-    let (place, webhook, three) = (Place::new(), Webhook::start().await, Three::default());
+    let (sandbox, webhook, three) = (Sandbox::new(), Webhook::start().await, Three::default());
     say(&format!("chaos: HB_CHAOS_SEED={}", extent.seed));
-    let first = Server::start_by(place.hb(&SERVE)).await;
+    let first = Server::start_by(sandbox.hb(&SERVE)).await;
     let key = first.first_key();
-    place.json(&["subscription", "add", "http", &webhook.url()]);
+    sandbox.json(&["subscription", "add", "http", &webhook.url()]);
     webhook.answer_within(Duration::from_millis(100));
 
     let hosts: Vec<_> = (0..extent.hosts).map(|i| format!("host-{i}")).collect();
@@ -263,19 +263,19 @@ async fn three_servers_that_are_killed_all_the_time_tell_each_host_once() {
         .partition(|host| host.ends_with(['0', '3', '5']));
 
     let silence = async |time| {
-        three.live(&place, &extent, time).await;
+        three.live(&sandbox, &extent, time).await;
         if !extent.patient {
-            end_leases(&place);
+            end_leases(&sandbox);
         }
-        three.stay(&place).await
+        three.stay(&sandbox).await
     };
     let (servers, ()) = tokio::join!(
         silence(extent.kill_for),
-        come_back(&place, &three, &key, &back)
+        come_back(&sandbox, &three, &key, &back)
     );
     let told = |kind: &'static str, hosts: &BTreeSet<String>| {
         let told = webhook.notices(kind);
-        (hosts.iter().all(|host| told.contains_key(host)) && is_settled(&place)).then_some(())
+        (hosts.iter().all(|host| told.contains_key(host)) && is_settled(&sandbox)).then_some(())
     };
     within(SETTLED, "every missing host", async || {
         told("missing", &all)

@@ -4,12 +4,12 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::support::{Place, Server};
+use crate::support::{Sandbox, Server};
 
 #[test]
 fn keys_are_shown_once_listed_and_revoked() {
-    let place = Place::new();
-    let done = place.run(&[
+    let sandbox = Sandbox::new();
+    let done = sandbox.run(&[
         "key",
         "create",
         "web fleet",
@@ -26,14 +26,14 @@ fn keys_are_shown_once_listed_and_revoked() {
         done.stdout
     );
     assert!(done.stderr.contains("not shown again") && !done.stderr.contains(key));
-    let list = place.run(&["key", "list"]);
+    let list = sandbox.run(&["key", "list"]);
     assert!(
         list.stdout.contains("web fleet")
             && list.stdout.contains("live")
             && !list.stdout.contains(&key[15..])
     );
     let id = &key[4..14];
-    let listed = place.json(&["key", "list"]);
+    let listed = sandbox.json(&["key", "list"]);
     assert_eq!(
         (
             &listed[0]["id"],
@@ -42,13 +42,13 @@ fn keys_are_shown_once_listed_and_revoked() {
         ),
         (&json!(id), &json!(["web-"]), &json!(true))
     );
-    let done = place.run(&["key", "revoke", id]);
+    let done = sandbox.run(&["key", "revoke", id]);
     assert_eq!(
         (done.code, done.stdout),
         (0, format!("revoked {id} (web fleet)\n"))
     );
-    assert_eq!(place.json(&["key", "list"])[0]["live"], false);
-    let unknown = place.run(&["key", "revoke", "aaaaaaaaaa"]);
+    assert_eq!(sandbox.json(&["key", "list"])[0]["live"], false);
+    let unknown = sandbox.run(&["key", "revoke", "aaaaaaaaaa"]);
     assert_eq!((unknown.code, unknown.stdout.as_str()), (1, ""));
     assert_eq!(
         unknown.stderr,
@@ -58,8 +58,8 @@ fn keys_are_shown_once_listed_and_revoked() {
 
 #[test]
 fn a_fleet_costs_what_its_lines_sum_up_to() {
-    let place = Place::new();
-    let bill = place.json(&[
+    let sandbox = Sandbox::new();
+    let bill = sandbox.json(&[
         "cost",
         "--hosts",
         "1000",
@@ -74,7 +74,7 @@ fn a_fleet_costs_what_its_lines_sum_up_to() {
     let sum: f64 = items.iter().map(dollars).sum();
     assert!(sum > 30.0 && (sum - dollars(total)).abs() < 0.05, "{bill}");
     for (hosts, interval, regions) in [("many", "10m", "1"), ("1", "0s", "1"), ("1", "10m", "3")] {
-        let done = place.run(&[
+        let done = sandbox.run(&[
             "cost",
             "--hosts",
             hosts,
@@ -89,8 +89,8 @@ fn a_fleet_costs_what_its_lines_sum_up_to() {
 
 #[test]
 fn subscriptions_are_added_listed_and_removed() {
-    let place = Place::new();
-    let added = place.json(&[
+    let sandbox = Sandbox::new();
+    let added = sandbox.json(&[
         "subscription",
         "add",
         "https",
@@ -100,7 +100,7 @@ fn subscriptions_are_added_listed_and_removed() {
         "--kind",
         "missing",
     ]);
-    let list = place.json(&["subscription", "list"]);
+    let list = sandbox.json(&["subscription", "list"]);
     let fields = ["protocol", "endpoint", "fleet", "kinds"].map(|field| &list[0][field]);
     assert_eq!(
         fields,
@@ -113,27 +113,27 @@ fn subscriptions_are_added_listed_and_removed() {
     );
     let id = added["id"].as_str().unwrap();
     assert_eq!(
-        place.run(&["subscription", "remove", id]).stdout,
+        sandbox.run(&["subscription", "remove", id]).stdout,
         format!("removed {id}\n")
     );
-    assert_eq!(place.run(&["subscription", "remove", id]).code, 1);
-    assert_eq!(place.json(&["subscription", "list"]), json!([]));
+    assert_eq!(sandbox.run(&["subscription", "remove", id]).code, 1);
+    assert_eq!(sandbox.json(&["subscription", "list"]), json!([]));
 }
 
 #[test]
 fn what_one_machine_cannot_deliver_is_said_with_what_to_use_instead() {
-    let place = Place::new();
-    let sms = place.run(&["subscription", "add", "sms", "+15550100123"]);
+    let sandbox = Sandbox::new();
+    let sms = sandbox.run(&["subscription", "add", "sms", "+15550100123"]);
     assert_eq!(sms.code, 2);
     for part in ["deployed stage", "email", "webhook"] {
         assert!(sms.stderr.contains(part), "{}", sms.stderr);
     }
-    assert_eq!(place.json(&["subscription", "list"]), json!([]));
+    assert_eq!(sandbox.json(&["subscription", "list"]), json!([]));
 }
 
 #[test]
 fn wrong_words_end_with_2_and_change_nothing() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (args, cause) in [
         (
             &["subscription", "add", "email", "nobody"][..],
@@ -175,14 +175,14 @@ fn wrong_words_end_with_2_and_change_nothing() {
         ),
         (&["frobnicate"], "frobnicate"),
     ] {
-        let done = place.run(args);
+        let done = sandbox.run(args);
         assert_eq!(done.code, 2, "{args:?}: {}", done.stderr);
         assert!(done.stderr.contains(cause), "{args:?}: {}", done.stderr);
     }
     assert_eq!(
         (
-            place.json(&["subscription", "list"]),
-            place.json(&["key", "list"])
+            sandbox.json(&["subscription", "list"]),
+            sandbox.json(&["key", "list"])
         ),
         (json!([]), json!([]))
     );
@@ -190,9 +190,9 @@ fn wrong_words_end_with_2_and_change_nothing() {
 
 #[test]
 fn an_unknown_host_ends_with_1_and_says_where_to_look() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for verb in ["show", "pause", "resume", "forget"] {
-        let done = place.run(&["host", verb, "typo", "--fleet", "lab"]);
+        let done = sandbox.run(&["host", verb, "typo", "--fleet", "lab"]);
         assert_eq!(done.code, 1, "{}", done.stderr);
         assert!(
             done.stderr
@@ -205,8 +205,8 @@ fn an_unknown_host_ends_with_1_and_says_where_to_look() {
 
 #[test]
 fn a_closed_pipe_is_not_a_failure() {
-    let place = Place::new();
-    let mut list = place
+    let sandbox = Sandbox::new();
+    let mut list = sandbox
         .hb(&["key", "list"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -225,13 +225,13 @@ fn a_closed_pipe_is_not_a_failure() {
 
 #[test]
 fn a_folder_that_cannot_be_used_ends_with_3() {
-    let place = Place::new();
-    std::fs::write(place.path().join("file"), "").unwrap();
-    let done = place.run(&[
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.path().join("file"), "").unwrap();
+    let done = sandbox.run(&[
         "key",
         "list",
         "--data-dir",
-        place.path().join("file/data").to_str().unwrap(),
+        sandbox.path().join("file/data").to_str().unwrap(),
     ]);
     assert_eq!(done.code, 3);
     assert!(done.stderr.contains("--data-dir"), "{}", done.stderr);
@@ -239,13 +239,13 @@ fn a_folder_that_cannot_be_used_ends_with_3() {
 
 #[test]
 fn a_database_of_a_newer_version_is_left_alone() {
-    let place = Place::new();
-    place.key(&[]);
-    place
+    let sandbox = Sandbox::new();
+    sandbox.key(&[]);
+    sandbox
         .database()
         .pragma_update(None, "user_version", 1_000)
         .unwrap();
-    let done = place.run(&["key", "create", "x"]);
+    let done = sandbox.run(&["key", "create", "x"]);
     assert_eq!(done.code, 3);
     assert!(
         done.stderr.contains("1000") && done.stderr.contains("newer"),
@@ -256,9 +256,9 @@ fn a_database_of_a_newer_version_is_left_alone() {
 
 #[tokio::test]
 async fn hosts_are_listed_by_name_and_filtered() {
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
-    let (main, lab) = (server.first_key(), place.key(&["--fleet", "lab"]));
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
+    let (main, lab) = (server.first_key(), sandbox.key(&["--fleet", "lab"]));
     for (key, name) in [(&main, "b"), (&main, "a"), (&lab, "c")] {
         assert_eq!(
             server
@@ -269,11 +269,11 @@ async fn hosts_are_listed_by_name_and_filtered() {
         );
     }
     assert_eq!(
-        place.json(&["host", "pause", "b", "--until", "2h"])["state"],
+        sandbox.json(&["host", "pause", "b", "--until", "2h"])["state"],
         "paused"
     );
     let names = |args: &[&str]| {
-        let list = place.json(&[&["host", "list"], args].concat());
+        let list = sandbox.json(&[&["host", "list"], args].concat());
         list.as_array()
             .unwrap()
             .iter()
@@ -283,16 +283,16 @@ async fn hosts_are_listed_by_name_and_filtered() {
     assert_eq!(names(&["--fleet", "main"]), ["a", "b"]);
     assert_eq!(names(&["--status", "paused"]), ["b"]);
     assert_eq!(names(&["--fleet", "lab", "--status", "up"]), ["c"]);
-    assert_eq!(place.json(&["host", "resume", "b"])["state"], "up");
+    assert_eq!(sandbox.json(&["host", "resume", "b"])["state"], "up");
     assert_eq!(
-        place.json(&["host", "set", "b", "--interval", "1h"])["intervalMs"],
+        sandbox.json(&["host", "set", "b", "--interval", "1h"])["intervalMs"],
         3_600_000
     );
     assert_eq!(
-        place.json(&["host", "set", "b", "--interval", "sent"])["intervalMs"],
+        sandbox.json(&["host", "set", "b", "--interval", "sent"])["intervalMs"],
         600_000
     );
-    let table = place.run(&["host", "list"]).stdout;
+    let table = sandbox.run(&["host", "list"]).stdout;
     let head: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(
         head,
@@ -304,8 +304,8 @@ async fn hosts_are_listed_by_name_and_filtered() {
 
 #[tokio::test]
 async fn the_first_start_makes_one_key_and_later_ones_none() {
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
     let key = server.first_key();
     let crontab = server
         .stdout()
@@ -318,15 +318,15 @@ async fn the_first_start_makes_one_key_and_later_ones_none() {
     );
     assert_eq!(server.status().await.status(), 200);
     assert_eq!(server.stop().await.0, 0);
-    let again = Server::start(&place, &["--output", "json"]).await;
-    assert_eq!((again.stdout(), place.keys().len()), (vec![], 1));
+    let again = Server::start(&sandbox, &["--output", "json"]).await;
+    assert_eq!((again.stdout(), sandbox.keys().len()), (vec![], 1));
 }
 
 #[tokio::test]
 async fn an_address_that_is_taken_ends_with_6_and_shows_no_key() {
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
-    let other = Place::new();
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
+    let other = Sandbox::new();
     let done = other.run(&[
         "serve",
         "--listen",
@@ -338,9 +338,9 @@ async fn an_address_that_is_taken_ends_with_6_and_shows_no_key() {
 
 #[tokio::test]
 async fn a_machine_without_certificates_still_serves_and_sends_in_the_clear() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let bare = |args: &[&str]| {
-        let mut command = place.hb(args);
+        let mut command = sandbox.hb(args);
         command
             .env("SSL_CERT_FILE", "/nonexistent")
             .env("SSL_CERT_DIR", "/nonexistent");

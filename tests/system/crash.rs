@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::support::{Place, Server, Webhook, client, eventually};
+use crate::support::{Sandbox, Server, Webhook, client, eventually};
 
 /// How often the server is killed.
 const KILLS: u64 = 6;
@@ -42,10 +42,10 @@ async fn machine(
 
 #[tokio::test]
 async fn no_acknowledged_beat_is_lost_and_no_silence_is_told_twice() {
-    let (place, webhook) = (Place::new(), Webhook::start().await);
-    let mut server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let mut server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
-    place.json(&[
+    sandbox.json(&[
         "subscription",
         "add",
         "http",
@@ -71,7 +71,7 @@ async fn no_acknowledged_beat_is_lost_and_no_silence_is_told_twice() {
         // Spread over the sweep's second, so that each kill meets another step of it.
         tokio::time::sleep(Duration::from_millis(700 + kill * 170)).await;
         server.kill();
-        server = Server::start(&place, &["--sweep-every", "1s"]).await;
+        server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
         url.lock().unwrap().clone_from(&server.url);
     }
     for machine in machines {
@@ -85,7 +85,7 @@ async fn no_acknowledged_beat_is_lost_and_no_silence_is_told_twice() {
         acknowledged.len()
     );
 
-    let hosts = place.json(&["host", "list"]);
+    let hosts = sandbox.json(&["host", "list"]);
     let stored: BTreeSet<_> = hosts
         .as_array()
         .unwrap()
@@ -96,7 +96,7 @@ async fn no_acknowledged_beat_is_lost_and_no_silence_is_told_twice() {
     assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
 
     // A beat whose answer the kill cut off is stored but not acknowledged; its host is told all the same.
-    let told = || place.told("missing");
+    let told = || sandbox.told("missing");
     eventually("every silent host", async || {
         (told().into_iter().collect::<BTreeSet<_>>() == stored).then_some(())
     })

@@ -8,7 +8,7 @@ mod pages;
 
 use pages::{ADMIN, blocks};
 
-use crate::support::{Done, Place, Server, have};
+use crate::support::{Done, Sandbox, Server, have};
 
 #[tokio::test]
 async fn the_commands_of_the_usage_page_work() {
@@ -24,16 +24,16 @@ async fn run_page(page: &str, at_least: usize) {
     if !have(&["sh", "curl", "wget"]) {
         return;
     }
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
     let blocks = blocks(page);
     assert!(
         blocks.len() >= at_least,
         "the page has its commands in `sh` blocks"
     );
     for block in blocks {
-        let mut command = shell(&place, &block);
-        command.env("HOME", place.path()).envs([
+        let mut command = shell(&sandbox, &block);
+        command.env("HOME", sandbox.path()).envs([
             ("HB_URL", server.url.as_str()),
             ("HB_API_KEY", &server.first_key()),
             ("HOSTNAME", "web-01"),
@@ -54,12 +54,12 @@ async fn the_commands_of_the_admins_pages_work() {
         return;
     }
     for page in ADMIN {
-        let place = Place::new();
-        let server = Server::start(&place, &[]).await;
+        let sandbox = Sandbox::new();
+        let server = Server::start(&sandbox, &[]).await;
         let body = r#"{"hostId": "web-01"}"#;
         assert_eq!(server.beat(&server.first_key(), body).await.unwrap(), 200);
         for block in blocks(page) {
-            let done = Done::from(shell(&place, &block).output().unwrap());
+            let done = Done::from(shell(&sandbox, &block).output().unwrap());
             assert_eq!(
                 done.code, 0,
                 "{page}: {block}\n{}{}",
@@ -70,7 +70,7 @@ async fn the_commands_of_the_admins_pages_work() {
 }
 
 /// `sh` in the folder of a place, with `hb` on its path.
-fn shell(place: &Place, block: &str) -> Command {
+fn shell(sandbox: &Sandbox, block: &str) -> Command {
     let hb = std::path::Path::new(env!("CARGO_BIN_EXE_hb"))
         .parent()
         .unwrap();
@@ -78,10 +78,10 @@ fn shell(place: &Place, block: &str) -> Command {
     let mut command = Command::new("sh");
     command
         .args(["-ec", block])
-        .current_dir(place.path())
+        .current_dir(sandbox.path())
         .env_clear();
     command
         .env("PATH", path)
-        .env("HB_DATA_DIR", place.path().join("data"));
+        .env("HB_DATA_DIR", sandbox.path().join("data"));
     command
 }

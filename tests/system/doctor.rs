@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Done, Place, Server, eventually};
+use crate::support::{Done, Sandbox, Server, eventually};
 
 /// The verdict and cause of each finding about `thing`.
 fn about(diagnosis: &Value, thing: &str) -> Vec<(String, String)> {
@@ -14,35 +14,35 @@ fn about(diagnosis: &Value, thing: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn diagnose(place: &Place, args: &[&str]) -> (i32, Value) {
-    let done = place.run(&[&["doctor", "--output", "json"], args].concat());
+fn diagnose(sandbox: &Sandbox, args: &[&str]) -> (i32, Value) {
+    let done = sandbox.run(&[&["doctor", "--output", "json"], args].concat());
     assert_eq!(done.stderr, "");
     (done.code, serde_json::from_str(&done.stdout).unwrap())
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_a_problem_and_is_not_made() {
-    let place = Place::new();
-    let (code, diagnosis) = diagnose(&place, &[]);
+    let sandbox = Sandbox::new();
+    let (code, diagnosis) = diagnose(&sandbox, &[]);
     assert_eq!((code, &diagnosis["verdict"]), (1, &json!("problem")));
     assert_eq!(about(&diagnosis, "database")[0].0, "problem");
-    assert!(!place.path().join("data").exists());
+    assert!(!sandbox.path().join("data").exists());
 }
 
 #[tokio::test]
 async fn a_service_that_runs_is_well_but_for_those_who_listen() {
-    let place = Place::new();
-    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let args = ["--url", &server.url];
     let diagnosis = eventually("a sweep and a canary", async || {
-        let (code, diagnosis) = diagnose(&place, &args);
+        let (code, diagnosis) = diagnose(&sandbox, &args);
         (code == 0).then_some(diagnosis)
     })
     .await;
     let bare = |mut finding: Value| {
         let cause = finding["cause"].as_str().unwrap();
         let plain: String = cause.chars().filter(|c| !c.is_ascii_digit()).collect();
-        finding["cause"] = plain.replace(place.path().to_str().unwrap(), "").into();
+        finding["cause"] = plain.replace(sandbox.path().to_str().unwrap(), "").into();
         finding
     };
     let findings = diagnosis["findings"]
@@ -71,7 +71,7 @@ async fn a_service_that_runs_is_well_but_for_those_who_listen() {
         well("clock", "as the service's"),
     ];
     assert_eq!(findings, expected);
-    let table = place.run(&[&["doctor"], &args[..]].concat());
+    let table = sandbox.run(&[&["doctor"], &args[..]].concat());
     let warning = "warning  subscriptions  there are none: no notice reaches anybody\n                        -> `hb";
     assert!(
         table.code == 0 && table.stdout.contains(warning),
@@ -83,15 +83,15 @@ async fn a_service_that_runs_is_well_but_for_those_who_listen() {
 
 #[tokio::test]
 async fn a_service_that_was_killed_is_told_by_its_sweeps_and_canaries() {
-    let place = Place::new();
-    let mut server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let sandbox = Sandbox::new();
+    let mut server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     eventually("a sweep", async || {
-        (diagnose(&place, &["--url", &server.url]).0 == 0).then_some(())
+        (diagnose(&sandbox, &["--url", &server.url]).0 == 0).then_some(())
     })
     .await;
     server.kill();
     // As if hours had passed.
-    let database = place.database();
+    let database = sandbox.database();
     database
         .execute_batch(
             "UPDATE system SET value = json_set(value, '$.ended', 86400000) WHERE name LIKE 'sweep/%';
@@ -99,28 +99,28 @@ async fn a_service_that_was_killed_is_told_by_its_sweeps_and_canaries() {
         )
         .unwrap();
     drop(database);
-    let (code, diagnosis) = diagnose(&place, &["--url", &server.url]);
+    let (code, diagnosis) = diagnose(&sandbox, &["--url", &server.url]);
     assert_eq!(code, 1);
     for thing in ["sweep", "canaries", "server"] {
         assert_eq!(about(&diagnosis, thing)[0].0, "problem", "{diagnosis}");
     }
     // Without its address, nobody knows whether it should be there.
-    assert_ne!(about(&diagnose(&place, &[]).1, "server")[0].0, "problem");
+    assert_ne!(about(&diagnose(&sandbox, &[]).1, "server")[0].0, "problem");
 }
 
 #[test]
 fn what_an_admin_forgot_is_told() {
-    let place = Place::new();
-    place.key(&["--expires", "3d"]);
-    place.json(&["subscription", "add", "https", "https://example.com/s3cr3t"]);
-    place
+    let sandbox = Sandbox::new();
+    sandbox.key(&["--expires", "3d"]);
+    sandbox.json(&["subscription", "add", "https", "https://example.com/s3cr3t"]);
+    sandbox
         .database()
         .execute_batch(
             "INSERT INTO deliveries (notice, subscription, host, accepted, state, due, error, tried)
              SELECT 'n', id, 'main/web-01', 0, 'dead', 0, 'the answer was 500', 5 FROM subscriptions",
         )
         .unwrap();
-    let (code, diagnosis) = diagnose(&place, &[]);
+    let (code, diagnosis) = diagnose(&sandbox, &[]);
     assert_eq!(code, 1);
     let [(verdict, cause)] = &about(&diagnosis, "subscriptions")[..] else {
         panic!("{diagnosis}")
@@ -141,15 +141,15 @@ fn what_an_admin_forgot_is_told() {
 
 #[test]
 fn a_config_file_gives_defaults_below_environment_and_flags() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let (file, elsewhere) = (
-        place.path().join(".config/heartbeat/config.toml"),
-        place.path().join("elsewhere"),
+        sandbox.path().join(".config/heartbeat/config.toml"),
+        sandbox.path().join("elsewhere"),
     );
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, "output = \"json\"\ndata_dir = \"../../of-file\"\n").unwrap();
     let run = |args: &[&str], env: &[(&str, &str)]| {
-        let mut hb = place.hb(args);
+        let mut hb = sandbox.hb(args);
         Done::from(
             hb.env_remove("HB_DATA_DIR")
                 .envs(env.iter().copied())
@@ -158,7 +158,7 @@ fn a_config_file_gives_defaults_below_environment_and_flags() {
         )
     };
     assert_eq!(run(&["key", "list"], &[]).stdout, "[]\n");
-    assert!(place.path().join("of-file/heartbeat.db").exists());
+    assert!(sandbox.path().join("of-file/heartbeat.db").exists());
     assert!(
         run(&["key", "list"], &[("HB_OUTPUT", "table")])
             .stdout
@@ -194,9 +194,10 @@ fn a_config_file_gives_defaults_below_environment_and_flags() {
 
 #[test]
 fn a_config_file_that_is_wrong_ends_with_2_and_its_line() {
-    let place = Place::new();
-    let file = place.path().join("hb.toml");
-    let run = |args: &[&str]| Done::from(place.hb(args).env("HB_CONFIG", &file).output().unwrap());
+    let sandbox = Sandbox::new();
+    let file = sandbox.path().join("hb.toml");
+    let run =
+        |args: &[&str]| Done::from(sandbox.hb(args).env("HB_CONFIG", &file).output().unwrap());
     assert_eq!(
         run(&["key", "list"]).code,
         2,
@@ -213,7 +214,7 @@ fn a_config_file_that_is_wrong_ends_with_2_and_its_line() {
         "{}",
         done.stderr
     );
-    assert!(!place.path().join("data").exists());
+    assert!(!sandbox.path().join("data").exists());
     for args in [&["--help"][..], &["--version"], &["key", "--help"]] {
         assert_eq!(run(args).code, 0, "help is there all the same");
     }
@@ -221,11 +222,11 @@ fn a_config_file_that_is_wrong_ends_with_2_and_its_line() {
 
 #[test]
 fn a_server_that_never_answers_is_given_up() {
-    let place = Place::new();
-    place.key(&[]);
+    let sandbox = Sandbox::new();
+    sandbox.key(&[]);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let (code, diagnosis) = diagnose(&place, &["--url", &url]);
+    let (code, diagnosis) = diagnose(&sandbox, &["--url", &url]);
     assert_eq!(code, 1);
     assert!(
         about(&diagnosis, "server")[0]

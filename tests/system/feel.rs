@@ -2,13 +2,13 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{Done, Place, have};
+use crate::support::{Done, Sandbox, have};
 
 #[test]
 fn the_page_of_the_command_line_is_what_the_program_says() {
     let page =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md")).unwrap();
-    let done = Place::new().run(&["man", "--markdown"]);
+    let done = Sandbox::new().run(&["man", "--markdown"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(
         done.stdout == page,
@@ -18,7 +18,7 @@ fn the_page_of_the_command_line_is_what_the_program_says() {
 
 #[test]
 fn help_ends_with_the_exit_codes() {
-    let help = Place::new().run(&["--help"]).stdout;
+    let help = Sandbox::new().run(&["--help"]).stdout;
     let (_, codes) = help.split_once("\nExit codes:\n").unwrap();
     let numbers: Vec<_> = codes
         .lines()
@@ -34,14 +34,14 @@ fn help_ends_with_the_exit_codes() {
 
 #[test]
 fn every_shell_gets_its_completions() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (shell, mark) in [
         ("bash", "complete -F _hb"),
         ("zsh", "#compdef hb"),
         ("fish", "complete -c hb"),
         ("powershell", "Register-ArgumentCompleter"),
     ] {
-        let done = place.run(&["completions", shell]);
+        let done = sandbox.run(&["completions", shell]);
         assert!(
             done.code == 0 && done.stdout.contains(mark),
             "{shell}: {}",
@@ -52,7 +52,7 @@ fn every_shell_gets_its_completions() {
             "{shell}"
         );
         if shell == "bash" && have(&["bash"]) {
-            let script = place.path().join("hb.bash");
+            let script = sandbox.path().join("hb.bash");
             std::fs::write(&script, done.stdout).unwrap();
             assert!(
                 Command::new("bash")
@@ -68,25 +68,28 @@ fn every_shell_gets_its_completions() {
 
 #[test]
 fn man_pages_are_printed_and_written() {
-    let place = Place::new();
-    let done = place.run(&["man"]);
+    let sandbox = Sandbox::new();
+    let done = sandbox.run(&["man"]);
     assert!(
         done.code == 0 && done.stdout.contains(".TH hb 1"),
         "{}",
         done.stdout
     );
-    let dir = place.path().join("man/man1");
-    assert_eq!(place.run(&["man", "--dir", dir.to_str().unwrap()]).code, 0);
+    let dir = sandbox.path().join("man/man1");
+    assert_eq!(
+        sandbox.run(&["man", "--dir", dir.to_str().unwrap()]).code,
+        0
+    );
     let page = std::fs::read_to_string(dir.join("hb-host-pause.1")).unwrap();
     assert!(
         page.contains("hb host pause") && page.contains("\\-\\-until"),
         "{page}"
     );
-    std::fs::write(place.path().join("file"), "").unwrap();
-    let done = place.run(&[
+    std::fs::write(sandbox.path().join("file"), "").unwrap();
+    let done = sandbox.run(&[
         "man",
         "--dir",
-        place.path().join("file/man").to_str().unwrap(),
+        sandbox.path().join("file/man").to_str().unwrap(),
     ]);
     assert!(
         done.code == 3 && done.stderr.contains("--dir"),
@@ -97,8 +100,8 @@ fn man_pages_are_printed_and_written() {
 
 #[test]
 fn a_closed_pipe_is_not_a_failure_of_any_command() {
-    let place = Place::new();
-    place.key(&[]);
+    let sandbox = Sandbox::new();
+    sandbox.key(&[]);
     let commands: [&[&str]; 9] = [
         &["--help"],
         &["host", "list"],
@@ -111,7 +114,7 @@ fn a_closed_pipe_is_not_a_failure_of_any_command() {
         &["man", "--markdown"],
     ];
     for args in commands {
-        let mut hb = place
+        let mut hb = sandbox
             .hb(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -125,9 +128,9 @@ fn a_closed_pipe_is_not_a_failure_of_any_command() {
 
 #[test]
 fn colour_is_for_terminals_and_not_for_those_who_want_none() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let coloured = |env: &[(&str, &str)]| {
-        let output = place
+        let output = sandbox
             .hb(&["doctor"])
             .envs(env.iter().copied())
             .output()
@@ -137,7 +140,7 @@ fn colour_is_for_terminals_and_not_for_those_who_want_none() {
     assert!(!coloured(&[]));
     assert!(coloured(&[("CLICOLOR_FORCE", "1")]));
     assert!(!coloured(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
-    let json = place
+    let json = sandbox
         .hb(&["doctor", "--output", "json"])
         .env("CLICOLOR_FORCE", "1")
         .output()

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Place, Server, Webhook, beat_all, eventually, patient, say, stopwatch};
+use crate::support::{Sandbox, Server, Webhook, beat_all, eventually, patient, say, stopwatch};
 
 const HOSTS: usize = 10_000;
 /// What SNS takes, and everybody else should as well.
@@ -38,11 +38,11 @@ async fn beats(url: &str, key: &str, over: &AtomicBool) -> Vec<Duration> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_hosts_that_fall_silent_at_once_are_a_few_messages() {
-    let (place, webhook) = (Place::new(), Webhook::start().await);
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
     // It sweeps when it starts and not again: by the next start all of them have fallen silent.
-    let server = Server::start(&place, &["--sweep-every", "1h"]).await;
+    let server = Server::start(&sandbox, &["--sweep-every", "1h"]).await;
     let key = server.first_key();
-    place.json(&[
+    sandbox.json(&[
         "subscription",
         "add",
         "http",
@@ -66,7 +66,7 @@ async fn ten_thousand_hosts_that_fall_silent_at_once_are_a_few_messages() {
     assert_eq!(code, 0, "{log:?}");
     tokio::time::sleep(Duration::from_millis(1_500)).await;
 
-    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let over = AtomicBool::new(false);
     let told = async {
         let told = async || (webhook.hosts("missing").len() >= HOSTS).then_some(());

@@ -1,11 +1,11 @@
 //! No secret reaches a log.
 
-use crate::support::{Place, Server, Webhook, eventually};
+use crate::support::{Sandbox, Server, Webhook, eventually};
 
 #[tokio::test]
 async fn no_secret_reaches_a_log() {
-    let (place, webhook) = (Place::new(), Webhook::start().await);
-    let mut command = place.hb(&[
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let mut command = sandbox.hb(&[
         "serve",
         "--listen",
         "127.0.0.1:0",
@@ -19,15 +19,15 @@ async fn no_secret_reaches_a_log() {
         .env("HB_LOG", "trace")
         .env("HB_SMTP_URL", "smtp://user:hunter2hunter2@127.0.0.1:9");
     let server = Server::start_by(command).await;
-    let (first, wrong) = (server.first_key(), place.key(&["--scope", "read"]));
+    let (first, wrong) = (server.first_key(), sandbox.key(&["--scope", "read"]));
     let secret_path = "T0SECRETPATH";
-    place.json(&[
+    sandbox.json(&[
         "subscription",
         "add",
         "http",
         &format!("{}/{secret_path}", webhook.url()),
     ]);
-    place.json(&["subscription", "add", "email", "on-call@example.com"]);
+    sandbox.json(&["subscription", "add", "email", "on-call@example.com"]);
     webhook.answer_with(500);
     for key in [&first, &wrong, &format!("{first}x")] {
         let _ = server
@@ -36,7 +36,7 @@ async fn no_secret_reaches_a_log() {
             .unwrap();
     }
     let subscriptions = eventually("failed deliveries", async || {
-        let list = place.json(&["subscription", "list"]);
+        let list = sandbox.json(&["subscription", "list"]);
         list.as_array()
             .unwrap()
             .iter()
@@ -50,8 +50,8 @@ async fn no_secret_reaches_a_log() {
         .iter()
         .map(|s| s["deliveries"]["last_error"].to_string())
         .collect();
-    let database = std::fs::read(place.path().join("data/heartbeat.db")).unwrap();
-    let wal = std::fs::read(place.path().join("data/heartbeat.db-wal")).unwrap_or_default();
+    let database = std::fs::read(sandbox.path().join("data/heartbeat.db")).unwrap();
+    let wal = std::fs::read(sandbox.path().join("data/heartbeat.db-wal")).unwrap_or_default();
     let stored = String::from_utf8_lossy(&[database, wal].concat()).into_owned();
     let (_, log) = server.stop().await;
     for (what, text) in [("log", log.join("\n")), ("last errors", errors.join("\n"))] {
@@ -62,11 +62,11 @@ async fn no_secret_reaches_a_log() {
     for secret in [&first[16..], &wrong[16..]] {
         assert!(!stored.contains(secret), "the secret of a key is stored");
     }
-    commands_keep_it(&place, &first);
+    commands_keep_it(&sandbox, &first);
 }
 
 /// What a key or a token that was typed wrong, or where none belongs, leaves on standard error; and what is exported.
-fn commands_keep_it(place: &Place, key: &str) {
+fn commands_keep_it(sandbox: &Sandbox, key: &str) {
     let (typo, token) = (format!("{key}x"), "t0psecret".repeat(200));
     let cases: [&[&str]; 9] = [
         &["key", "list"],
@@ -80,12 +80,12 @@ fn commands_keep_it(place: &Place, key: &str) {
         &["subscription", "confirm", "--token", &token[..1_000]],
     ];
     for args in cases {
-        let done = place.run(args);
+        let done = sandbox.run(args);
         let said = format!("{}{}", done.stdout, done.stderr);
         for secret in [&key[16..], "t0psecret"] {
             assert!(!said.contains(secret), "{args:?}: {said}");
         }
     }
-    let help = place.run(&["key", "create", "--help"]).stdout;
+    let help = sandbox.run(&["key", "create", "--help"]).stdout;
     assert!(!help.contains(&key[16..]), "{help}");
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::support::{Answer, Done, Place, Scripted, Server};
+use crate::support::{Answer, Done, Sandbox, Scripted, Server};
 
 #[tokio::test]
 async fn a_beat_is_sent_and_a_failing_one_says_why() {
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
     let send = |args: &[&str]| {
-        let mut command = place.hb(&[&["send", "web-01", "--url", &server.url], args].concat());
+        let mut command = sandbox.hb(&[&["send", "web-01", "--url", &server.url], args].concat());
         Done::from(
             command
                 .env("HB_API_KEY", server.first_key())
@@ -23,7 +23,7 @@ async fn a_beat_is_sent_and_a_failing_one_says_why() {
         (0, "web-01 beats\n", "")
     );
     assert_eq!(
-        place.json(&["host", "show", "web-01"])["intervalMs"],
+        sandbox.json(&["host", "show", "web-01"])["intervalMs"],
         300_000
     );
     let done = send(&[
@@ -35,15 +35,15 @@ async fn a_beat_is_sent_and_a_failing_one_says_why() {
         "json",
     ]);
     assert_eq!(done.stdout, "{\"hostId\":\"web-01\",\"tries\":1}\n");
-    assert!(place.json(&["host", "show", "web-01"])["lastFailure"].is_string());
+    assert!(sandbox.json(&["host", "show", "web-01"])["lastFailure"].is_string());
 }
 
 #[tokio::test]
 async fn a_refusal_is_final_and_says_what_to_do() {
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
-    let key_file = place.path().join("key");
-    std::fs::write(&key_file, place.key(&["--scope", "read"]) + "\n").unwrap();
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
+    let key_file = sandbox.path().join("key");
+    std::fs::write(&key_file, sandbox.key(&["--scope", "read"]) + "\n").unwrap();
     let args = [
         "send",
         "web-01",
@@ -52,7 +52,7 @@ async fn a_refusal_is_final_and_says_what_to_do() {
         "--key-file",
         key_file.to_str().unwrap(),
     ];
-    let done = place.run(&args);
+    let done = sandbox.run(&args);
     assert_eq!(done.code, 4, "{}", done.stderr);
     assert!(
         done.stderr
@@ -61,43 +61,43 @@ async fn a_refusal_is_final_and_says_what_to_do() {
         done.stderr
     );
     std::fs::write(&key_file, "hbk_typo").unwrap();
-    assert_eq!(place.run(&args).code, 2);
-    assert_eq!(place.run(&args[..4]).code, 2, "no key at all");
+    assert_eq!(sandbox.run(&args).code, 2);
+    assert_eq!(sandbox.run(&args[..4]).code, 2, "no key at all");
 }
 
 #[tokio::test]
 async fn a_server_that_is_away_is_tried_again_until_it_is_back() {
-    let place = Place::new();
-    let mut server = Server::start(&place, &[]).await;
+    let sandbox = Sandbox::new();
+    let mut server = Server::start(&sandbox, &[]).await;
     let (key, address) = (
         server.first_key(),
         server.url.strip_prefix("http://").unwrap().to_owned(),
     );
     server.kill();
-    let nowhere = place
+    let nowhere = sandbox
         .hb(&["send", "web-01", "--url", &server.url, "--retries", "0"])
         .env("HB_API_KEY", &key)
         .output();
     assert_eq!(Done::from(nowhere.unwrap()).code, 5);
-    let mut patient = place.hb(&["send", "web-01", "--url", &server.url]);
+    let mut patient = sandbox.hb(&["send", "web-01", "--url", &server.url]);
     let patient = patient
         .env("HB_API_KEY", &key)
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let _again = Server::start_by(place.hb(&["serve", "--listen", &address])).await;
+    let _again = Server::start_by(sandbox.hb(&["serve", "--listen", &address])).await;
     let done = Done::from(patient.wait_with_output().unwrap());
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(done.stderr.contains("trying again in"), "{}", done.stderr);
-    assert_eq!(place.json(&["host", "show", "web-01"])["state"], "up");
+    assert_eq!(sandbox.json(&["host", "show", "web-01"])["state"], "up");
 }
 
 const OK: Answer = (200, &[]);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passing_trouble_is_tried_again_and_the_beat_is_the_same() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let service = Scripted::answering(&[
         (408, &[]),
         (429, &[("retry-after", "1")]),
@@ -106,7 +106,7 @@ async fn passing_trouble_is_tried_again_and_the_beat_is_the_same() {
         OK,
     ])
     .await;
-    let done = Done::from(place.send(&service.url, &[]).output().unwrap());
+    let done = Done::from(sandbox.send(&service.url, &[]).output().unwrap());
     assert_eq!(
         (done.code, done.stdout.as_str()),
         (0, "web-01 beats\n"),
@@ -139,8 +139,8 @@ async fn what_will_not_change_is_not_tried_again() {
         &[(308, &[("location", "https://elsewhere.example.com/")]), OK],
     ];
     for answers in answers {
-        let (place, service) = (Place::new(), Scripted::answering(answers).await);
-        let done = Done::from(place.send(&service.url, &[]).output().unwrap());
+        let (sandbox, service) = (Sandbox::new(), Scripted::answering(answers).await);
+        let done = Done::from(sandbox.send(&service.url, &[]).output().unwrap());
         assert_eq!(
             (done.code, service.beats().len()),
             (4, 1),
@@ -157,7 +157,7 @@ async fn what_will_not_change_is_not_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_longer_than_all_tries_may_take() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     // The server wants an hour; and one that never answers.
     let busy = Scripted::answering(&[(503, &[("retry-after", "3600")])]).await;
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -166,7 +166,7 @@ async fn nobody_waits_longer_than_all_tries_may_take() {
         (&busy.url, "in 1 tries: the server answers 503"),
         (&silent, "tries: "),
     ] {
-        let done = Done::from(place.send(url, &["--timeout", "2s"]).output().unwrap());
+        let done = Done::from(sandbox.send(url, &["--timeout", "2s"]).output().unwrap());
         assert_eq!(done.code, 5, "{}", done.stderr);
         assert!(done.stderr.contains(tries), "{}", done.stderr);
     }

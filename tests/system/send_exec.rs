@@ -8,15 +8,15 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Answer, Done, Place, SOME_KEY, Scripted, Server, have, skipped};
+use crate::support::{Answer, Done, SOME_KEY, Sandbox, Scripted, Server, have, skipped};
 
 const OK: &[Answer] = &[(200, &[])];
 
 /// Runs `sh -c SCRIPT` under `hb send --exec`; gives how that ended, and the one beat.
 async fn run(script: &str) -> (Done, Value) {
-    let (place, service) = (Place::new(), Scripted::answering(OK).await);
+    let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
     let done = Done::from(
-        with(&place, &service.url, &["sh", "-c", script])
+        with(&sandbox, &service.url, &["sh", "-c", script])
             .output()
             .unwrap(),
     );
@@ -25,8 +25,8 @@ async fn run(script: &str) -> (Done, Value) {
     (done, beats[0].clone())
 }
 
-fn with(place: &Place, url: &str, command: &[&str]) -> Command {
-    let mut hb = place.send(
+fn with(sandbox: &Sandbox, url: &str, command: &[&str]) -> Command {
+    let mut hb = sandbox.send(
         url,
         &[&["--retries", "0", "--exec", "--"], command].concat(),
     );
@@ -91,10 +91,10 @@ async fn both_outputs_to_one_place_keep_their_order() {
     if !have(&["sh"]) {
         return;
     }
-    let (place, service) = (Place::new(), Scripted::answering(OK).await);
+    let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
     let script = "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done; exit 1";
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let mut hb = with(&place, &service.url, &["sh", "-c", script]);
+    let mut hb = with(&sandbox, &service.url, &["sh", "-c", script]);
     let mut running = hb
         .stdout(writer.try_clone().unwrap())
         .stderr(writer)
@@ -115,8 +115,8 @@ async fn both_outputs_to_one_place_keep_their_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_and_foreign_output_passes_whole_and_its_end_is_a_message_that_fits() {
     let script = r#"i=0; while [ $i -lt 20000 ]; do echo "line $i"; i=$((i+1)); done; printf '\377\000\033[2J"\\ende'; exit 1"#;
-    let (place, service) = (Place::new(), Scripted::answering(OK).await);
-    let output = with(&place, &service.url, &["sh", "-c", script])
+    let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
+    let output = with(&sandbox, &service.url, &["sh", "-c", script])
         .output()
         .unwrap();
     assert_eq!(
@@ -135,17 +135,17 @@ async fn large_and_foreign_output_passes_whole_and_its_end_is_a_message_that_fit
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_server_keeps_how_a_job_ended() {
-    let place = Place::new();
-    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let mut hb = with(
-        &place,
+        &sandbox,
         &server.url,
         &["sh", "-c", "echo no space left; exit 7"],
     );
     hb.env("HB_API_KEY", server.first_key());
     assert_eq!(hb.output().unwrap().status.code(), Some(7));
     let shown = crate::support::eventually("the transition", async || {
-        let shown = place.json(&["host", "show", "web-01"]);
+        let shown = sandbox.json(&["host", "show", "web-01"]);
         shown["transitions"]
             .as_array()
             .unwrap()
@@ -163,14 +163,14 @@ async fn a_real_server_keeps_how_a_job_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_cannot_run_is_a_failure_with_a_beat() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for (program, code, cause) in [
         ("no-such-program", 127, "No such file"),
         ("/etc/passwd", 126, "Permission denied"),
     ] {
         let service = Scripted::answering(OK).await;
         let done = Done::from(
-            with(&place, &service.url, &[program, "s3cr3t argument"])
+            with(&sandbox, &service.url, &[program, "s3cr3t argument"])
                 .output()
                 .unwrap(),
         );
@@ -192,7 +192,7 @@ async fn a_command_that_cannot_run_is_a_failure_with_a_beat() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_beat_that_is_not_sent_does_not_touch_the_exit_code() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     let refusing = Scripted::answering(&[(401, &[])]).await;
     for (url, key, cause) in [
         (
@@ -215,7 +215,7 @@ async fn a_beat_that_is_not_sent_does_not_touch_the_exit_code() {
     ] {
         for code in [0, 5] {
             let mut hb = with(
-                &place,
+                &sandbox,
                 url,
                 &["sh", "-c", &format!("echo out; exit {code}")],
             );
@@ -237,8 +237,8 @@ async fn a_beat_that_is_not_sent_does_not_touch_the_exit_code() {
 async fn signals_reach_the_command_which_decides() {
     let script = "trap 'echo told; exit 42' TERM INT HUP; echo ready; while :; do sleep 0.05; done";
     for signal in ["TERM", "INT", "HUP"] {
-        let (place, service) = (Place::new(), Scripted::answering(OK).await);
-        let mut hb = heedful(&with(&place, &service.url, &["sh", "-c", script]));
+        let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
+        let mut hb = heedful(&with(&sandbox, &service.url, &["sh", "-c", script]));
         // A group of its own, so that no terminal tells the command as well.
         let mut hb = hb.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(hb.stdout.take().unwrap());
@@ -285,9 +285,9 @@ async fn what_a_command_leaves_behind_is_not_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_goes_away_ends_the_command_as_without_us() {
-    let (place, service) = (Place::new(), Scripted::answering(OK).await);
+    let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
     let mut hb = with(
-        &place,
+        &sandbox,
         &service.url,
         &["sh", "-c", "while echo line; do :; done"],
     );
@@ -311,9 +311,9 @@ async fn a_log_that_is_full_does_not_end_the_job() {
         skipped("there is no /dev/full");
         return;
     };
-    let (place, service) = (Place::new(), Scripted::answering(OK).await);
+    let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
     let script = "for i in 1 2 3; do echo line $i; sleep 0.1; done; exit 3";
-    let mut hb = with(&place, &service.url, &["sh", "-c", script]);
+    let mut hb = with(&sandbox, &service.url, &["sh", "-c", script]);
     let done = hb
         .stdout(full)
         .stderr(Stdio::piped())
@@ -348,13 +348,13 @@ async fn the_key_is_in_no_title_and_in_no_message() {
 
 #[test]
 fn exec_needs_a_command_and_nothing_that_says_how_it_ended() {
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     for args in [
         &["--exec"][..],
         &["--", "true"],
         &["--exec", "--status", "ok", "--", "true"],
     ] {
-        let done = Done::from(place.send("http://127.0.0.1:9", args).output().unwrap());
+        let done = Done::from(sandbox.send("http://127.0.0.1:9", args).output().unwrap());
         assert_eq!(done.code, 2, "{args:?}: {}", done.stderr);
     }
 }

@@ -8,7 +8,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use self::requests::{Case, Stored};
-use crate::support::{Place, Server};
+use crate::support::{Sandbox, Server};
 
 async fn send(server: &Server, case: &Case, key: &str) {
     let (method, target) = case.line();
@@ -34,8 +34,8 @@ async fn send(server: &Server, case: &Case, key: &str) {
 }
 
 /// What is stored of all hosts, in order.
-fn stored(place: &Place) -> Vec<Stored> {
-    let database = place.database();
+fn stored(sandbox: &Sandbox) -> Vec<Stored> {
+    let database = sandbox.database();
     let mut query = database
         .prepare(
             "SELECT host, signal, interval, message FROM heartbeats WHERE host NOT LIKE 'hb:%' ORDER BY host",
@@ -64,12 +64,12 @@ fn stored(place: &Place) -> Vec<Stored> {
 
 #[tokio::test]
 async fn the_local_server_answers_as_the_table_says() {
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
     let (ingest, prefixed, read) = (
         server.first_key(),
-        place.key(&["--host-prefix", "web"]),
-        place.key(&["--scope", "read"]),
+        sandbox.key(&["--host-prefix", "web"]),
+        sandbox.key(&["--scope", "read"]),
     );
     let typo = format!("{ingest}x");
     let cases = requests::cases();
@@ -84,5 +84,5 @@ async fn the_local_server_answers_as_the_table_says() {
     }
     let mut expected: Vec<_> = cases.iter().filter_map(|case| case.stored(false)).collect();
     expected.sort();
-    assert_eq!(stored(&place), expected);
+    assert_eq!(stored(&sandbox), expected);
 }

@@ -9,12 +9,12 @@ use futures::stream::{self, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Place, Server, Webhook, client, eventually};
+use crate::support::{Sandbox, Server, Webhook, client, eventually};
 
 #[tokio::test]
 async fn a_request_under_way_is_answered_before_the_server_ends() {
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
     let (key, address) = (
         server.first_key(),
         server.url.strip_prefix("http://").unwrap().to_owned(),
@@ -49,15 +49,15 @@ async fn a_request_under_way_is_answered_before_the_server_ends() {
     slow.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert_eq!(server.ended().await, 0);
-    assert_eq!(place.json(&["host", "show", "web-01"])["state"], "up");
+    assert_eq!(sandbox.json(&["host", "show", "web-01"])["state"], "up");
 }
 
 #[tokio::test]
 async fn servers_that_start_at_once_on_an_empty_folder_make_one_key() {
-    let place = Place::new();
-    let start = || Server::start(&place, &["--sweep-every", "1s"]);
+    let sandbox = Sandbox::new();
+    let start = || Server::start(&sandbox, &["--sweep-every", "1s"]);
     let (a, b, c) = tokio::join!(start(), start(), start());
-    assert_eq!(place.keys().len(), 1);
+    assert_eq!(sandbox.keys().len(), 1);
     let printed = || {
         [&a, &b, &c].map(|server| {
             server
@@ -122,10 +122,10 @@ async fn machines(key: &str, url: &Mutex<String>, hosts: &[String]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_long_stop_only_who_stays_silent_is_told() {
-    let (place, webhook) = (Place::new(), Webhook::start().await);
-    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let (key, url) = (server.first_key(), Mutex::new(server.url.clone()));
-    place.json(&["subscription", "add", "http", &webhook.url()]);
+    sandbox.json(&["subscription", "add", "http", &webhook.url()]);
     let mut hosts: Vec<_> = (0..500).map(|i| format!("host-{i}")).collect();
     let test = async {
         let silent = async |interval: u64| {
@@ -140,7 +140,7 @@ async fn after_a_long_stop_only_who_stays_silent_is_told() {
         assert_eq!(code, 0, "{log:?}");
         // More than twice their interval.
         tokio::time::sleep(Duration::from_secs(13)).await;
-        let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+        let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
         url.lock().unwrap().clone_from(&server.url);
         let told = || (!webhook.hosts("missing").is_empty()).then_some(());
         eventually("the silent host", async || told()).await;
@@ -167,10 +167,10 @@ async fn after_a_long_stop_only_who_stays_silent_is_told() {
 
 #[tokio::test]
 async fn a_short_stop_is_no_silence_of_those_who_beat_often() {
-    let (place, webhook) = (Place::new(), Webhook::start().await);
-    let mut server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let mut server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
-    place.json(&["subscription", "add", "http", &webhook.url()]);
+    sandbox.json(&["subscription", "add", "http", &webhook.url()]);
     let body = r#"{"hostId": "often", "intervalMs": 3000}"#;
     assert_eq!(server.beat(&key, body).await.unwrap(), 200);
     eventually("its registration", async || {
@@ -181,7 +181,7 @@ async fn a_short_stop_is_no_silence_of_those_who_beat_often() {
     server.kill();
     // Longer than its interval, and shorter than what a running server takes for a late canary.
     tokio::time::sleep(Duration::from_millis(4_500)).await;
-    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     eventually("the blackout", async || {
         let log = server.stderr();
         log.iter()

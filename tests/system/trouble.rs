@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Place, Server, eventually, have, skipped};
+use crate::support::{Sandbox, Server, eventually, have, skipped};
 
 const BEAT: &str = r#"{"hostId": "web-01"}"#;
 
@@ -53,16 +53,16 @@ async fn assert_heals(server: &Server, key: &str) {
 
 #[tokio::test]
 async fn a_missing_table_is_trouble_until_it_is_back() {
-    let place = Place::new();
-    let server = Server::start(&place, &["--sweep-every", "1s"]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
     assert_eq!(server.status().await.status(), 200);
-    place
+    sandbox
         .database()
         .execute_batch("ALTER TABLE heartbeats RENAME TO elsewhere")
         .unwrap();
     assert_trouble(&server, &key).await;
-    place
+    sandbox
         .database()
         .execute_batch("ALTER TABLE elsewhere RENAME TO heartbeats")
         .unwrap();
@@ -75,9 +75,9 @@ async fn a_full_disk_is_trouble_until_there_is_room() {
     if !have(&["sh", "prlimit"]) {
         return;
     }
-    let place = Place::new();
+    let sandbox = Sandbox::new();
     // The limit on the size of files stands in for the disk: with SIGXFSZ ignored, writes beyond it fail.
-    let hb = place.hb(&["serve", "--listen", "127.0.0.1:0"]);
+    let hb = sandbox.hb(&["serve", "--listen", "127.0.0.1:0"]);
     let mut deaf = Command::new("sh");
     deaf.args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#])
         .arg(hb.get_program())
@@ -104,7 +104,7 @@ async fn a_full_disk_is_trouble_until_there_is_room() {
     limit("4096");
     assert_trouble(&server, &key).await;
     assert_eq!(
-        place.json(&["host", "list"]),
+        sandbox.json(&["host", "list"]),
         serde_json::json!([]),
         "what was refused is not stored"
     );
@@ -136,11 +136,11 @@ async fn a_read_only_folder_is_trouble_until_it_can_be_written() {
     if !have(&["chattr"]) {
         return;
     }
-    let place = Place::new();
-    let server = Server::start(&place, &[]).await;
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &[]).await;
     let key = server.first_key();
     assert_eq!(server.beat(&key, BEAT).await.unwrap(), 200);
-    let data = place.path().join("data");
+    let data = sandbox.path().join("data");
     // Not the shared memory file: the kernel ends a process that writes to a mapped page of it.
     let files = ["heartbeat.db", "heartbeat.db-wal", "."].map(|name| data.join(name));
     let immutable = Immutable(files.into());

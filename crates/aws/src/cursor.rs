@@ -17,7 +17,7 @@ pub(crate) fn position<const N: usize>(cursor: &Cursor) -> PortResult<[String; N
 }
 
 /// A cursor that this listing never gave.
-pub(crate) fn foreign(cursor: &Cursor, cause: impl std::fmt::Display) -> PortError {
+pub(crate) fn foreign(cursor: &Cursor, cause: impl Into<hb_service::ports::Cause>) -> PortError {
     PortError::unreadable("cursor", &cursor.0, cause)
 }
 

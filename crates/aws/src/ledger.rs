@@ -43,7 +43,7 @@ const PAGE: i32 = 1_000;
 
 /// Where the records of a kind lie.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct RecordLocation {
     /// Before their keys. A host's begins with its fleet, which has no such sign.
     prefix: &'static str,
     /// Their first shard of the index.
@@ -52,7 +52,7 @@ struct Place {
     count: u32,
 }
 
-impl Place {
+impl RecordLocation {
     fn of<T: Record>() -> Self {
         match T::TABLE {
             Digest::TABLE => Self {
@@ -111,7 +111,10 @@ impl<T: Record> Ledger<T> for DynamoLedger {
     async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>> {
         let request = self.table.client.get_item().table_name(&self.table.name);
         let answer = request
-            .key(HOST, item::text(Place::of::<T>().address::<T>(key)))
+            .key(
+                HOST,
+                item::text(RecordLocation::of::<T>().address::<T>(key)),
+            )
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
@@ -130,7 +133,7 @@ impl<T: Record> Ledger<T> for DynamoLedger {
     ) -> PortResult<Swap<T>> {
         let version = expected.unwrap_or(0).saturating_add(1);
         let stored = Stored {
-            entry: entry.clone(),
+            record: entry.clone(),
             version,
             writer,
         };
@@ -162,7 +165,7 @@ impl<T: Record> Ledger<T> for DynamoLedger {
 
     /// One page of one shard: the shards follow each other, and an empty one is an empty page.
     async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
-        let Place { first, count, .. } = Place::of::<T>();
+        let RecordLocation { first, count, .. } = RecordLocation::of::<T>();
         let (shard, host) = position(after.as_ref(), first..first + count)?;
         let start =
             host.map(|host| item::of([(SHARD, item::number(shard)), (HOST, item::text(host))]));
@@ -226,14 +229,14 @@ fn hash(text: &str) -> u32 {
 }
 
 fn encode<T: Record>(stored: &Stored<T>) -> Result<AttributeMap, Cause> {
-    let place = Place::of::<T>();
-    let address = place.address::<T>(stored.entry.key());
-    let open = stored.entry.is_open().then(|| place.shard(&address));
+    let place = RecordLocation::of::<T>();
+    let address = place.address::<T>(stored.record.key());
+    let open = stored.record.is_open().then(|| place.shard(&address));
     let mut item = item::of([
         (HOST, item::text(address)),
         (
             ENTRY,
-            item::text(codec::encode(&stored.entry).map_err(|error| error.to_string())?),
+            item::text(codec::encode(&stored.record).map_err(|error| error.to_string())?),
         ),
         (VERSION, item::number(stored.version)),
         (WRITER, item::text(stored.writer.to_string())),
@@ -245,11 +248,11 @@ fn encode<T: Record>(stored: &Stored<T>) -> Result<AttributeMap, Cause> {
 fn decode<T: Record>(item: &AttributeMap) -> Result<Stored<T>, Cause> {
     let entry: T =
         codec::decode(item::get_text(item, ENTRY)?).map_err(|error| item::wrong(ENTRY, error))?;
-    if item::get_text(item, HOST)? != Place::of::<T>().address::<T>(entry.key()) {
+    if item::get_text(item, HOST)? != RecordLocation::of::<T>().address::<T>(entry.key()) {
         return Err(item::wrong(ENTRY, format!("it is of {}", entry.key())));
     }
     Ok(Stored {
-        entry,
+        record: entry,
         version: item::get_number(item, VERSION)?,
         writer: item::get_parsed(item, WRITER)?,
     })
@@ -265,7 +268,7 @@ mod tests {
         let entry = Entry::new(HostKey::new(Fleet::main(), host.parse().unwrap()));
         let entry = entry.paused(Timestamp::MIN, None).unwrap();
         Stored {
-            entry,
+            record: entry,
             version: 7,
             writer: Uuid::from_u128(9),
         }
@@ -277,11 +280,13 @@ mod tests {
         let item = encode(&open).unwrap();
         assert_eq!(
             item.get(SHARD),
-            Some(&item::number(Place::of::<Entry>().shard("main/web-01")))
+            Some(&item::number(
+                RecordLocation::of::<Entry>().shard("main/web-01")
+            ))
         );
         assert_eq!(decode::<Entry>(&item).unwrap(), open);
         let quiet = Stored {
-            entry: Entry::new(open.entry.key.clone()),
+            record: Entry::new(open.record.key.clone()),
             ..open
         };
         let item = encode(&quiet).unwrap();
@@ -302,7 +307,7 @@ mod tests {
         ]);
         let read: Stored = decode(&item).unwrap();
         assert_eq!(
-            (read.entry.epoch, read.version, read.writer),
+            (read.record.epoch, read.version, read.writer),
             (3, 12, Uuid::from_u128(7))
         );
     }
@@ -328,7 +333,7 @@ mod tests {
 
     #[test]
     fn hosts_spread_over_all_shards_and_stay_there() {
-        let shard = |address: &str| Place::of::<Entry>().shard(address);
+        let shard = |address: &str| RecordLocation::of::<Entry>().shard(address);
         let mut counts = [0; SHARDS as usize];
         (0..16_000).for_each(|i| counts[shard(&format!("main/host-{i:05}")) as usize] += 1);
         assert!(
@@ -345,7 +350,7 @@ mod tests {
     #[test]
     fn digests_and_receivers_lie_apart_from_hosts() {
         let id = NoticeId::of_bytes([7; 32]);
-        let entry = stored("web-01").entry;
+        let entry = stored("web-01").record;
         let transition = hb_domain::Transition {
             epoch: 1,
             kind: hb_domain::Kind::Missing,
@@ -355,7 +360,7 @@ mod tests {
             message: None,
             at: Timestamp::MIN,
             caveat: None,
-            told: None,
+            accepted: None,
         };
         let entry = Entry {
             history: vec![transition],
@@ -363,7 +368,7 @@ mod tests {
         };
         let digest = Digest::new(id.clone(), &[&entry], Timestamp::MIN).unwrap();
         let item = encode(&Stored {
-            entry: digest.clone(),
+            record: digest.clone(),
             version: 1,
             writer: Uuid::nil(),
         })
@@ -372,10 +377,10 @@ mod tests {
             (&item[HOST], &item[SHARD]),
             (&item::text(format!("#digest/{id}")), &item::number(16))
         );
-        assert_eq!(decode::<Digest>(&item).unwrap().entry, digest);
+        assert_eq!(decode::<Digest>(&item).unwrap().record, digest);
         let receiver = Receiver::new("eu-west-1".parse::<Region>().unwrap());
         let item = encode(&Stored {
-            entry: receiver.clone(),
+            record: receiver.clone(),
             version: 1,
             writer: Uuid::nil(),
         })
@@ -384,7 +389,7 @@ mod tests {
             (&item[HOST], &item[SHARD]),
             (&item::text("#receiver/eu-west-1"), &item::number(17))
         );
-        assert_eq!(decode::<Receiver>(&item).unwrap().entry, receiver);
+        assert_eq!(decode::<Receiver>(&item).unwrap().record, receiver);
     }
 
     #[test]

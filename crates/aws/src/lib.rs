@@ -20,6 +20,7 @@ mod names;
 mod profile;
 mod records;
 mod size;
+mod stage_topic;
 mod subscriptions;
 mod system;
 mod table;
@@ -40,6 +41,32 @@ pub use names::{ArnError, Stage, StageError, TopicArn};
 #[cfg(feature = "profile")]
 pub use profile::Profile;
 pub use size::{AttributeMap, item_size};
+pub use stage_topic::StageTopic;
 pub use subscriptions::SnsSubscriptions;
 pub use system::DynamoSystem;
 pub use topic::SnsTopic;
+
+use std::sync::Arc;
+
+use hb_service::ports::{Clock, Ids, Ports};
+
+/// All ports on `stage`, in the region of `clients`. Nothing is asked of AWS yet.
+#[must_use]
+pub fn ports(clients: &Clients, stage: &Stage, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Ports {
+    let ledger = Arc::new(DynamoLedger::new(clients, stage));
+    let subscriptions = stage_topic::StageSubscriptions(StageTopic::new(clients, stage));
+    Ports {
+        heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
+        ledger: ledger.clone(),
+        digests: ledger.clone(),
+        receivers: ledger,
+        keys: Arc::new(DynamoKeys::new(clients, stage)),
+        topic: Arc::new(StageTopic::new(clients, stage)),
+        echoes: Arc::new(SqsEchoes::new(clients, stage)),
+        subscriptions: Arc::new(subscriptions),
+        deliveries: None,
+        system: Arc::new(DynamoSystem::new(clients, stage)),
+        clock,
+        ids,
+    }
+}

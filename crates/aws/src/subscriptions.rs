@@ -14,7 +14,7 @@ use aws_sdk_sns::operation::confirm_subscription::ConfirmSubscriptionError;
 use aws_sdk_sns::operation::get_subscription_attributes::GetSubscriptionAttributesError;
 use aws_sdk_sns::operation::unsubscribe::UnsubscribeError;
 use hb_domain::{
-    ConfirmationToken, Endpoint, Filter, Protocol, Standing, Subscription, SubscriptionId,
+    ConfirmationToken, Endpoint, Filter, Protocol, Subscription, SubscriptionId, SubscriptionState,
 };
 use hb_service::ports::{Cursor, Page, PortError, PortResult, Subscriptions};
 
@@ -113,7 +113,7 @@ impl SnsSubscriptions {
         }
     }
 
-    async fn standing(&self, arn: &str) -> PortResult<Standing> {
+    async fn state(&self, arn: &str) -> PortResult<SubscriptionState> {
         self.meter.called(Operation::GetSubscriptionAttributes);
         match self
             .client
@@ -128,13 +128,15 @@ impl SnsSubscriptions {
                     .unwrap_or_default()
                     .remove("PendingConfirmation");
                 Ok(if pending.as_deref() == Some("true") {
-                    Standing::Pending
+                    SubscriptionState::Pending
                 } else {
-                    Standing::Confirmed
+                    SubscriptionState::Confirmed
                 })
             }
             Err(cause) => match cause.as_service_error() {
-                Some(GetSubscriptionAttributesError::NotFoundException(_)) => Ok(Standing::Gone),
+                Some(GetSubscriptionAttributesError::NotFoundException(_)) => {
+                    Ok(SubscriptionState::Gone)
+                }
                 _ => Err(error::trouble(
                     &self.what(),
                     Operation::GetSubscriptionAttributes,
@@ -204,8 +206,8 @@ impl Subscriptions for SnsSubscriptions {
         })
     }
 
-    async fn standings(&self) -> PortResult<BTreeMap<SubscriptionId, Standing>> {
-        let (mut standings, mut after) = (BTreeMap::new(), None::<String>);
+    async fn states(&self) -> PortResult<BTreeMap<SubscriptionId, SubscriptionState>> {
+        let (mut states, mut after) = (BTreeMap::new(), None::<String>);
         loop {
             let (items, next) = self.records.page(after.as_deref()).await?;
             for item in &items {
@@ -214,11 +216,11 @@ impl Subscriptions for SnsSubscriptions {
                 else {
                     continue;
                 };
-                standings.insert(id, self.standing(arn).await?);
+                states.insert(id, self.state(arn).await?);
             }
             after = next;
             if after.is_none() {
-                return Ok(standings);
+                return Ok(states);
             }
         }
     }

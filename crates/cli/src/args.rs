@@ -7,8 +7,8 @@
 use std::ffi::OsString;
 mod host;
 mod key;
-mod place;
 mod subscription;
+mod target;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -21,15 +21,15 @@ use hb_domain::{HostId, Interval, Message};
 
 pub(crate) use host::*;
 pub(crate) use key::*;
-pub(crate) use place::{Chosen, Place};
 pub(crate) use subscription::*;
+pub(crate) use target::{Chosen, Target};
 
 /// Machines call home; when one stops calling, people are told once.
 #[derive(Debug, Parser)]
 #[command(name = "hb", version, propagate_version = true, after_help = crate::exit::help())]
 pub(crate) struct Hb {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) target: Target,
     /// How results are printed.
     #[arg(long, global = true, value_enum, default_value_t = Format::Table, env = "HB_OUTPUT")]
     pub(crate) output: Format,

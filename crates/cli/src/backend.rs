@@ -4,22 +4,20 @@ mod embedded;
 #[cfg(feature = "stage")]
 mod stage;
 
-use std::sync::Arc;
-
-use hb_domain::Protocol;
+use hb_domain::{Protocol, Region};
+use hb_service::admin::{HostAdmin, KeyAdmin, RegionalTopic, SubscriptionAdmin};
+use hb_service::ports::Ports;
 use hb_sqlite::{Store, UnsupportedError};
-use hb_service::manage::{Hosts, Manager, Subscribers};
-use hb_service::ports::Deliveries;
 
-use crate::args::{Chosen, Place};
+use crate::args::{Chosen, Target};
 use crate::exit::Failure;
 
 /// What admin commands work on, whatever stands behind it.
 pub(crate) struct Backend {
-    pub(crate) manager: Arc<Manager>,
-    pub(crate) hosts: Hosts,
-    /// Only a topic of our own knows what became of its notices.
-    pub(crate) deliveries: Option<Arc<dyn Deliveries>>,
+    /// All of the place, of its first region on AWS.
+    pub(crate) ports: Ports,
+    /// Where this is.
+    pub(crate) region: Region,
     /// Whether the topic can deliver so.
     pub(crate) supports: fn(Protocol) -> Result<(), UnsupportedError>,
     /// Where the topics are.
@@ -28,7 +26,7 @@ pub(crate) struct Backend {
 
 /// Where the topics are: those of a stage have to be asked for, which not every command needs.
 enum Topics {
-    Here(Store),
+    Here(RegionalTopic),
     #[cfg(feature = "stage")]
     Deployed(Box<stage::Deployed>),
 }
@@ -38,8 +36,8 @@ pub(crate) use stage::examine as examine_stage;
 
 impl Backend {
     /// Opens the place that the command line names.
-    pub(crate) async fn open(place: &Place) -> Result<Self, Failure> {
-        match place.choose()? {
+    pub(crate) async fn open(target: &Target) -> Result<Self, Failure> {
+        match target.choose()? {
             Chosen::Folder(dir) => Ok(Self::embedded(&Store::open(dir)?)),
             #[cfg(feature = "stage")]
             Chosen::Stage {
@@ -52,14 +50,29 @@ impl Backend {
         }
     }
 
-    /// Who is told, in all regions.
-    pub(crate) async fn subscribers(&self) -> Result<Subscribers, Failure> {
+    /// What admins do with keys.
+    pub(crate) fn keys(&self) -> KeyAdmin {
+        KeyAdmin {
+            ports: self.ports.clone(),
+        }
+    }
+
+    /// What admins do with hosts.
+    pub(crate) fn hosts(&self) -> HostAdmin {
+        HostAdmin {
+            ports: self.ports.clone(),
+            region: self.region.clone(),
+        }
+    }
+
+    /// The subscriptions, in all regions.
+    pub(crate) async fn subscribers(&self) -> Result<SubscriptionAdmin, Failure> {
         let topics = match &self.topics {
-            Topics::Here(store) => vec![embedded::topic(store)],
+            Topics::Here(topic) => vec![topic.clone()],
             #[cfg(feature = "stage")]
             Topics::Deployed(stage) => stage.topics().await?,
         };
-        let (clock, ids) = (self.manager.clock.clone(), self.manager.ids.clone());
-        Ok(Subscribers { topics, clock, ids })
+        let (clock, ids) = (self.ports.clock.clone(), self.ports.ids.clone());
+        Ok(SubscriptionAdmin { topics, clock, ids })
     }
 }

@@ -137,7 +137,7 @@ impl Config {
     }
 }
 
-/// The variable of an option that is not clap's business (see [`Place`](crate::args::Place)).
+/// The variable of an option that is not clap's business (see [`Target`](crate::args::Target)).
 fn variable(id: &str) -> Option<&'static str> {
     match id {
         "data_dir" => Some("HB_DATA_DIR"),

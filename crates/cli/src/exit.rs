@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hb_domain::{ConfirmationTokenError, EndpointError};
-use hb_service::manage::{HostError, KeyError, SubscribeError};
+use hb_service::admin::{HostError, KeyError, SubscribeError};
 use hb_service::ports::PortError;
 
 use crate::output;

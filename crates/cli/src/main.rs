@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut on_stage = false;
     let result = config::parse().and_then(|(hb, config)| {
-        on_stage = matches!(hb.place.choose(), Ok(Chosen::Stage { .. }));
+        on_stage = matches!(hb.target.choose(), Ok(Chosen::Stage { .. }));
         run(hb, &config)
     });
     match result {
@@ -47,26 +47,26 @@ fn run(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
 /// Does what the command line says; gives the code to end with.
 async fn dispatch(
     Hb {
-        place,
+        target,
         output,
         command,
     }: Hb,
     config: &Config,
 ) -> Result<ExitCode, Failure> {
     match command {
-        Command::Serve(serve) => serve::run(&place, output, serve).await?,
+        Command::Serve(serve) => serve::run(&target, output, serve).await?,
         Command::Key(KeyCommand::Inspect { token }) => command::key::inspect(output, &token)?,
         Command::Key(command) => {
-            command::key::run(&Backend::open(&place).await?, output, command).await?
+            command::key::run(&Backend::open(&target).await?, output, command).await?
         }
         Command::Subscription(command) => {
-            command::subscription::run(&Backend::open(&place).await?, output, command).await?;
+            command::subscription::run(&Backend::open(&target).await?, output, command).await?;
         }
         Command::Host(command) => {
-            command::host::run(&Backend::open(&place).await?, output, command).await?
+            command::host::run(&Backend::open(&target).await?, output, command).await?
         }
         Command::Doctor(doctor) => {
-            return command::doctor::run(&place, config, output, doctor).await;
+            return command::doctor::run(&target, config, output, doctor).await;
         }
         Command::Completions { shell } => command::man::completions(shell)?,
         Command::Man(man) => command::man::man(&man)?,

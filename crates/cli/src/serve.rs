@@ -9,21 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hb_domain::{Notice, Protocol, Region};
-use hb_sqlite::{
-    ConsoleSender, Courier, Senders, SmtpSender, SqliteKeys, SqliteTopic, Store, WebhookSender,
-};
 use hb_http::App;
-use hb_service::ports::{Clock, Ids};
+use hb_service::ports::{Clock, Ids, IngestPorts};
 use hb_service::system::{SystemClock, SystemIds};
-use hb_service::{
-    Authenticator, CachePolicy, Canaries, Health, RateLimit, Recorder, Sweep, SweepError,
-    SweepReport, SweepSettings, Troubles,
-};
+use hb_service::{CachePolicy, Canaries, Sweep, SweepError, SweepReport, SweepSettings, Troubles};
+use hb_sqlite::{ConsoleSender, Courier, Senders, SmtpSender, SqliteKeys, Store, WebhookSender};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use crate::args::{Format, Place, Serve};
+use crate::args::{Format, Serve, Target};
 use crate::backend::Backend;
 use crate::exit::Failure;
 use crate::output;
@@ -32,11 +27,11 @@ use crate::output;
 const KEYS_FRESH: Duration = Duration::from_secs(2);
 
 /// Runs until SIGINT or SIGTERM.
-pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(), Failure> {
+pub(crate) async fn run(target: &Target, format: Format, serve: Serve) -> Result<(), Failure> {
     log::start(format);
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
     let senders = senders(&serve, format)?;
-    let dir = place.folder()?;
+    let dir = target.folder()?;
     let store = Store::open(&dir)?;
     let listening = |error| Failure::Listen(serve.listen, error);
     let listener = TcpListener::bind(serve.listen).await.map_err(listening)?;
@@ -44,54 +39,38 @@ pub(crate) async fn run(place: &Place, format: Format, serve: Serve) -> Result<(
     let backend = Backend::embedded(&store);
     first_key::ensure(
         &SqliteKeys::new(store.clone()),
-        &backend.manager,
+        &backend.keys(),
         format,
         address,
     )
     .await?;
 
     let troubles = Arc::new(Troubles::default());
-    let topic = Arc::new(SqliteTopic::new(store.clone(), clock.clone()));
     let keys_fresh = CachePolicy {
         positive: KEYS_FRESH,
         negative: KEYS_FRESH,
         ..CachePolicy::default()
     };
-    let app = App {
-        authenticator: Authenticator::new(
-            backend.manager.keys.clone(),
-            keys_fresh,
-            troubles.clone(),
-        ),
-        recorder: Recorder::new(backend.hosts.heartbeats.clone(), Region::local()),
-        health: Health::new(backend.hosts.heartbeats.clone(), topic.clone()),
-        limit: RateLimit::new(serve.rate_limit),
-        clock: clock.clone(),
-        troubles: troubles.clone(),
-    };
+    let app = App::new(
+        IngestPorts::from(&backend.ports),
+        Region::local(),
+        keys_fresh,
+        serve.rate_limit,
+        troubles.clone(),
+    );
     let settings = SweepSettings::local();
     let canaries = Canaries {
         caller: Arc::new(canary::HttpCaller::new(
             address,
             &dir,
-            backend.manager.clone(),
+            Arc::new(backend.keys()),
         )?),
-        receivers: backend.hosts.receivers.clone(),
-        clock: clock.clone(),
-        ids: ids.clone(),
+        ports: backend.ports.clone(),
         region: settings.region.clone(),
         fresh: settings.canaries.fresh,
     };
     let sweep = Sweep {
-        heartbeats: backend.hosts.heartbeats.clone(),
-        ledger: backend.hosts.ledger.clone(),
-        digests: Arc::new(hb_sqlite::SqliteLedger::new(store.clone())),
-        receivers: backend.hosts.receivers.clone(),
-        topic,
-        echoes: Arc::new(hb_sqlite::SqliteEchoes::new(store.clone())),
-        system: Arc::new(hb_sqlite::SqliteSystem::new(store.clone())),
-        clock: clock.clone(),
-        ids: ids.clone(),
+        ports: backend.ports,
         settings,
     };
     let (stop, stopped) = watch::channel(false);

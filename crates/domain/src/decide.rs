@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::beat::{Heartbeat, Signal};
-use crate::entry::{Entry, Kind, Settings, State, Transition};
-use crate::hearing::Hearing;
+use crate::coverage::Coverage;
+use crate::entry::{Entry, HostSettings, Kind, State, Transition};
 use crate::host::HostKey;
 use crate::limits;
 use crate::time::Timestamp;
@@ -15,40 +15,41 @@ pub struct Rules {
     /// How far clocks may differ: silence counts only past the deadline plus this. Zero on one machine.
     pub skew: Duration,
     /// What could be heard: silence counts only then.
-    pub hearing: Hearing,
+    pub coverage: Coverage,
 }
 
 /// When silence becomes too long: the interval after the last beat, or after the end of a pause, while somebody
 /// listened.
 #[must_use]
-pub fn deadline(heartbeat: &Heartbeat, settings: &Settings, hearing: &Hearing) -> Timestamp {
-    deadline_after(heartbeat.last, heartbeat, settings, hearing)
+pub fn deadline(heartbeat: &Heartbeat, settings: &HostSettings, coverage: &Coverage) -> Timestamp {
+    deadline_after(heartbeat.last, heartbeat, settings, coverage)
 }
 
 /// The same when the host is known to have beaten at `last`.
 fn deadline_after(
     last: Timestamp,
     heartbeat: &Heartbeat,
-    settings: &Settings,
-    hearing: &Hearing,
+    settings: &HostSettings,
+    coverage: &Coverage,
 ) -> Timestamp {
     let resumed = settings
         .pause
         .and_then(|pause| pause.until)
         .unwrap_or(Timestamp::MIN);
     let interval = settings.interval.unwrap_or(heartbeat.interval);
-    hearing.overdue(last.max(resumed), interval.duration())
+    coverage.overdue(last.max(resumed), interval.duration())
 }
 
 /// Whether the host has been silent past its deadline at `now`.
 #[must_use]
 pub fn is_silent(
     heartbeat: &Heartbeat,
-    settings: &Settings,
+    settings: &HostSettings,
     now: Timestamp,
     rules: &Rules,
 ) -> bool {
-    rules.hearing.heard_up_to(now) > deadline(heartbeat, settings, &rules.hearing).plus(rules.skew)
+    rules.coverage.covered_until(now)
+        > deadline(heartbeat, settings, &rules.coverage).plus(rules.skew)
 }
 
 /// What the ledger entry of a host should become at `now`, given its beats; `None` when nothing changes.
@@ -75,8 +76,8 @@ pub fn decide(
     let heard_since = heartbeat.last > entry.basis;
     // The ledger may know of a beat that has yet to arrive here from another region.
     let last = heartbeat.last.max(entry.basis);
-    let deadline = deadline_after(last, heartbeat, &entry.settings, &rules.hearing);
-    let silent = rules.hearing.heard_up_to(now) > deadline.plus(rules.skew);
+    let deadline = deadline_after(last, heartbeat, &entry.settings, &rules.coverage);
+    let silent = rules.coverage.covered_until(now) > deadline.plus(rules.skew);
     let failed = heartbeat.signal == Signal::Fail || unaccounted_failure(entry, heartbeat);
     let kind = match entry.state {
         State::Forgotten if !heard_since => return None,
@@ -111,11 +112,11 @@ pub fn decide(
             .and_then(|failure| failure.message.clone()),
         at: now,
         caveat: rules
-            .hearing
+            .coverage
             .caveat
             .clone()
             .filter(|_| kind == Kind::Missing),
-        told: None,
+        accepted: None,
     };
     // A copy that has yet to hear of a failure takes back no account of it.
     let failure = failure.map(|failure| failure.at).max(entry.failure);

@@ -17,7 +17,7 @@ use crate::entry::{Caveat, Entry, Kind};
 use crate::host::{Fleet, HostId, HostKey};
 use crate::limits;
 use crate::notice::NoticeId;
-use crate::pending::{DeliveryPolicy, Echoed, Pending, Publication, Told};
+use crate::pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Publication};
 use crate::time::Timestamp;
 
 /// A host of a digest.
@@ -66,13 +66,14 @@ impl From<Member> for (HostId, u64, Timestamp) {
 /// How far a digest has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub enum DigestStage {
     /// Hosts may join.
     Open,
     /// The list is frozen, and is to be published.
     Ready,
     /// The topic has it; its hosts have yet to be released.
-    Told,
+    #[serde(alias = "told")]
+    Accepted,
     /// All is done. The list is gone.
     Closed,
 }
@@ -89,7 +90,7 @@ pub struct Digest {
     /// When it was begun.
     pub at: Timestamp,
     /// How far it has come.
-    pub stage: Stage,
+    pub stage: DigestStage,
     /// While open, the hosts it is meant for; frozen, the hosts it tells.
     #[serde(default)]
     pub members: Vec<Member>,
@@ -100,8 +101,8 @@ pub struct Digest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
     /// How it was told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<Told>,
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "told")]
+    pub accepted: Option<Acceptance>,
 }
 
 impl Digest {
@@ -116,7 +117,7 @@ impl Digest {
             fleet: first.key.fleet.clone(),
             kind: transition.kind,
             at: now,
-            stage: Stage::Open,
+            stage: DigestStage::Open,
             members: entries
                 .iter()
                 .filter_map(|entry| Member::of(entry))
@@ -125,14 +126,14 @@ impl Digest {
                 .iter()
                 .find_map(|entry| entry.history.last()?.caveat.clone()),
             pending: None,
-            told: None,
+            accepted: None,
         })
     }
 
     /// Whether a sweep must know it.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.stage != Stage::Closed
+        self.stage != DigestStage::Closed
     }
 
     /// Whether it tells the last transition of `entry`.
@@ -155,14 +156,14 @@ impl Digest {
     /// Whether an open one may be frozen by somebody who did not build it: whoever did has surely ended.
     #[must_use]
     pub fn is_abandoned(&self, now: Timestamp, policy: &DeliveryPolicy) -> bool {
-        self.stage == Stage::Open && self.at.plus(policy.lease) <= now
+        self.stage == DigestStage::Open && self.at.plus(policy.lease) <= now
     }
 
     /// The list is frozen: `entries` are the members as they are now, and those that gave their notice are told.
     /// `None` when it is not open.
     #[must_use]
     pub fn frozen(self, entries: &[Entry], now: Timestamp) -> Option<Self> {
-        if self.stage != Stage::Open {
+        if self.stage != DigestStage::Open {
             return None;
         }
         let mut joined = entries
@@ -171,13 +172,13 @@ impl Digest {
         let members: Vec<_> = joined.by_ref().filter_map(Member::of).collect();
         Some(if members.is_empty() {
             Self {
-                stage: Stage::Closed,
+                stage: DigestStage::Closed,
                 members,
                 ..self
             }
         } else {
             Self {
-                stage: Stage::Ready,
+                stage: DigestStage::Ready,
                 members,
                 pending: Some(Pending::new(now)),
                 ..self
@@ -222,9 +223,9 @@ impl Digest {
             return Echoed::Accepted(self.with_told(attempt, now));
         }
         let other = self
-            .told
+            .accepted
             .as_ref()
-            .is_some_and(|told| told.attempt != attempt);
+            .is_some_and(|last| last.attempt != attempt);
         if other {
             Echoed::SecondCopy
         } else {
@@ -236,24 +237,24 @@ impl Digest {
     /// told yet.
     #[must_use]
     pub fn closed(self) -> Option<Self> {
-        let told = self.stage == Stage::Told;
-        told.then(|| Self {
-            stage: Stage::Closed,
+        let accepted = self.stage == DigestStage::Accepted;
+        accepted.then(|| Self {
+            stage: DigestStage::Closed,
             members: Vec::new(),
             ..self
         })
     }
 
     fn with_told(self, attempt: u32, at: Timestamp) -> Self {
-        let told = Some(Told {
+        let accepted = Some(Acceptance {
             attempt,
             at,
             digest: None,
         });
         Self {
-            stage: Stage::Told,
+            stage: DigestStage::Accepted,
             pending: None,
-            told,
+            accepted,
             ..self
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::beat::{Interval, Message};
 use crate::host::{HostKey, Region};
 use crate::limits;
-use crate::pending::{Pending, Told};
+use crate::pending::{Acceptance, Pending};
 use crate::time::Timestamp;
 
 /// How a host stands.
@@ -121,18 +121,20 @@ pub struct Transition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caveat: Option<Caveat>,
     /// How people were told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<Told>,
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "told")]
+    pub accepted: Option<Acceptance>,
 }
 
 /// What may make news less than sure.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "camelCase")]
 pub enum Caveat {
-    /// Nothing was heard of this region, which may know better.
-    Unheard(Region),
-    /// Many fell silent at once, and nothing shows that the receiver hears.
-    Deaf,
+    /// This region sends nothing, and may know better.
+    #[serde(alias = "unheard")]
+    RegionUnreachable(Region),
+    /// Many hosts fell silent at once, and no canary shows that the receiver works.
+    #[serde(alias = "deaf")]
+    ReceiverDown,
 }
 
 /// An admin's wish for no notices of a host. Silence counts from its end on.
@@ -163,7 +165,7 @@ impl PauseError {
 
 /// What admins set for a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Settings {
+pub struct HostSettings {
     /// The current or last pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
@@ -172,7 +174,7 @@ pub struct Settings {
     pub interval: Option<Interval>,
 }
 
-impl Settings {
+impl HostSettings {
     /// Whether the host is paused at `now`.
     #[must_use]
     pub fn is_paused(&self, now: Timestamp) -> bool {
@@ -198,11 +200,11 @@ pub struct Entry {
     pub failure: Option<Timestamp>,
     /// Whether a sweep must know it longer than its state says: the host was forgotten and beats from before may still
     /// be there, or its notice was pending so long that it may have failed meanwhile. Never while a notice is pending.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub lingers: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", alias = "lingers")]
+    pub needs_recheck: bool,
     /// What admins set.
     #[serde(default)]
-    pub settings: Settings,
+    pub settings: HostSettings,
     /// The notice that people have yet to get.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -221,8 +223,8 @@ impl Entry {
             epoch: 0,
             basis: Timestamp::MIN,
             failure: None,
-            lingers: false,
-            settings: Settings::default(),
+            needs_recheck: false,
+            settings: HostSettings::default(),
             pending: None,
             history: Vec::new(),
         }
@@ -232,7 +234,10 @@ impl Entry {
     #[must_use]
     pub fn is_open(&self) -> bool {
         let quiet = matches!(self.state, State::Up | State::Forgotten);
-        !quiet || self.lingers || self.pending.is_some() || self.settings != Settings::default()
+        !quiet
+            || self.needs_recheck
+            || self.pending.is_some()
+            || self.settings != HostSettings::default()
     }
 
     /// How the host stands at `now`, a pause included.
@@ -283,7 +288,7 @@ impl Entry {
             epoch: self.epoch,
             basis,
             history,
-            lingers: true,
+            needs_recheck: true,
             ..Self::new(self.key)
         }
     }
@@ -291,9 +296,9 @@ impl Entry {
     /// All is accounted for: the beats of the forgotten host are gone, or a sweep has looked at the others once more.
     /// `None` when it was so before.
     #[must_use]
-    pub fn at_rest(self) -> Option<Self> {
-        self.lingers.then_some(Self {
-            lingers: false,
+    pub fn rechecked(self) -> Option<Self> {
+        self.needs_recheck.then_some(Self {
+            needs_recheck: false,
             ..self
         })
     }
@@ -317,7 +322,7 @@ impl Entry {
             message: says,
             at: now,
             caveat: None,
-            told: None,
+            accepted: None,
         };
         Some(self.transit(transition))
     }
@@ -325,7 +330,7 @@ impl Entry {
     /// Makes a transition of `kind` and its pending notice. The caller has seen that none is pending.
     pub(crate) fn transit(mut self, transition: Transition) -> Self {
         self.state = transition.kind.leads_to();
-        self.lingers = false;
+        self.needs_recheck = false;
         self.epoch = transition.epoch;
         self.basis = transition.last_beat;
         if self.settings.pause.is_some_and(|pause| {

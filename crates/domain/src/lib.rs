@@ -3,13 +3,15 @@
 //! What a beat, a deadline, a transition and a notice are, and when one follows from another. Nothing here
 //! does I/O, waits, asks for the time or for a random number: whoever calls passes those in.
 
+#![warn(missing_docs)]
+
 mod access;
 mod backoff;
 mod beat;
+mod coverage;
 mod decide;
 mod digest;
 mod entry;
-mod hearing;
 mod host;
 mod key;
 pub mod limits;
@@ -24,19 +26,19 @@ pub use access::{
 };
 pub use backoff::{jittered, pause, splay};
 pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Message, Signal};
+pub use coverage::{Blackout, Breaker, CanaryPolicy, Coverage, Receiver, ReceiverHealth};
 pub use decide::{Rules, deadline, decide, is_silent};
-pub use digest::{Digest, Member, Stage, digest_parts};
-pub use entry::{Caveat, Entry, Kind, Pause, PauseError, Settings, State, Transition};
-pub use hearing::{Blackout, Breaker, CanaryPolicy, Ear, Hearing, Receiver};
+pub use digest::{Digest, DigestStage, Member, digest_parts};
+pub use entry::{Caveat, Entry, HostSettings, Kind, Pause, PauseError, State, Transition};
 pub use host::{Fleet, FleetError, HostId, HostIdError, HostKey, Region, RegionError};
 pub use key::{KeyId, KeyIdError, Secret, SecretHash, Token, TokenError};
 pub use notice::{
     About, Notice, NoticeHost, NoticeId, NoticeIdError, Severity, SeverityError, Subject,
 };
-pub use pending::{DeliveryPolicy, Echoed, Pending, Phase, Publication, Told};
+pub use pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
 pub use subscription::{
-    ConfirmationToken, ConfirmationTokenError, Endpoint, EndpointError, Filter, Protocol, Standing,
-    Subscription, SubscriptionId, SubscriptionIdError,
+    ConfirmationToken, ConfirmationTokenError, Endpoint, EndpointError, Filter, Protocol,
+    Subscription, SubscriptionId, SubscriptionIdError, SubscriptionState,
 };
 pub use text::{human_duration, human_time};
 pub use time::{Timestamp, TimestampError};

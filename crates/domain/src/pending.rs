@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::backoff::pause;
-use crate::digest::{Digest, Stage};
+use crate::digest::{Digest, DigestStage};
 use crate::entry::Entry;
 use crate::limits;
 use crate::notice::NoticeId;
@@ -56,7 +56,7 @@ pub struct Pending {
 
 /// How a notice was told: once the topic has accepted it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Told {
+pub struct Acceptance {
     /// At which attempt.
     pub attempt: u32,
     /// When that was known.
@@ -201,8 +201,8 @@ impl Entry {
     ) -> Option<Self> {
         let pending = self.pending.as_ref().filter(|_| self.epoch == epoch)?;
         if *outcome == Publication::Accepted {
-            return Some(self.told(
-                Told {
+            return Some(self.with_acceptance(
+                Acceptance {
                     attempt,
                     at: now,
                     digest: None,
@@ -218,8 +218,8 @@ impl Entry {
     #[must_use]
     pub fn echoed(self, epoch: u64, attempt: u32, now: Timestamp) -> Echoed<Self> {
         if self.epoch == epoch && self.pending.is_some() {
-            return Echoed::Accepted(self.told(
-                Told {
+            return Echoed::Accepted(self.with_acceptance(
+                Acceptance {
                     attempt,
                     at: now,
                     digest: None,
@@ -227,12 +227,12 @@ impl Entry {
                 now,
             ));
         }
-        let told = self
+        let accepted = self
             .history
             .iter()
             .find(|transition| transition.epoch == epoch);
-        let told = told.and_then(|transition| transition.told.as_ref());
-        if told.is_some_and(|told| told.attempt != attempt) {
+        let accepted = accepted.and_then(|transition| transition.accepted.as_ref());
+        if accepted.is_some_and(|accepted| accepted.attempt != attempt) {
             Echoed::SecondCopy
         } else {
             Echoed::Known
@@ -284,15 +284,15 @@ impl Entry {
     pub fn released(mut self, digest: Option<&Digest>, now: Timestamp) -> Option<Self> {
         self.digest()?;
         let listed = digest.is_some_and(|digest| digest.lists(&self));
-        match digest.map(|digest| (digest.stage, &digest.told)) {
-            Some((Stage::Open, _)) => None,
-            Some((Stage::Ready, _)) if listed => None,
-            Some((Stage::Told, Some(told))) if listed => {
-                let told = Told {
+        match digest.map(|digest| (digest.stage, &digest.accepted)) {
+            Some((DigestStage::Open, _)) => None,
+            Some((DigestStage::Ready, _)) if listed => None,
+            Some((DigestStage::Accepted, Some(acceptance))) if listed => {
+                let acceptance = Acceptance {
                     digest: digest.map(|digest| digest.id.clone()),
-                    ..told.clone()
+                    ..acceptance.clone()
                 };
-                Some(self.told(told, now))
+                Some(self.with_acceptance(acceptance, now))
             }
             // A closed digest lists nobody: it was closed when all that it listed were released.
             _ => {
@@ -303,12 +303,12 @@ impl Entry {
         }
     }
 
-    fn told(mut self, told: Told, now: Timestamp) -> Self {
+    fn with_acceptance(mut self, acceptance: Acceptance, now: Timestamp) -> Self {
         self.pending = None;
         if let Some(last) = self.history.last_mut() {
             // Half, since clocks differ.
-            self.lingers = now.since(last.at) >= limits::NEWS_MARGIN / 2;
-            last.told = Some(told);
+            self.needs_recheck = now.since(last.at) >= limits::NEWS_MARGIN / 2;
+            last.accepted = Some(acceptance);
         }
         self
     }

@@ -257,7 +257,7 @@ impl fmt::Debug for ConfirmationToken {
 /// Whether a subscription is told anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Standing {
+pub enum SubscriptionState {
     /// It is.
     Confirmed,
     /// Not before whoever is there confirms.
@@ -266,7 +266,7 @@ pub enum Standing {
     Gone,
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for SubscriptionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Confirmed => "confirmed",

@@ -15,6 +15,7 @@ mod path;
 mod report;
 mod status;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 pub use answer::timed_out;
@@ -22,8 +23,9 @@ pub use axum::Router;
 pub use axum::body::Body;
 use axum::middleware::from_fn;
 use axum::routing::{MethodFilter, get, on, post};
-use hb_service::ports::Clock;
-use hb_service::{Authenticator, Health, RateLimit, Recorder, Troubles};
+use hb_domain::Region;
+use hb_service::ports::{Clock, IngestPorts};
+use hb_service::{Authenticator, CachePolicy, Health, RateLimit, Recorder, Troubles};
 
 use crate::error::Error;
 
@@ -41,6 +43,28 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Where failures are logged, once per cause.
     pub troubles: Arc<Troubles>,
+}
+
+impl App {
+    /// Takes beats for `region` into these ports. Keys are believed as `keys` says; each may send `limit` beats a
+    /// second, or any number.
+    #[must_use]
+    pub fn new(
+        ports: IngestPorts,
+        region: Region,
+        keys: CachePolicy,
+        limit: Option<NonZeroU32>,
+        troubles: Arc<Troubles>,
+    ) -> Self {
+        Self {
+            authenticator: Authenticator::new(ports.keys, keys, troubles.clone()),
+            recorder: Recorder::new(ports.heartbeats.clone(), region),
+            health: Health::new(ports.heartbeats, ports.topic),
+            limit: RateLimit::new(limit),
+            clock: ports.clock,
+            troubles,
+        }
+    }
 }
 
 /// Before the name of a host, in the forms without a body.

@@ -6,9 +6,9 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use hb_aws::{Clients, DynamoKeys, Stage, create_stage};
+use hb_aws::{Clients, Stage, create_stage};
 use hb_domain::{Fleet, KeyName, Scope};
-use hb_service::manage::{KeyRequest, Manager};
+use hb_service::admin::{KeyAdmin, KeyRequest};
 use hb_service::system::{SystemClock, SystemIds};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -23,10 +23,8 @@ async fn make() -> Result<(), Box<dyn Error>> {
     let clients = Clients::from_env(variable)?;
     let stage = Stage::parse(&variable("HB_STAGE").unwrap_or_else(|| "dev".to_owned()))?;
     create_stage(&clients, &stage).await?;
-    let manager = Manager {
-        keys: Arc::new(DynamoKeys::new(&clients, &stage)),
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(SystemIds),
+    let key_admin = KeyAdmin {
+        ports: hb_aws::ports(&clients, &stage, Arc::new(SystemClock), Arc::new(SystemIds)),
     };
     let request = KeyRequest {
         name: KeyName::first(),
@@ -35,6 +33,6 @@ async fn make() -> Result<(), Box<dyn Error>> {
         host_prefixes: Vec::new(),
         expires_in: None,
     };
-    println!("{}", manager.create_key(request).await?.token.reveal());
+    println!("{}", key_admin.create_key(request).await?.token.reveal());
     Ok(())
 }

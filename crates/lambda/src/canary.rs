@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_aws::DynamoLedger;
 use hb_domain::{HostId, Token};
 use hb_http::Body;
 use hb_service::ports::{Clock, Ids};
@@ -18,7 +17,7 @@ use serde::Serialize;
 
 use crate::metrics;
 use crate::run::Print;
-use crate::settings::{CanarySettings, SweepSettings};
+use crate::settings::{CanarySettings, SweepFunctionSettings};
 
 /// How long an answer may take: a host's `curl` would not wait longer either.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,7 +33,7 @@ pub(crate) struct CanaryTask {
 /// What became of a canary.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Sung {
+pub(crate) struct CanaryResult {
     /// How long nobody could be heard before it, in whole seconds.
     deaf_seconds: u64,
 }
@@ -49,13 +48,13 @@ pub(crate) enum CanaryFailed {
     NotConfigured,
     /// It was not heard.
     #[error("{0}")]
-    Unheard(String),
+    Unacknowledged(String),
 }
 
 impl CanaryTask {
     /// The canaries of a stage.
     pub(crate) fn new(
-        settings: &SweepSettings,
+        settings: &SweepFunctionSettings,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         fresh: Duration,
@@ -64,12 +63,12 @@ impl CanaryTask {
         let caller = settings.canary.as_ref().map(HttpsCaller::new).transpose()?;
         let canaries = caller.map(|caller| Canaries {
             caller: Arc::new(caller),
-            receivers: Arc::new(DynamoLedger::new(
+            ports: hb_aws::ports(
                 &settings.shared.clients,
                 &settings.shared.stage,
-            )),
-            clock: clock.clone(),
-            ids,
+                clock.clone(),
+                ids,
+            ),
             region: settings.shared.region.clone(),
             fresh,
         });
@@ -82,7 +81,7 @@ impl CanaryTask {
     }
 
     /// Sends one; logs and counts what came of it.
-    pub(crate) async fn run(&self) -> Result<Sung, CanaryFailed> {
+    pub(crate) async fn run(&self) -> Result<CanaryResult, CanaryFailed> {
         let canaries = self.canaries.as_ref().ok_or(CanaryFailed::NotConfigured)?;
         let sent = canaries.send().await;
         let deaf = sent.as_ref().ok().copied().flatten();
@@ -97,12 +96,12 @@ impl CanaryTask {
             );
         }
         match sent {
-            Ok(_) => Ok(Sung {
+            Ok(_) => Ok(CanaryResult {
                 deaf_seconds: deaf.unwrap_or_default().as_secs(),
             }),
             Err(error) => {
                 tracing::error!("{error}");
-                Err(CanaryFailed::Unheard(error.to_string()))
+                Err(CanaryFailed::Unacknowledged(error.to_string()))
             }
         }
     }

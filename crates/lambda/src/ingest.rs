@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use hb_aws::{DynamoHeartbeats, DynamoKeys, Meter};
+use hb_aws::{DynamoHeartbeats, DynamoKeys, Meter, StageTopic};
 use hb_domain::Timestamp;
 use hb_http::{App, Router};
-use hb_service::ports::Clock;
-use hb_service::{Authenticator, CachePolicy, Health, RateLimit, Recorder, Troubles};
+use hb_service::CachePolicy;
+use hb_service::ports::{Clock, IngestPorts};
 use http::StatusCode;
 use http_body_util::{BodyExt, Collected};
 use serde_json::Value;
@@ -17,10 +17,9 @@ use tower::ServiceExt;
 
 use crate::answer::Answer;
 use crate::event::{HttpEvent, NotHttp};
-use crate::metrics::{self, Capacity, Outcome};
+use crate::metrics::{self, Capacity, RequestOutcome};
 use crate::run::Print;
-use crate::settings::IngestSettings;
-use crate::topic::StageTopic;
+use crate::settings::IngestFunctionSettings;
 
 /// Kept of the function's time to say that it was not enough.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -49,23 +48,22 @@ pub(crate) enum IngestError {
 
 impl Ingest {
     /// The whole service of a stage, as far as beats go.
-    pub(crate) fn new(settings: &IngestSettings, clock: Arc<dyn Clock>, print: Print) -> Self {
-        let IngestSettings { shared, rate_limit } = settings;
+    pub(crate) fn new(
+        settings: &IngestFunctionSettings,
+        clock: Arc<dyn Clock>,
+        print: Print,
+    ) -> Self {
+        let IngestFunctionSettings { shared, rate_limit } = settings;
         let (clients, stage) = (&shared.clients, &shared.stage);
-        let (troubles, heartbeats) = (
-            Arc::new(Troubles::default()),
-            Arc::new(DynamoHeartbeats::new(clients, stage)),
-        );
-        let topic = Arc::new(StageTopic::new(clients.clone(), stage.clone()));
-        let keys = Arc::new(DynamoKeys::new(clients, stage));
-        let app = App {
-            authenticator: Authenticator::new(keys, CachePolicy::default(), troubles.clone()),
-            recorder: Recorder::new(heartbeats.clone(), shared.region.clone()),
-            health: Health::new(heartbeats, topic),
-            limit: RateLimit::new(*rate_limit),
+        let ports = IngestPorts {
+            heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
+            keys: Arc::new(DynamoKeys::new(clients, stage)),
+            topic: Arc::new(StageTopic::new(clients, stage)),
             clock: clock.clone(),
-            troubles,
         };
+        let region = shared.region.clone();
+        let keys = CachePolicy::default();
+        let app = App::new(ports, region, keys, *rate_limit, Arc::default());
         let (stage, meter) = (stage.to_string(), clients.meter().clone());
         Self {
             router: hb_http::router(app),
@@ -108,7 +106,7 @@ impl Ingest {
         &self,
         event: Value,
         deadline: Timestamp,
-    ) -> Result<(Answer, Outcome), IngestError> {
+    ) -> Result<(Answer, RequestOutcome), IngestError> {
         let HttpEvent { request, format } = HttpEvent::read(event)?;
         let status = request.uri().path() == STATUS;
         let time = deadline.minus(LAST_WORDS).since(self.clock.now());
@@ -120,9 +118,11 @@ impl Ingest {
             return Err(IngestError::Panicked);
         };
         let outcome = match head.status {
-            _ if status => Outcome::Other,
-            StatusCode::OK => Outcome::Beat,
-            other => Outcome::Refused(reason(&body).unwrap_or_else(|| other.as_u16().to_string())),
+            _ if status => RequestOutcome::Other,
+            StatusCode::OK => RequestOutcome::Beat,
+            other => {
+                RequestOutcome::Refused(reason(&body).unwrap_or_else(|| other.as_u16().to_string()))
+            }
         };
         Ok((Answer::new(format, &head, &body), outcome))
     }

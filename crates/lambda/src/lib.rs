@@ -13,6 +13,5 @@ mod metrics;
 mod passes;
 mod run;
 mod settings;
-mod topic;
 
 pub use run::{ingest, sweep};

@@ -43,7 +43,7 @@ impl Capacity {
 
 /// What became of an HTTP request, as far as it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum RequestOutcome {
     /// A beat was recorded.
     Beat,
     /// It was refused, for this reason: the `code` of the answer.
@@ -57,13 +57,13 @@ pub(crate) enum Outcome {
 pub(crate) fn of_request(
     stage: &str,
     at: Timestamp,
-    outcome: &Outcome,
+    outcome: &RequestOutcome,
     capacity: Capacity,
 ) -> Option<String> {
     let mut line = Line::new(stage, at);
     match outcome {
-        Outcome::Beat => line.counts([("Beats", 1.0)]),
-        Outcome::Refused(reason) => {
+        RequestOutcome::Beat => line.counts([("Beats", 1.0)]),
+        RequestOutcome::Refused(reason) => {
             line.text(REASON, reason);
             // In sum, and for each reason.
             line.directive(
@@ -71,7 +71,7 @@ pub(crate) fn of_request(
                 [("RefusedBeats", "Count", 1.0)],
             );
         }
-        Outcome::Other => {}
+        RequestOutcome::Other => {}
     }
     line.capacity(capacity);
     line.end()
@@ -100,9 +100,9 @@ pub(crate) fn of_pass(
         ("NoticesBatched", number(report.batched)),
         ("SecondCopies", number(report.second_copies)),
         ("HostsHeld", number(report.held)),
-        ("HostsMissing", number(report.standing.missing)),
-        ("HostsFailing", number(report.standing.failing)),
-        ("HostsPaused", number(report.standing.paused)),
+        ("HostsMissing", number(report.counts.missing)),
+        ("HostsFailing", number(report.counts.failing)),
+        ("HostsPaused", number(report.counts.paused)),
         ("RegionsUnheard", number(report.regions_unheard)),
         ("UnreadableItems", number(report.unreadable)),
     ]);
@@ -207,14 +207,14 @@ mod tests {
         Timestamp::from_millis((1_700_000_000 + seconds) * 1_000).unwrap()
     }
 
-    fn request(outcome: &Outcome, capacity: Capacity) -> String {
+    fn request(outcome: &RequestOutcome, capacity: Capacity) -> String {
         of_request("dev", at(0), outcome, capacity).unwrap_or_default()
     }
 
     #[test]
     fn a_beat_is_a_short_line() {
         let line = request(
-            &Outcome::Beat,
+            &RequestOutcome::Beat,
             Capacity {
                 read: 0.0,
                 write: 1.0,
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_refused_beat_counts_by_its_reason_and_in_sum() {
-        let outcome = Outcome::Refused("unauthenticated".to_owned());
+        let outcome = RequestOutcome::Refused("unauthenticated".to_owned());
         let line = request(
             &outcome,
             Capacity {
@@ -239,11 +239,11 @@ mod tests {
     #[test]
     fn what_is_no_beat_costs_a_line_only_when_it_costs_units() {
         assert_eq!(
-            of_request("dev", at(0), &Outcome::Other, Capacity::default()),
+            of_request("dev", at(0), &RequestOutcome::Other, Capacity::default()),
             None
         );
         let line = request(
-            &Outcome::Other,
+            &RequestOutcome::Other,
             Capacity {
                 read: 0.0,
                 write: 1.0,
@@ -288,7 +288,7 @@ mod tests {
     fn lines_keep_to_the_format() {
         let lines = [
             request(
-                &Outcome::Refused("x".to_owned()),
+                &RequestOutcome::Refused("x".to_owned()),
                 Capacity {
                     read: 1.0,
                     write: 1.0,

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use hb_aws::{DynamoHeartbeats, DynamoLedger, DynamoSystem, Meter, SqsEchoes};
+use hb_aws::Meter;
 use hb_domain::Timestamp;
 use hb_service::ports::{Clock, Ids};
-use hb_service::{Sweep, SweepError, SweepReport, SweepSettings as Rules};
+use hb_service::{Sweep, SweepError, SweepReport, SweepSettings};
 use serde::Serialize;
 
 use crate::metrics::{self, Capacity};
 use crate::run::Print;
-use crate::settings::SweepSettings;
-use crate::topic::StageTopic;
+use crate::settings::SweepFunctionSettings;
 
 /// The time that the passes of an invocation share: the schedule's period.
 const MINUTE: Duration = Duration::from_mins(1);
@@ -58,26 +57,17 @@ pub(crate) struct PassesFailed {
 impl Passes {
     /// The sweep of a stage.
     pub(crate) fn new(
-        settings: &SweepSettings,
+        settings: &SweepFunctionSettings,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         print: Print,
     ) -> Self {
         let (clients, stage) = (&settings.shared.clients, &settings.shared.stage);
-        let mut rules = Rules::distributed(settings.shared.region.clone(), SLACK);
+        let mut rules = SweepSettings::distributed(settings.shared.region.clone(), SLACK);
         rules.segments = settings.segments.unwrap_or(rules.segments);
         rules.concurrency = settings.concurrency.unwrap_or(rules.concurrency);
-        let ledger = Arc::new(DynamoLedger::new(clients, stage));
         let sweep = Sweep {
-            heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
-            ledger: ledger.clone(),
-            digests: ledger.clone(),
-            receivers: ledger,
-            echoes: Arc::new(SqsEchoes::new(clients, stage)),
-            topic: Arc::new(StageTopic::new(clients.clone(), stage.clone())),
-            system: Arc::new(DynamoSystem::new(clients, stage)),
-            clock,
-            ids,
+            ports: hb_aws::ports(clients, stage, clock, ids),
             settings: rules,
         };
         let (stage, meter) = (stage.to_string(), clients.meter().clone());
@@ -97,7 +87,7 @@ impl Passes {
 
     /// Sweeps at once and then every period, for a minute or until shortly before `deadline`, when the function ends.
     pub(crate) async fn run(&self, deadline: Timestamp) -> Result<Minute, PassesFailed> {
-        let began = self.sweep.clock.now();
+        let began = self.sweep.ports.clock.now();
         let until = deadline.minus(MARGIN);
         let sweep = self.until(deadline, began);
         let mut minute = Minute {
@@ -113,7 +103,7 @@ impl Passes {
             if now > 0 && at >= until {
                 minute.skipped += 1;
             } else {
-                tokio::time::sleep(at.since(self.sweep.clock.now())).await;
+                tokio::time::sleep(at.since(self.sweep.ports.clock.now())).await;
                 match self.pass(&sweep, until).await {
                     Ok(report) => minute.passes.push(report),
                     Err(words) => {
@@ -122,7 +112,7 @@ impl Passes {
                     }
                 }
             }
-            place = self.next(now, self.sweep.clock.now().since(began));
+            place = self.next(now, self.sweep.ports.clock.now().since(began));
         }
         if minute.skipped > 0 {
             tracing::warn!(
@@ -162,7 +152,7 @@ impl Passes {
 
     /// Sweeps once; logs and counts what came of it. An error is why it did not complete.
     async fn pass(&self, sweep: &Sweep, until: Timestamp) -> Result<SweepReport, String> {
-        let (began, before) = (sweep.clock.now(), self.meter.usage());
+        let (began, before) = (sweep.ports.clock.now(), self.meter.usage());
         let result = AssertUnwindSafe(sweep.run_until(until))
             .catch_unwind()
             .await;
@@ -172,7 +162,7 @@ impl Passes {
             Err(_) => {
                 let report = SweepReport {
                     began,
-                    ended: sweep.clock.now(),
+                    ended: sweep.ports.clock.now(),
                     ..SweepReport::default()
                 };
                 (

@@ -14,11 +14,13 @@ use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, Span};
 
-use crate::canary::{CanaryFailed, CanaryTask, Sung};
+use crate::canary::{CanaryFailed, CanaryResult, CanaryTask};
 use crate::ingest::{Ingest, IngestError};
 use crate::log;
 use crate::passes::{Minute, Passes, PassesFailed};
-use crate::settings::{self, IngestSettings, SettingError, SweepSettings, Variables};
+use crate::settings::{
+    self, IngestFunctionSettings, SettingError, SweepFunctionSettings, Variables,
+};
 
 /// Takes a line of metrics.
 pub(crate) type Print = Arc<dyn Fn(&str) + Send + Sync>;
@@ -34,7 +36,7 @@ const OF_LAMBDA: [&str; 4] = [
 /// The function `ingest`: runs until Lambda ends it.
 #[must_use]
 pub fn ingest() -> ExitCode {
-    start(IngestSettings::read, async |settings| {
+    start(IngestFunctionSettings::read, async |settings| {
         let ingest = &Ingest::new(&settings, Arc::new(SystemClock), stdout());
         let answer = async move |LambdaEvent { payload, context }: LambdaEvent<Value>| {
             ingest
@@ -50,7 +52,7 @@ pub fn ingest() -> ExitCode {
 /// the event says, it sweeps.
 #[must_use]
 pub fn sweep() -> ExitCode {
-    start(SweepSettings::read, async |settings| {
+    start(SweepFunctionSettings::read, async |settings| {
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
         let passes = &Passes::new(&settings, clock.clone(), ids.clone(), stdout());
         let canary = &CanaryTask::new(&settings, clock, ids, passes.fresh(), stdout())?;
@@ -73,7 +75,7 @@ pub fn sweep() -> ExitCode {
 #[serde(untagged)]
 enum Done {
     Sweeps(Minute),
-    Canary(Sung),
+    Canary(CanaryResult),
 }
 
 /// Reads the settings and serves. What is wrong with the start is one line of log, and the process ends, which Lambda

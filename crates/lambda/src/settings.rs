@@ -35,7 +35,7 @@ pub(crate) enum SettingError {
 
 /// What both functions need.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct FunctionSettings {
     /// `HB_STAGE`: names the tables and the topic.
     pub(crate) stage: Stage,
     /// `AWS_REGION`: stands in heartbeats and notices.
@@ -46,18 +46,18 @@ pub(crate) struct Settings {
 
 /// What the function `ingest` needs.
 #[derive(Clone, Debug)]
-pub(crate) struct IngestSettings {
+pub(crate) struct IngestFunctionSettings {
     /// What both need.
-    pub(crate) shared: Settings,
+    pub(crate) shared: FunctionSettings,
     /// `HB_RATE_LIMIT`: beats a second that each execution environment takes of one key; without it, all.
     pub(crate) rate_limit: Option<NonZeroU32>,
 }
 
 /// What the function `sweep` needs.
 #[derive(Clone, Debug)]
-pub(crate) struct SweepSettings {
+pub(crate) struct SweepFunctionSettings {
     /// What both need.
-    pub(crate) shared: Settings,
+    pub(crate) shared: FunctionSettings,
     /// `HB_SWEEP_EVERY_S`: from the begin of a pass to that of the next, 10 to 60 s; 60 s without it.
     pub(crate) every: Duration,
     /// `HB_SEGMENTS`: parts of a scan that are read at the same time, 1 to 64.
@@ -136,7 +136,7 @@ pub(crate) fn log_level(variables: Variables) -> Result<LevelFilter, SettingErro
     .unwrap_or(LevelFilter::INFO))
 }
 
-impl Settings {
+impl FunctionSettings {
     fn read(variables: Variables) -> Result<Self, SettingError> {
         let stage = set(variables, "HB_STAGE").ok_or(SettingError::Missing(
             "HB_STAGE",
@@ -156,10 +156,10 @@ impl Settings {
     }
 }
 
-impl IngestSettings {
+impl IngestFunctionSettings {
     /// Reads them.
     pub(crate) fn read(variables: Variables) -> Result<Self, SettingError> {
-        let shared = Settings::read(variables)?;
+        let shared = FunctionSettings::read(variables)?;
         let rate_limit = optional(
             variables,
             "HB_RATE_LIMIT",
@@ -170,10 +170,10 @@ impl IngestSettings {
     }
 }
 
-impl SweepSettings {
+impl SweepFunctionSettings {
     /// Reads them.
     pub(crate) fn read(variables: Variables) -> Result<Self, SettingError> {
-        let shared = Settings::read(variables)?;
+        let shared = FunctionSettings::read(variables)?;
         let within = |range: &dyn std::fmt::Debug| format!("a whole number in {range:?}");
         let every = optional(variables, "HB_SWEEP_EVERY_S", &within(&SWEEP_EVERY), |n| {
             SWEEP_EVERY.contains(n)
@@ -243,8 +243,8 @@ mod tests {
             }
         };
         let errors = [
-            IngestSettings::read(&variables).err(),
-            SweepSettings::read(&variables).err(),
+            IngestFunctionSettings::read(&variables).err(),
+            SweepFunctionSettings::read(&variables).err(),
             log_level(&variables).err(),
         ];
         errors
@@ -264,8 +264,8 @@ mod tests {
                 .map(|(_, v)| (*v).to_owned())
         };
         let (ingest, sweep) = (
-            IngestSettings::read(&variables).unwrap(),
-            SweepSettings::read(&variables).unwrap(),
+            IngestFunctionSettings::read(&variables).unwrap(),
+            SweepFunctionSettings::read(&variables).unwrap(),
         );
         assert_eq!(
             (ingest.shared.stage.as_str(), ingest.shared.region.as_str()),

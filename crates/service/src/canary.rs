@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hb_domain::{HostId, Receiver, Region, limits};
 
-use crate::ports::{Clock, Ids, Ledger, PortError, PortResult, Swap};
+use crate::ports::{Ledger, PortError, PortResult, Ports, Swap};
 use crate::swap::swap;
 
 /// How often a canary is written down anew when a sweep changed the record meanwhile.
@@ -24,7 +24,7 @@ pub trait Caller: Send + Sync {
 pub enum CanaryError {
     /// It was not acknowledged.
     #[error("a canary beat was not acknowledged: {0}")]
-    Unheard(String),
+    Unacknowledged(String),
     /// It was, but that could not be written down.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -34,12 +34,8 @@ pub enum CanaryError {
 pub struct Canaries {
     /// The way.
     pub caller: Arc<dyn Caller>,
-    /// Where it is remembered.
-    pub receivers: Arc<dyn Ledger<Receiver>>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness, for writer tokens.
-    pub ids: Arc<dyn Ids>,
+    /// The ports of the store.
+    pub ports: Ports,
     /// Whose receiver it is.
     pub region: Region,
     /// A receiver that heard none for longer may have been deaf between.
@@ -49,23 +45,25 @@ pub struct Canaries {
 impl Canaries {
     /// Sends canaries once. Gives how long the receiver was deaf before, if it was.
     pub async fn send(&self) -> Result<Option<Duration>, CanaryError> {
-        let at = self.clock.now();
+        let at = self.ports.clock.now();
         for n in 0..limits::CANARIES {
             self.caller
                 .beat(&HostId::canary(n))
                 .await
-                .map_err(CanaryError::Unheard)?;
+                .map_err(CanaryError::Unacknowledged)?;
         }
-        let mut stored = self.receivers.load(&self.region).await?;
+        let mut stored = self.ports.receivers.load(&self.region).await?;
         for _ in 0..TRIES {
             let version = stored.as_ref().map(|stored| stored.version);
-            let known =
-                stored.map_or_else(|| Receiver::new(self.region.clone()), |stored| stored.entry);
+            let known = stored.map_or_else(
+                || Receiver::new(self.region.clone()),
+                |stored| stored.record,
+            );
             let before = known.blackouts.last().copied();
             let next = known.with_canary(at, self.fresh);
             let deaf = next.blackouts.last().filter(|last| before != Some(**last));
             let deaf = deaf.map(|blackout| blackout.until.since(blackout.since));
-            match swap(&*self.receivers, &*self.ids, &next, version).await? {
+            match swap(&*self.ports.receivers, &*self.ports.ids, &next, version).await? {
                 Swap::Done(_) => return Ok(deaf),
                 Swap::Conflict(current) => stored = current,
             }
@@ -79,7 +77,7 @@ pub(crate) async fn receivers(ledger: &dyn Ledger<Receiver>) -> PortResult<Vec<R
     let (mut receivers, mut after) = (Vec::new(), None);
     loop {
         let page = ledger.open(after).await?;
-        receivers.extend(page.items.into_iter().map(|stored| stored.entry));
+        receivers.extend(page.items.into_iter().map(|stored| stored.record));
         after = page.next;
         if after.is_none() {
             return Ok(receivers);

@@ -8,16 +8,15 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{CanaryPolicy, Receiver, Region, Timestamp};
+use hb_domain::{CanaryPolicy, Region, Timestamp};
 use serde::Serialize;
 
 use crate::SweepSettings;
 use crate::canary::receivers;
-use crate::manage::every_page;
-use crate::ports::{Deliveries, Keys, Ledger, PortResult, Stored, Subscriptions, System};
+use crate::ports::every_page;
+use crate::ports::{PortResult, Ports, Stored};
 
 pub use rules::clock_skew;
 
@@ -147,18 +146,8 @@ impl Expectations {
 
 /// What is looked through.
 pub struct Doctor {
-    /// The keys.
-    pub keys: Arc<dyn Keys>,
-    /// Who listens.
-    pub subscriptions: Arc<dyn Subscriptions>,
-    /// What became of notices, where the topic knows it.
-    pub deliveries: Option<Arc<dyn Deliveries>>,
-    /// The hosts.
-    pub ledger: Arc<dyn Ledger>,
-    /// The receivers.
-    pub receivers: Arc<dyn Ledger<Receiver>>,
-    /// The sweeps.
-    pub system: Arc<dyn System>,
+    /// The ports of the store.
+    pub ports: Ports,
     /// What is usual.
     pub expectations: Expectations,
 }
@@ -186,18 +175,25 @@ impl Doctor {
     }
 
     async fn sweep(&self, now: Timestamp) -> PortResult<Vec<Finding>> {
-        let last = self.system.last_sweep(&self.expectations.region).await?;
+        let last = self
+            .ports
+            .system
+            .last_sweep(&self.expectations.region)
+            .await?;
         Ok(vec![rules::sweep(last.as_ref(), &self.expectations, now)])
     }
 
     async fn canaries(&self, now: Timestamp) -> PortResult<Vec<Finding>> {
-        let receivers = receivers(&*self.receivers).await?;
+        let receivers = receivers(&*self.ports.receivers).await?;
         Ok(rules::receiver(&receivers, &self.expectations, now))
     }
 
     async fn notices(&self, now: Timestamp) -> PortResult<Vec<Finding>> {
-        let (open, unreadable) = every_page(|after| self.ledger.open(after)).await?;
-        let open: Vec<_> = open.into_iter().map(|Stored { entry, .. }| entry).collect();
+        let (open, unreadable) = every_page(|after| self.ports.ledger.open(after)).await?;
+        let open: Vec<_> = open
+            .into_iter()
+            .map(|Stored { record: entry, .. }| entry)
+            .collect();
         Ok([
             vec![rules::notices(&open, self.expectations.revive, now)],
             rules::unreadable("ledger", &unreadable),
@@ -207,14 +203,14 @@ impl Doctor {
 
     async fn subscriptions(&self) -> PortResult<Vec<Finding>> {
         let (subscriptions, unreadable) =
-            every_page(|after| self.subscriptions.list(after)).await?;
-        let tally = match &self.deliveries {
+            every_page(|after| self.ports.subscriptions.list(after)).await?;
+        let tally = match &self.ports.deliveries {
             Some(deliveries) => deliveries.tally().await?,
             None => std::collections::BTreeMap::new(),
         };
         let mut findings = rules::subscriptions(
             &subscriptions,
-            &self.subscriptions.standings().await?,
+            &self.ports.subscriptions.states().await?,
             &tally,
         );
         findings.extend(rules::unreadable("subscriptions", &unreadable));
@@ -222,7 +218,7 @@ impl Doctor {
     }
 
     async fn keys(&self, now: Timestamp) -> PortResult<Vec<Finding>> {
-        let (keys, unreadable) = every_page(|after| self.keys.list(after)).await?;
+        let (keys, unreadable) = every_page(|after| self.ports.keys.list(after)).await?;
         Ok([
             rules::keys(&keys, now),
             rules::unreadable("keys", &unreadable),

@@ -2,15 +2,12 @@
 //!
 //! Everything here works on ports; which adapters stand behind them is chosen by the binaries.
 
+pub mod admin;
 mod auth;
 mod canary;
 pub mod codec;
-#[cfg(feature = "contract")]
-pub mod contract;
 pub mod doctor;
 mod health;
-pub mod manage;
-pub mod memory;
 pub mod ports;
 mod rate;
 mod record;
@@ -18,6 +15,8 @@ mod swap;
 mod sweep;
 #[cfg(feature = "system")]
 pub mod system;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod trouble;
 
 pub use auth::{AuthError, Authenticator, CachePolicy, Refusal};
@@ -25,5 +24,5 @@ pub use canary::{Caller, Canaries, CanaryError};
 pub use health::{Health, Unhealthy};
 pub use rate::RateLimit;
 pub use record::{RecordError, Recorder, Report};
-pub use sweep::{Standing, Stop, Sweep, SweepError, SweepReport, SweepSettings};
+pub use sweep::{HostCounts, Stop, Sweep, SweepError, SweepReport, SweepSettings};
 pub use trouble::Troubles;

@@ -12,23 +12,17 @@ mod report;
 mod scan;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{Either, ready};
 use futures::stream::{self, StreamExt};
-use hb_domain::{
-    CanaryPolicy, DeliveryPolicy, Digest, HostKey, Receiver, Region, Rules, Timestamp, limits,
-};
+use hb_domain::{CanaryPolicy, DeliveryPolicy, HostKey, Region, Rules, Timestamp, limits};
 
 use self::deliver::Pace;
 use self::report::Step;
-pub use self::report::{Standing, SweepReport};
-use crate::ports::{
-    Clock, CompletedSweep, Echoes, Heartbeats, Ids, Ledger, PortError, PortResult, Record, Stored,
-    System, Topic,
-};
+pub use self::report::{HostCounts, SweepReport};
+use crate::ports::{CompletedSweep, Ledger, PortError, PortResult, Ports, Record, Stored};
 
 /// How far the clocks of two machines may differ, when both follow a time service: far less than anyone notices in a
 /// notice, far more than such clocks drift.
@@ -70,7 +64,7 @@ impl SweepSettings {
             },
             canaries: CanaryPolicy {
                 fresh: seconds(7),
-                deaf_after: seconds(13),
+                down_after: seconds(13),
             },
             segments: 1,
             concurrency: 64,
@@ -94,7 +88,7 @@ impl SweepSettings {
             },
             canaries: CanaryPolicy {
                 fresh: seconds(75),
-                deaf_after: seconds(135),
+                down_after: seconds(135),
             },
             segments: 4,
             concurrency: 32,
@@ -127,24 +121,8 @@ pub enum Stop {
 /// Sweeps.
 #[derive(Clone)]
 pub struct Sweep {
-    /// The beats.
-    pub heartbeats: Arc<dyn Heartbeats>,
-    /// The ledger.
-    pub ledger: Arc<dyn Ledger>,
-    /// Digests.
-    pub digests: Arc<dyn Ledger<Digest>>,
-    /// What is known of the receivers of all regions.
-    pub receivers: Arc<dyn Ledger<Receiver>>,
-    /// Where notices go.
-    pub topic: Arc<dyn Topic>,
-    /// What the topic accepted.
-    pub echoes: Arc<dyn Echoes>,
-    /// Where completed sweeps are remembered.
-    pub system: Arc<dyn System>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness, for writer tokens.
-    pub ids: Arc<dyn Ids>,
+    /// The ports of the store.
+    pub ports: Ports,
     /// Everything else.
     pub settings: SweepSettings,
 }
@@ -168,7 +146,7 @@ impl Sweep {
     /// Sweeps once, and begins nothing more after `until`: what is under way then, a publish above all, is finished.
     pub async fn run_until(&self, until: Timestamp) -> Result<SweepReport, SweepError> {
         let mut report = SweepReport {
-            began: self.clock.now(),
+            began: self.ports.clock.now(),
             ..SweepReport::default()
         };
         let pace = Pace::new(self.settings.messages_per_second);
@@ -180,7 +158,7 @@ impl Sweep {
         }
         .run(&mut report)
         .await;
-        report.ended = self.clock.now();
+        report.ended = self.ports.clock.now();
         let completed = CompletedSweep {
             began: report.began,
             ended: report.ended,
@@ -188,6 +166,7 @@ impl Sweep {
         };
         let result = match result {
             Ok(()) => self
+                .ports
                 .system
                 .record_sweep(&self.settings.region, &completed)
                 .await
@@ -208,6 +187,7 @@ impl Pass<'_> {
     async fn run(&self, report: &mut SweepReport) -> Result<(), Stop> {
         let sweep = self.sweep;
         let last_sweep = sweep
+            .ports
             .system
             .last_sweep(&sweep.settings.region)
             .await?
@@ -216,17 +196,17 @@ impl Pass<'_> {
         let echoes = self.echoes(report).await;
         let open = self.open_entries(report).await?;
         for stored in open.values() {
-            report.standing.count(stored.entry.state_at(self.now));
+            report.counts.count(stored.record.state_at(self.now));
         }
         let digests = self.digests(echoes.is_ok(), report).await;
         let orphans = self.orphans(&open, report).await;
         let unsent = open
             .values()
-            .filter(|stored| stored.entry.pending.is_some())
+            .filter(|stored| stored.record.pending.is_some())
             .cloned();
-        let unsent = unsent.filter(|stored| echoes.is_ok() || !stored.entry.is_in_doubt());
+        let unsent = unsent.filter(|stored| echoes.is_ok() || !stored.record.is_in_doubt());
         let unsent = unsent
-            .filter(|stored| stored.entry.digest().is_none())
+            .filter(|stored| stored.record.digest().is_none())
             .chain(orphans.ready);
         let sent = self.deliver(unsent.collect(), report).await;
         let claimed = self.claim(&open, last_sweep, report).await;
@@ -238,7 +218,7 @@ impl Pass<'_> {
     }
 
     fn in_time(&self) -> Result<(), Stop> {
-        if self.sweep.clock.now() < self.until {
+        if self.sweep.ports.clock.now() < self.until {
             Ok(())
         } else {
             Err(Stop::OutOfTime)
@@ -277,13 +257,13 @@ impl Pass<'_> {
         &self,
         report: &mut SweepReport,
     ) -> PortResult<BTreeMap<HostKey, Stored>> {
-        let entries = all_open(&*self.sweep.ledger, report).await?;
+        let entries = all_open(&*self.sweep.ports.ledger, report).await?;
         let slim = |mut stored: Stored| {
-            if stored.entry.pending.is_none() {
+            if stored.record.pending.is_none() {
                 // Only a pending notice is told from it; the history would be most of the memory.
-                stored.entry.history = Vec::new();
+                stored.record.history = Vec::new();
             }
-            (stored.entry.key.clone(), stored)
+            (stored.record.key.clone(), stored)
         };
         Ok(entries.into_iter().map(slim).collect())
     }
@@ -309,9 +289,9 @@ async fn all_open<T: Record>(
 }
 
 /// The rules of a sweep: what it takes for silence.
-fn rules(settings: &SweepSettings, hearing: hb_domain::Hearing) -> Rules {
+fn rules(settings: &SweepSettings, coverage: hb_domain::Coverage) -> Rules {
     Rules {
         skew: settings.skew,
-        hearing,
+        coverage,
     }
 }

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
-use hb_sqlite::{SqliteHeartbeats, Store};
 use hb_service::ports::{Heard, Heartbeats, Segment};
+use hb_sqlite::{SqliteHeartbeats, Store};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

@@ -124,7 +124,7 @@ fn stored<T: Record>(row: &Row<'_>) -> Result<Stored<T>, row::Cause> {
     }
     let version = row::get::<i64>(row, "version")?;
     Ok(Stored {
-        entry,
+        record: entry,
         version: version
             .try_into()
             .map_err(|_| format!("column version: {version} is negative"))?,

@@ -34,3 +34,27 @@ pub use store::{Store, StoreError};
 pub use subscriptions::{CONSOLE, SqliteSubscriptions};
 pub use system::SqliteSystem;
 pub use topic::SqliteTopic;
+
+use std::sync::Arc;
+
+use hb_service::ports::{Clock, Ids, Ports};
+
+/// All ports on `store`.
+#[must_use]
+pub fn ports(store: &Store, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Ports {
+    let ledger = Arc::new(SqliteLedger::new(store.clone()));
+    Ports {
+        heartbeats: Arc::new(SqliteHeartbeats::new(store.clone())),
+        ledger: ledger.clone(),
+        digests: ledger.clone(),
+        receivers: ledger,
+        keys: Arc::new(SqliteKeys::new(store.clone())),
+        topic: Arc::new(SqliteTopic::new(store.clone(), clock.clone())),
+        echoes: Arc::new(SqliteEchoes::new(store.clone())),
+        subscriptions: Arc::new(SqliteSubscriptions::new(store.clone())),
+        deliveries: Some(Arc::new(SqliteDeliveries::new(store.clone()))),
+        system: Arc::new(SqliteSystem::new(store.clone())),
+        clock,
+        ids,
+    }
+}

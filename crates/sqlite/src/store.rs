@@ -5,7 +5,7 @@
 //! What a file system may lose after it promised to sync is beyond this.
 
 mod error;
-mod place;
+mod location;
 mod writer;
 
 #[cfg(test)]
@@ -15,14 +15,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use hb_service::ports::{PortError, PortResult};
+use hb_service::ports::{Cause, PortError, PortResult};
 use rusqlite::Connection;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 pub use error::StoreError;
 pub(crate) use error::WriteError;
 use error::explain;
-use place::{Opened, Place};
+use location::{DatabaseLocation, Opened};
 use writer::{Job, Writer};
 
 /// Most writes that wait at once: some seconds of work. More are refused, so that memory stays bounded.
@@ -48,7 +48,7 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
-    place: Arc<Place>,
+    place: Arc<DatabaseLocation>,
     /// `None` only while the store is dropped.
     jobs: Option<mpsc::SyncSender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
@@ -62,16 +62,16 @@ impl Store {
     ///
     /// Fails when the folder or the file cannot be used, or when a newer `hb` wrote the database.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::at(Place::new(dir.as_ref())?)
+        Self::at(DatabaseLocation::new(dir.as_ref())?)
     }
 
     /// Opens `heartbeat.db` in the folder `dir` to look at it, whatever its version: every write fails, and nothing is
     /// made or changed, not even a file beside it.
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::at(Place::existing(dir.as_ref())?)
+        Self::at(DatabaseLocation::existing(dir.as_ref())?)
     }
 
-    fn at(place: Place) -> Result<Self, StoreError> {
+    fn at(place: DatabaseLocation) -> Result<Self, StoreError> {
         let place = Arc::new(place);
         let first = place.reopen(None)?;
         let (jobs, waiting) = mpsc::sync_channel(QUEUE);
@@ -171,7 +171,7 @@ impl Store {
         format!("table {table} of {}", self.path().display())
     }
 
-    fn unavailable(&self, table: &str, cause: impl std::fmt::Display) -> PortError {
+    fn unavailable(&self, table: &str, cause: impl Into<Cause>) -> PortError {
         PortError::unavailable(self.what(table), cause)
     }
 }

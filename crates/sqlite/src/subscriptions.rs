@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use std::collections::BTreeMap;
 
 use hb_domain::{
-    ConfirmationToken, Endpoint, Filter, Protocol, Standing, Subscription, SubscriptionId,
+    ConfirmationToken, Endpoint, Filter, Protocol, Subscription, SubscriptionId, SubscriptionState,
 };
 use hb_service::ports::{Cursor, Page, PortError, PortResult, Subscriptions};
 use rusqlite::{OptionalExtension, Row, params};
@@ -94,24 +94,24 @@ impl Subscriptions for SqliteSubscriptions {
             .await
     }
 
-    async fn standings(&self) -> PortResult<BTreeMap<SubscriptionId, Standing>> {
+    async fn states(&self) -> PortResult<BTreeMap<SubscriptionId, SubscriptionState>> {
         self.store
             .read(TABLE, |connection| {
                 let mut statement = connection
                     .prepare_cached("SELECT id, token IS NULL AS ok FROM subscriptions")?;
-                let standing = |row: &Row<'_>| {
+                let state = |row: &Row<'_>| {
                     let confirmed: bool = row::get(row, "ok")?;
                     Ok((
                         row::parsed(row, "id")?,
                         if confirmed {
-                            Standing::Confirmed
+                            SubscriptionState::Confirmed
                         } else {
-                            Standing::Pending
+                            SubscriptionState::Pending
                         },
                     ))
                 };
                 // An id that cannot be read is told by the listing.
-                Ok(row::all(statement.query([])?, 1, standing)?
+                Ok(row::all(statement.query([])?, 1, state)?
                     .into_iter()
                     .flatten()
                     .collect())

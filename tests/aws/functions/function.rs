@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::front::Front;
-use super::runtime_api::{Outcome, RuntimeApi};
+use super::runtime_api::{Reply, RuntimeApi};
 
 /// Secrets of the functions, which no log may show.
 const SECRETS: [&str; 2] = ["hunter2hunter2", "session0token0"];
@@ -166,18 +166,18 @@ impl Function {
     }
 
     /// What becomes of an event when there is plenty of time.
-    pub(crate) async fn invoke(&self, event: &Value) -> Outcome {
+    pub(crate) async fn invoke(&self, event: &Value) -> Reply {
         self.invoke_for(event, TIME).await
     }
 
     /// What becomes of an event in an invocation that may take this long.
-    pub(crate) async fn invoke_for(&self, event: &Value, time: Duration) -> Outcome {
+    pub(crate) async fn invoke_for(&self, event: &Value, time: Duration) -> Reply {
         self.invoke_bytes(serde_json::to_vec(event).unwrap(), time)
             .await
     }
 
     /// What becomes of an event that need not be JSON.
-    pub(crate) async fn invoke_bytes(&self, event: Vec<u8>, time: Duration) -> Outcome {
+    pub(crate) async fn invoke_bytes(&self, event: Vec<u8>, time: Duration) -> Reply {
         let death = async {
             while self.process.lock().unwrap().try_wait().unwrap().is_none() {
                 tokio::time::sleep(Duration::from_millis(200)).await;

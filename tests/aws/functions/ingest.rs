@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hb_aws::{Clients, DynamoHeartbeats, DynamoKeys, Stage};
 use hb_domain::{Fleet, HostPrefix, KeyName, Region, Scope, Signal};
-use hb_service::manage::{KeyRequest, Manager};
+use hb_service::admin::{KeyRequest, KeyAdmin};
 use hb_service::ports::{Heartbeats, Segment};
 use hb_service::system::{SystemClock, SystemIds};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub(super) struct World {
     pub(super) account: Account,
     pub(super) front: Front,
     heartbeats: DynamoHeartbeats,
-    manager: Manager,
+    key_admin: KeyAdmin,
     pub(super) function: Function,
     pub(super) key: String,
 }
@@ -33,15 +33,15 @@ impl World {
         let (clients, stage, _) = account.stage().await;
         let front = Front::of(&account).await;
         let function = Function::start("ingest", &front, variables).await;
-        let manager = manager(&clients, &stage);
+        let key_admin = key_admin(&clients, &stage);
         let heartbeats = DynamoHeartbeats::new(&clients, &stage);
-        let key = key(&manager, Scope::Ingest, &[]).await;
+        let key = key(&key_admin, Scope::Ingest, &[]).await;
         function.hides(&key[16..]);
         Self {
             account,
             front,
             heartbeats,
-            manager,
+            key_admin,
             function,
             key,
         }
@@ -80,15 +80,15 @@ impl World {
     }
 }
 
-pub(super) fn manager(clients: &Clients, stage: &Stage) -> Manager {
-    Manager {
+pub(super) fn key_admin(clients: &Clients, stage: &Stage) -> KeyAdmin {
+    KeyAdmin {
         keys: Arc::new(DynamoKeys::new(clients, stage)),
         clock: Arc::new(SystemClock),
         ids: Arc::new(SystemIds),
     }
 }
 
-pub(super) async fn key(manager: &Manager, scope: Scope, prefixes: &[HostPrefix]) -> String {
+pub(super) async fn key(key_admin: &KeyAdmin, scope: Scope, prefixes: &[HostPrefix]) -> String {
     let (name, fleet, host_prefixes) = (KeyName::first(), Fleet::main(), prefixes.to_vec());
     let request = KeyRequest {
         name,
@@ -97,7 +97,7 @@ pub(super) async fn key(manager: &Manager, scope: Scope, prefixes: &[HostPrefix]
         host_prefixes,
         expires_in: None,
     };
-    manager.create_key(request).await.unwrap().token.reveal()
+    key_admin.create_key(request).await.unwrap().token.reveal()
 }
 
 /// A beat by path, through a function URL.
@@ -111,8 +111,8 @@ pub(super) fn beat(host: &str, key: &str) -> Value {
 
 async fn answers_as_the_table_says(gateway: Gateway) {
     let world = World::new(&[]).await;
-    let prefixed = key(&world.manager, Scope::Ingest, &["web".parse().unwrap()]).await;
-    let read = key(&world.manager, Scope::Read, &[]).await;
+    let prefixed = key(&world.key_admin, Scope::Ingest, &["web".parse().unwrap()]).await;
+    let read = key(&world.key_admin, Scope::Read, &[]).await;
     let typo = format!("{}x", world.key);
     for key in [&prefixed, &read] {
         world.function.hides(&key[16..]);

@@ -17,14 +17,14 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 /// What a function made of an event: its answer, or its error with `errorType` and `errorMessage`.
-pub(crate) type Outcome = Result<Value, Value>;
+pub(crate) type Reply = Result<Value, Value>;
 
 /// An event on its way to a function.
 struct Invocation {
     event: Vec<u8>,
     /// Milliseconds since 1970.
     deadline: i64,
-    outcome: oneshot::Sender<Outcome>,
+    outcome: oneshot::Sender<Reply>,
 }
 
 struct Shared {
@@ -35,7 +35,7 @@ struct Shared {
 #[derive(Default)]
 struct UnderWay {
     count: u128,
-    outcomes: HashMap<String, oneshot::Sender<Outcome>>,
+    outcomes: HashMap<String, oneshot::Sender<Reply>>,
 }
 
 /// The API of one execution environment.
@@ -67,7 +67,7 @@ impl RuntimeApi {
     }
 
     /// Hands an event to the function, which has this much time, and waits for what becomes of it.
-    pub(crate) async fn invoke(&self, event: Vec<u8>, time: Duration) -> Outcome {
+    pub(crate) async fn invoke(&self, event: Vec<u8>, time: Duration) -> Reply {
         let (outcome, came) = oneshot::channel();
         let deadline = SystemClock.now().plus(time).as_millis();
         self.invoke
@@ -124,7 +124,7 @@ async fn error(shared: State<Arc<Shared>>, id: Path<String>, body: Bytes) -> Sta
     ended(&shared, &id, Err(serde_json::from_slice(&body).unwrap()))
 }
 
-fn ended(shared: &Shared, id: &str, outcome: Outcome) -> StatusCode {
+fn ended(shared: &Shared, id: &str, outcome: Reply) -> StatusCode {
     let Some(waiting) = shared.under_way.lock().unwrap().outcomes.remove(id) else {
         return StatusCode::FORBIDDEN;
     };

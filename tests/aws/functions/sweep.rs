@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::front::Front;
 use super::function::{Function, told};
-use super::runtime_api::Outcome;
+use super::runtime_api::Reply;
 use crate::dynoxide::{self, Account};
 use crate::faults::{THROTTLED, dice};
 use crate::fleet::host;
@@ -103,7 +103,7 @@ impl World {
         )
         .await
         .unwrap();
-        stored.map(|stored| stored.entry.state)
+        stored.map(|stored| stored.record.state)
     }
 }
 
@@ -171,7 +171,7 @@ async fn a_silent_host_is_told_once_through_sns_also_by_two_at_once() {
     world.front.slow("Scan", Duration::from_millis(500));
     let event = scheduled();
     let (a, b) = tokio::join!(one.invoke(&event), other.invoke(&event));
-    let count = |done: &Outcome, member: &str| {
+    let count = |done: &Reply, member: &str| {
         done.as_ref().unwrap()["passes"][0][member]
             .as_u64()
             .unwrap()
@@ -315,7 +315,7 @@ async fn a_publish_under_way_is_waited_for() {
     let pending = Ledger::<Entry>::load(&ledger, &host("web-01"))
         .await
         .unwrap();
-    assert_eq!(pending.unwrap().entry.pending, None);
+    assert_eq!(pending.unwrap().record.pending, None);
 }
 
 #[tokio::test]

@@ -26,14 +26,14 @@ impl World {
                 .await
                 .unwrap()
                 .unwrap();
-            pending.extend(stored.entry.pending.is_some().then_some(stored));
+            pending.extend(stored.record.pending.is_some().then_some(stored));
         }
         pending
     }
 
     /// Lets an unknown outcome be as old as that.
     async fn age(&self, stored: Stored, by: Duration) {
-        let mut entry = stored.entry;
+        let mut entry = stored.record;
         let Phase::Unknown { since } = &mut entry.pending.as_mut().unwrap().phase else {
             panic!("{entry:?}")
         };
@@ -103,7 +103,7 @@ async fn a_publish_without_answer_is_neither_forgotten_nor_sent_again_before_its
     }
     assert_eq!(world.account.accepted().len(), 2);
     let stored = world.pending().await.remove(0);
-    assert_eq!(stored.entry.pending.as_ref().unwrap().attempt, 1);
+    assert_eq!(stored.record.pending.as_ref().unwrap().attempt, 1);
     drop(function);
 
     world.age(stored, Duration::from_mins(3)).await;

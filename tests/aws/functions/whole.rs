@@ -8,7 +8,7 @@ use hb_service::ports::{CompletedSweep, Heartbeats, System};
 use serde_json::{Value, json};
 
 use super::function::{Function, told};
-use super::ingest::{beat, key, manager};
+use super::ingest::{beat, key, key_admin};
 use super::sweep::{Queue, heard, now, region, scheduled};
 use crate::{dynoxide, moto};
 
@@ -20,7 +20,7 @@ async fn a_host_falls_silent_and_speaks_again() {
     let queue = Queue::listen(url, &stage).await;
     let clients = Clients::new(&dynoxide::config(url).http_client(https()).build());
     create_stage(&clients, &stage).await.unwrap();
-    let key = key(&manager(&clients, &stage), Scope::Ingest, &[]).await;
+    let key = key(&key_admin(&clients, &stage), Scope::Ingest, &[]).await;
     // Silent for 50 minutes of the hour since its last beat, and a fleet that is known.
     let heartbeats = DynamoHeartbeats::new(&clients, &stage);
     heartbeats

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Place, eventually, say};
+use super::{Sandbox, eventually, say};
 
 pub(crate) struct Server {
     process: Child,
@@ -51,8 +51,8 @@ pub(crate) fn client() -> reqwest::Client {
 
 impl Server {
     /// Starts on a free port and waits until it is ready.
-    pub(crate) async fn start(place: &Place, options: &[&str]) -> Self {
-        Self::start_by(place.hb(&[&["serve", "--listen", "127.0.0.1:0"], options].concat())).await
+    pub(crate) async fn start(sandbox: &Sandbox, options: &[&str]) -> Self {
+        Self::start_by(sandbox.hb(&[&["serve", "--listen", "127.0.0.1:0"], options].concat())).await
     }
 
     /// Starts with a command of one's own.

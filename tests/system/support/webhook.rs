@@ -139,7 +139,7 @@ impl Webhook {
     /// alone or in a digest.
     pub(crate) fn notices(&self, kind: &str) -> BTreeMap<String, BTreeMap<String, usize>> {
         let mut notices: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
-        for (place, received) in self
+        for (sandbox, received) in self
             .received()
             .iter()
             .enumerate()
@@ -147,7 +147,8 @@ impl Webhook {
         {
             for host in received.hosts() {
                 let ids = notices.entry(host.to_owned()).or_default();
-                ids.entry(received.idempotency_key.clone()).or_insert(place);
+                ids.entry(received.idempotency_key.clone())
+                    .or_insert(sandbox);
             }
         }
         notices

@@ -27,7 +27,7 @@ pub(super) async fn examine(clients: &Clients, stage: &Stage, topic: &TopicArn) 
     let mut findings = vec![Finding::ok(&what, "it exists")];
     findings.extend(queue(clients, stage, topic).await);
     match subscriptions(clients, topic).await {
-        Ok(all) => findings.extend(hearing(clients, stage, topic, &all).await),
+        Ok(all) => findings.extend(subscribed(clients, stage, topic, &all).await),
         Err(finding) => findings.push(finding),
     }
     findings
@@ -108,7 +108,7 @@ async fn subscriptions(clients: &Clients, topic: &TopicArn) -> Result<Vec<Subscr
 }
 
 /// Whether the queue hears all that the topic accepts, as it is.
-async fn hearing(
+async fn subscribed(
     clients: &Clients,
     stage: &Stage,
     topic: &TopicArn,

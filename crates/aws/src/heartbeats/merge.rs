@@ -149,9 +149,9 @@ mod tests {
 
     use super::*;
 
-    type Told = (i64, u64, bool, Option<String>);
+    type BeatFields = (i64, u64, bool, Option<String>);
 
-    fn beat((at, interval, fail, message): Told) -> Heartbeat {
+    fn beat((at, interval, fail, message): BeatFields) -> Heartbeat {
         Heartbeat::new(Beat {
             at: Timestamp::from_millis(at).unwrap(),
             interval: Interval::from_millis(interval).unwrap(),

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use hb_aws::{
-    Clients, DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, Profile, SnsSubscriptions,
-    SnsTopic, Stage, TopicArn, find_stage,
-};
+use hb_aws::{Clients, Profile, SnsSubscriptions, SnsTopic, Stage, TopicArn, find_stage};
 use hb_domain::{Region, Timestamp};
+use hb_service::admin::RegionalTopic;
 use hb_service::doctor::{Doctor, Expectations, Finding};
-use hb_service::manage::{Hosts, Manager, RegionalTopic};
+use hb_service::ports::Ports;
 use hb_service::system::{SystemClock, SystemIds};
 
 use super::{Backend, Topics};
@@ -42,22 +40,9 @@ impl Backend {
         let region = region
             .map_err(|error| Failure::Stage(format!("region {}: {error}", profile.region())))?;
         let clients = profile.clients(region.as_str());
-        let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
         Ok(Self {
-            manager: Arc::new(Manager {
-                keys: Arc::new(DynamoKeys::new(&clients, &stage)),
-                clock: clock.clone(),
-                ids: ids.clone(),
-            }),
-            hosts: Hosts {
-                heartbeats: Arc::new(DynamoHeartbeats::new(&clients, &stage)),
-                ledger: Arc::new(DynamoLedger::new(&clients, &stage)),
-                receivers: Arc::new(DynamoLedger::new(&clients, &stage)),
-                clock,
-                ids,
-                region,
-            },
-            deliveries: None,
+            ports: hb_aws::ports(&clients, &stage, Arc::new(SystemClock), Arc::new(SystemIds)),
+            region,
             // SNS has them all; only `hb serve` has a console, which no command can name.
             supports: |_| Ok(()),
             topics: Topics::Deployed(Box::new(Deployed {
@@ -79,7 +64,7 @@ pub(crate) async fn examine(
 ) -> Result<Vec<Finding>, Failure> {
     let Backend {
         topics: Topics::Deployed(stage),
-        hosts,
+        region: home,
         ..
     } = Backend::deployed(name, profile, regions).await?
     else {
@@ -88,7 +73,7 @@ pub(crate) async fn examine(
     let found = find_stage(&stage.clients, &stage.stage).await.ok();
     let regions = match &found {
         Some(found) if stage.regions.is_empty() => found.regions.clone(),
-        _ if stage.regions.is_empty() => vec![hosts.region.to_string()],
+        _ if stage.regions.is_empty() => vec![home.to_string()],
         _ => stage.regions.clone(),
     };
     let several = regions.len() > 1;
@@ -102,13 +87,13 @@ pub(crate) async fn examine(
             findings.extend(over(&clients, &stage.stage, topic, home).examine(now).await);
         }
         let named = |finding: Finding| {
-            let place = if several {
+            let target = if several {
                 format!("{region} ")
             } else {
                 String::new()
             };
             Finding {
-                thing: place + &finding.thing,
+                thing: target + &finding.thing,
                 ..finding
             }
         };
@@ -118,14 +103,12 @@ pub(crate) async fn examine(
 }
 
 fn over(clients: &Clients, stage: &Stage, topic: TopicArn, region: Region) -> Doctor {
-    let ledger = Arc::new(DynamoLedger::new(clients, stage));
+    let ports = hb_aws::ports(clients, stage, Arc::new(SystemClock), Arc::new(SystemIds));
     Doctor {
-        keys: Arc::new(DynamoKeys::new(clients, stage)),
-        subscriptions: Arc::new(SnsSubscriptions::new(clients, stage, topic)),
-        deliveries: None,
-        ledger: ledger.clone(),
-        receivers: ledger,
-        system: Arc::new(DynamoSystem::new(clients, stage)),
+        ports: Ports {
+            subscriptions: Arc::new(SnsSubscriptions::new(clients, stage, topic)),
+            ..ports
+        },
         expectations: Expectations::deployed(region),
     }
 }

@@ -6,15 +6,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
-use hb_sqlite::{
-    SqliteDeliveries, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteSystem, Store,
-};
 use hb_service::doctor::{Doctor, Expectations, Finding, Verdict};
 use hb_service::ports::Clock;
-use hb_service::system::SystemClock;
+use hb_service::system::{SystemClock, SystemIds};
+use hb_sqlite::Store;
 use serde::Serialize;
 
-use crate::args::{Chosen, DoctorArgs, Format, Place};
+use crate::args::{Chosen, DoctorArgs, Format, Target};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::output;
@@ -28,16 +26,16 @@ struct Diagnosis {
 
 /// Ends with 1 when there is a problem.
 pub(crate) async fn run(
-    place: &Place,
+    target: &Target,
     config: &Config,
     format: Format,
     doctor: DoctorArgs,
 ) -> Result<ExitCode, Failure> {
     let progress = output::progress("looking at every page of the database");
     let mut findings = vec![read_from(config)];
-    findings.extend(of_place(place).await?);
+    findings.extend(of_place(target).await?);
     // Of a stage nobody knows the address; on one machine there is a usual one.
-    if doctor.url.is_some() || matches!(place.choose()?, Chosen::Folder(_)) {
+    if doctor.url.is_some() || matches!(target.choose()?, Chosen::Folder(_)) {
         findings.extend(server::examine(doctor.url.as_deref()).await?);
     }
     progress.finish_and_clear();
@@ -57,9 +55,9 @@ fn read_from(config: &Config) -> Finding {
 }
 
 /// What the place shows that the command line names: first what its adapter alone can know, then what all have.
-async fn of_place(place: &Place) -> Result<Vec<Finding>, Failure> {
+async fn of_place(target: &Target) -> Result<Vec<Finding>, Failure> {
     let now = SystemClock.now();
-    match place.choose()? {
+    match target.choose()? {
         Chosen::Folder(dir) => {
             let hb_sqlite::Examined {
                 mut findings,
@@ -82,14 +80,8 @@ async fn of_place(place: &Place) -> Result<Vec<Finding>, Failure> {
 }
 
 fn over(store: &Store) -> Doctor {
-    let ledger = Arc::new(SqliteLedger::new(store.clone()));
     Doctor {
-        keys: Arc::new(SqliteKeys::new(store.clone())),
-        subscriptions: Arc::new(SqliteSubscriptions::new(store.clone())),
-        deliveries: Some(Arc::new(SqliteDeliveries::new(store.clone()))),
-        ledger: ledger.clone(),
-        receivers: ledger,
-        system: Arc::new(SqliteSystem::new(store.clone())),
+        ports: hb_sqlite::ports(store, Arc::new(SystemClock), Arc::new(SystemIds)),
         expectations: Expectations::local(),
     }
 }

@@ -6,7 +6,7 @@ mod watch;
 use std::io::BufRead;
 
 use hb_domain::{Fleet, HostId, HostKey, Interval, State, Timestamp};
-use hb_service::manage::{HostError, HostView, Hosts};
+use hb_service::admin::{HostAdmin, HostError, HostView};
 use serde::Serialize;
 
 use super::tell_unreadable;
@@ -27,7 +27,7 @@ enum Change {
 }
 
 impl Change {
-    async fn make(self, hosts: &Hosts, key: &HostKey) -> Result<HostView, HostError> {
+    async fn make(self, hosts: &HostAdmin, key: &HostKey) -> Result<HostView, HostError> {
         match self {
             Self::Pause(until) => hosts.pause(key, until).await,
             Self::Resume => hosts.resume(key).await,
@@ -41,8 +41,8 @@ pub(crate) async fn run(
     format: Format,
     command: HostCommand,
 ) -> Result<(), Failure> {
-    let hosts = &backend.hosts;
-    let now = hosts.clock.now();
+    let hosts = &backend.hosts();
+    let now = hosts.ports.clock.now();
     match command {
         HostCommand::List(wanted) => list(hosts, format, &wanted).await,
         HostCommand::Show(HostArg { host, fleet }) => {
@@ -68,8 +68,8 @@ pub(crate) async fn run(
     }
 }
 
-async fn list(hosts: &Hosts, format: Format, wanted: &HostList) -> Result<(), Failure> {
-    let now = hosts.clock.now();
+async fn list(hosts: &HostAdmin, format: Format, wanted: &HostList) -> Result<(), Failure> {
+    let now = hosts.ports.clock.now();
     let mut left = wanted.limit.map_or(u64::MAX, std::num::NonZeroU64::get);
     let fits = |view: &HostView| {
         wanted
@@ -113,12 +113,12 @@ fn show(format: Format, view: HostView, now: Timestamp) -> Result<(), Failure> {
 
 /// Changes one host and shows it, or many and lists them.
 async fn change(
-    hosts: &Hosts,
+    hosts: &HostAdmin,
     format: Format,
     which: HostsArg,
     change: Change,
 ) -> Result<(), Failure> {
-    let now = hosts.clock.now();
+    let now = hosts.ports.clock.now();
     // A pause that is over before it begins is wrong before anything is asked.
     if let Change::Pause(Some(until)) = change
         && until <= now
@@ -140,7 +140,7 @@ async fn change(
     }
 }
 
-async fn forget(hosts: &Hosts, format: Format, which: HostsArg) -> Result<(), Failure> {
+async fn forget(hosts: &HostAdmin, format: Format, which: HostsArg) -> Result<(), Failure> {
     let HostsArg { host, fleet } = which;
     match host {
         HostOrInput::Host(host) => {
@@ -159,7 +159,7 @@ async fn forget(hosts: &Hosts, format: Format, which: HostsArg) -> Result<(), Fa
                 Ok(Forgotten::of(key))
             };
             each(names()?, &fleet, forget)
-                .print(format, hosts.clock.now())
+                .print(format, hosts.ports.clock.now())
                 .await
         }
     }

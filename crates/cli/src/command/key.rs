@@ -3,7 +3,8 @@
 mod transfer;
 
 use hb_domain::{Key, KeyId, Scope, Timestamp, Token};
-use hb_service::manage::{Created, KeyError, KeyRequest, Manager, Rotated, every_page};
+use hb_service::admin::{Created, KeyAdmin, KeyError, KeyRequest, Rotated};
+use hb_service::ports::every_page;
 use serde::Serialize;
 
 use super::tell_unreadable;
@@ -124,8 +125,8 @@ pub(crate) async fn run(
     format: Format,
     command: KeyCommand,
 ) -> Result<(), Failure> {
-    let manager = &backend.manager;
-    let now = manager.clock.now();
+    let key_admin = &backend.keys();
+    let now = key_admin.ports.clock.now();
     match command {
         KeyCommand::Create {
             name,
@@ -146,19 +147,19 @@ pub(crate) async fn run(
                 host_prefixes,
                 expires_in: expires,
             };
-            let created = manager.create_key(request).await?;
+            let created = key_admin.create_key(request).await?;
             let told = show(format, &created)?;
             output::remark(&format!("{told}: store it now, it is not shown again"));
         }
         KeyCommand::List => {
-            let (keys, unreadable) = every_page(|after| manager.keys.list(after)).await?;
+            let (keys, unreadable) = every_page(|after| key_admin.ports.keys.list(after)).await?;
             tell_unreadable("key", &unreadable);
             let rows: Vec<_> = keys.iter().map(|key| KeyRow::new(key, now)).collect();
             output::rows(format, &rows, now)?;
         }
         KeyCommand::Rotate { key, overlap } => {
-            let id = find(manager, key, now).await?;
-            let Rotated { created, old } = manager.rotate_key(&id, overlap).await?;
+            let id = find(key_admin, key, now).await?;
+            let Rotated { created, old } = key_admin.rotate_key(&id, overlap).await?;
             let told = show(format, &created)?;
             let until = or_dash(old.expires.map(|expires| output::instant(expires, now)));
             output::remark(&format!(
@@ -166,17 +167,17 @@ pub(crate) async fn run(
             ));
         }
         KeyCommand::Revoke { key } => {
-            let id = find(manager, key, now).await?;
-            let key = manager.revoke_key(&id).await?;
+            let id = find(key_admin, key, now).await?;
+            let key = key_admin.revoke_key(&id).await?;
             output::one(
                 format,
                 &format!("revoked {id} ({})", key.name),
                 &KeyRow::new(&key, now),
             )?;
         }
-        KeyCommand::Export => transfer::export(manager, format).await?,
+        KeyCommand::Export => transfer::export(key_admin, format).await?,
         KeyCommand::Import { file, skip_invalid } => {
-            transfer::import(manager, format, &file, skip_invalid).await?;
+            transfer::import(key_admin, format, &file, skip_invalid).await?;
         }
         KeyCommand::Inspect { token } => inspect(format, &token)?,
     }
@@ -195,11 +196,11 @@ fn show(format: Format, created: &Created) -> Result<String, Failure> {
 }
 
 /// Which key is meant. Of several with one name, the only one alive.
-async fn find(manager: &Manager, reference: KeyRef, now: Timestamp) -> Result<KeyId, Failure> {
+async fn find(key_admin: &KeyAdmin, reference: KeyRef, now: Timestamp) -> Result<KeyId, Failure> {
     let name = match reference {
         KeyRef::Id(id) => return Ok(id),
         KeyRef::IdOrName(id, name) => {
-            if manager.keys.load(&id).await?.is_some() {
+            if key_admin.ports.keys.load(&id).await?.is_some() {
                 return Ok(id);
             }
             name
@@ -207,7 +208,7 @@ async fn find(manager: &Manager, reference: KeyRef, now: Timestamp) -> Result<Ke
         KeyRef::Name(name) => name,
         KeyRef::Mistyped(error) => return Err(Failure::NoToken(error)),
     };
-    let (keys, _) = every_page(|after| manager.keys.list(after)).await?;
+    let (keys, _) = every_page(|after| key_admin.ports.keys.list(after)).await?;
     let mut called: Vec<_> = keys.into_iter().filter(|key| key.name == name).collect();
     if called.iter().any(|key| key.is_live(now)) {
         called.retain(|key| key.is_live(now));

@@ -2,7 +2,7 @@
 
 mod deliver;
 mod exec;
-mod outcome;
+mod job;
 mod signals;
 mod tail;
 
@@ -69,7 +69,7 @@ async fn run_command(send: &Send) -> ExitCode {
 }
 
 /// Sends how the command ended.
-async fn tell(send: &Send, outcome: &outcome::Outcome) -> Result<(), Failure> {
+async fn tell(send: &Send, outcome: &job::FinishedJob) -> Result<(), Failure> {
     let service = Service::of(send)?;
     let body = if outcome.is_ok() {
         beat(send, "ok", &Value::Null)

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use hb_domain::{
-    ConfirmationToken, Endpoint, Filter, Kind, Protocol, Region, Severity, Standing, Subscription,
-    SubscriptionId, Timestamp,
+    ConfirmationToken, Endpoint, Filter, Kind, Protocol, Region, Severity, Subscription,
+    SubscriptionId, SubscriptionState, Timestamp,
 };
-use hb_service::manage::{Added, InRegion, Subscribed, SubscriptionView};
+use hb_service::admin::{Added, InRegion, Subscribed, SubscriptionView};
 use hb_service::ports::{PortError, Tally};
 use serde::Serialize;
 
@@ -163,7 +163,7 @@ pub(crate) async fn run(
                     "not sent there"
                 }
             };
-            let Told { regions, failure } = tell(regions, word)?;
+            let RegionResults { regions, failure } = tell(regions, word)?;
             if !regions.values().any(|confirmed| *confirmed) {
                 return Err(failure.unwrap_or(Failure::NotConfirmed));
             }
@@ -182,7 +182,7 @@ pub(crate) async fn run(
         }
         SubscriptionCommand::Test { fleet, kind } => {
             let regions = backend.subscribers().await?.test(&fleet, kind).await;
-            let Told { regions, failure } = tell(regions, |_| "accepted")?;
+            let RegionResults { regions, failure } = tell(regions, |_| "accepted")?;
             let ids: BTreeMap<_, _> = regions
                 .iter()
                 .map(|(region, notice)| (region, &notice.id))
@@ -222,7 +222,7 @@ async fn remove(backend: &Backend, format: Format, which: &str) -> Result<(), Fa
         }
     };
     let word = |removed: &bool| if *removed { "removed" } else { "was not there" };
-    let Told { regions, failure } = tell(subscribers.remove(&id).await, word)?;
+    let RegionResults { regions, failure } = tell(subscribers.remove(&id).await, word)?;
     if !regions.values().any(|removed| *removed) {
         return Err(failure.unwrap_or_else(|| Failure::NoSuchSubscription(id.to_string())));
     }
@@ -259,7 +259,7 @@ async fn add(
         Added::Again => "asked again",
         Added::Already => "listens already",
     };
-    let Told { regions, failure } = tell(regions, word)?;
+    let RegionResults { regions, failure } = tell(regions, word)?;
     let asked = regions.values().any(|added| *added != Added::Already);
     let words = regions
         .into_iter()
@@ -271,7 +271,7 @@ async fn add(
         &SubscriptionRow::new(&subscription, words, None),
     )?;
     if asked && protocol == Protocol::Email {
-        let sender = if backend.deliveries.is_some() {
+        let sender = if backend.ports.deliveries.is_some() {
             ", once `hb serve` runs with --smtp-url"
         } else {
             ""
@@ -287,7 +287,7 @@ async fn add(
 async fn list(backend: &Backend, format: Format) -> Result<(), Failure> {
     let (views, unreadable, failed) = backend.subscribers().await?.list().await;
     tell_unreadable("subscription", &unreadable);
-    let mut tally = match &backend.deliveries {
+    let mut tally = match &backend.ports.deliveries {
         Some(deliveries) => Some(deliveries.tally().await?),
         None => None,
     };
@@ -295,7 +295,7 @@ async fn list(backend: &Backend, format: Format) -> Result<(), Failure> {
     if !failed.is_empty() {
         let known = views
             .iter()
-            .map(|view| view.standings.len())
+            .map(|view| view.states.len())
             .max()
             .unwrap_or(0);
         let (count, of) = (failed.len(), failed.len() + known);
@@ -325,21 +325,23 @@ async fn list(backend: &Backend, format: Format) -> Result<(), Failure> {
         .map(
             |SubscriptionView {
                  subscription,
-                 standings,
+                 states,
              }| {
-                let states = standings.iter().map(|(region, standing): (_, &Standing)| {
-                    (region.clone(), standing.to_string())
-                });
+                let states = states
+                    .iter()
+                    .map(|(region, state): (_, &SubscriptionState)| {
+                        (region.clone(), state.to_string())
+                    });
                 SubscriptionRow::new(subscription, states.collect(), deliveries(&subscription.id))
             },
         )
         .collect();
-    output::rows(format, &rows, backend.manager.clock.now())?;
+    output::rows(format, &rows, backend.ports.clock.now())?;
     failure.map_or(Ok(()), Err)
 }
 
 /// What was done, and the failure to end with if some of it was not.
-struct Told<T> {
+struct RegionResults<T> {
     regions: BTreeMap<Region, T>,
     failure: Option<Failure>,
 }
@@ -348,7 +350,7 @@ struct Told<T> {
 fn tell<T>(
     regions: Vec<InRegion<T>>,
     word: impl Fn(&T) -> &'static str,
-) -> Result<Told<T>, Failure> {
+) -> Result<RegionResults<T>, Failure> {
     let of = regions.len();
     let (mut done, mut errors) = (BTreeMap::new(), Vec::new());
     for InRegion { region, result } in regions {
@@ -370,7 +372,7 @@ fn tell<T>(
     let failed = errors.len();
     match errors.into_iter().next() {
         Some(error) if done.is_empty() => Err(error.into()),
-        Some(_) => Ok(Told {
+        Some(_) => Ok(RegionResults {
             regions: done,
             failure: Some(Failure::InPart {
                 failed,
@@ -378,7 +380,7 @@ fn tell<T>(
                 what: "regions",
             }),
         }),
-        None => Ok(Told {
+        None => Ok(RegionResults {
             regions: done,
             failure: None,
         }),

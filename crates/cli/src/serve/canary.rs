@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{Fleet, HostId, KeyName, Scope, Token};
-use hb_service::manage::{KeyRequest, Manager};
+use hb_service::admin::{KeyAdmin, KeyRequest};
 use hb_service::ports::Clock;
 use hb_service::{Caller, Canaries, CanaryError, Troubles};
 use reqwest::{Client, StatusCode};
@@ -31,14 +31,14 @@ const KEY_FILE: &str = "canary.key";
 /// How often a key may be refused until it is replaced.
 const REFUSALS: u32 = 3;
 /// As the log calls this.
-const HEARING: &str = "hearing canaries";
+const CANARIES: &str = "hearing canaries";
 
 /// Sends beats to a server, as its clients do.
 pub(crate) struct HttpCaller {
     client: Client,
     url: String,
     file: PathBuf,
-    manager: Arc<Manager>,
+    key_admin: Arc<KeyAdmin>,
     token: Mutex<Option<Token>>,
     refusals: AtomicU32,
 }
@@ -48,7 +48,7 @@ impl HttpCaller {
     pub(crate) fn new(
         address: SocketAddr,
         dir: &Path,
-        manager: Arc<Manager>,
+        key_admin: Arc<KeyAdmin>,
     ) -> Result<Self, Failure> {
         let client = hb_sqlite::http_client(|| Client::builder().timeout(TIMEOUT).no_proxy());
         let client = client.map_err(|error| Failure::Internal(error.to_string()))?;
@@ -57,7 +57,7 @@ impl HttpCaller {
             client,
             url,
             file: dir.join(KEY_FILE),
-            manager,
+            key_admin,
             token: Mutex::new(None),
             refusals: AtomicU32::new(0),
         })
@@ -78,7 +78,7 @@ impl HttpCaller {
             expires_in: None,
         };
         let drawn = self
-            .manager
+            .key_admin
             .draw_key(request)
             .map_err(|error| error.to_string())?;
         match write(&self.file, &drawn.token) {
@@ -90,7 +90,8 @@ impl HttpCaller {
             }
             Err(error) => tracing::warn!("{} cannot be written: {error}", self.file.display()),
         }
-        self.manager
+        self.key_admin
+            .ports
             .keys
             .create(&drawn.key)
             .await
@@ -203,9 +204,9 @@ fn tell(sent: &Result<Option<Duration>, CanaryError>, troubles: &Troubles, clock
             );
         }
         Err(error) => {
-            troubles.failed(HEARING, error, clock.now());
+            troubles.failed(CANARIES, error, clock.now());
             return;
         }
     }
-    troubles.worked(HEARING, clock.now());
+    troubles.worked(CANARIES, clock.now());
 }

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use hb_domain::{Fleet, KeyName, Scope};
+use hb_service::admin::{KeyAdmin, KeyRequest};
 use hb_sqlite::SqliteKeys;
-use hb_service::manage::{KeyRequest, Manager};
 use serde::Serialize;
 
 use crate::args::Format;
@@ -22,11 +22,11 @@ struct FirstKey {
 /// Makes a key for the fleet `main` if there is none at all, and shows it, once, with a line for the crontab.
 pub(crate) async fn ensure(
     keys: &SqliteKeys,
-    manager: &Manager,
+    key_admin: &KeyAdmin,
     format: Format,
     address: SocketAddr,
 ) -> Result<(), Failure> {
-    let created = manager.draw_key(KeyRequest {
+    let created = key_admin.draw_key(KeyRequest {
         name: KeyName::first(),
         scope: Scope::Ingest,
         fleet: Fleet::main(),

@@ -8,7 +8,7 @@ use crate::pending::Publication;
 
 const RULES: Rules = Rules {
     skew: Duration::ZERO,
-    hearing: Hearing {
+    coverage: Coverage {
         blackouts: Vec::new(),
         until: None,
         caveat: None,
@@ -147,7 +147,14 @@ fn silence_is_told_once_and_so_is_the_return() {
 
 #[test]
 fn the_deadline_itself_is_still_in_time() {
-    let silent = |s| is_silent(&beat(0, Signal::Ok), &Settings::default(), at(s), &RULES);
+    let silent = |s| {
+        is_silent(
+            &beat(0, Signal::Ok),
+            &HostSettings::default(),
+            at(s),
+            &RULES,
+        )
+    };
     assert!(!silent(60) && silent(61));
     let skewed = Rules {
         skew: Duration::from_secs(5),
@@ -155,7 +162,7 @@ fn the_deadline_itself_is_still_in_time() {
     };
     assert!(!is_silent(
         &beat(0, Signal::Ok),
-        &Settings::default(),
+        &HostSettings::default(),
         at(65),
         &skewed
     ));
@@ -165,7 +172,7 @@ fn the_deadline_itself_is_still_in_time() {
 fn a_beat_from_the_future_is_not_silence() {
     assert!(!is_silent(
         &beat(1_000, Signal::Ok),
-        &Settings::default(),
+        &HostSettings::default(),
         at(0),
         &RULES
     ));
@@ -263,13 +270,13 @@ fn a_host_that_comes_back_and_failed_meanwhile_is_failing() {
 
 #[test]
 fn only_what_fails_has_the_hosts_message_and_only_silence_a_caveat() {
-    let hearing = Hearing {
-        caveat: Some(crate::entry::Caveat::Deaf),
-        ..Hearing::default()
+    let coverage = Coverage {
+        caveat: Some(crate::entry::Caveat::ReceiverDown),
+        ..Coverage::default()
     };
     let rules = Rules {
         skew: Duration::ZERO,
-        hearing,
+        coverage,
     };
     let said = |entry: &Entry, heartbeat: &Heartbeat, now| {
         let next = decide(entry, heartbeat, at(now), &rules).unwrap();
@@ -420,7 +427,7 @@ proptest! {
         for (step, what) in events {
             now += step;
             let before = host.entry.clone();
-            prop_assert!(!before.lingers || before.pending.is_none(), "what lingers has nothing to tell");
+            prop_assert!(!before.needs_recheck || before.pending.is_none(), "what needs_recheck has nothing to tell");
             host.happen(&match what {
                 0..=2 => Good(now),
                 3 => Fail(now),

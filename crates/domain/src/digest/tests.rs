@@ -32,7 +32,7 @@ fn missing(name: &str) -> Entry {
         message: None,
         at: at(1),
         caveat: None,
-        told: None,
+        accepted: None,
     };
     let entry = Entry::new(HostKey::new(Fleet::main(), name.parse().unwrap()));
     Entry {
@@ -58,7 +58,7 @@ fn built() -> (Digest, [Entry; 3]) {
     let open = Digest::new(id(1), &entries.each_ref(), at(2)).unwrap();
     assert_eq!(
         (open.stage, names(&open)),
-        (Stage::Open, vec!["a", "b", "c"])
+        (DigestStage::Open, vec!["a", "b", "c"])
     );
     let [a, b, c] = entries;
     let [a, b] = [a, b].map(|entry| entry.batched(&open.id, at(2)).unwrap());
@@ -67,7 +67,7 @@ fn built() -> (Digest, [Entry; 3]) {
         .unwrap();
     assert_eq!(
         (frozen.stage, names(&frozen)),
-        (Stage::Ready, vec!["a", "b"])
+        (DigestStage::Ready, vec!["a", "b"])
     );
     let late = c.batched(&frozen.id, at(4)).unwrap();
     (frozen, [a, b, late])
@@ -88,12 +88,12 @@ fn hosts_wait_for_their_digest_and_are_told_with_it() {
     for entry in [a, b] {
         let released = entry.released(Some(&told), at(7)).unwrap();
         assert_eq!(released.pending, None);
-        let expected = Told {
+        let expected = Acceptance {
             attempt: 1,
             at: at(6),
             digest: Some(id(1)),
         };
-        assert_eq!(released.history[0].told, Some(expected));
+        assert_eq!(released.history[0].accepted, Some(expected));
     }
 }
 
@@ -110,7 +110,7 @@ fn a_host_that_came_too_late_takes_its_notice_back_at_every_later_stage() {
         );
     }
     let open = Digest {
-        stage: Stage::Open,
+        stage: DigestStage::Open,
         ..digest
     };
     assert_eq!(
@@ -129,7 +129,7 @@ fn a_digest_that_nobody_joined_is_closed_and_tells_nothing() {
         .unwrap();
     assert_eq!(
         (digest.stage, digest.pending, digest.members),
-        (Stage::Closed, None, vec![])
+        (DigestStage::Closed, None, vec![])
     );
 }
 
@@ -159,11 +159,11 @@ fn its_notice_lives_like_any_other() {
     let unknown = leased
         .published(ME, 1, &Publication::Unknown(String::new()), at(6))
         .unwrap();
-    assert_eq!(unknown.stage, Stage::Ready);
+    assert_eq!(unknown.stage, DigestStage::Ready);
     let Echoed::Accepted(told) = unknown.echoed(1, at(7)) else {
         panic!("nobody knew")
     };
-    assert_eq!(told.stage, Stage::Told);
+    assert_eq!(told.stage, DigestStage::Accepted);
     assert_eq!(told.clone().echoed(1, at(8)), Echoed::Known);
     assert_eq!(told.echoed(2, at(8)), Echoed::SecondCopy);
 }

@@ -28,7 +28,7 @@ fn transition(last_beat: Timestamp) -> Transition {
         message: None,
         at: last_beat,
         caveat: None,
-        told: None,
+        accepted: None,
     }
 }
 
@@ -58,7 +58,7 @@ fn a_sweep_must_know_whoever_a_scan_may_not_take_for_up() {
         entry(State::Missing),
         entry(State::Failing),
         Entry {
-            lingers: true,
+            needs_recheck: true,
             ..up.clone()
         },
         Entry {
@@ -68,7 +68,7 @@ fn a_sweep_must_know_whoever_a_scan_may_not_take_for_up() {
         up.clone().with_interval(interval),
         up.paused(at(0), None).unwrap(),
         Entry {
-            lingers: true,
+            needs_recheck: true,
             ..gone
         },
     ] {
@@ -88,7 +88,7 @@ fn of_a_forgotten_host_stay_its_epoch_and_the_beats_it_was_judged_by() {
     let expected = Entry {
         epoch: 3,
         basis: at(200),
-        lingers: true,
+        needs_recheck: true,
         ..Entry::new(known.key.clone())
     };
     assert_eq!(gone, expected);
@@ -97,8 +97,11 @@ fn of_a_forgotten_host_stay_its_epoch_and_the_beats_it_was_judged_by() {
         at(100),
         "a beat from a clock that is ahead"
     );
-    let rests = gone.at_rest().unwrap();
-    assert_eq!((rests.lingers, rests.clone().at_rest()), (false, None));
+    let rests = gone.rechecked().unwrap();
+    assert_eq!(
+        (rests.needs_recheck, rests.clone().rechecked()),
+        (false, None)
+    );
     assert_eq!(rests.epoch, 3);
 }
 

@@ -32,8 +32,8 @@ impl Notice {
             "text": self.text(),
         });
         let caveat = self.caveat.as_ref().map(|caveat| match caveat {
-            Caveat::Unheard(region) => json!({"unheard": region}),
-            Caveat::Deaf => json!("deaf"),
+            Caveat::RegionUnreachable(region) => json!({"regionUnreachable": region}),
+            Caveat::ReceiverDown => json!("receiverDown"),
         });
         if let (Some(caveat), Some(members)) = (caveat, json.as_object_mut()) {
             members.insert("caveat".to_owned(), caveat);

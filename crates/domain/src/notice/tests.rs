@@ -185,7 +185,7 @@ fn digest(
 
 #[test]
 fn a_digest_counts_all_and_names_the_first() {
-    let digest = digest("lab", "web-", 12, Some(&Caveat::Deaf), 2);
+    let digest = digest("lab", "web-", 12, Some(&Caveat::ReceiverDown), 2);
     insta::assert_snapshot!(
         format!("{}\n{}\n{}\n\n{}", digest.text(), digest.subject_line(), digest.sms(), digest.email()), @"
     12 hosts missing in lab since 10:02 UTC: web-0, web-1, web-2, web-3, web-4 and 7 more (or the receiver is deaf) (attempt 2, same id)
@@ -246,7 +246,7 @@ fn machines_read_a_digest_with_every_member() {
 
 #[test]
 fn doubt_is_said_in_every_text() {
-    let unheard = Caveat::Unheard("us-east-1".parse().unwrap());
+    let unheard = Caveat::RegionUnreachable("us-east-1".parse().unwrap());
     let mut entry = entry("main", "web-01", Signal::Ok, "");
     entry.history.last_mut().unwrap().caveat = Some(unheard);
     let notice = notice(&entry);
@@ -256,7 +256,7 @@ fn doubt_is_said_in_every_text() {
     ");
     assert_eq!(
         notice.json()["caveat"],
-        serde_json::json!({"unheard": "us-east-1"})
+        serde_json::json!({"regionUnreachable": "us-east-1"})
     );
 }
 
@@ -304,7 +304,7 @@ proptest! {
     ) {
         let mut entry = entry(&fleet, &host, if fail { Signal::Fail } else { Signal::Ok }, &message);
         entry.pending.as_mut().unwrap().attempt = attempts;
-        let deaf = fail.then_some(Caveat::Deaf);
+        let deaf = fail.then_some(Caveat::ReceiverDown);
         entry.history.last_mut().unwrap().caveat.clone_from(&deaf);
         within_limits(&notice(&entry))?;
     }
@@ -317,6 +317,6 @@ proptest! {
         fleet in "[a-z0-9-]{1,32}", prefix in "[A-Za-z0-9._:@/-]{1,190}", count in 1..=limits::DIGEST_HOSTS,
         attempts in 1..u32::MAX, deaf: bool,
     ) {
-        within_limits(&digest(&fleet, &prefix, count, deaf.then_some(&Caveat::Deaf), attempts))?;
+        within_limits(&digest(&fleet, &prefix, count, deaf.then_some(&Caveat::ReceiverDown), attempts))?;
     }
 }

@@ -285,8 +285,8 @@ impl Notice {
     /// What makes it less than sure.
     fn remark(&self) -> String {
         match &self.caveat {
-            Some(Caveat::Unheard(region)) => format!(" (region {region} is not heard)"),
-            Some(Caveat::Deaf) => " (or the receiver is deaf)".to_owned(),
+            Some(Caveat::RegionUnreachable(region)) => format!(" (region {region} is not heard)"),
+            Some(Caveat::ReceiverDown) => " (or the receiver is deaf)".to_owned(),
             None => String::new(),
         }
     }

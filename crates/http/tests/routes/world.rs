@@ -10,9 +10,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use hb_domain::{Key, KeyId, Region, Scope, Secret, Timestamp, Token};
 use hb_http::{App, router};
-use hb_service::memory::{ManualClock, Memory};
-use hb_service::ports::{Clock, Heartbeats, Keys, Segment, Topic};
-use hb_service::{Authenticator, CachePolicy, Health, RateLimit, Recorder, Troubles};
+use hb_service::ports::{Clock, Heartbeats, IngestPorts, Keys, Segment, Topic};
+use hb_service::testing::memory::{ManualClock, Memory};
+use hb_service::{CachePolicy, Health, RateLimit};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
@@ -102,19 +102,14 @@ impl World {
             }
             assert!(memory.create(&key).await.unwrap());
         }
-        let troubles = Arc::new(Troubles::default());
-        let mut app = App {
-            authenticator: Authenticator::new(
-                memory.clone(),
-                CachePolicy::default(),
-                troubles.clone(),
-            ),
-            recorder: Recorder::new(memory.clone(), Region::local()),
-            health: Health::new(memory.clone(), memory.clone()),
-            limit: RateLimit::new(None),
+        let ports = IngestPorts {
+            heartbeats: memory.clone(),
+            keys: memory.clone(),
+            topic: memory.clone(),
             clock: clock.clone(),
-            troubles,
         };
+        let keys = CachePolicy::default();
+        let mut app = App::new(ports, Region::local(), keys, None, Arc::default());
         change(&mut app);
         Self {
             memory,

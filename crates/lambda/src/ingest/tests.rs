@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hb_service::memory::ManualClock;
+use hb_service::testing::memory::ManualClock;
 use http::Method;
 use serde_json::json;
 

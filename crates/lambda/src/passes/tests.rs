@@ -2,8 +2,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use hb_domain::{Beat, Heartbeat, HostKey, Interval, Notice, Publication, Region, Signal};
-use hb_service::memory::{CountingIds, Memory};
 use hb_service::ports::{Heard, Heartbeats, PortResult, Topic};
+use hb_service::testing::memory::{CountingIds, Memory, ports};
 use tokio::time::Instant;
 
 use super::*;
@@ -41,16 +41,8 @@ impl World {
         )]
         let clock = Arc::new(Paused(Instant::now()));
         let sweep = Sweep {
-            heartbeats: memory.clone(),
-            ledger: memory.clone(),
-            digests: memory.clone(),
-            receivers: memory.clone(),
-            echoes: memory.clone(),
-            topic: memory.clone(),
-            system: memory.clone(),
-            clock,
-            ids: Arc::new(CountingIds::default()),
-            settings: Rules::distributed(Region::local(), SLACK),
+            ports: ports(&memory, clock.clone(), Arc::new(CountingIds::default())),
+            settings: SweepSettings::distributed(Region::local(), SLACK),
         };
         let passes = Passes {
             sweep,
@@ -67,7 +59,7 @@ impl World {
     }
 
     fn now(&self) -> Timestamp {
-        self.passes.sweep.clock.now()
+        self.passes.sweep.ports.clock.now()
     }
 
     async fn run(&self, function_s: u64) -> Result<Minute, PassesFailed> {
@@ -107,9 +99,15 @@ impl World {
 }
 
 fn seconds_into(world: &World, minute: &Minute) -> Vec<u64> {
-    let began = world
-        .now()
-        .minus(world.passes.sweep.clock.now().since(minute.passes[0].began));
+    let began = world.now().minus(
+        world
+            .passes
+            .sweep
+            .ports
+            .clock
+            .now()
+            .since(minute.passes[0].began),
+    );
     minute
         .passes
         .iter()
@@ -213,7 +211,7 @@ async fn a_panic_is_a_pass_that_failed() {
     }
     let mut world = World::new(30);
     world.silent_host().await;
-    world.passes.sweep.topic = Arc::new(Broken);
+    world.passes.sweep.ports.topic = Arc::new(Broken);
     let error = world.run(120).await.unwrap_err();
     assert_eq!(
         (error.failed, error.begun),

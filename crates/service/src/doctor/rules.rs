@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use hb_domain::{
-    Ear, Entry, Key, Receiver, Scope, Standing, Subscription, SubscriptionId, Timestamp,
-    human_duration, human_time,
+    Entry, Key, Receiver, ReceiverHealth, Scope, Subscription, SubscriptionId, SubscriptionState,
+    Timestamp, human_duration, human_time,
 };
 
 use super::{Expectations, Finding, Verdict};
@@ -101,11 +101,15 @@ pub(super) fn receiver(
         )];
     };
     let heard = |at: Timestamp| format!("the last one was heard {} ago", ago(now.since(at)));
-    let finding = match receiver.ear(now, &usual.canaries) {
-        Ear::Hears => Finding::ok("canaries", heard(receiver.heard.unwrap_or(now))),
-        Ear::Unsure(Some(at)) => Finding::warning("canaries", heard(at), "look again in a minute"),
-        Ear::Unsure(None) => Finding::problem("canaries", "none was ever heard", usual.revive),
-        Ear::Deaf(at) => {
+    let finding = match receiver.health(now, &usual.canaries) {
+        ReceiverHealth::Healthy => Finding::ok("canaries", heard(receiver.heard.unwrap_or(now))),
+        ReceiverHealth::Stale(Some(at)) => {
+            Finding::warning("canaries", heard(at), "look again in a minute")
+        }
+        ReceiverHealth::Stale(None) => {
+            Finding::problem("canaries", "none was ever heard", usual.revive)
+        }
+        ReceiverHealth::Down(at) => {
             let cause = format!("{}: beats are probably not heard either", heard(at));
             Finding::problem("canaries", cause, usual.revive)
         }
@@ -156,7 +160,7 @@ pub(super) fn notices(open: &[Entry], revive: &str, now: Timestamp) -> Finding {
 
 pub(super) fn subscriptions(
     subscriptions: &[Subscription],
-    standings: &BTreeMap<SubscriptionId, Standing>,
+    states: &BTreeMap<SubscriptionId, SubscriptionState>,
     tally: &BTreeMap<SubscriptionId, Tally>,
 ) -> Vec<Finding> {
     const THING: &str = "subscriptions";
@@ -172,8 +176,8 @@ pub(super) fn subscriptions(
     for Subscription { id, endpoint, .. } in subscriptions {
         // The address of a webhook is a secret: none is shown.
         let who = format!("{id} ({})", endpoint.protocol());
-        match standings.get(id) {
-            Some(Standing::Pending) => {
+        match states.get(id) {
+            Some(SubscriptionState::Pending) => {
                 let next = "whoever is there has to confirm; `hb subscription add` with the same address asks again";
                 findings.push(Finding::warning(
                     THING,
@@ -181,7 +185,7 @@ pub(super) fn subscriptions(
                     next,
                 ));
             }
-            Some(Standing::Gone) => {
+            Some(SubscriptionState::Gone) => {
                 let next =
                     "`hb subscription remove` it, and add it again if somebody is to be told there";
                 findings.push(Finding::problem(
@@ -190,7 +194,7 @@ pub(super) fn subscriptions(
                     next,
                 ));
             }
-            Some(Standing::Confirmed) | None => {}
+            Some(SubscriptionState::Confirmed) | None => {}
         }
         let Some(Tally {
             due,

@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hb_domain::{
-    Endpoint, Entry, Filter, Fleet, Key, KeyId, Protocol, Scope, Secret, Standing, Subscription,
+    Endpoint, Entry, Filter, Fleet, Key, KeyId, Protocol, Receiver, Scope, Secret, Subscription,
+    SubscriptionState,
 };
 use serde_json::json;
 
 use super::*;
-use crate::memory::Memory;
 use crate::ports::{CompletedSweep, Tally, Unreadable};
+use crate::testing::memory::{CountingIds, ManualClock, Memory, ports};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -213,22 +214,26 @@ fn subscriptions_in_trouble_are_told_without_their_address() {
         (dead[0].verdict, dead[0].cause.contains("s3cr3t")),
         (Verdict::Problem, false)
     );
-    let stands = |standing| {
-        let standings = BTreeMap::from([(subscription.id.clone(), standing)]);
+    let stands = |state| {
+        let states = BTreeMap::from([(subscription.id.clone(), state)]);
         rules::subscriptions(
             std::slice::from_ref(&subscription),
-            &standings,
+            &states,
             &BTreeMap::new(),
         )
         .remove(0)
     };
     assert_eq!(
-        stands(Standing::Pending).cause,
+        stands(SubscriptionState::Pending).cause,
         "abc (https) is not confirmed and gets nothing"
     );
     assert_eq!(
-        [Standing::Confirmed, Standing::Pending, Standing::Gone]
-            .map(|standing| stands(standing).verdict),
+        [
+            SubscriptionState::Confirmed,
+            SubscriptionState::Pending,
+            SubscriptionState::Gone
+        ]
+        .map(|state| stands(state).verdict),
         [Verdict::Ok, Verdict::Warning, Verdict::Problem]
     );
 }
@@ -269,13 +274,9 @@ fn what_cannot_be_read_is_told() {
 #[tokio::test]
 async fn a_store_that_fails_is_a_finding_for_each_thing() {
     let memory = Arc::new(Memory::default());
+    let clock = Arc::new(ManualClock::new(now()));
     let doctor = Doctor {
-        keys: memory.clone(),
-        subscriptions: memory.clone(),
-        deliveries: None,
-        ledger: memory.clone(),
-        receivers: memory.clone(),
-        system: memory.clone(),
+        ports: ports(&memory, clock, Arc::new(CountingIds::default())),
         expectations: Expectations::local(),
     };
     let empty = doctor.examine(now()).await;

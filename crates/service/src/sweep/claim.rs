@@ -18,12 +18,12 @@ impl Pass<'_> {
         last_sweep: Option<Timestamp>,
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
-        let look = self.look().await?;
-        report.regions_unheard = look.regions_unheard();
-        let mut scanned = self.scan(open, last_sweep, &look, report).await?;
-        let about_receiver = self.hold(&look, &mut scanned, report).await?;
-        let (marked, claims) = (look.marked(), Mutex::new(about_receiver));
-        let rules = |doubtful| if doubtful { &marked } else { &look.sure };
+        let policy = self.silence_policy().await?;
+        report.regions_unheard = policy.regions_unheard();
+        let mut scanned = self.scan(open, last_sweep, &policy, report).await?;
+        let about_receiver = self.hold(&policy, &mut scanned, report).await?;
+        let (marked, claims) = (policy.marked(), Mutex::new(about_receiver));
+        let rules = |doubtful| if doubtful { &marked } else { &policy.sure };
         let settle = async |(key, doubtful)| {
             let (steps, claimed) = self.settle(key, rules(doubtful)).await?;
             claims
@@ -44,7 +44,7 @@ impl Pass<'_> {
 
     /// Confirms a candidate by strongly consistent reads and claims its transition.
     async fn settle(&self, key: HostKey, rules: &Rules) -> PortResult<(Vec<Step>, Option<Stored>)> {
-        let heard = self.sweep.heartbeats.load(&key).await?;
+        let heard = self.sweep.ports.heartbeats.load(&key).await?;
         let Some(heartbeat) = heard
             .into_iter()
             .map(|h| h.heartbeat)
@@ -52,17 +52,23 @@ impl Pass<'_> {
         else {
             return Ok((vec![], None));
         };
-        let stored = self.sweep.ledger.load(&key).await?;
+        let stored = self.sweep.ports.ledger.load(&key).await?;
         let expected = stored.as_ref().map(|stored| stored.version);
-        let entry = stored.map_or_else(|| Entry::new(key), |stored| stored.entry);
+        let entry = stored.map_or_else(|| Entry::new(key), |stored| stored.record);
         if let Some(claim) = decide(&entry, &heartbeat, self.now, rules) {
             return self.claimed(claim, expected).await;
         }
         if entry.state != State::Forgotten
-            && let Some(next) = entry.at_rest()
+            && let Some(next) = entry.rechecked()
         {
             // A conflict means that somebody else looked.
-            swap(&*self.sweep.ledger, &*self.sweep.ids, &next, expected).await?;
+            swap(
+                &*self.sweep.ports.ledger,
+                &*self.sweep.ports.ids,
+                &next,
+                expected,
+            )
+            .await?;
         }
         Ok((vec![], None))
     }
@@ -73,7 +79,14 @@ impl Pass<'_> {
         claim: Entry,
         expected: Option<Version>,
     ) -> PortResult<(Vec<Step>, Option<Stored>)> {
-        match swap(&*self.sweep.ledger, &*self.sweep.ids, &claim, expected).await? {
+        match swap(
+            &*self.sweep.ports.ledger,
+            &*self.sweep.ports.ids,
+            &claim,
+            expected,
+        )
+        .await?
+        {
             Swap::Conflict(_) => Ok((vec![Step::LostRace], None)),
             Swap::Done(version) => {
                 let steps = claim.history.last().map(|told| Step::Claimed(told.kind));
@@ -81,7 +94,7 @@ impl Pass<'_> {
                 Ok((
                     steps.into_iter().collect(),
                     Some(Stored {
-                        entry: claim,
+                        record: claim,
                         version,
                         writer,
                     }),

@@ -19,7 +19,7 @@ use crate::swap::swap;
 const TRIES: u32 = 5;
 
 /// A record with a notice.
-pub(super) trait Told: Record {
+pub(super) trait Deliverable: Record {
     /// Leases its notice.
     fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self>;
     /// The notice that is pending in it.
@@ -36,7 +36,7 @@ pub(super) trait Told: Record {
     ) -> Option<Self>;
 }
 
-impl Told for Entry {
+impl Deliverable for Entry {
     fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
         self.leased(owner, now, policy)
     }
@@ -61,7 +61,7 @@ impl Told for Entry {
     }
 }
 
-impl Told for Digest {
+impl Deliverable for Digest {
     fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
         self.leased(owner, now, policy)
     }
@@ -128,10 +128,10 @@ impl Pass<'_> {
         let mut groups: BTreeMap<(Fleet, Kind), Vec<Stored>> = BTreeMap::new();
         let mut single = Vec::new();
         for stored in entries {
-            let kind = stored.entry.history.last().map(|told| told.kind);
-            match kind.filter(|_| stored.entry.can_batch(self.sweep.clock.now())) {
+            let kind = stored.record.history.last().map(|last| last.kind);
+            match kind.filter(|_| stored.record.can_batch(self.sweep.ports.clock.now())) {
                 Some(kind) => groups
-                    .entry((stored.entry.key.fleet.clone(), kind))
+                    .entry((stored.record.key.fleet.clone(), kind))
                     .or_default()
                     .push(stored),
                 None => single.push(stored),
@@ -143,7 +143,7 @@ impl Pass<'_> {
         single.extend(few.into_iter().flatten());
         let send = async |stored: Stored| {
             let (steps, _) = self
-                .publish(&*self.sweep.ledger, stored.entry, stored.version)
+                .publish(&*self.sweep.ports.ledger, stored.record, stored.version)
                 .await?;
             Ok(steps)
         };
@@ -158,29 +158,29 @@ impl Pass<'_> {
     /// then is, as far as that is known.
     ///
     /// A crash anywhere in here leaves a lease that runs out; then the notice is published again, with the same id.
-    pub(super) async fn publish<T: Told>(
+    pub(super) async fn publish<T: Deliverable>(
         &self,
         ledger: &dyn Ledger<T>,
         record: T,
         version: Version,
     ) -> PortResult<(Vec<Step>, Option<(T, Version)>)> {
-        let (sweep, owner) = (self.sweep, self.sweep.ids.token());
+        let (sweep, owner) = (self.sweep, self.sweep.ports.ids.token());
         let policy = &sweep.settings.delivery;
         if record
             .clone()
-            .lease(owner, sweep.clock.now(), policy)
+            .lease(owner, sweep.ports.clock.now(), policy)
             .is_none()
         {
             return Ok((vec![], None));
         }
-        self.pace.wait(&*sweep.clock).await;
+        self.pace.wait(&*sweep.ports.clock).await;
         if self.in_time().is_err() {
             return Ok((vec![Step::OutOfTime], None));
         }
-        let Some(leased) = record.lease(owner, sweep.clock.now(), policy) else {
+        let Some(leased) = record.lease(owner, sweep.ports.clock.now(), policy) else {
             return Ok((vec![], None));
         };
-        let version = match swap(ledger, &*sweep.ids, &leased, Some(version)).await? {
+        let version = match swap(ledger, &*sweep.ports.ids, &leased, Some(version)).await? {
             Swap::Done(version) => version,
             Swap::Conflict(_) => return Ok((vec![Step::LostRace], None)),
         };
@@ -189,21 +189,23 @@ impl Pass<'_> {
         };
         if leased
             .pending()
-            .and_then(|pending| pending.holder(sweep.clock.now()))
+            .and_then(|pending| pending.holder(sweep.ports.clock.now()))
             != Some(owner)
         {
             // Whoever was held up this long must not publish: somebody else may.
             return Ok((vec![Step::LostRace], None));
         }
-        let outcome = sweep.topic.publish(&notice).await;
-        let now = sweep.clock.now();
+        let outcome = sweep.ports.topic.publish(&notice).await;
+        let now = sweep.ports.clock.now();
         let (mut current, mut version) = (leased.clone(), version);
         for _ in 0..TRIES {
             let Some(next) = current.clone().settled(&leased, owner, &outcome, now) else {
                 break;
             };
-            match swap(ledger, &*sweep.ids, &next, Some(version)).await? {
-                Swap::Conflict(Some(stored)) => (current, version) = (stored.entry, stored.version),
+            match swap(ledger, &*sweep.ports.ids, &next, Some(version)).await? {
+                Swap::Conflict(Some(stored)) => {
+                    (current, version) = (stored.record, stored.version)
+                }
                 Swap::Done(done) => {
                     (current, version) = (next, done);
                     break;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use hb_domain::{Digest, Entry, HostKey, NoticeId, Stage, digest_parts};
+use hb_domain::{Digest, DigestStage, Entry, HostKey, NoticeId, digest_parts};
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport, all_open};
@@ -29,19 +29,26 @@ impl Pass<'_> {
     ) -> Result<(), Stop> {
         let versions: HashMap<_, _> = group
             .iter()
-            .map(|stored| (&stored.entry.key, stored.version))
+            .map(|stored| (&stored.record.key, stored.version))
             .collect();
-        let entries: Vec<_> = group.iter().map(|stored| &stored.entry).collect();
+        let entries: Vec<_> = group.iter().map(|stored| &stored.record).collect();
         let mut result = Ok(());
         for part in digest_parts(&entries) {
             if self.in_time().is_err() {
                 return result.and(Err(Stop::OutOfTime));
             }
-            let id = NoticeId::of_bytes(self.sweep.ids.random());
-            let Some(digest) = Digest::new(id, &part, self.sweep.clock.now()) else {
+            let id = NoticeId::of_bytes(self.sweep.ports.ids.random());
+            let Some(digest) = Digest::new(id, &part, self.sweep.ports.clock.now()) else {
                 continue;
             };
-            let version = match swap(&*self.sweep.digests, &*self.sweep.ids, &digest, None).await {
+            let version = match swap(
+                &*self.sweep.ports.digests,
+                &*self.sweep.ports.ids,
+                &digest,
+                None,
+            )
+            .await
+            {
                 Ok(Swap::Done(version)) => version,
                 // Somebody has drawn the same id: the next sweep draws another.
                 Ok(Swap::Conflict(_)) => continue,
@@ -65,11 +72,18 @@ impl Pass<'_> {
         entry: Entry,
         version: Option<Version>,
     ) -> PortResult<Vec<Step>> {
-        let Some(batched) = entry.batched(digest, self.sweep.clock.now()) else {
+        let Some(batched) = entry.batched(digest, self.sweep.ports.clock.now()) else {
             return Ok(vec![]);
         };
         Ok(
-            match swap(&*self.sweep.ledger, &*self.sweep.ids, &batched, version).await? {
+            match swap(
+                &*self.sweep.ports.ledger,
+                &*self.sweep.ports.ids,
+                &batched,
+                version,
+            )
+            .await?
+            {
                 Swap::Done(_) => vec![Step::Batched],
                 Swap::Conflict(_) => vec![Step::LostRace],
             },
@@ -80,16 +94,16 @@ impl Pass<'_> {
     /// were `heard`.
     pub(super) async fn digests(&self, heard: bool, report: &mut SweepReport) -> Result<(), Stop> {
         let mut result = Ok(());
-        let open = all_open(&*self.sweep.digests, report).await?;
+        let open = all_open(&*self.sweep.ports.digests, report).await?;
         for stored in open
             .into_iter()
-            .filter(|stored| heard || !stored.entry.is_in_doubt())
+            .filter(|stored| heard || !stored.record.is_in_doubt())
         {
             if self.in_time().is_err() {
                 return result.and(Err(Stop::OutOfTime));
             }
             result = result.and(
-                self.advance(stored.entry, stored.version, false, report)
+                self.advance(stored.record, stored.version, false, report)
                     .await,
             );
         }
@@ -105,18 +119,19 @@ impl Pass<'_> {
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
         let (mut digest, mut version) = (digest, version);
-        if digest.stage == Stage::Open {
-            if !mine && !digest.is_abandoned(self.sweep.clock.now(), &self.sweep.settings.delivery)
+        if digest.stage == DigestStage::Open {
+            if !mine
+                && !digest.is_abandoned(self.sweep.ports.clock.now(), &self.sweep.settings.delivery)
             {
                 return Ok(());
             }
             let entries = self.members(&digest, report).await?;
-            let Some(frozen) = digest.frozen(&entries, self.sweep.clock.now()) else {
+            let Some(frozen) = digest.frozen(&entries, self.sweep.ports.clock.now()) else {
                 return Ok(());
             };
             match swap(
-                &*self.sweep.digests,
-                &*self.sweep.ids,
+                &*self.sweep.ports.digests,
+                &*self.sweep.ports.ids,
                 &frozen,
                 Some(version),
             )
@@ -126,8 +141,10 @@ impl Pass<'_> {
                 Swap::Conflict(_) => return report.count(Step::LostRace),
             }
         }
-        if digest.stage == Stage::Ready {
-            let (steps, after) = self.publish(&*self.sweep.digests, digest, version).await?;
+        if digest.stage == DigestStage::Ready {
+            let (steps, after) = self
+                .publish(&*self.sweep.ports.digests, digest, version)
+                .await?;
             let counted = steps.into_iter().try_for_each(|step| report.count(step));
             match after {
                 Some(after) => (digest, version) = after,
@@ -135,15 +152,15 @@ impl Pass<'_> {
             }
             counted?;
         }
-        if digest.stage == Stage::Told {
+        if digest.stage == DigestStage::Accepted {
             let release = async |key: HostKey| self.release(&digest, &key).await;
             self.each(digest.keys(), report, release).await?;
             let Some(closed) = digest.clone().closed() else {
                 return Ok(());
             };
             if let Swap::Conflict(_) = swap(
-                &*self.sweep.digests,
-                &*self.sweep.ids,
+                &*self.sweep.ports.digests,
+                &*self.sweep.ports.ids,
                 &closed,
                 Some(version),
             )
@@ -159,8 +176,8 @@ impl Pass<'_> {
     async fn members(&self, digest: &Digest, report: &mut SweepReport) -> Result<Vec<Entry>, Stop> {
         let entries = Mutex::new(Vec::new());
         let load = async |key: HostKey| {
-            let stored = self.sweep.ledger.load(&key).await?;
-            let entry = stored.map(|stored| stored.entry);
+            let stored = self.sweep.ports.ledger.load(&key).await?;
+            let entry = stored.map(|stored| stored.record);
             entries
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -175,20 +192,25 @@ impl Pass<'_> {
 
     /// Takes the notice of a host back from a digest that was told.
     async fn release(&self, digest: &Digest, key: &HostKey) -> PortResult<Vec<Step>> {
-        let mut stored = self.sweep.ledger.load(key).await?;
+        let mut stored = self.sweep.ports.ledger.load(key).await?;
         for _ in 0..TRIES {
-            let Some(Stored { entry, version, .. }) = stored else {
+            let Some(Stored {
+                record: entry,
+                version,
+                ..
+            }) = stored
+            else {
                 return Ok(vec![]);
             };
             if entry.digest() != Some(&digest.id) {
                 return Ok(vec![]);
             }
-            let Some(released) = entry.released(Some(digest), self.sweep.clock.now()) else {
+            let Some(released) = entry.released(Some(digest), self.sweep.ports.clock.now()) else {
                 return Ok(vec![]);
             };
             match swap(
-                &*self.sweep.ledger,
-                &*self.sweep.ids,
+                &*self.sweep.ports.ledger,
+                &*self.sweep.ports.ids,
                 &released,
                 Some(version),
             )
@@ -213,28 +235,28 @@ impl Pass<'_> {
     ) -> Orphans {
         let mut by_digest: BTreeMap<&NoticeId, Vec<Stored>> = BTreeMap::new();
         for stored in open.values() {
-            if let Some(digest) = stored.entry.digest() {
+            if let Some(digest) = stored.record.digest() {
                 by_digest.entry(digest).or_default().push(stored.clone());
             }
         }
         let ready = Mutex::new(Vec::new());
         let mut result = Ok(());
         for (id, hosts) in by_digest {
-            let digest = match self.sweep.digests.load(id).await {
-                Ok(stored) => stored.map(|stored| stored.entry),
+            let digest = match self.sweep.ports.digests.load(id).await {
+                Ok(stored) => stored.map(|stored| stored.record),
                 Err(error) => {
                     result = result.and(Err(error.into()));
                     continue;
                 }
             };
             let release = async |stored: Stored| {
-                let now = self.sweep.clock.now();
-                let Some(entry) = stored.entry.released(digest.as_ref(), now) else {
+                let now = self.sweep.ports.clock.now();
+                let Some(entry) = stored.record.released(digest.as_ref(), now) else {
                     return Ok(vec![]);
                 };
                 match swap(
-                    &*self.sweep.ledger,
-                    &*self.sweep.ids,
+                    &*self.sweep.ports.ledger,
+                    &*self.sweep.ports.ids,
                     &entry,
                     Some(stored.version),
                 )
@@ -243,7 +265,7 @@ impl Pass<'_> {
                     Swap::Conflict(_) => Ok(vec![Step::LostRace]),
                     Swap::Done(version) => {
                         let again = Stored {
-                            entry,
+                            record: entry,
                             version,
                             writer: stored.writer,
                         };

@@ -17,7 +17,7 @@ impl Pass<'_> {
     pub(super) async fn echoes(&self, report: &mut SweepReport) -> Result<(), Stop> {
         for _ in 0..BATCHES {
             self.in_time()?;
-            let page = self.sweep.echoes.receive().await?;
+            let page = self.sweep.ports.echoes.receive().await?;
             page.unreadable
                 .iter()
                 .for_each(|item| report.skip("queue echo", item));
@@ -31,27 +31,27 @@ impl Pass<'_> {
             }
             // Only what is written down: an echo that is lost here would be a second copy.
             let receipts: Vec<_> = page.items.into_iter().map(|echo| echo.receipt).collect();
-            self.sweep.echoes.acknowledge(&receipts).await?;
+            self.sweep.ports.echoes.acknowledge(&receipts).await?;
         }
         Ok(())
     }
 
     async fn echo(&self, echo: &Echo) -> PortResult<Vec<Step>> {
-        let now = self.sweep.clock.now();
+        let now = self.sweep.ports.clock.now();
         let attempt = echo.attempt;
         let (name, step) = match &echo.subject {
             Subject::Host(key, epoch) => {
                 let echoed = |entry: hb_domain::Entry| entry.echoed(*epoch, attempt, now);
                 (
                     format!("the notice of {key}, epoch {epoch}"),
-                    self.heard(&*self.sweep.ledger, key, echoed).await?,
+                    self.heard(&*self.sweep.ports.ledger, key, echoed).await?,
                 )
             }
             Subject::Digest(id) => {
                 let echoed = |digest: hb_domain::Digest| digest.echoed(attempt, now);
                 (
                     format!("digest {id}"),
-                    self.heard(&*self.sweep.digests, id, echoed).await?,
+                    self.heard(&*self.sweep.ports.digests, id, echoed).await?,
                 )
             }
         };
@@ -74,12 +74,12 @@ impl Pass<'_> {
             let Some(current) = stored else {
                 return Ok(Echoed::Known);
             };
-            let next = match echoed(current.entry) {
+            let next = match echoed(current.record) {
                 Echoed::Accepted(next) => next,
                 Echoed::SecondCopy => return Ok(Echoed::SecondCopy),
                 Echoed::Known => return Ok(Echoed::Known),
             };
-            match swap(ledger, &*self.sweep.ids, &next, Some(current.version)).await? {
+            match swap(ledger, &*self.sweep.ports.ids, &next, Some(current.version)).await? {
                 Swap::Done(_) => return Ok(Echoed::Accepted(())),
                 Swap::Conflict(newer) => stored = newer,
             }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hb_domain::{
-    Breaker, Caveat, Ear, Entry, Fleet, Hearing, HostId, HostKey, Kind, Message, Receiver, Rules,
-    Timestamp, limits,
+    Breaker, Caveat, Coverage, Entry, Fleet, HostId, HostKey, Kind, Message, Receiver,
+    ReceiverHealth, Rules, Timestamp, limits,
 };
 
 use super::scan::Scanned;
@@ -14,31 +14,34 @@ use crate::ports::{Heard, PortResult, Stored, Swap};
 use crate::swap::swap;
 
 /// How a sweep looks at silence.
-pub(super) struct Look {
+pub(super) struct SilencePolicy {
     /// What surely is silence.
     pub(super) sure: Rules,
     /// What would be if the receiver at home heard, which it does not seem to.
     pub(super) raw: Option<Rules>,
     /// How the receiver at home hears.
-    ear: Ear,
+    health: ReceiverHealth,
     home: Receiver,
 }
 
-impl Look {
+impl SilencePolicy {
     /// How many other regions are not waited for: with two regions, none or one.
     pub(super) fn regions_unheard(&self) -> u64 {
-        u64::from(matches!(self.sure.hearing.caveat, Some(Caveat::Unheard(_))))
+        u64::from(matches!(
+            self.sure.coverage.caveat,
+            Some(Caveat::RegionUnreachable(_))
+        ))
     }
 
     /// The rules for a host that was held long enough.
     pub(super) fn marked(&self) -> Rules {
         let rules = self.raw.as_ref().unwrap_or(&self.sure);
-        let hearing = Hearing {
-            caveat: Some(Caveat::Deaf),
-            ..rules.hearing.clone()
+        let coverage = Coverage {
+            caveat: Some(Caveat::ReceiverDown),
+            ..rules.coverage.clone()
         };
         Rules {
-            hearing,
+            coverage,
             ..rules.clone()
         }
     }
@@ -46,9 +49,9 @@ impl Look {
 
 impl Pass<'_> {
     /// How silence is to be looked at in this sweep.
-    pub(super) async fn look(&self) -> PortResult<Look> {
+    pub(super) async fn silence_policy(&self) -> PortResult<SilencePolicy> {
         let settings = &self.sweep.settings;
-        let receivers = receivers(&*self.sweep.receivers).await?;
+        let receivers = receivers(&*self.sweep.ports.receivers).await?;
         let home = receivers
             .iter()
             .find(|receiver| receiver.region == settings.region)
@@ -61,27 +64,27 @@ impl Pass<'_> {
         } else {
             BTreeMap::new()
         };
-        let hearing = Hearing::of(&settings.region, &receivers, &watermarks, self.now);
+        let coverage = Coverage::of(&settings.region, &receivers, &watermarks, self.now);
         let home = home.unwrap_or_else(|| Receiver::new(settings.region.clone()));
-        let ear = home.ear(self.now, &settings.canaries);
-        let raw = rules(settings, hearing.clone());
-        Ok(match ear {
-            Ear::Deaf(since) => Look {
-                sure: rules(settings, hearing.up_to(since)),
+        let health = home.health(self.now, &settings.canaries);
+        let raw = rules(settings, coverage.clone());
+        Ok(match health {
+            ReceiverHealth::Down(since) => SilencePolicy {
+                sure: rules(settings, coverage.up_to(since)),
                 raw: Some(raw),
-                ear,
+                health,
                 home,
             },
-            Ear::Unsure(Some(since)) => Look {
-                sure: rules(settings, hearing.up_to(since)),
+            ReceiverHealth::Stale(Some(since)) => SilencePolicy {
+                sure: rules(settings, coverage.up_to(since)),
                 raw: None,
-                ear,
+                health,
                 home,
             },
-            Ear::Hears | Ear::Unsure(None) => Look {
+            ReceiverHealth::Healthy | ReceiverHealth::Stale(None) => SilencePolicy {
                 sure: raw,
                 raw: None,
-                ear,
+                health,
                 home,
             },
         })
@@ -93,7 +96,7 @@ impl Pass<'_> {
         for n in 0..limits::CANARIES {
             for Heard {
                 region, heartbeat, ..
-            } in self.sweep.heartbeats.load(&canary(n)).await?
+            } in self.sweep.ports.heartbeats.load(&canary(n)).await?
             {
                 let seen = oldest.entry(region).or_insert(heartbeat.last);
                 *seen = heartbeat.last.min(*seen);
@@ -106,13 +109,13 @@ impl Pass<'_> {
     /// receiver itself.
     pub(super) async fn hold(
         &self,
-        look: &Look,
+        policy: &SilencePolicy,
         scanned: &mut Scanned,
         report: &mut SweepReport,
     ) -> PortResult<Vec<Stored>> {
         let mut silent: BTreeMap<Fleet, u64> = BTreeMap::new();
         // Silence that is sure although the receiver is deaf began before.
-        let sure = |doubtful: bool| !doubtful && look.raw.is_some();
+        let sure = |doubtful: bool| !doubtful && policy.raw.is_some();
         for candidate in &scanned.candidates {
             if candidate.kind == Some(Kind::Missing) && !sure(candidate.doubtful) {
                 *silent.entry(candidate.key.fleet.clone()).or_default() += 1;
@@ -120,18 +123,18 @@ impl Pass<'_> {
         }
         let verdict = |fleet: &Fleet| {
             let (silent, hosts) = (silent.get(fleet), scanned.hosts.get(fleet));
-            let held = look.home.holds.get(fleet).copied();
+            let held = policy.home.holds.get(fleet).copied();
             Breaker::of(
                 silent.copied().unwrap_or(0),
                 hosts.copied().unwrap_or(0),
-                look.ear,
+                policy.health,
                 held,
                 self.now,
             )
         };
         let fleets: Vec<_> = silent
             .keys()
-            .chain(look.home.holds.keys())
+            .chain(policy.home.holds.keys())
             .cloned()
             .collect();
         let verdicts: BTreeMap<_, _> = fleets
@@ -161,7 +164,7 @@ impl Pass<'_> {
                         hosts.copied().unwrap_or(0),
                     ))
                 }
-                Breaker::Closed if self.is_over(look, &fleet) => None,
+                Breaker::Closed if self.is_over(policy, &fleet) => None,
                 Breaker::Closed | Breaker::Marked => continue,
             };
             self.write_hold(&fleet, says.is_some()).await?;
@@ -171,21 +174,22 @@ impl Pass<'_> {
     }
 
     /// Whether a hold of `fleet` ends: the receiver hears again, or held long enough there is nobody left to hold.
-    fn is_over(&self, look: &Look, fleet: &Fleet) -> bool {
+    fn is_over(&self, policy: &SilencePolicy, fleet: &Fleet) -> bool {
         let held_for = |since: &Timestamp| self.now.since(*since);
-        let held = look.home.holds.get(fleet).map(held_for);
+        let held = policy.home.holds.get(fleet).map(held_for);
         held.is_some_and(|time| {
-            look.ear == Ear::Hears || matches!(look.ear, Ear::Unsure(None)) && time >= limits::HOLD
+            policy.health == ReceiverHealth::Healthy
+                || matches!(policy.health, ReceiverHealth::Stale(None)) && time >= limits::HOLD
         })
     }
 
     /// Remembers since when `fleet` is held, or that it is not.
     async fn write_hold(&self, fleet: &Fleet, held: bool) -> PortResult<()> {
         let sweep = self.sweep;
-        let mut stored = sweep.receivers.load(&sweep.settings.region).await?;
+        let mut stored = sweep.ports.receivers.load(&sweep.settings.region).await?;
         loop {
             let version = stored.as_ref().map(|stored| stored.version);
-            let known = stored.map(|stored| stored.entry);
+            let known = stored.map(|stored| stored.record);
             let known = known.unwrap_or_else(|| Receiver::new(sweep.settings.region.clone()));
             if known.holds.contains_key(fleet) == held {
                 return Ok(());
@@ -196,7 +200,7 @@ impl Pass<'_> {
             } else {
                 next.holds.remove(fleet);
             }
-            match swap(&*sweep.receivers, &*sweep.ids, &next, version).await? {
+            match swap(&*sweep.ports.receivers, &*sweep.ports.ids, &next, version).await? {
                 Swap::Done(_) => return Ok(()),
                 Swap::Conflict(current) => stored = current,
             }
@@ -211,9 +215,9 @@ impl Pass<'_> {
         report: &mut SweepReport,
     ) -> PortResult<Option<Stored>> {
         let key = HostKey::new(fleet, HostId::receiver());
-        let stored = self.sweep.ledger.load(&key).await?;
+        let stored = self.sweep.ports.ledger.load(&key).await?;
         let version = stored.as_ref().map(|stored| stored.version);
-        let entry = stored.map_or_else(|| Entry::new(key), |stored| stored.entry);
+        let entry = stored.map_or_else(|| Entry::new(key), |stored| stored.record);
         let Some(entry) = entry.of_receiver(says, self.now) else {
             return Ok(None);
         };

@@ -29,7 +29,7 @@ pub struct SweepReport {
     /// Likewise.
     pub recovered: u64,
     /// Hosts that stood so when it began, as far as people were told.
-    pub standing: Standing,
+    pub counts: HostCounts,
     /// Other regions that are not waited for, because nothing was heard of them for too long.
     pub regions_unheard: u64,
     /// Hosts that seem silent, and are not told because the receiver may be at fault.
@@ -54,16 +54,16 @@ pub struct SweepReport {
 
 /// How many hosts are not simply up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Standing {
-    /// Told to be silent.
+pub struct HostCounts {
+    /// Acceptance to be silent.
     pub missing: u64,
-    /// Told to have failed.
+    /// Acceptance to have failed.
     pub failing: u64,
     /// Paused by an admin, whatever lies beneath.
     pub paused: u64,
 }
 
-impl Standing {
+impl HostCounts {
     pub(super) fn count(&mut self, state: State) {
         match state {
             State::Missing => self.missing += 1,
@@ -112,7 +112,8 @@ impl SweepReport {
                 self.second_copies += 1;
                 self.note(|| format!("the topic has a second copy of {notice}"));
             }
-            Step::Failed(PortError::Unreadable { what, key, cause }) => {
+            Step::Failed(PortError::Unreadable { what, key, source }) => {
+                let cause = source.to_string();
                 self.skip(&what, &Unreadable { key, cause });
             }
             Step::Failed(error) => return Err(error.into()),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use hb_domain::{Entry, Fleet, Heartbeat, HostKey, Kind, State, Timestamp, decide};
 
-use super::hold::Look;
+use super::hold::SilencePolicy;
 use super::{Pass, Stop, SweepReport};
 use crate::ports::{Heard, Segment, Stored, Unreadable};
 
@@ -72,7 +72,7 @@ impl Pass<'_> {
         &self,
         open: &BTreeMap<HostKey, Stored>,
         last_sweep: Option<Timestamp>,
-        how: &Look,
+        how: &SilencePolicy,
         report: &mut SweepReport,
     ) -> Result<Scanned, Stop> {
         let hosts = AtomicU64::new(0);
@@ -81,14 +81,14 @@ impl Pass<'_> {
             let assumed = || Cow::Owned(Entry::assumed(key, heartbeat, last_sweep));
             let entry = open
                 .get(key)
-                .map_or_else(assumed, |stored| Cow::Borrowed(&stored.entry));
+                .map_or_else(assumed, |stored| Cow::Borrowed(&stored.record));
             let kind = |rules| {
                 decide(&entry, heartbeat, self.now, rules)?
                     .history
                     .last()
-                    .map(|told| told.kind)
+                    .map(|last| last.kind)
             };
-            let once_more = entry.lingers && entry.state != State::Forgotten;
+            let once_more = entry.needs_recheck && entry.state != State::Forgotten;
             match (kind(&how.sure), how.raw.as_ref().and_then(kind)) {
                 (Some(kind), _) => Some((Some(kind), false)),
                 (None, Some(kind)) => Some((Some(kind), true)),
@@ -125,7 +125,7 @@ impl Pass<'_> {
         let mut after = None;
         loop {
             self.in_time()?;
-            let page = self.sweep.heartbeats.scan(segment, after).await?;
+            let page = self.sweep.ports.heartbeats.scan(segment, after).await?;
             scanned.unreadable.extend(page.unreadable);
             for heard in page.items {
                 host = Some(match host.take() {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hb_domain::{Fleet, KeyId, Scope, Secret, Token};
-use hb_service::manage::{Created, KeyRequest, Manager};
+use hb_service::admin::{Created, KeyAdmin, KeyRequest};
 use hb_service::ports::{Clock, Keys};
 use hb_service::{AuthError, Authenticator, CachePolicy, Refusal};
 
@@ -11,22 +11,20 @@ use crate::Bench;
 struct Door {
     bench: Bench,
     auth: Authenticator,
-    manager: Manager,
+    key_admin: KeyAdmin,
 }
 
 impl Door {
     fn new() -> Self {
         let bench = Bench::new();
         let auth = Authenticator::new(bench.memory.clone(), CachePolicy::default(), Arc::default());
-        let manager = Manager {
-            keys: bench.memory.clone(),
-            clock: bench.clock.clone(),
-            ids: bench.ids.clone(),
+        let key_admin = KeyAdmin {
+            ports: bench.ports(),
         };
         Self {
             bench,
             auth,
-            manager,
+            key_admin,
         }
     }
 
@@ -39,7 +37,7 @@ impl Door {
             host_prefixes: vec![],
             expires_in,
         };
-        self.manager.create_key(request).await.unwrap()
+        self.key_admin.create_key(request).await.unwrap()
     }
 
     /// `ok`, the refusal, or `unavailable`; and how many calls it took.
@@ -168,7 +166,7 @@ async fn an_expired_key_is_refused_at_once_and_a_revoked_one_within_a_minute() {
     door.knock(&token.reveal()).await;
     door.bench.pass(30);
     assert_eq!(door.knock(&short).await, said("expired or revoked key", 0));
-    door.manager.revoke_key(&key.id).await.unwrap();
+    door.key_admin.revoke_key(&key.id).await.unwrap();
     assert_eq!(door.knock(&token.reveal()).await.0, "ok");
     door.bench.pass(30);
     assert_eq!(

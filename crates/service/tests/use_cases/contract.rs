@@ -2,24 +2,18 @@
 
 use std::sync::Arc;
 
-use hb_service::contract::World;
-use hb_service::memory::Memory;
+use hb_domain::Timestamp;
+use hb_service::testing::contract::World;
+use hb_service::testing::memory::{CountingIds, ManualClock, Memory, ports};
 
 async fn fresh() -> World {
     let memory = Arc::new(Memory::default());
-    let spoiled = memory.clone();
+    let clock = Arc::new(ManualClock::new(Timestamp::MIN));
+    let ports = ports(&memory, clock, Arc::new(CountingIds::default()));
     World {
-        heartbeats: memory.clone(),
-        ledger: memory.clone(),
-        digests: memory.clone(),
-        receivers: memory.clone(),
-        echoes: memory.clone(),
-        keys: memory.clone(),
-        subscriptions: memory.clone(),
-        topic: memory.clone(),
-        system: memory,
+        ports,
         spoil: Box::new(move |host| {
-            spoiled.spoil(&host);
+            memory.spoil(&host);
             Box::pin(async {})
         }),
         fleet_size: 100_000,

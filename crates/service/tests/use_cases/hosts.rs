@@ -2,26 +2,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hb_domain::{Beat, Entry, Heartbeat, Interval, Signal, State};
-use hb_service::manage::{HostError, Hosts};
+use hb_service::admin::{HostAdmin, HostError};
+use hb_service::ports::Ports;
 use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
 use hb_service::{Sweep, SweepSettings};
 
 use crate::races::{Eventful, change};
 use crate::{Beats, Bench, host};
 
-fn hosts(bench: &Bench) -> Hosts {
-    Hosts {
+fn hosts(bench: &Bench) -> HostAdmin {
+    HostAdmin {
+        ports: bench.ports(),
         region: hb_domain::Region::local(),
-        heartbeats: bench.memory.clone(),
-        ledger: bench.memory.clone(),
-        receivers: bench.memory.clone(),
-        clock: bench.clock.clone(),
-        ids: bench.ids.clone(),
     }
 }
 
 /// The states as an admin sees them, in the order of names.
-async fn states(hosts: &Hosts) -> Vec<(String, State)> {
+async fn states(hosts: &HostAdmin) -> Vec<(String, State)> {
     let (views, unreadable) = hosts.list().await.unwrap();
     assert!(unreadable.is_empty());
     views
@@ -137,9 +134,12 @@ async fn a_host_that_beats_while_it_is_forgotten_registers_again() {
         forgets: false,
         ..Beats::of(&bench)
     };
-    let kept = Hosts {
-        heartbeats: Arc::new(beats),
-        ..hosts(&bench)
+    let kept = HostAdmin {
+        ports: Ports {
+            heartbeats: Arc::new(beats),
+            ..bench.ports()
+        },
+        region: hb_domain::Region::local(),
     };
     kept.forget(&host("a")).await.unwrap();
     bench.sweep().run().await.unwrap();
@@ -175,9 +175,11 @@ async fn a_host_that_is_forgotten_while_a_sweep_looks_at_it_registers_again() {
         ..SweepSettings::local()
     };
     let report = Sweep {
-        ledger: Arc::new(ledger),
+        ports: Ports {
+            ledger: Arc::new(ledger),
+            ..bench.ports()
+        },
         settings,
-        ..bench.sweep()
     }
     .run()
     .await

@@ -6,7 +6,7 @@
 
 mod auth;
 mod contract;
-mod hearing;
+mod coverage;
 mod hosts;
 mod races;
 mod sweep;
@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
-use hb_service::memory::{CountingIds, ManualClock, Memory};
-use hb_service::ports::{Clock, Cursor, Heard, Heartbeats, Page, PortResult, Segment};
+use hb_service::ports::{Clock, Cursor, Heard, Heartbeats, Page, PortResult, Ports, Segment};
+use hb_service::testing::memory::{self, CountingIds, ManualClock, Memory};
 use hb_service::{Sweep, SweepSettings};
 
 /// A store and a clock.
@@ -71,17 +71,13 @@ impl Bench {
         self.memory.record(&heard).await.unwrap();
     }
 
+    fn ports(&self) -> Ports {
+        memory::ports(&self.memory, self.clock.clone(), self.ids.clone())
+    }
+
     fn sweep(&self) -> Sweep {
         Sweep {
-            heartbeats: self.memory.clone(),
-            ledger: self.memory.clone(),
-            digests: self.memory.clone(),
-            receivers: self.memory.clone(),
-            echoes: self.memory.clone(),
-            topic: self.memory.clone(),
-            system: self.memory.clone(),
-            clock: self.clock.clone(),
-            ids: self.ids.clone(),
+            ports: self.ports(),
             settings: SweepSettings::local(),
         }
     }

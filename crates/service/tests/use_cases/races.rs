@@ -7,14 +7,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use hb_domain::{
-    DeliveryPolicy, Digest, Entry, HostKey, NoticeId, Phase, Publication, Rules, Stage, Told,
-    decide,
+    Acceptance, DeliveryPolicy, Digest, DigestStage, Entry, HostKey, NoticeId, Phase, Publication,
+    Rules, decide,
 };
-use hb_service::memory::Memory;
+use hb_service::ports::Ports;
 use hb_service::ports::{
     Clock, Cursor, Echo, Echoes, Ids, Ledger, Page, PortError, PortResult, Record, Stored, Swap,
     Version,
 };
+use hb_service::testing::memory::Memory;
 use hb_service::{Sweep, SweepSettings};
 use uuid::Uuid;
 
@@ -89,7 +90,7 @@ pub(crate) fn change<T: Record>(memory: &Memory, key: &T::Key, rule: impl Fn(T) 
     let changed = async {
         let stored = Ledger::<T>::load(memory, key).await.unwrap();
         let Some(stored) = stored else { return };
-        let Some(next) = rule(stored.entry) else {
+        let Some(next) = rule(stored.record) else {
             return;
         };
         let done = memory
@@ -106,7 +107,7 @@ async fn entry(bench: &Bench, name: &str) -> Entry {
         .await
         .unwrap()
         .unwrap()
-        .entry
+        .record
 }
 
 async fn silent(names: &[&str]) -> Bench {
@@ -134,8 +135,11 @@ async fn a_sender_that_was_held_up_past_its_lease_publishes_nothing() {
         }
     });
     let sweep = Sweep {
-        ledger: Arc::new(held_up),
-        ..bench.sweep()
+        ports: Ports {
+            ledger: Arc::new(held_up),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     };
     assert_eq!(
         (
@@ -160,11 +164,14 @@ async fn who_does_not_get_the_lease_publishes_nothing() {
         }
     });
     let sweep = Sweep {
-        ledger: Arc::new(Eventful {
-            before,
-            ..Eventful::new(&bench)
-        }),
-        ..bench.sweep()
+        ports: Ports {
+            ledger: Arc::new(Eventful {
+                before,
+                ..Eventful::new(&bench)
+            }),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     };
     assert_eq!(
         (
@@ -187,11 +194,14 @@ async fn an_outcome_is_written_down_also_when_an_admin_changed_the_host_meanwhil
         }
     });
     let sweep = Sweep {
-        ledger: Arc::new(Eventful {
-            before,
-            ..Eventful::new(&bench)
-        }),
-        ..bench.sweep()
+        ports: Ports {
+            ledger: Arc::new(Eventful {
+                before,
+                ..Eventful::new(&bench)
+            }),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     };
     sweep.run().await.unwrap();
     assert_eq!(entry(&bench, "a").await.pending, None);
@@ -218,11 +228,14 @@ async fn an_outcome_is_not_written_down_for_a_later_transition() {
         }
     });
     let sweep = Sweep {
-        ledger: Arc::new(Eventful {
-            before,
-            ..Eventful::new(&bench)
-        }),
-        ..bench.sweep()
+        ports: Ports {
+            ledger: Arc::new(Eventful {
+                before,
+                ..Eventful::new(&bench)
+            }),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     };
     sweep.run().await.unwrap();
     let entry = entry(&bench, "a").await;
@@ -291,8 +304,11 @@ async fn a_notice_of_unknown_outcome_waits_until_the_echoes_can_be_heard() {
         .next_publications([Publication::Unknown("timed out".to_owned())]);
     bench.sweep().run().await.unwrap();
     Sweep {
-        echoes: Arc::new(Deaf),
-        ..bench.sweep()
+        ports: Ports {
+            echoes: Arc::new(Deaf),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     }
     .run()
     .await
@@ -330,8 +346,11 @@ async fn an_echo_that_could_not_be_written_down_comes_again() {
         ..Eventful::new(&bench)
     };
     Sweep {
-        ledger: Arc::new(unreachable),
-        ..bench.sweep()
+        ports: Ports {
+            ledger: Arc::new(unreachable),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     }
     .run()
     .await
@@ -372,8 +391,11 @@ async fn an_echo_of_a_host_that_goes_on_changing_comes_again() {
     let bench = echoed().await;
     let restless = restless(&bench, "a", |_| true);
     Sweep {
-        ledger: Arc::new(restless),
-        ..bench.sweep()
+        ports: Ports {
+            ledger: Arc::new(restless),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     }
     .run()
     .await
@@ -421,7 +443,7 @@ async fn digest(bench: &Bench, id: &NoticeId) -> Digest {
         .await
         .unwrap()
         .unwrap()
-        .entry
+        .record
 }
 
 #[tokio::test]
@@ -463,12 +485,12 @@ async fn somebody_elses_digest_is_left_alone_until_its_builder_has_surely_ended(
     .await;
     bench.pass(9);
     bench.sweep().run().await.unwrap();
-    assert_eq!(digest(&bench, &id(1)).await.stage, Stage::Open);
+    assert_eq!(digest(&bench, &id(1)).await.stage, DigestStage::Open);
     bench.pass(1);
     bench.sweep().run().await.unwrap();
     assert_eq!(
         digest(&bench, &id(1)).await.stage,
-        Stage::Closed,
+        DigestStage::Closed,
         "nobody had joined"
     );
 }
@@ -485,15 +507,18 @@ async fn who_does_not_freeze_a_digest_does_not_publish_it() {
                 .unwrap()
                 .unwrap();
             let frozen = |digest: Digest| digest.frozen(&[], hb_domain::Timestamp::MIN);
-            change(&memory, &open.items[0].entry.id, frozen);
+            change(&memory, &open.items[0].record.id, frozen);
         }
     });
     let sweep = Sweep {
-        digests: Arc::new(Eventful {
-            before,
-            ..Eventful::new(&bench)
-        }),
-        ..bench.sweep()
+        ports: Ports {
+            digests: Arc::new(Eventful {
+                before,
+                ..Eventful::new(&bench)
+            }),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     };
     assert_eq!(
         (
@@ -520,11 +545,14 @@ async fn a_digest_is_closed_only_when_all_its_hosts_are_released() {
         ..Eventful::new(&bench)
     };
     let cut = Sweep {
-        ledger: Arc::new(Cut {
-            inner: fails,
-            from: 13,
-        }),
-        ..bench.sweep()
+        ports: Ports {
+            ledger: Arc::new(Cut {
+                inner: fails,
+                from: 13,
+            }),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     };
     cut.run().await.unwrap_err();
     for _ in 0..3 {
@@ -571,8 +599,11 @@ async fn a_digest_is_not_closed_while_a_host_of_it_goes_on_changing() {
     let memory = bench.memory.clone();
     let restless = restless(&bench, "a", move |_| !memory.published().is_empty());
     Sweep {
-        ledger: Arc::new(restless),
-        ..bench.sweep()
+        ports: Ports {
+            ledger: Arc::new(restless),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     }
     .run()
     .await
@@ -591,7 +622,7 @@ async fn a_digest_is_not_closed_while_a_host_of_it_goes_on_changing() {
 async fn a_digest_that_was_told_lets_go_only_of_what_it_has() {
     let (bench, mut entries) = claimed().await;
     let now = bench.clock.now();
-    let told = Told {
+    let told = Acceptance {
         attempt: 1,
         at: now,
         digest: None,
@@ -600,8 +631,8 @@ async fn a_digest_that_was_told_lets_go_only_of_what_it_has() {
     put(
         &bench,
         &Digest {
-            stage: Stage::Told,
-            told: Some(told),
+            stage: DigestStage::Accepted,
+            accepted: Some(told),
             ..first
         },
     )
@@ -611,7 +642,7 @@ async fn a_digest_that_was_told_lets_go_only_of_what_it_has() {
     put(&bench, &second).await;
     let mut news = entries.remove(0);
     news.epoch = 2;
-    news.history.iter_mut().for_each(|told| told.epoch = 2);
+    news.history.iter_mut().for_each(|last| last.epoch = 2);
     change(&bench.memory, &host("a"), |_: Entry| {
         news.clone().batched(&id(2), now)
     });
@@ -633,8 +664,11 @@ async fn no_notice_is_taken_back_from_a_digest_that_cannot_be_read() {
         ..Eventful::new(&bench)
     };
     Sweep {
-        digests: Arc::new(unreachable),
-        ..bench.sweep()
+        ports: Ports {
+            digests: Arc::new(unreachable),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     }
     .run()
     .await

@@ -8,12 +8,13 @@ use hb_domain::{
     Beat, DeliveryPolicy, Entry, Fleet, Heartbeat, HostId, HostKey, Interval, Kind, Notice,
     Publication, Receiver, Signal, Timestamp, limits,
 };
-use hb_service::memory::Memory;
+use hb_service::ports::Ports;
 use hb_service::ports::{
     Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortError, PortResult, Segment, Stored, Swap,
     System, Version,
 };
-use hb_service::{Standing, Sweep, SweepReport, SweepSettings};
+use hb_service::testing::memory::Memory;
+use hb_service::{HostCounts, Sweep, SweepReport, SweepSettings};
 use uuid::Uuid;
 
 use crate::{Beats, Bench, host};
@@ -79,8 +80,11 @@ fn flaky(bench: &Bench, nth: u32, done: bool, for_ever: bool) -> Sweep {
         for_ever,
     };
     Sweep {
-        ledger: Arc::new(ledger),
-        ..bench.sweep()
+        ports: Ports {
+            ledger: Arc::new(ledger),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     }
 }
 
@@ -95,15 +99,15 @@ async fn silent() -> Bench {
 #[tokio::test]
 async fn a_report_counts_hosts_by_state_and_regions_that_are_gone() {
     let bench = silent().await;
-    let seen = |report: SweepReport| (report.standing, report.regions_unheard);
+    let seen = |report: SweepReport| (report.counts, report.regions_unheard);
     assert_eq!(
         seen(bench.sweep().run().await.unwrap()),
-        (Standing::default(), 0),
+        (HostCounts::default(), 0),
         "as it was before"
     );
-    let missing = Standing {
+    let missing = HostCounts {
         missing: 1,
-        ..Standing::default()
+        ..HostCounts::default()
     };
     assert_eq!(seen(bench.sweep().run().await.unwrap()), (missing, 0));
     let gone = Receiver::new("eu-central-1".parse().unwrap())
@@ -166,7 +170,7 @@ async fn a_crash_after_any_step_delays_a_notice_and_loses_none() {
                 .await
                 .unwrap()
                 .unwrap();
-            assert_eq!((stored.entry.pending, stored.entry.epoch), (None, 1));
+            assert_eq!((stored.record.pending, stored.record.epoch), (None, 1));
         }
     }
 }
@@ -181,8 +185,11 @@ async fn a_beat_that_lands_during_the_scan_cancels_the_candidate() {
         ..Beats::of(&bench)
     };
     let sweep = Sweep {
-        heartbeats: Arc::new(beats),
-        ..bench.sweep()
+        ports: Ports {
+            heartbeats: Arc::new(beats),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     };
     let report = sweep.run().await.unwrap();
     assert_eq!(
@@ -314,8 +321,11 @@ async fn a_digest_of_unknown_outcome_waits_until_the_echoes_can_be_heard() {
         .next_publications([Publication::Unknown("timed out".to_owned())]);
     assert_eq!(bench.sweep().run().await.unwrap().unknown, 1);
     let deaf = Sweep {
-        echoes: Arc::new(Deaf),
-        ..bench.sweep()
+        ports: Ports {
+            echoes: Arc::new(Deaf),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     };
     deaf.run().await.unwrap_err();
     assert_eq!(
@@ -328,7 +338,7 @@ async fn a_digest_of_unknown_outcome_waits_until_the_echoes_can_be_heard() {
 }
 
 /// A clock that shows a second later each time it is asked.
-struct Ticking(Arc<hb_service::memory::ManualClock>);
+struct Ticking(Arc<hb_service::testing::memory::ManualClock>);
 
 #[async_trait]
 impl Clock for Ticking {
@@ -351,8 +361,11 @@ async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_is_not_completed
             .await;
     }
     let sweep = Sweep {
-        clock: Arc::new(Ticking(bench.clock.clone())),
-        ..bench.sweep()
+        ports: Ports {
+            clock: Arc::new(Ticking(bench.clock.clone())),
+            ..bench.ports()
+        },
+        settings: SweepSettings::local(),
     };
     let soon = bench.clock.now().plus(Duration::from_secs(5));
     let error = sweep.run_until(soon).await.unwrap_err();

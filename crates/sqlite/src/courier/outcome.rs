@@ -6,7 +6,7 @@ use crate::sender::SendError;
 
 /// What a delivery turns into.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum DeliveryOutcome {
     /// The endpoint has it.
     Delivered,
     /// To be tried again from `due` on.
@@ -32,11 +32,13 @@ pub(super) fn after(
     accepted: Timestamp,
     now: Timestamp,
     spread: u8,
-) -> Outcome {
+) -> DeliveryOutcome {
     match result {
-        Ok(()) => Outcome::Delivered,
-        Err(error) if now.since(accepted) >= limits::DELIVERY_FOR => Outcome::Dead { error },
-        Err(error) => Outcome::Again {
+        Ok(()) => DeliveryOutcome::Delivered,
+        Err(error) if now.since(accepted) >= limits::DELIVERY_FOR => {
+            DeliveryOutcome::Dead { error }
+        }
+        Err(error) => DeliveryOutcome::Again {
             due: now.plus(pause(failed.saturating_add(1), spread)),
             error,
         },
@@ -56,9 +58,9 @@ mod tests {
         let again = |failed, seconds| {
             let now = start.plus(Duration::from_secs(seconds));
             match after(Err(error()), failed, start, now, 0) {
-                Outcome::Again { due, .. } => Some(due.since(now).as_secs()),
-                Outcome::Dead { .. } => None,
-                Outcome::Delivered => panic!("an error is no delivery"),
+                DeliveryOutcome::Again { due, .. } => Some(due.since(now).as_secs()),
+                DeliveryOutcome::Dead { .. } => None,
+                DeliveryOutcome::Delivered => panic!("an error is no delivery"),
             }
         };
         let day = 24 * 60 * 60;
@@ -82,7 +84,7 @@ mod tests {
         let late = Timestamp::MIN.plus(limits::DELIVERY_FOR * 2);
         assert_eq!(
             after(Ok(()), 99, Timestamp::MIN, late, 0),
-            Outcome::Delivered
+            DeliveryOutcome::Delivered
         );
     }
 }

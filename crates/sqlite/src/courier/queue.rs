@@ -9,7 +9,7 @@ use hb_service::ports::PortResult;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::outcome::Outcome;
+use super::outcome::DeliveryOutcome;
 use crate::row;
 use crate::sender::{Content, Delivery};
 use crate::store::{Steps, Store};
@@ -160,7 +160,7 @@ impl Queue {
         &self,
         number: i64,
         owner: Uuid,
-        outcome: Outcome,
+        outcome: DeliveryOutcome,
         now: Timestamp,
     ) -> PortResult<()> {
         self.store
@@ -197,21 +197,21 @@ fn settle(
     connection: &Connection,
     number: i64,
     owner: &str,
-    outcome: &Outcome,
+    outcome: &DeliveryOutcome,
     now: i64,
 ) -> rusqlite::Result<()> {
     let of = |row: &Row<'_>| row.get::<_, String>(0);
     let over = match outcome {
-        Outcome::Again { due, error } => {
+        DeliveryOutcome::Again { due, error } => {
             let values = params![number, owner, now, error.to_string(), due.as_millis()];
             connection.prepare_cached(AGAIN)?.execute(values)?;
             None
         }
-        Outcome::Delivered => connection
+        DeliveryOutcome::Delivered => connection
             .prepare_cached(DELIVERED)?
             .query_row([number], of)
             .optional()?,
-        Outcome::Dead { error } => {
+        DeliveryOutcome::Dead { error } => {
             let values = params![number, owner, now, error.to_string()];
             connection
                 .prepare_cached(DEAD)?
@@ -231,7 +231,7 @@ fn settle(
     connection
         .prepare_cached(NEXT)?
         .execute(params![subscription, hosts, now])?;
-    if *outcome == Outcome::Delivered {
+    if *outcome == DeliveryOutcome::Delivered {
         connection
             .prepare_cached(REVIVE)?
             .execute(params![subscription, now])?;
@@ -338,11 +338,11 @@ mod tests {
         let error = SendError::new("refused");
         let now = Timestamp::MIN;
         for outcome in [
-            Outcome::Again {
+            DeliveryOutcome::Again {
                 due: now,
                 error: error.clone(),
             },
-            Outcome::Dead { error },
+            DeliveryOutcome::Dead { error },
         ] {
             queue.settle(1, ME, outcome, now).await.unwrap();
             assert_eq!(
@@ -350,14 +350,17 @@ mod tests {
                 format!("due0{OTHER}")
             );
         }
-        queue.settle(1, ME, Outcome::Delivered, now).await.unwrap();
+        queue
+            .settle(1, ME, DeliveryOutcome::Delivered, now)
+            .await
+            .unwrap();
         assert_eq!(column(&queue, "state").await, "delivered");
         // And nothing brings it back.
         queue
             .settle(
                 1,
                 OTHER,
-                Outcome::Again {
+                DeliveryOutcome::Again {
                     due: now,
                     error: SendError::new("late"),
                 },

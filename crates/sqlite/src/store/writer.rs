@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Steps;
 use super::error::WriteError;
-use super::place::{Opened, Place};
+use super::location::{DatabaseLocation, Opened};
 
 /// Most writes in one commit: what waits longer gains nothing, as the disk's own pause is long paid for.
 const GROUP: usize = 512;
@@ -92,13 +92,13 @@ fn all_or_nothing<T>(
 }
 
 pub(super) struct Writer {
-    place: Arc<Place>,
+    place: Arc<DatabaseLocation>,
     /// `None` after an error: the next group connects anew.
     opened: Option<Opened>,
 }
 
 impl Writer {
-    pub(super) fn new(place: Arc<Place>, opened: Opened) -> Self {
+    pub(super) fn new(place: Arc<DatabaseLocation>, opened: Opened) -> Self {
         Self {
             place,
             opened: Some(opened),

@@ -7,12 +7,12 @@ use std::time::Duration;
 use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Kind, Notice, NoticeId, Protocol, Subscription, Timestamp,
 };
+use hb_service::ports::{Deliveries, Subscriptions, Tally};
+use hb_service::testing::memory::{CountingIds, ManualClock};
 use hb_sqlite::{
     ConsoleSender, Courier, Senders, SqliteDeliveries, SqliteSubscriptions, SqliteTopic, Store,
     WebhookSender,
 };
-use hb_service::memory::{CountingIds, ManualClock};
-use hb_service::ports::{Deliveries, Subscriptions, Tally};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};

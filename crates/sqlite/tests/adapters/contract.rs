@@ -2,31 +2,18 @@
 
 use std::sync::Arc;
 
-use hb_sqlite::{
-    SqliteEchoes, SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSubscriptions, SqliteSystem,
-    SqliteTopic, Store,
-};
-use hb_service::contract::World;
-use hb_service::memory::ManualClock;
+use hb_service::testing::contract::World;
+use hb_service::testing::memory::{CountingIds, ManualClock};
+use hb_sqlite::Store;
 use rusqlite::{Connection, params};
 
 async fn fresh() -> World {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let path = store.path().to_owned();
+    let clock = Arc::new(ManualClock::new(hb_domain::Timestamp::MIN));
     World {
-        heartbeats: Arc::new(SqliteHeartbeats::new(store.clone())),
-        ledger: Arc::new(SqliteLedger::new(store.clone())),
-        digests: Arc::new(SqliteLedger::new(store.clone())),
-        receivers: Arc::new(SqliteLedger::new(store.clone())),
-        echoes: Arc::new(SqliteEchoes::new(store.clone())),
-        keys: Arc::new(SqliteKeys::new(store.clone())),
-        subscriptions: Arc::new(SqliteSubscriptions::new(store.clone())),
-        topic: Arc::new(SqliteTopic::new(
-            store.clone(),
-            Arc::new(ManualClock::new(hb_domain::Timestamp::MIN)),
-        )),
-        system: Arc::new(SqliteSystem::new(store)),
+        ports: hb_sqlite::ports(&store, clock, Arc::new(CountingIds::default())),
         spoil: Box::new(move |host| {
             let path = path.clone();
             Box::pin(async move {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::common::{HANG, Hook, World, notice, notice_id};
 use hb_domain::{Filter, Kind, Protocol, Publication};
-use hb_sqlite::Courier;
-use hb_service::memory::CountingIds;
 use hb_service::ports::{Subscriptions, Topic};
+use hb_service::testing::memory::CountingIds;
+use hb_sqlite::Courier;
 
 async fn publish(world: &World, host: &str, epoch: u64, kind: Kind) {
     assert_eq!(

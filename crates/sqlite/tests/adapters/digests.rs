@@ -9,9 +9,8 @@ use hb_domain::{
     Beat, Filter, Fleet, Heartbeat, HostKey, Interval, Kind, Notice, Protocol, Publication,
     Receiver, Region, Signal, limits,
 };
-use hb_sqlite::{SqliteEchoes, SqliteHeartbeats, SqliteLedger, SqliteSystem};
-use hb_service::memory::CountingIds;
-use hb_service::ports::{Clock, Heard, Heartbeats, Topic};
+use hb_service::ports::{Clock, Heard, Topic};
+use hb_service::testing::memory::CountingIds;
 use hb_service::{Sweep, SweepSettings};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -143,21 +142,11 @@ async fn a_digest_that_nobody_can_read_lets_the_rest_go_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_hosts_that_fall_silent_are_five_messages() {
     let world = World::new();
-    let heartbeats = Arc::new(SqliteHeartbeats::new(world.store.clone()));
-    let ledger = Arc::new(SqliteLedger::new(world.store.clone()));
+    let ids = Arc::new(CountingIds::default());
+    let ports = hb_sqlite::ports(&world.store, world.clock.clone(), ids);
+    let heartbeats = ports.heartbeats.clone();
     let sweep = Sweep {
-        heartbeats: heartbeats.clone(),
-        ledger: ledger.clone(),
-        digests: ledger.clone(),
-        receivers: ledger,
-        topic: Arc::new(hb_sqlite::SqliteTopic::new(
-            world.store.clone(),
-            world.clock.clone(),
-        )),
-        echoes: Arc::new(SqliteEchoes::new(world.store.clone())),
-        system: Arc::new(SqliteSystem::new(world.store.clone())),
-        clock: world.clock.clone(),
-        ids: Arc::new(CountingIds::default()),
+        ports,
         settings: SweepSettings::local(),
     };
     let beats = (0..10_000).map(async |i| {
@@ -187,6 +176,7 @@ async fn ten_thousand_hosts_that_fall_silent_are_five_messages() {
     world.clock.advance(Duration::from_secs(61));
     let canary = canary.with_canary(world.clock.now(), Duration::MAX);
     sweep
+        .ports
         .receivers
         .swap(&canary, None, Uuid::nil())
         .await

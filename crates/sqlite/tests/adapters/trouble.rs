@@ -7,11 +7,11 @@ use hb_domain::{
     Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Key, KeyId, Kind, Region, Scope, Secret,
     Signal, Timestamp,
 };
-use hb_sqlite::{SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSystem, Store};
 use hb_service::ports::{
     CompletedSweep, Heard, Heartbeats, Keys, Ledger, PortError, Segment, Subscriptions, Swap,
     System, Topic,
 };
+use hb_sqlite::{SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSystem, Store};
 use uuid::Uuid;
 
 fn at(millis: i64) -> Timestamp {
@@ -136,7 +136,7 @@ async fn garbage_in_the_other_tables_is_told_by_name() {
     world.sql("UPDATE ledger SET version = -5");
     let error = ledger.swap(&entry, Some(1), Uuid::nil()).await.unwrap_err();
     assert!(
-        matches!(&error, PortError::Unreadable { cause, .. } if cause.contains("version")),
+        matches!(&error, PortError::Unreadable { source, .. } if source.to_string().contains("version")),
         "{error}"
     );
     assert_eq!(

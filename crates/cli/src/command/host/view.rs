@@ -1,7 +1,7 @@
 //! A host as it is shown.
 
 use hb_domain::{Blackout, Heartbeat, HostKey, State, Timestamp, Transition, human_duration};
-use hb_service::manage::HostView;
+use hb_service::admin::HostView;
 use serde::Serialize;
 
 use crate::output::{self, Row, instant, or_dash};
@@ -128,9 +128,9 @@ impl From<&Transition> for TransitionRow {
                 .message
                 .as_ref()
                 .map(|message| message.as_str().to_owned()),
-            told: told.told.as_ref().map(|told| told.at.to_string()),
+            told: told.accepted.as_ref().map(|last| last.at.to_string()),
             digest: told
-                .told
+                .accepted
                 .as_ref()
                 .and_then(|told| Some(told.digest.as_ref()?.to_string())),
         }

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use hb_domain::{Fleet, State, Timestamp, human_duration};
-use hb_service::manage::{HostView, Hosts};
+use hb_service::admin::{HostAdmin, HostView};
 use hb_service::ports::PortResult;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -68,7 +68,7 @@ struct Seen {
 
 /// Watches until `q`, Esc or Ctrl-C.
 pub(super) async fn run(
-    hosts: &Hosts,
+    hosts: &HostAdmin,
     fleet: Option<Fleet>,
     every: Duration,
 ) -> Result<(), Failure> {
@@ -143,9 +143,9 @@ fn events() -> mpsc::Receiver<Event> {
 }
 
 /// Looks at all hosts, and keeps the worst.
-async fn look(hosts: &Hosts, fleet: Option<&Fleet>) -> PortResult<Seen> {
+async fn look(hosts: &HostAdmin, fleet: Option<&Fleet>) -> PortResult<Seen> {
     let mut seen = Seen {
-        at: hosts.clock.now(),
+        at: hosts.ports.clock.now(),
         ..Seen::default()
     };
     let mut listing = hosts.listing(None).await?;

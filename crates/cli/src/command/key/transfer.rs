@@ -9,8 +9,9 @@ use std::path::Path;
 use data_encoding::HEXLOWER;
 use futures::stream::{self, StreamExt};
 use hb_domain::{Fleet, HostPrefix, Key, KeyId, KeyName, Scope, SecretHash, Token};
-use hb_service::manage::{Created, KeyRequest, Manager, every_page};
+use hb_service::admin::{Created, KeyAdmin, KeyRequest};
 use hb_service::ports::PortResult;
+use hb_service::ports::every_page;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -81,9 +82,9 @@ impl Row {
     }
 
     /// The key that this makes; with the token of a new one.
-    fn key(&self, manager: &Manager) -> Result<(Key, Option<Token>), String> {
+    fn key(&self, key_admin: &KeyAdmin) -> Result<(Key, Option<Token>), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let now = manager.clock.now();
+        let now = key_admin.ports.clock.now();
         let name: KeyName = self.name.parse().map_err(|e| text(&e))?;
         let fleet = self
             .fleet
@@ -117,7 +118,7 @@ impl Row {
             host_prefixes,
             expires_in: None,
         };
-        let Created { key, token } = manager.draw_key(request).map_err(|e| text(&e))?;
+        let Created { key, token } = key_admin.draw_key(request).map_err(|e| text(&e))?;
         match (&self.id, &self.hash) {
             (None, None) => Ok((
                 Key {
@@ -156,8 +157,8 @@ impl Row {
 }
 
 /// Prints all keys.
-pub(super) async fn export(manager: &Manager, format: Format) -> Result<(), Failure> {
-    let (keys, unreadable) = every_page(|after| manager.keys.list(after)).await?;
+pub(super) async fn export(key_admin: &KeyAdmin, format: Format) -> Result<(), Failure> {
+    let (keys, unreadable) = every_page(|after| key_admin.ports.keys.list(after)).await?;
     tell_unreadable("key", &unreadable);
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match format {
@@ -193,7 +194,7 @@ pub(super) async fn export(manager: &Manager, format: Format) -> Result<(), Fail
 
 /// Makes the keys of a file. All rows are read before the first key is made.
 pub(super) async fn import(
-    manager: &Manager,
+    key_admin: &KeyAdmin,
     format: Format,
     file: &Path,
     skip_invalid: bool,
@@ -203,7 +204,7 @@ pub(super) async fn import(
     let (of, mut keys, mut wrong, mut seen) = (rows.len(), Vec::new(), 0, HashSet::new());
     for (line, row) in rows {
         let key = row
-            .and_then(|row| row.key(manager))
+            .and_then(|row| row.key(key_admin))
             .and_then(|(key, token)| {
                 let twice = || format!("key {} stands in the file twice", key.id);
                 if seen.insert(key.id.clone()) {
@@ -228,7 +229,7 @@ pub(super) async fn import(
     if wrong > 0 && !skip_invalid {
         return Err(Failure::WrongRows { wrong, of });
     }
-    store(manager, format, keys, wrong).await
+    store(key_admin, format, keys, wrong).await
 }
 
 /// What became of a key.
@@ -239,7 +240,7 @@ enum Stored {
 }
 
 async fn store(
-    manager: &Manager,
+    key_admin: &KeyAdmin,
     format: Format,
     keys: Vec<(u64, (Key, Option<Token>))>,
     skipped: usize,
@@ -248,7 +249,7 @@ async fn store(
     // Seen on a terminal only.
     let progress = ProgressBar::new(of.try_into().unwrap_or(u64::MAX));
     let mut stored = stream::iter(keys)
-        .map(async |(line, (key, token))| (line, put(manager, &key).await, key, token))
+        .map(async |(line, (key, token))| (line, put(key_admin, &key).await, key, token))
         .buffered(AT_ONCE);
     let mut shown = output::Pages::new(format);
     let (mut new, mut there, mut taken) = (0, 0, 0);
@@ -257,7 +258,10 @@ async fn store(
             Ok(Stored::New) => {
                 new += 1;
                 if let Some(token) = token {
-                    shown.page(&[NewKey::new(&Created { key, token })], manager.clock.now())?;
+                    shown.page(
+                        &[NewKey::new(&Created { key, token })],
+                        key_admin.ports.clock.now(),
+                    )?;
                 }
             }
             Ok(Stored::There) => there += 1,
@@ -295,11 +299,11 @@ async fn store(
 }
 
 /// Stores a key; the same one again is no other.
-async fn put(manager: &Manager, key: &Key) -> PortResult<Stored> {
+async fn put(key_admin: &KeyAdmin, key: &Key) -> PortResult<Stored> {
     // Asked first: what is there may have changed since it was exported, and stays as it is.
-    Ok(match manager.keys.load(&key.id).await? {
+    Ok(match key_admin.ports.keys.load(&key.id).await? {
         Some(found) if found.hash.as_bytes() == key.hash.as_bytes() => Stored::There,
-        None if manager.keys.create(key).await? => Stored::New,
+        None if key_admin.ports.keys.create(key).await? => Stored::New,
         _ => Stored::Taken,
     })
 }

@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::outcome::{Ended, Outcome};
+use super::job::{Ended, FinishedJob};
 use super::signals::Signals;
 use super::tail::Tail;
 use crate::output;
@@ -35,14 +35,14 @@ type Output = (
     Box<dyn AsyncWrite + Send + Unpin>,
 );
 
-/// Runs `command` to its end. What it printed may still be on its way ([`Outcome::pass_rest`]).
-pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> Outcome {
+/// Runs `command` to its end. What it printed may still be on its way ([`FinishedJob::pass_rest`]).
+pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> FinishedJob {
     let (tail, mut passing) = (Tail::default(), JoinSet::new());
     let began = SystemClock.now();
     let took = || SystemClock.now().since(began);
     let Some((program, arguments)) = command.split_first() else {
         let ended = Ended::Unknown("there is no command".to_owned());
-        return Outcome {
+        return FinishedJob {
             ended,
             took: Duration::ZERO,
             tail,
@@ -53,7 +53,7 @@ pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> Outcome 
         Ok(started) => started,
         Err(error) => {
             let ended = Ended::not_started(program, &error);
-            return Outcome {
+            return FinishedJob {
                 ended,
                 took: took(),
                 tail,
@@ -80,7 +80,7 @@ pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> Outcome 
         Ok(status) => Ended::Status(status),
         Err(error) => Ended::Unknown(format!("how the command ended is not known: {error}")),
     };
-    Outcome {
+    FinishedJob {
         ended,
         took,
         tail,

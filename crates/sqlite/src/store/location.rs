@@ -23,7 +23,7 @@ const STATEMENTS: usize = 64;
 const LOG_BYTES: i64 = 16 * 1024 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct DatabaseLocation {
     dir: PathBuf,
     path: PathBuf,
     /// Nothing is made, changed or deleted.
@@ -45,7 +45,7 @@ struct Identity {
     number: u64,
 }
 
-impl Place {
+impl DatabaseLocation {
     /// The database in `dir`, which is made when it is not there.
     pub(super) fn new(dir: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Folder {

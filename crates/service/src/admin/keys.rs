@@ -1,11 +1,10 @@
 //! Makes, rotates and revokes API keys.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use hb_domain::{Fleet, HostPrefix, Key, KeyId, KeyName, Scope, Secret, Token, limits};
 
-use crate::ports::{Clock, Ids, Keys, PortError};
+use crate::ports::{PortError, Ports};
 
 /// Ids are random; a taken one means broken randomness long before the third.
 const TRIES: u32 = 3;
@@ -64,24 +63,20 @@ pub enum KeyError {
 }
 
 /// Manages keys.
-pub struct Manager {
-    /// The keys.
-    pub keys: Arc<dyn Keys>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness, for ids and secrets.
-    pub ids: Arc<dyn Ids>,
+pub struct KeyAdmin {
+    /// The ports of the store.
+    pub ports: Ports,
 }
 
-impl Manager {
+impl KeyAdmin {
     /// A new key that is not stored yet.
     pub fn draw_key(&self, request: KeyRequest) -> Result<Created, KeyError> {
         if request.host_prefixes.len() > limits::KEY_HOST_PREFIXES {
             return Err(KeyError::TooManyPrefixes(request.host_prefixes.len()));
         }
-        let (now, bytes) = (self.clock.now(), self.ids.random());
+        let (now, bytes) = (self.ports.clock.now(), self.ports.ids.random());
         let id = KeyId::from_random(std::array::from_fn(|i| bytes[i]));
-        let token = Token::new(id.clone(), Secret::from_random(self.ids.random()));
+        let token = Token::new(id.clone(), Secret::from_random(self.ports.ids.random()));
         let key = Key {
             id,
             name: request.name,
@@ -101,7 +96,7 @@ impl Manager {
     pub async fn create_key(&self, request: KeyRequest) -> Result<Created, KeyError> {
         for _ in 0..TRIES {
             let created = self.draw_key(request.clone())?;
-            if self.keys.create(&created.key).await? {
+            if self.ports.keys.create(&created.key).await? {
                 return Ok(created);
             }
         }
@@ -114,8 +109,8 @@ impl Manager {
     /// The new key comes first: a crash between leaves both alive.
     pub async fn rotate_key(&self, id: &KeyId, overlap: Duration) -> Result<Rotated, KeyError> {
         let missing = || KeyError::NoSuchKey(id.clone());
-        let old = self.keys.load(id).await?.ok_or_else(missing)?;
-        if !old.is_live(self.clock.now()) {
+        let old = self.ports.keys.load(id).await?.ok_or_else(missing)?;
+        if !old.is_live(self.ports.clock.now()) {
             return Err(KeyError::Dead(id.clone()));
         }
         let created = self
@@ -128,13 +123,13 @@ impl Manager {
             })
             .await?;
         let at = created.key.created.plus(overlap);
-        let old = self.keys.expire(id, at).await?.ok_or_else(missing)?;
+        let old = self.ports.keys.expire(id, at).await?.ok_or_else(missing)?;
         Ok(Rotated { created, old })
     }
 
     /// Revokes a key; one that is revoked stays so, as of its first time.
     pub async fn revoke_key(&self, id: &KeyId) -> Result<Key, KeyError> {
-        let key = self.keys.revoke(id, self.clock.now()).await?;
+        let key = self.ports.keys.revoke(id, self.ports.clock.now()).await?;
         key.ok_or_else(|| KeyError::NoSuchKey(id.clone()))
     }
 }

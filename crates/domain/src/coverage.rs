@@ -29,7 +29,7 @@ pub struct CanaryPolicy {
     /// is known until the next one.
     pub fresh: Duration,
     /// It is deaf this long after it, and people are to know.
-    pub deaf_after: Duration,
+    pub down_after: Duration,
 }
 
 /// What is remembered of the receiver of a region; swapped as a whole, like a ledger entry.
@@ -53,13 +53,13 @@ pub struct Receiver {
 
 /// How a receiver hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ear {
+pub enum ReceiverHealth {
     /// A canary showed it just now.
-    Hears,
+    Healthy,
     /// Nothing shows it: the last canary was then, and the next one is late; or there never was any.
-    Unsure(Option<Timestamp>),
+    Stale(Option<Timestamp>),
     /// It does not, since then.
-    Deaf(Timestamp),
+    Down(Timestamp),
 }
 
 impl Receiver {
@@ -91,18 +91,18 @@ impl Receiver {
 
     /// How it hears at `now`.
     #[must_use]
-    pub fn ear(&self, now: Timestamp, policy: &CanaryPolicy) -> Ear {
+    pub fn health(&self, now: Timestamp, policy: &CanaryPolicy) -> ReceiverHealth {
         match self.heard {
-            Some(heard) if now.since(heard) <= policy.fresh => Ear::Hears,
-            Some(heard) if now.since(heard) > policy.deaf_after => Ear::Deaf(heard),
-            heard => Ear::Unsure(heard),
+            Some(heard) if now.since(heard) <= policy.fresh => ReceiverHealth::Healthy,
+            Some(heard) if now.since(heard) > policy.down_after => ReceiverHealth::Down(heard),
+            heard => ReceiverHealth::Stale(heard),
         }
     }
 }
 
 /// How far, and with which gaps, beats were surely heard. The default heard everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hearing {
+pub struct Coverage {
     /// When nobody could be heard, by their beginning.
     pub blackouts: Vec<Blackout>,
     /// Up to when all was heard; `None` means up to now.
@@ -111,7 +111,7 @@ pub struct Hearing {
     pub caveat: Option<Caveat>,
 }
 
-impl Hearing {
+impl Coverage {
     /// What was heard in region `home`, given the receivers of all regions, and by region the oldest of its canaries
     /// as it is seen from here: older beats of that region are surely here. That the receiver at home may be deaf right
     /// now is not in it.
@@ -125,7 +125,7 @@ impl Hearing {
         watermarks: &BTreeMap<Region, Timestamp>,
         now: Timestamp,
     ) -> Self {
-        let mut hearing = Self::default();
+        let mut coverage = Self::default();
         for receiver in receivers {
             let at_home = receiver.region == *home;
             let waited = |blackout: &Blackout| {
@@ -143,11 +143,11 @@ impl Hearing {
                 since: Timestamp::MIN,
                 until: first,
             });
-            hearing
+            coverage
                 .blackouts
                 .extend(unknown.iter().chain(&receiver.blackouts).map(waited));
         }
-        hearing
+        coverage
             .blackouts
             .sort_by_key(|blackout| (blackout.since, blackout.until));
         let known = receivers
@@ -157,12 +157,12 @@ impl Hearing {
         for region in known.filter(|region| *region != home) {
             match watermarks.get(region) {
                 Some(seen) if now.since(*seen) <= limits::REGION_DEAD_AFTER => {
-                    hearing = hearing.up_to(*seen)
+                    coverage = coverage.up_to(*seen)
                 }
-                _ => hearing.caveat = Some(Caveat::Unheard(region.clone())),
+                _ => coverage.caveat = Some(Caveat::RegionUnreachable(region.clone())),
             }
         }
-        hearing
+        coverage
     }
 
     /// The same, when nothing was heard after `until`.
@@ -197,7 +197,7 @@ impl Hearing {
 
     /// Up to when silence counts at `now`.
     #[must_use]
-    pub fn heard_up_to(&self, now: Timestamp) -> Timestamp {
+    pub fn covered_until(&self, now: Timestamp) -> Timestamp {
         self.until.map_or(now, |until| until.min(now))
     }
 }
@@ -217,14 +217,20 @@ impl Breaker {
     /// The rule, when `silent` of the `hosts` of a fleet are to be told missing in one sweep. They are held since
     /// `held`, if they are.
     #[must_use]
-    pub fn of(silent: u64, hosts: u64, ear: Ear, held: Option<Timestamp>, now: Timestamp) -> Self {
+    pub fn of(
+        silent: u64,
+        hosts: u64,
+        health: ReceiverHealth,
+        held: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
         let many = silent >= limits::BREAKER_HOSTS
             && silent.saturating_mul(100) > hosts.saturating_mul(limits::BREAKER_PERCENT);
-        let doubtful = match ear {
+        let doubtful = match health {
             // While a canary is late, silence counts up to the last one; those whom that makes silent are.
-            Ear::Hears | Ear::Unsure(Some(_)) => false,
-            Ear::Unsure(None) => many,
-            Ear::Deaf(_) => silent > 0,
+            ReceiverHealth::Healthy | ReceiverHealth::Stale(Some(_)) => false,
+            ReceiverHealth::Stale(None) => many,
+            ReceiverHealth::Down(_) => silent > 0,
         };
         if !doubtful {
             Self::Closed

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{Entry, HostId, Kind, Notice, Publication, Receiver, Region, Signal};
+use hb_service::ports::Ports;
 use hb_service::ports::{Clock, Echo, Heartbeats, Ledger, Segment};
 use hb_service::{Caller, Canaries, Sweep, SweepReport, SweepSettings};
 
@@ -24,10 +25,8 @@ impl Bench {
     async fn canary(&self) -> Option<Duration> {
         let settings = SweepSettings::local();
         let canaries = Canaries {
+            ports: self.ports(),
             caller: Arc::new(Open),
-            receivers: self.memory.clone(),
-            clock: self.clock.clone(),
-            ids: self.ids.clone(),
             region: settings.region,
             fresh: settings.canaries.fresh,
         };
@@ -414,8 +413,11 @@ async fn the_look_after_a_long_wait_is_not_one_at_an_old_copy() {
     });
     assert_eq!(
         Sweep {
-            heartbeats,
-            ..sweep
+            ports: Ports {
+                heartbeats,
+                ..sweep.ports
+            },
+            settings: sweep.settings,
         }
         .run()
         .await

@@ -4,23 +4,20 @@ use futures::future::join_all;
 use hb_domain::Signal;
 
 use super::{World, at, heard};
-use crate::manage::every_page;
-use crate::memory::{CountingIds, ManualClock};
+use crate::ports::{Ports, every_page};
+use crate::testing::memory::{CountingIds, ManualClock};
 use crate::{Sweep, SweepReport, SweepSettings};
 
 /// The sweep over these ports, and its clock.
 pub(super) fn sweep(world: &World) -> (Arc<Sweep>, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(at(0)));
-    let sweep = Sweep {
-        heartbeats: world.heartbeats.clone(),
-        ledger: world.ledger.clone(),
-        digests: world.digests.clone(),
-        receivers: world.receivers.clone(),
-        echoes: world.echoes.clone(),
-        topic: world.topic.clone(),
-        system: world.system.clone(),
+    let ports = Ports {
         clock: clock.clone(),
         ids: Arc::new(CountingIds::default()),
+        ..world.ports.clone()
+    };
+    let sweep = Sweep {
+        ports,
         settings: SweepSettings::local(),
     };
     (Arc::new(sweep), clock)
@@ -40,6 +37,7 @@ pub async fn silence_is_told_once_and_so_is_the_return(world: World) {
     for (seconds, what, transitions) in story {
         if what == "beat" {
             world
+                .ports
                 .heartbeats
                 .record(&heard("web-01", "local", seconds, Signal::Ok))
                 .await
@@ -61,6 +59,7 @@ pub async fn of_two_sweeps_at_once_one_claims(world: World) {
     let (sweep, clock) = sweep(&world);
     for i in 0..20 {
         world
+            .ports
             .heartbeats
             .record(&heard(&format!("host-{i}"), "local", 1, Signal::Ok))
             .await
@@ -81,9 +80,11 @@ pub async fn of_two_sweeps_at_once_one_claims(world: World) {
     // Whoever lost a race for a digest's hosts has told the rest by itself, or leaves it to the next sweep.
     clock.set(at(75));
     sweep.run().await.unwrap();
-    let (open, _) = every_page(|after| world.ledger.open(after)).await.unwrap();
+    let (open, _) = every_page(|after| world.ports.ledger.open(after))
+        .await
+        .unwrap();
     let told = open
         .iter()
-        .filter(|stored| stored.entry.history.iter().all(|t| t.told.is_some()));
+        .filter(|stored| stored.record.history.iter().all(|t| t.accepted.is_some()));
     assert_eq!((open.len(), told.count()), (20, 20));
 }

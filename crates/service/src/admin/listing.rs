@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use hb_domain::{Entry, Heartbeat, HostKey, Settings, State, Timestamp};
+use hb_domain::{Entry, Heartbeat, HostKey, HostSettings, State, Timestamp};
 
-use super::hosts::{HostView, Hosts};
+use super::hosts::{HostAdmin, HostView};
 use crate::ports::{Cursor, Heard, PortResult, Segment, Unreadable};
 
 /// What a listing must know of an open entry. Thousands may be open at once, with all their history.
-pub(super) struct Standing {
+pub(super) struct ListedState {
     pub(super) state: State,
     pub(super) basis: Timestamp,
-    pub(super) settings: Settings,
+    pub(super) settings: HostSettings,
 }
 
-impl Standing {
+impl ListedState {
     /// How the host of `entry` stands at `now`.
     pub(super) fn of(entry: &Entry, now: Timestamp) -> Self {
         Self {
@@ -26,23 +26,23 @@ impl Standing {
 }
 
 /// That of a host without an entry.
-impl Default for Standing {
+impl Default for ListedState {
     fn default() -> Self {
         Self {
             state: State::Forgotten,
             basis: Timestamp::MIN,
-            settings: Settings::default(),
+            settings: HostSettings::default(),
         }
     }
 }
 
-/// A listing under way. Hosts come in the order of the store: by name in an embedded database, in an order that stays
+/// A listing under way. HostAdmin come in the order of the store: by name in an embedded database, in an order that stays
 /// the same on AWS.
 pub struct Listing<'a> {
-    hosts: &'a Hosts,
+    hosts: &'a HostAdmin,
     now: Timestamp,
-    hearing: hb_domain::Hearing,
-    open: BTreeMap<HostKey, Standing>,
+    coverage: hb_domain::Coverage,
+    open: BTreeMap<HostKey, ListedState>,
     unreadable: Vec<Unreadable>,
     /// Where the next page begins, unless that was the last.
     next: Option<Cursor>,
@@ -51,17 +51,17 @@ pub struct Listing<'a> {
     held: Option<(HostKey, Heartbeat)>,
 }
 
-impl Hosts {
+impl HostAdmin {
     /// Begins a listing, behind `after` if given.
     pub async fn listing(&self, after: Option<&HostKey>) -> PortResult<Listing<'_>> {
-        let now = self.clock.now();
-        let hearing = self.hearing(now).await?;
+        let now = self.ports.clock.now();
+        let coverage = self.coverage(now).await?;
         let (mut open, mut unreadable, mut cursor) = (BTreeMap::new(), Vec::new(), None);
         loop {
-            let page = self.ledger.open(cursor).await?;
+            let page = self.ports.ledger.open(cursor).await?;
             open.extend(page.items.into_iter().map(|stored| {
-                let standing = Standing::of(&stored.entry, now);
-                (stored.entry.key, standing)
+                let listed = ListedState::of(&stored.record, now);
+                (stored.record.key, listed)
             }));
             unreadable.extend(page.unreadable);
             cursor = page.next;
@@ -69,11 +69,11 @@ impl Hosts {
                 break;
             }
         }
-        let next = after.map(|host| self.heartbeats.behind(host));
+        let next = after.map(|host| self.ports.heartbeats.behind(host));
         Ok(Listing {
             hosts: self,
             now,
-            hearing,
+            coverage,
             open,
             unreadable,
             next,
@@ -102,6 +102,7 @@ impl Listing<'_> {
         }
         let page = self
             .hosts
+            .ports
             .heartbeats
             .scan(Segment::WHOLE, self.next.take())
             .await?;
@@ -131,7 +132,7 @@ impl Listing<'_> {
     }
 
     fn view(&mut self, (key, heartbeat): (HostKey, Heartbeat)) -> HostView {
-        let standing = self.open.remove(&key);
-        HostView::listed(key, heartbeat, standing, &self.hearing, self.now)
+        let listed = self.open.remove(&key);
+        HostView::listed(key, heartbeat, listed, &self.coverage, self.now)
     }
 }

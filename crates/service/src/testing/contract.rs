@@ -20,13 +20,12 @@ mod sweeps;
 mod telling;
 
 use std::any::Any;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use hb_domain::{
-    Beat, Digest, Entry, Fleet, Heartbeat, HostKey, Interval, Message, Receiver, Region, Rules,
-    Signal, Timestamp, decide,
+    Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Message, Region, Rules, Signal, Timestamp,
+    decide,
 };
 
 pub use beats::*;
@@ -35,28 +34,12 @@ pub use records::*;
 pub use sweeps::*;
 pub use telling::*;
 
-use crate::ports::{Echoes, Heard, Heartbeats, Keys, Ledger, Subscriptions, System, Topic};
+use crate::ports::{Heard, Ports};
 
 /// One empty store, behind all its ports.
 pub struct World {
-    /// The beats.
-    pub heartbeats: Arc<dyn Heartbeats>,
-    /// The ledger.
-    pub ledger: Arc<dyn Ledger>,
-    /// The digests.
-    pub digests: Arc<dyn Ledger<Digest>>,
-    /// The receivers.
-    pub receivers: Arc<dyn Ledger<Receiver>>,
-    /// The keys.
-    pub keys: Arc<dyn Keys>,
-    /// The subscriptions.
-    pub subscriptions: Arc<dyn Subscriptions>,
-    /// The topic.
-    pub topic: Arc<dyn Topic>,
-    /// What it accepted.
-    pub echoes: Arc<dyn Echoes>,
-    /// What the service remembers of itself.
-    pub system: Arc<dyn System>,
+    /// The ports of the store.
+    pub ports: Ports,
     /// Makes what is stored of a host unreadable: its heartbeats and its ledger entry.
     pub spoil: Box<dyn Fn(HostKey) -> BoxFuture<'static, ()> + Send + Sync>,
     /// How many hosts the paging case stores: 100,000, or fewer where an emulator would take minutes.
@@ -86,8 +69,8 @@ macro_rules! contract_suite {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                if let Some(world) = ::std::option::Option::<$crate::contract::World>::from($fresh().await) {
-                    $crate::contract::$case(world).await;
+                if let Some(world) = ::std::option::Option::<$crate::testing::contract::World>::from($fresh().await) {
+                    $crate::testing::contract::$case(world).await;
                 }
             }
         )+

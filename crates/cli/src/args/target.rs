@@ -11,7 +11,7 @@ use crate::exit::Failure;
 ///
 /// The variables are read by hand: to clap one that is set counts as typed, and what is typed must win.
 #[derive(Debug, Default, Args)]
-pub(crate) struct Place {
+pub(crate) struct Target {
     /// The folder of the embedded database [env: HB_DATA_DIR] [default: heartbeat in the user's data folder].
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -48,7 +48,7 @@ pub(crate) enum Chosen {
     },
 }
 
-impl Place {
+impl Target {
     /// The service that the command line names, or else the environment, or else the user's own folder.
     pub(crate) fn choose(&self) -> Result<Chosen, Failure> {
         self.choose_by(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
@@ -100,8 +100,8 @@ fn folder_of_user() -> PathBuf {
 mod tests {
     use super::*;
 
-    fn choose(place: &Place, dir: Option<&str>, stage: Option<&str>) -> Result<Chosen, Failure> {
-        place.choose_by(|name| match name {
+    fn choose(target: &Target, dir: Option<&str>, stage: Option<&str>) -> Result<Chosen, Failure> {
+        target.choose_by(|name| match name {
             "HB_DATA_DIR" => dir.map(Into::into),
             "HB_STAGE" => stage.map(Into::into),
             other => panic!("{other} is not asked for"),
@@ -118,40 +118,40 @@ mod tests {
 
     #[test]
     fn what_is_typed_wins_over_the_environment() {
-        let typed = || Place {
+        let typed = || Target {
             stage: Some("dev".to_owned()),
-            ..Place::default()
+            ..Target::default()
         };
         assert_eq!(choose(&typed(), Some("/data"), None).unwrap(), stage("dev"));
-        let typed = || Place {
+        let typed = || Target {
             data_dir: Some("/here".into()),
-            ..Place::default()
+            ..Target::default()
         };
         assert_eq!(
             choose(&typed(), Some("/data"), Some("dev")).unwrap(),
             Chosen::Folder("/here".into())
         );
         assert_eq!(
-            choose(&Place::default(), None, Some("dev")).unwrap(),
+            choose(&Target::default(), None, Some("dev")).unwrap(),
             stage("dev")
         );
         assert_eq!(
-            choose(&Place::default(), Some("/data"), None).unwrap(),
+            choose(&Target::default(), Some("/data"), None).unwrap(),
             Chosen::Folder("/data".into())
         );
         assert!(matches!(
-            choose(&Place::default(), None, None),
+            choose(&Target::default(), None, None),
             Ok(Chosen::Folder(_))
         ));
     }
 
     #[test]
     fn what_cannot_be_told_apart_is_refused() {
-        let both = choose(&Place::default(), Some("/data"), Some("dev"));
+        let both = choose(&Target::default(), Some("/data"), Some("dev"));
         assert!(matches!(both, Err(Failure::TwoPlaces)));
-        let lonely = Place {
+        let lonely = Target {
             regions: vec!["eu-west-1".to_owned()],
-            ..Place::default()
+            ..Target::default()
         };
         assert!(matches!(choose(&lonely, None, None), Err(Failure::NoStage)));
     }

@@ -17,12 +17,13 @@ pub async fn newer_beat_wins(world: World) {
     ];
     for (seconds, signal) in beats {
         world
+            .ports
             .heartbeats
             .record(&heard("web-01", "local", seconds, signal))
             .await
             .unwrap();
     }
-    let kept = world.heartbeats.load(&host("web-01")).await.unwrap();
+    let kept = world.ports.heartbeats.load(&host("web-01")).await.unwrap();
     let all = beats.map(|(seconds, signal)| heard("web-01", "local", seconds, signal).heartbeat);
     let expected = all.into_iter().reduce(Heartbeat::merge).unwrap();
     assert_eq!(
@@ -41,7 +42,10 @@ pub async fn newer_beat_wins(world: World) {
     } = kept[0].heartbeat;
     assert_eq!((first, last, signal), (at(10), at(50), Signal::Ok));
     assert_eq!(failure.as_ref().unwrap().at, at(40));
-    assert_eq!(world.heartbeats.load(&host("web-02")).await.unwrap(), []);
+    assert_eq!(
+        world.ports.heartbeats.load(&host("web-02")).await.unwrap(),
+        []
+    );
 }
 
 /// What two regions heard of a host stays two items, side by side in a scan.
@@ -49,13 +53,14 @@ pub async fn regions_are_kept_apart_and_follow_each_other(world: World) {
     for name in ["a", "b", "c"] {
         for region in ["eu-west-1", "us-east-1"] {
             world
+                .ports
                 .heartbeats
                 .record(&heard(name, region, 1, Signal::Ok))
                 .await
                 .unwrap();
         }
     }
-    let regions = world.heartbeats.load(&host("b")).await.unwrap();
+    let regions = world.ports.heartbeats.load(&host("b")).await.unwrap();
     assert_eq!(
         regions
             .iter()
@@ -80,6 +85,7 @@ pub async fn a_scan_finds_every_host_once(world: World) {
     let names: Vec<_> = (0..world.fleet_size).map(|i| format!("host-{i}")).collect();
     let record = async |name: &String| {
         world
+            .ports
             .heartbeats
             .record(&heard(name, "local", 1, Signal::Ok))
             .await
@@ -104,6 +110,7 @@ pub async fn a_scan_finds_every_host_once(world: World) {
 pub async fn unreadable_heartbeats_are_told_and_skipped(world: World) {
     for name in ["a", "b", "c"] {
         world
+            .ports
             .heartbeats
             .record(&heard(name, "local", 1, Signal::Ok))
             .await
@@ -112,7 +119,7 @@ pub async fn unreadable_heartbeats_are_told_and_skipped(world: World) {
     (world.spoil)(host("b")).await;
     let (found, unreadable) = scan(&world).await;
     assert_eq!((found.len(), unreadable), (2, 1));
-    let error = world.heartbeats.load(&host("b")).await.unwrap_err();
+    let error = world.ports.heartbeats.load(&host("b")).await.unwrap_err();
     assert!(
         matches!(error, PortError::Unreadable { .. }) && error.to_string().contains("main/b"),
         "{error}"
@@ -123,20 +130,35 @@ pub async fn unreadable_heartbeats_are_told_and_skipped(world: World) {
 pub async fn forgetting_spares_a_newer_beat(world: World) {
     for name in ["a", "b"] {
         world
+            .ports
             .heartbeats
             .record(&heard(name, "local", 10, Signal::Ok))
             .await
             .unwrap();
     }
-    world.heartbeats.forget(&host("a"), at(9)).await.unwrap();
-    world.heartbeats.forget(&host("b"), at(10)).await.unwrap();
     world
+        .ports
+        .heartbeats
+        .forget(&host("a"), at(9))
+        .await
+        .unwrap();
+    world
+        .ports
+        .heartbeats
+        .forget(&host("b"), at(10))
+        .await
+        .unwrap();
+    world
+        .ports
         .heartbeats
         .forget(&host("nobody"), at(10))
         .await
         .unwrap();
-    assert_eq!(world.heartbeats.load(&host("a")).await.unwrap().len(), 1);
-    assert_eq!(world.heartbeats.load(&host("b")).await.unwrap(), []);
+    assert_eq!(
+        world.ports.heartbeats.load(&host("a")).await.unwrap().len(),
+        1
+    );
+    assert_eq!(world.ports.heartbeats.load(&host("b")).await.unwrap(), []);
 }
 
 /// A scan goes on behind a host, all its regions included, whether that host is there or not.
@@ -144,6 +166,7 @@ pub async fn a_scan_goes_on_behind_a_host(world: World) {
     for name in ["a", "b", "c", "d"] {
         for region in ["eu-west-1", "us-east-1"] {
             world
+                .ports
                 .heartbeats
                 .record(&heard(name, region, 10, Signal::Ok))
                 .await
@@ -155,7 +178,7 @@ pub async fn a_scan_goes_on_behind_a_host(world: World) {
     assert_eq!(scan_behind(&world, Some(last)).await, []);
     let second = &all[3];
     assert_eq!(scan_behind(&world, Some(second)).await, all[4..]);
-    world.heartbeats.forget(second, at(10)).await.unwrap();
+    world.ports.heartbeats.forget(second, at(10)).await.unwrap();
     assert_eq!(
         scan_behind(&world, Some(second)).await,
         all[4..],
@@ -164,9 +187,17 @@ pub async fn a_scan_goes_on_behind_a_host(world: World) {
 }
 
 async fn scan_behind(world: &World, host: Option<&HostKey>) -> Vec<HostKey> {
-    let (mut keys, mut after) = (Vec::new(), host.map(|host| world.heartbeats.behind(host)));
+    let (mut keys, mut after) = (
+        Vec::new(),
+        host.map(|host| world.ports.heartbeats.behind(host)),
+    );
     loop {
-        let page = world.heartbeats.scan(Segment::WHOLE, after).await.unwrap();
+        let page = world
+            .ports
+            .heartbeats
+            .scan(Segment::WHOLE, after)
+            .await
+            .unwrap();
         keys.extend(page.items.into_iter().map(|heard| heard.key));
         after = page.next;
         if after.is_none() {
@@ -177,8 +208,8 @@ async fn scan_behind(world: &World, host: Option<&HostKey>) -> Vec<HostKey> {
 
 /// The checks of health find nothing wrong, and store no beat.
 pub async fn a_store_in_order_passes_its_check(world: World) {
-    world.heartbeats.check().await.unwrap();
-    world.topic.check().await.unwrap();
+    world.ports.heartbeats.check().await.unwrap();
+    world.ports.topic.check().await.unwrap();
     assert_eq!(scan(&world).await.0, []);
 }
 
@@ -189,6 +220,7 @@ async fn scan(world: &World) -> (Vec<Heard>, usize) {
         let mut after = None;
         loop {
             let page = world
+                .ports
                 .heartbeats
                 .scan(Segment { index, of: 4 }, after)
                 .await

@@ -6,7 +6,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 const FRESH: Duration = Duration::from_secs(75);
 const POLICY: CanaryPolicy = CanaryPolicy {
     fresh: FRESH,
-    deaf_after: Duration::from_secs(90),
+    down_after: Duration::from_secs(90),
 };
 
 /// An instant, minutes into the stories.
@@ -18,7 +18,7 @@ fn minutes(instant: Timestamp) -> i64 {
     (instant.as_millis() - at(0).as_millis()) / 60_000
 }
 
-fn hearing(blackouts: &[(i64, i64)]) -> Hearing {
+fn coverage(blackouts: &[(i64, i64)]) -> Coverage {
     let blackouts = blackouts
         .iter()
         .map(|(since, until)| Blackout {
@@ -26,9 +26,9 @@ fn hearing(blackouts: &[(i64, i64)]) -> Hearing {
             until: at(*until),
         })
         .collect();
-    Hearing {
+    Coverage {
         blackouts,
-        ..Hearing::default()
+        ..Coverage::default()
     }
 }
 
@@ -54,7 +54,7 @@ fn silence_counts_only_while_somebody_listened() {
         (&[(1, 11), (5, 15)], 10, 24),
     ];
     for (blackouts, interval, expected) in cases {
-        let overdue = hearing(blackouts).overdue(at(0), MINUTE * interval);
+        let overdue = coverage(blackouts).overdue(at(0), MINUTE * interval);
         assert_eq!(minutes(overdue), expected, "{blackouts:?}, {interval} min");
     }
 }
@@ -63,21 +63,21 @@ fn silence_counts_only_while_somebody_listened() {
 fn a_receiver_was_deaf_between_two_canaries_that_are_far_apart() {
     let receiver = Receiver::new(Region::local());
     assert_eq!(
-        receiver.ear(at(0), &POLICY),
-        Ear::Unsure(None),
+        receiver.health(at(0), &POLICY),
+        ReceiverHealth::Stale(None),
         "it never heard one"
     );
     let receiver = receiver.with_canary(at(0), FRESH).with_canary(at(1), FRESH);
     assert_eq!(receiver.blackouts, []);
     let after = |seconds| at(1).plus(Duration::from_secs(seconds));
-    let ears = [75, 76, 90, 91].map(|seconds| receiver.ear(after(seconds), &POLICY));
+    let ears = [75, 76, 90, 91].map(|seconds| receiver.health(after(seconds), &POLICY));
     assert_eq!(
         ears,
         [
-            Ear::Hears,
-            Ear::Unsure(Some(at(1))),
-            Ear::Unsure(Some(at(1))),
-            Ear::Deaf(at(1))
+            ReceiverHealth::Healthy,
+            ReceiverHealth::Stale(Some(at(1))),
+            ReceiverHealth::Stale(Some(at(1))),
+            ReceiverHealth::Down(at(1))
         ]
     );
     assert_eq!(
@@ -110,22 +110,22 @@ fn a_receiver_was_deaf_between_two_canaries_that_are_far_apart() {
 fn a_region_is_waited_for_until_it_is_presumed_dead() {
     let (home, other) = (region("eu-west-1"), region("us-east-1"));
     let seen = |minutes| [(other.clone(), at(minutes)), (home.clone(), at(0))].into();
-    let near = Hearing::of(&home, &[], &seen(7), at(10));
-    assert_eq!((near.heard_up_to(at(10)), near.caveat), (at(7), None));
-    let gone = Hearing::of(&home, &[], &seen(4), at(10));
+    let near = Coverage::of(&home, &[], &seen(7), at(10));
+    assert_eq!((near.covered_until(at(10)), near.caveat), (at(7), None));
+    let gone = Coverage::of(&home, &[], &seen(4), at(10));
     assert_eq!(
-        (gone.heard_up_to(at(10)), gone.caveat),
-        (at(10), Some(Caveat::Unheard(other.clone())))
+        (gone.covered_until(at(10)), gone.caveat),
+        (at(10), Some(Caveat::RegionUnreachable(other.clone())))
     );
-    let never_seen = Hearing::of(
+    let never_seen = Coverage::of(
         &home,
         &[Receiver::new(other.clone())],
         &BTreeMap::new(),
         at(10),
     );
-    assert_eq!(never_seen.caveat, Some(Caveat::Unheard(other)));
-    let alone = Hearing::of(&home, &[], &BTreeMap::new(), at(10));
-    assert_eq!(alone.heard_up_to(at(10)), at(10));
+    assert_eq!(never_seen.caveat, Some(Caveat::RegionUnreachable(other)));
+    let alone = Coverage::of(&home, &[], &BTreeMap::new(), at(10));
+    assert_eq!(alone.covered_until(at(10)), at(10));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn of_another_regions_blackout_no_more_counts_than_it_was_waited_for() {
         ..Receiver::new(region(name))
     };
     let heard = |receivers: &[Receiver]| {
-        Hearing::of(&region("eu-west-1"), receivers, &BTreeMap::new(), at(70)).blackouts
+        Coverage::of(&region("eu-west-1"), receivers, &BTreeMap::new(), at(70)).blackouts
     };
     assert_eq!(
         heard(&[receiver("eu-west-1")]),
@@ -162,33 +162,33 @@ fn of_the_time_before_the_first_canary_nothing_is_known() {
     let receiver = Receiver::new(home.clone())
         .with_canary(at(60), FRESH)
         .with_canary(at(61), FRESH);
-    let hearing = Hearing::of(&home, &[receiver], &BTreeMap::new(), at(61));
-    assert_eq!(hearing.overdue(at(0), minutes(3)), at(63));
-    assert_eq!(hearing.overdue(at(61), minutes(3)), at(64));
+    let coverage = Coverage::of(&home, &[receiver], &BTreeMap::new(), at(61));
+    assert_eq!(coverage.overdue(at(0), minutes(3)), at(63));
+    assert_eq!(coverage.overdue(at(61), minutes(3)), at(64));
 }
 
 #[test]
 fn many_at_once_are_held_unless_the_receiver_surely_hears() {
     use Breaker::{Closed, Hold, Marked};
-    let deaf = Ear::Deaf(at(0));
+    let deaf = ReceiverHealth::Down(at(0));
     let cases = [
-        (49, 49, Ear::Unsure(None), None, Closed),
-        (50, 250, Ear::Unsure(None), None, Closed),
-        (51, 250, Ear::Unsure(None), None, Hold),
-        (900, 900, Ear::Hears, None, Closed),
-        (900, 900, Ear::Hears, Some(0), Closed),
-        (900, 900, Ear::Unsure(None), Some(6), Hold),
-        (900, 900, Ear::Unsure(None), Some(5), Marked),
-        (900, 900, Ear::Unsure(Some(at(19))), None, Closed),
+        (49, 49, ReceiverHealth::Stale(None), None, Closed),
+        (50, 250, ReceiverHealth::Stale(None), None, Closed),
+        (51, 250, ReceiverHealth::Stale(None), None, Hold),
+        (900, 900, ReceiverHealth::Healthy, None, Closed),
+        (900, 900, ReceiverHealth::Healthy, Some(0), Closed),
+        (900, 900, ReceiverHealth::Stale(None), Some(6), Hold),
+        (900, 900, ReceiverHealth::Stale(None), Some(5), Marked),
+        (900, 900, ReceiverHealth::Stale(Some(at(19))), None, Closed),
         (0, 900, deaf, Some(0), Closed),
         (1, 900, deaf, None, Hold),
         (1, 900, deaf, Some(5), Marked),
     ];
-    for (silent, hosts, ear, held, expected) in cases {
-        let verdict = Breaker::of(silent, hosts, ear, held.map(at), at(20));
+    for (silent, hosts, health, held, expected) in cases {
+        let verdict = Breaker::of(silent, hosts, health, held.map(at), at(20));
         assert_eq!(
             verdict, expected,
-            "{silent} of {hosts}, {ear:?}, held since {held:?}"
+            "{silent} of {hosts}, {health:?}, held since {held:?}"
         );
     }
 }
@@ -205,10 +205,10 @@ proptest! {
     #[test]
     fn blackouts_make_nobody_overdue_sooner(blackouts in some_blackouts(), last in 0..300_i64, interval in 1..120_u32) {
         let interval = MINUTE * interval;
-        let overdue = hearing(&blackouts).overdue(at(last), interval);
+        let overdue = coverage(&blackouts).overdue(at(last), interval);
         prop_assert!(overdue >= at(last).plus(interval));
         if let Some((_, fewer)) = blackouts.split_last() {
-            prop_assert!(hearing(fewer).overdue(at(last), interval) <= overdue);
+            prop_assert!(coverage(fewer).overdue(at(last), interval) <= overdue);
         }
         let lost: i64 = blackouts.iter().map(|(since, until)| until - since).sum();
         let most = at(last).plus(interval).plus(MINUTE * u32::try_from(lost).unwrap()).plus(limits::GRACE);
@@ -218,7 +218,7 @@ proptest! {
     /// Whoever beats as often as it said, whenever it can be heard, and within the grace after a blackout, is not overdue.
     #[test]
     fn a_host_that_speaks_when_it_can_is_never_overdue(blackouts in some_blackouts(), interval in 2..30_u32) {
-        let (hearing, every) = (hearing(&blackouts), i64::from(interval) - 1);
+        let (coverage, every) = (coverage(&blackouts), i64::from(interval) - 1);
         let deaf = |minute: i64| blackouts.iter().any(|(since, until)| (*since..*until).contains(&minute));
         let grace = i64::from(interval).min(6) - 1;
         let (mut last, mut next) = (0, every);
@@ -233,7 +233,7 @@ proptest! {
                 }
             }
             if !deaf(minute) {
-                prop_assert!(hearing.overdue(at(last), MINUTE * interval) >= at(minute), "at {minute}, last heard {last}");
+                prop_assert!(coverage.overdue(at(last), MINUTE * interval) >= at(minute), "at {minute}, last heard {last}");
             }
         }
     }

@@ -1,16 +1,15 @@
 //! Shows hosts, pauses, resumes and forgets them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use hb_domain::{
-    Blackout, Entry, Hearing, Heartbeat, HostKey, Interval, PauseError, Receiver, Region, Settings,
+    Blackout, Coverage, Entry, Heartbeat, HostKey, HostSettings, Interval, PauseError, Region,
     State, Timestamp, deadline,
 };
 
-use super::listing::Standing;
+use super::listing::ListedState;
 use crate::canary::receivers;
-use crate::ports::{Clock, Heartbeats, Ids, Ledger, PortError, PortResult, Stored, Swap};
+use crate::ports::{PortError, PortResult, Ports, Stored, Swap};
 use crate::swap::swap;
 
 /// How often a change is tried anew when a sweep changed the entry meanwhile.
@@ -30,7 +29,7 @@ pub struct HostView {
     /// When nobody could hear it, since its last beat.
     pub blackouts: Vec<Blackout>,
     /// What admins set.
-    pub settings: Settings,
+    pub settings: HostSettings,
     /// Its ledger entry. A listing has none.
     pub entry: Option<Entry>,
 }
@@ -40,11 +39,11 @@ impl HostView {
         key: HostKey,
         heartbeat: Option<Heartbeat>,
         entry: Option<Entry>,
-        hearing: &Hearing,
+        coverage: &Coverage,
         now: Timestamp,
     ) -> Self {
-        let standing = entry.as_ref().map(|entry| Standing::of(entry, now));
-        let view = Self::of(key, heartbeat, standing, hearing, now);
+        let listed = entry.as_ref().map(|entry| ListedState::of(entry, now));
+        let view = Self::of(key, heartbeat, listed, coverage, now);
         Self { entry, ..view }
     }
 
@@ -52,25 +51,25 @@ impl HostView {
     pub(super) fn listed(
         key: HostKey,
         heartbeat: Heartbeat,
-        standing: Option<Standing>,
-        hearing: &Hearing,
+        listed: Option<ListedState>,
+        coverage: &Coverage,
         now: Timestamp,
     ) -> Self {
-        Self::of(key, Some(heartbeat), standing, hearing, now)
+        Self::of(key, Some(heartbeat), listed, coverage, now)
     }
 
     fn of(
         key: HostKey,
         heartbeat: Option<Heartbeat>,
-        standing: Option<Standing>,
-        hearing: &Hearing,
+        listed: Option<ListedState>,
+        coverage: &Coverage,
         now: Timestamp,
     ) -> Self {
-        let Standing {
+        let ListedState {
             state,
             basis,
             settings,
-        } = standing.unwrap_or_default();
+        } = listed.unwrap_or_default();
         // Whoever beats and was not decided on yet is on its way to be registered.
         let beats = heartbeat
             .as_ref()
@@ -82,11 +81,11 @@ impl HostView {
         };
         let deadline = heartbeat
             .as_ref()
-            .map(|heartbeat| deadline(heartbeat, &settings, hearing));
+            .map(|heartbeat| deadline(heartbeat, &settings, coverage));
         let last = heartbeat.as_ref().map_or(now, |heartbeat| heartbeat.last);
         // That nothing is known of the time before the first canary is not worth a word.
         let known = |blackout: &&Blackout| blackout.since > Timestamp::MIN && blackout.until > last;
-        let blackouts = hearing.blackouts.iter().filter(known).copied().collect();
+        let blackouts = coverage.blackouts.iter().filter(known).copied().collect();
         Self {
             key,
             state,
@@ -117,34 +116,34 @@ pub enum HostError {
 }
 
 /// Shows and changes hosts.
-pub struct Hosts {
-    /// The beats.
-    pub heartbeats: Arc<dyn Heartbeats>,
-    /// The ledger.
-    pub ledger: Arc<dyn Ledger>,
-    /// What is known of the receivers of all regions.
-    pub receivers: Arc<dyn Ledger<Receiver>>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness, for writer tokens.
-    pub ids: Arc<dyn Ids>,
+pub struct HostAdmin {
+    /// The ports of the store.
+    pub ports: Ports,
     /// Where this is.
     pub region: Region,
 }
 
-impl Hosts {
+impl HostAdmin {
     /// One host with its ledger entry.
     pub async fn show(&self, key: &HostKey) -> Result<HostView, HostError> {
         let (heartbeat, stored) = self.read(key).await?;
-        let now = self.clock.now();
-        let (hearing, entry) = (self.hearing(now).await?, stored.map(|stored| stored.entry));
-        Ok(HostView::new(key.clone(), heartbeat, entry, &hearing, now))
+        let now = self.ports.clock.now();
+        let (coverage, entry) = (
+            self.coverage(now).await?,
+            stored.map(|stored| stored.record),
+        );
+        Ok(HostView::new(key.clone(), heartbeat, entry, &coverage, now))
     }
 
     /// What was heard, as far as it is known after the fact.
-    pub(super) async fn hearing(&self, now: Timestamp) -> PortResult<Hearing> {
-        let receivers = receivers(&*self.receivers).await?;
-        Ok(Hearing::of(&self.region, &receivers, &BTreeMap::new(), now))
+    pub(super) async fn coverage(&self, now: Timestamp) -> PortResult<Coverage> {
+        let receivers = receivers(&*self.ports.receivers).await?;
+        Ok(Coverage::of(
+            &self.region,
+            &receivers,
+            &BTreeMap::new(),
+            now,
+        ))
     }
 
     /// No notices of the host until `until`, or until it is resumed.
@@ -179,15 +178,19 @@ impl Hosts {
             .change(key, |entry, now| Ok(entry.forgotten(now)))
             .await?;
         let up_to = view.entry.map_or(Timestamp::MIN, |entry| entry.basis);
-        self.heartbeats.forget(key, up_to).await?;
+        self.ports.heartbeats.forget(key, up_to).await?;
         let (heartbeat, stored) = self.beats_and_entry(key).await?;
         if heartbeat.is_none()
-            && let Some(Stored { entry, version, .. }) = stored
+            && let Some(Stored {
+                record: entry,
+                version,
+                ..
+            }) = stored
             && entry.state == State::Forgotten
-            && let Some(next) = entry.at_rest()
+            && let Some(next) = entry.rechecked()
         {
             // A conflict means that it is not forgotten any more.
-            swap(&*self.ledger, &*self.ids, &next, Some(version)).await?;
+            swap(&*self.ports.ledger, &*self.ports.ids, &next, Some(version)).await?;
         }
         Ok(())
     }
@@ -196,19 +199,19 @@ impl Hosts {
         &self,
         key: &HostKey,
     ) -> PortResult<(Option<Heartbeat>, Option<Stored>)> {
-        let heard = self.heartbeats.load(key).await?;
+        let heard = self.ports.heartbeats.load(key).await?;
         let heartbeat = heard
             .into_iter()
             .map(|heard| heard.heartbeat)
             .reduce(Heartbeat::merge);
-        Ok((heartbeat, self.ledger.load(key).await?))
+        Ok((heartbeat, self.ports.ledger.load(key).await?))
     }
 
     async fn read(&self, key: &HostKey) -> Result<(Option<Heartbeat>, Option<Stored>), HostError> {
         let (heartbeat, stored) = self.beats_and_entry(key).await?;
         let known = stored
             .as_ref()
-            .is_some_and(|stored| stored.entry.state != State::Forgotten);
+            .is_some_and(|stored| stored.record.state != State::Forgotten);
         if heartbeat.is_none() && !known {
             return Err(HostError::NoSuchHost(key.clone()));
         }
@@ -220,18 +223,20 @@ impl Hosts {
         key: &HostKey,
         change: impl Fn(Entry, Timestamp) -> Result<Entry, HostError>,
     ) -> Result<HostView, HostError> {
-        let now = self.clock.now();
+        let now = self.ports.clock.now();
         for _ in 0..TRIES {
             let (heartbeat, stored) = self.read(key).await?;
             let expected = stored.as_ref().map(|stored| stored.version);
-            let entry = stored.map_or_else(|| Entry::new(key.clone()), |stored| stored.entry);
+            let entry = stored.map_or_else(|| Entry::new(key.clone()), |stored| stored.record);
             let next = change(entry, now)?;
-            if let Swap::Done(_) = swap(&*self.ledger, &*self.ids, &next, expected).await? {
+            if let Swap::Done(_) =
+                swap(&*self.ports.ledger, &*self.ports.ids, &next, expected).await?
+            {
                 return Ok(HostView::new(
                     key.clone(),
                     heartbeat,
                     Some(next),
-                    &self.hearing(now).await?,
+                    &self.coverage(now).await?,
                     now,
                 ));
             }

@@ -1,11 +1,11 @@
 use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Fleet, Key, KeyId, Kind, Protocol, Region, Scope, Secret,
-    Severity, Standing, Subscription, SubscriptionId, Timestamp,
+    Severity, Subscription, SubscriptionId, SubscriptionState, Timestamp,
 };
 
 use super::{World, at};
-use crate::manage::every_page;
 use crate::ports::CompletedSweep;
+use crate::ports::every_page;
 
 /// In seconds.
 const DAY: i64 = 86_400;
@@ -34,10 +34,11 @@ fn shown(key: &Key) -> String {
 pub async fn keys_are_created_revoked_and_listed(world: World) {
     let keys: Vec<_> = (0..250).map(key).collect();
     for key in &keys {
-        assert!(world.keys.create(key).await.unwrap());
+        assert!(world.ports.keys.create(key).await.unwrap());
     }
     assert!(
         !world
+            .ports
             .keys
             .create(&Key {
                 name: "other".parse().unwrap(),
@@ -52,14 +53,15 @@ pub async fn keys_are_created_revoked_and_listed(world: World) {
         ..key(3)
     };
     assert!(
-        !world.keys.create(&moved).await.unwrap(),
+        !world.ports.keys.create(&moved).await.unwrap(),
         "the same secret, and more rights"
     );
-    let read = world.keys.load(&key(3).id).await.unwrap().unwrap();
+    let read = world.ports.keys.load(&key(3).id).await.unwrap().unwrap();
     assert_eq!(shown(&read), shown(&key(3)));
     assert!(read.hash.fits(&Secret::from_random([3; 32])));
     assert!(
         world
+            .ports
             .keys
             .load(&KeyId::from_random([255; 7]))
             .await
@@ -69,6 +71,7 @@ pub async fn keys_are_created_revoked_and_listed(world: World) {
 
     for (at_second, first) in [(50, 50), (60, 50)] {
         let revoked = world
+            .ports
             .keys
             .revoke(&key(3).id, at(at_second))
             .await
@@ -84,6 +87,7 @@ pub async fn keys_are_created_revoked_and_listed(world: World) {
     }
     assert!(
         world
+            .ports
             .keys
             .revoke(&KeyId::from_random([255; 7]), at(50))
             .await
@@ -91,7 +95,9 @@ pub async fn keys_are_created_revoked_and_listed(world: World) {
             .is_none()
     );
 
-    let (listed, _) = every_page(|after| world.keys.list(after)).await.unwrap();
+    let (listed, _) = every_page(|after| world.ports.keys.list(after))
+        .await
+        .unwrap();
     let mut ids: Vec<_> = keys.into_iter().map(|key| key.id).collect();
     ids.sort();
     assert_eq!(
@@ -103,21 +109,35 @@ pub async fn keys_are_created_revoked_and_listed(world: World) {
 /// A key expires at the earliest of all wishes, and the last day of its use is kept.
 pub async fn keys_expire_early_and_know_the_day_of_their_use(world: World) {
     let id = key(1).id;
-    assert!(world.keys.create(&key(1)).await.unwrap());
+    assert!(world.ports.keys.create(&key(1)).await.unwrap());
     for (wished, expires) in [(60, 60), (90, 60), (30, 30)] {
-        let expired = world.keys.expire(&id, at(wished)).await.unwrap().unwrap();
+        let expired = world
+            .ports
+            .keys
+            .expire(&id, at(wished))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(expired.expires, Some(at(expires)));
     }
     let nobody = KeyId::from_random([255; 7]);
-    assert!(world.keys.expire(&nobody, at(1)).await.unwrap().is_none());
-    world.keys.note_use(&nobody, at(1)).await.unwrap();
     assert!(
-        world.keys.load(&nobody).await.unwrap().is_none(),
+        world
+            .ports
+            .keys
+            .expire(&nobody, at(1))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    world.ports.keys.note_use(&nobody, at(1)).await.unwrap();
+    assert!(
+        world.ports.keys.load(&nobody).await.unwrap().is_none(),
         "a note makes no key"
     );
     for (used, noted) in [(10, 10), (2 * DAY, 2 * DAY), (DAY, 2 * DAY)] {
-        world.keys.note_use(&id, at(used)).await.unwrap();
-        let read: Option<Timestamp> = world.keys.load(&id).await.unwrap().unwrap().used;
+        world.ports.keys.note_use(&id, at(used)).await.unwrap();
+        let read: Option<Timestamp> = world.ports.keys.load(&id).await.unwrap().unwrap().used;
         assert_eq!(read, Some(at(noted).day()));
     }
 }
@@ -142,10 +162,18 @@ pub async fn subscriptions_are_added_listed_and_removed(world: World) {
     let token = ConfirmationToken::from_random([7; 20]);
     let mut expected: Vec<_> = (0..150).map(subscription).collect();
     for subscription in &expected {
-        assert!(world.subscriptions.add(subscription, &token).await.unwrap());
+        assert!(
+            world
+                .ports
+                .subscriptions
+                .add(subscription, &token)
+                .await
+                .unwrap()
+        );
     }
     assert!(
         !world
+            .ports
             .subscriptions
             .add(&subscription(0), &token)
             .await
@@ -153,6 +181,7 @@ pub async fn subscriptions_are_added_listed_and_removed(world: World) {
     );
     assert!(
         world
+            .ports
             .subscriptions
             .remove(&subscription(7).id)
             .await
@@ -160,6 +189,7 @@ pub async fn subscriptions_are_added_listed_and_removed(world: World) {
     );
     assert!(
         !world
+            .ports
             .subscriptions
             .remove(&subscription(7).id)
             .await
@@ -167,15 +197,15 @@ pub async fn subscriptions_are_added_listed_and_removed(world: World) {
     );
     expected.remove(7);
     expected.sort_by(|a, b| a.id.cmp(&b.id));
-    let (listed, _) = every_page(|after| world.subscriptions.list(after))
+    let (listed, _) = every_page(|after| world.ports.subscriptions.list(after))
         .await
         .unwrap();
     assert_eq!(listed, expected);
-    let standings = world.subscriptions.standings().await.unwrap();
+    let states = world.ports.subscriptions.states().await.unwrap();
     assert!(
         expected
             .iter()
-            .all(|known| standings.get(&known.id) == Some(&Standing::Confirmed))
+            .all(|known| states.get(&known.id) == Some(&SubscriptionState::Confirmed))
     );
 }
 
@@ -187,17 +217,18 @@ pub async fn the_last_completed_sweep_is_remembered(world: World) {
         hosts: 3,
     };
     let (here, there) = (Region::local(), "eu-west-1".parse().unwrap());
-    assert_eq!(world.system.last_sweep(&here).await.unwrap(), None);
+    assert_eq!(world.ports.system.last_sweep(&here).await.unwrap(), None);
     for seconds in [10, 30, 20] {
         world
+            .ports
             .system
             .record_sweep(&here, &sweep(seconds))
             .await
             .unwrap();
     }
     assert_eq!(
-        world.system.last_sweep(&here).await.unwrap(),
+        world.ports.system.last_sweep(&here).await.unwrap(),
         Some(sweep(30))
     );
-    assert_eq!(world.system.last_sweep(&there).await.unwrap(), None);
+    assert_eq!(world.ports.system.last_sweep(&there).await.unwrap(), None);
 }

@@ -7,7 +7,7 @@ use hb_domain::{DeliveryPolicy, Entry, Interval, Rules, Signal, decide};
 use uuid::Uuid;
 
 use super::{World, at, heard, host, missing};
-use crate::manage::every_page;
+use crate::ports::every_page;
 use crate::ports::{PortError, Stored, Swap};
 
 const POLICY: DeliveryPolicy = DeliveryPolicy {
@@ -21,7 +21,10 @@ fn writer(n: u128) -> Uuid {
 
 /// Whatever stands in an entry comes back.
 pub async fn an_entry_is_swapped_as_a_whole(world: World) {
-    assert_eq!(world.ledger.load(&host("web-01")).await.unwrap(), None);
+    assert_eq!(
+        world.ports.ledger.load(&host("web-01")).await.unwrap(),
+        None
+    );
     let failing = heard("web-01", "local", 0, Signal::Fail).heartbeat;
     let failing = decide(
         &Entry::new(host("web-01")),
@@ -41,6 +44,7 @@ pub async fn an_entry_is_swapped_as_a_whole(world: World) {
         (3, full.forgotten(at(70))),
     ] {
         let Swap::Done(version) = world
+            .ports
             .ledger
             .swap(&entry, expected, writer(n))
             .await
@@ -48,11 +52,11 @@ pub async fn an_entry_is_swapped_as_a_whole(world: World) {
         else {
             panic!("nobody else writes");
         };
-        let stored = world.ledger.load(&host("web-01")).await.unwrap();
+        let stored = world.ports.ledger.load(&host("web-01")).await.unwrap();
         assert_eq!(
             stored,
             Some(Stored {
-                entry,
+                record: entry,
                 version,
                 writer: writer(n)
             })
@@ -65,20 +69,32 @@ pub async fn an_entry_is_swapped_as_a_whole(world: World) {
 pub async fn a_swap_needs_the_expected_version(world: World) {
     let entry = missing("web-01");
     assert_eq!(
-        world.ledger.swap(&entry, Some(3), writer(1)).await.unwrap(),
+        world
+            .ports
+            .ledger
+            .swap(&entry, Some(3), writer(1))
+            .await
+            .unwrap(),
         Swap::Conflict(None)
     );
-    let Swap::Done(version) = world.ledger.swap(&entry, None, writer(1)).await.unwrap() else {
+    let Swap::Done(version) = world
+        .ports
+        .ledger
+        .swap(&entry, None, writer(1))
+        .await
+        .unwrap()
+    else {
         panic!("it is free")
     };
     let stored = Stored {
-        entry: entry.clone(),
+        record: entry.clone(),
         version,
         writer: writer(1),
     };
     for expected in [None, Some(version + 1)] {
         let other = entry.clone().forgotten(at(70));
         let swap = world
+            .ports
             .ledger
             .swap(&other, expected, writer(2))
             .await
@@ -86,7 +102,7 @@ pub async fn a_swap_needs_the_expected_version(world: World) {
         assert_eq!(swap, Swap::Conflict(Some(stored.clone())));
     }
     assert_eq!(
-        world.ledger.load(&host("web-01")).await.unwrap(),
+        world.ports.ledger.load(&host("web-01")).await.unwrap(),
         Some(stored)
     );
 }
@@ -97,7 +113,7 @@ pub async fn of_64_writers_one_wins(world: World) {
     let mut expected = None;
     for round in 0..3_u128 {
         let swaps = (0..64).map(|n| {
-            let (ledger, entry) = (world.ledger.clone(), entry.clone());
+            let (ledger, entry) = (world.ports.ledger.clone(), entry.clone());
             tokio::spawn(async move {
                 ledger
                     .swap(&entry, expected, writer(round * 64 + n))
@@ -118,7 +134,7 @@ pub async fn of_64_writers_one_wins(world: World) {
             panic!("{} writers won", won.len())
         };
         let told = Stored {
-            entry: entry.clone(),
+            record: entry.clone(),
             version: *version,
             writer: writer(round * 64 + winner),
         };
@@ -131,14 +147,24 @@ pub async fn of_64_writers_one_wins(world: World) {
 /// Who swaps again because no answer came finds its own writer token in the conflict.
 pub async fn a_lost_reply_is_recognised(world: World) {
     let entry = missing("web-01");
-    world.ledger.swap(&entry, None, writer(1)).await.unwrap();
-    let again = world.ledger.swap(&entry, None, writer(1)).await.unwrap();
+    world
+        .ports
+        .ledger
+        .swap(&entry, None, writer(1))
+        .await
+        .unwrap();
+    let again = world
+        .ports
+        .ledger
+        .swap(&entry, None, writer(1))
+        .await
+        .unwrap();
     assert!(matches!(again, Swap::Conflict(Some(stored)) if stored.writer == writer(1)));
 }
 
 /// A host that was forgotten, and whose beats are gone.
 fn gone(entry: Entry) -> Entry {
-    entry.forgotten(at(70)).at_rest().unwrap()
+    entry.forgotten(at(70)).rechecked().unwrap()
 }
 
 /// Up and forgotten hosts without a pending notice cost a sweep nothing; all others are listed once.
@@ -147,7 +173,7 @@ pub async fn only_open_entries_are_listed_page_by_page(world: World) {
         .map(|i| (i, missing(&format!("host-{i}"))))
         .map(|(i, entry)| if i % 5 == 0 { gone(entry) } else { entry })
         .collect();
-    let swap = async |entry: &Entry| world.ledger.swap(entry, None, writer(1)).await;
+    let swap = async |entry: &Entry| world.ports.ledger.swap(entry, None, writer(1)).await;
     stream::iter(&entries)
         .map(swap)
         .buffer_unordered(256)
@@ -158,21 +184,32 @@ pub async fn only_open_entries_are_listed_page_by_page(world: World) {
         .filter(Entry::is_open)
         .map(|entry| entry.key)
         .collect();
-    let (open, unreadable) = every_page(|after| world.ledger.open(after)).await.unwrap();
+    let (open, unreadable) = every_page(|after| world.ports.ledger.open(after))
+        .await
+        .unwrap();
     assert_eq!((open.len(), unreadable.len()), (2_000, 0));
     assert_eq!(
         open.into_iter()
-            .map(|stored| stored.entry.key)
+            .map(|stored| stored.record.key)
             .collect::<BTreeSet<_>>(),
         expected
     );
-    let recovered = world.ledger.load(&host("host-1")).await.unwrap().unwrap();
-    world
+    let recovered = world
+        .ports
         .ledger
-        .swap(&gone(recovered.entry), Some(recovered.version), writer(2))
+        .load(&host("host-1"))
+        .await
+        .unwrap()
+        .unwrap();
+    world
+        .ports
+        .ledger
+        .swap(&gone(recovered.record), Some(recovered.version), writer(2))
         .await
         .unwrap();
-    let (open, _) = every_page(|after| world.ledger.open(after)).await.unwrap();
+    let (open, _) = every_page(|after| world.ports.ledger.open(after))
+        .await
+        .unwrap();
     assert_eq!(open.len(), 1_999, "an entry that is closed leaves the list");
 }
 
@@ -180,15 +217,18 @@ pub async fn only_open_entries_are_listed_page_by_page(world: World) {
 pub async fn unreadable_entries_are_told_and_skipped(world: World) {
     for name in ["a", "b", "c"] {
         world
+            .ports
             .ledger
             .swap(&missing(name), None, writer(1))
             .await
             .unwrap();
     }
     (world.spoil)(host("b")).await;
-    let (open, unreadable) = every_page(|after| world.ledger.open(after)).await.unwrap();
+    let (open, unreadable) = every_page(|after| world.ports.ledger.open(after))
+        .await
+        .unwrap();
     assert_eq!((open.len(), unreadable.len()), (2, 1));
-    let error = world.ledger.load(&host("b")).await.unwrap_err();
+    let error = world.ports.ledger.load(&host("b")).await.unwrap_err();
     assert!(
         matches!(error, PortError::Unreadable { .. }) && error.to_string().contains("main/b"),
         "{error}"

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use hb_domain::{
-    ConfirmationToken, Endpoint, Filter, Fleet, Kind, Notice, Publication, Region, Standing,
-    Subscription, SubscriptionId,
+    ConfirmationToken, Endpoint, Filter, Fleet, Kind, Notice, Publication, Region, Subscription,
+    SubscriptionId, SubscriptionState,
 };
 
-use super::every_page;
+use crate::ports::every_page;
 use crate::ports::{Clock, Ids, PortError, PortResult, Subscriptions, Topic, Unreadable};
 
 /// The topic of a region, as admins see it.
@@ -61,7 +61,7 @@ pub struct SubscriptionView {
     /// The subscription.
     pub subscription: Subscription,
     /// How it stands in each region that knows it.
-    pub standings: BTreeMap<Region, Standing>,
+    pub states: BTreeMap<Region, SubscriptionState>,
 }
 
 /// Why nothing was added anywhere.
@@ -73,7 +73,7 @@ pub enum SubscribeError {
 }
 
 /// Manages who is told.
-pub struct Subscribers {
+pub struct SubscriptionAdmin {
     /// The topics of all regions.
     pub topics: Vec<RegionalTopic>,
     /// The time.
@@ -82,7 +82,7 @@ pub struct Subscribers {
     pub ids: Arc<dyn Ids>,
 }
 
-impl Subscribers {
+impl SubscriptionAdmin {
     /// Adds an endpoint in every region under one name; where it listens already, with the same filter, nothing is
     /// done, and where it has not confirmed, it is asked again.
     pub async fn add(
@@ -134,9 +134,9 @@ impl Subscribers {
         let found = known
             .iter()
             .find(|view| view.subscription.endpoint == wanted.endpoint);
-        let standing = found.and_then(|view| view.standings.get(&topic.region));
-        let added = match (found, standing) {
-            (Some(_), Some(Standing::Confirmed)) => return Ok(Added::Already),
+        let state = found.and_then(|view| view.states.get(&topic.region));
+        let added = match (found, state) {
+            (Some(_), Some(SubscriptionState::Confirmed)) => return Ok(Added::Already),
             (Some(view), _) => {
                 topic.subscriptions.remove(&view.subscription.id).await?;
                 Added::Again
@@ -168,7 +168,7 @@ impl Subscribers {
                         let id = view.subscription.id.clone();
                         let kept: &mut SubscriptionView =
                             views.entry(id).or_insert_with(|| view.clone());
-                        kept.standings.extend(view.standings);
+                        kept.states.extend(view.states);
                     }
                     unreadable.extend(bad);
                 }
@@ -226,12 +226,14 @@ impl Subscribers {
 
 async fn everything(topic: &RegionalTopic) -> PortResult<(Vec<SubscriptionView>, Vec<Unreadable>)> {
     let (subscriptions, unreadable) = every_page(|after| topic.subscriptions.list(after)).await?;
-    let mut standings = topic.subscriptions.standings().await?;
+    let mut states = topic.subscriptions.states().await?;
     let view = |subscription: Subscription| {
-        let standing = standings.remove(&subscription.id).unwrap_or(Standing::Gone);
+        let state = states
+            .remove(&subscription.id)
+            .unwrap_or(SubscriptionState::Gone);
         SubscriptionView {
             subscription,
-            standings: BTreeMap::from([(topic.region.clone(), standing)]),
+            states: BTreeMap::from([(topic.region.clone(), state)]),
         }
     };
     Ok((subscriptions.into_iter().map(view).collect(), unreadable))

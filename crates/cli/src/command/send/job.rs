@@ -81,7 +81,7 @@ fn signal(_: ExitStatus) -> Option<i32> {
 
 /// A command that is over.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct FinishedJob {
     pub(super) ended: Ended,
     pub(super) took: Duration,
     pub(super) tail: Tail,
@@ -89,7 +89,7 @@ pub(super) struct Outcome {
     pub(super) passing: JoinSet<()>,
 }
 
-impl Outcome {
+impl FinishedJob {
     /// What we end with: what the command ended with, or what a shell would.
     pub(super) fn code(&self) -> ExitCode {
         ExitCode::from(self.ended.code())
@@ -147,10 +147,10 @@ mod tests {
 
     use super::*;
 
-    fn outcome(ended: Ended, took: Duration, said: &str) -> Outcome {
+    fn outcome(ended: Ended, took: Duration, said: &str) -> FinishedJob {
         let tail = Tail::default();
         tail.push(said.as_bytes());
-        Outcome {
+        FinishedJob {
             ended,
             took,
             tail,

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    ConfirmationToken, Entry, HostKey, Key, KeyId, Notice, Publication, Region, Standing,
-    Subscription, SubscriptionId, Timestamp,
+    ConfirmationToken, Entry, HostKey, Key, KeyId, Notice, Publication, Region, Subscription,
+    SubscriptionId, SubscriptionState, Timestamp,
 };
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -17,9 +17,28 @@ use uuid::Uuid;
 use crate::codec;
 use crate::ports::{
     Clock, CompletedSweep, Cursor, Echo, Echoes, Heard, Heartbeats, Ids, Keys, Ledger, Page,
-    PortError, PortResult, Record, Segment, Stored, Subscriptions, Swap, System, Topic, Unreadable,
-    Version,
+    PortError, PortResult, Ports, Record, Segment, Stored, Subscriptions, Swap, System, Topic,
+    Unreadable, Version,
 };
+
+/// All ports over `memory`.
+#[must_use]
+pub fn ports(memory: &Arc<Memory>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Ports {
+    Ports {
+        heartbeats: memory.clone(),
+        ledger: memory.clone(),
+        digests: memory.clone(),
+        receivers: memory.clone(),
+        keys: memory.clone(),
+        topic: memory.clone(),
+        echoes: memory.clone(),
+        subscriptions: memory.clone(),
+        deliveries: None,
+        system: memory.clone(),
+        clock,
+        ids,
+    }
+}
 
 /// Items in a page: small, so that tests turn pages.
 const PAGE: usize = 100;
@@ -108,7 +127,7 @@ impl Memory {
         let mut tables = self.lock();
         tables.calls += 1;
         match &tables.fails {
-            Some(cause) => Err(PortError::unavailable(what, cause)),
+            Some(cause) => Err(PortError::unavailable(what, cause.clone())),
             None => Ok(tables),
         }
     }
@@ -160,8 +179,9 @@ impl Heartbeats for Memory {
             .heartbeats
             .iter()
             .filter(|((key, _), _)| *key == host.to_string());
-        let unreadable =
-            |cause: &String| PortError::unreadable("table heartbeats", host.to_string(), cause);
+        let unreadable = |cause: &String| {
+            PortError::unreadable("table heartbeats", host.to_string(), cause.clone())
+        };
         of_host
             .map(|(_, heard)| heard.clone().map_err(|cause| unreadable(&cause)))
             .collect()
@@ -209,7 +229,7 @@ fn stored<T: Record>(key: &str, (text, version, writer): &Row) -> PortResult<Sto
     let unreadable = |error| PortError::unreadable(format!("table {}", T::TABLE), key, error);
     let entry = codec::decode(text).map_err(unreadable)?;
     Ok(Stored {
-        entry,
+        record: entry,
         version: *version,
         writer: *writer,
     })
@@ -256,7 +276,7 @@ impl<T: Record> Ledger<T> for Memory {
         let records = tables.records.entry(T::TABLE).or_default();
         let read = |row: &Row| stored("", row).map_err(|e| e.to_string());
         let mut page: Page<Stored<T>> = page(records, after.map(|c| c.0), Clone::clone, read);
-        page.items.retain(|stored| stored.entry.is_open());
+        page.items.retain(|stored| stored.record.is_open());
         Ok(page)
     }
 }
@@ -337,12 +357,12 @@ impl Subscriptions for Memory {
         ))
     }
 
-    async fn standings(&self) -> PortResult<BTreeMap<SubscriptionId, Standing>> {
+    async fn states(&self) -> PortResult<BTreeMap<SubscriptionId, SubscriptionState>> {
         let tables = self.call("table subscriptions")?;
         Ok(tables
             .subscriptions
             .keys()
-            .map(|id| (id.clone(), Standing::Confirmed))
+            .map(|id| (id.clone(), SubscriptionState::Confirmed))
             .collect())
     }
 

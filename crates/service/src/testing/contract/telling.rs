@@ -2,14 +2,14 @@ use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt};
 use hb_domain::{
-    Beat, Digest, Heartbeat, HostId, Interval, Notice, NoticeId, Publication, Receiver, Region,
-    Signal, Stage, Subject,
+    Beat, Digest, DigestStage, Heartbeat, HostId, Interval, Notice, NoticeId, Publication,
+    Receiver, Region, Signal, Subject,
 };
 use uuid::Uuid;
 
 use super::sweeps::sweep;
 use super::{World, at, heard, host, missing};
-use crate::manage::every_page;
+use crate::ports::every_page;
 use crate::ports::{Echo, Heard, Swap};
 
 /// An id that no other digest has.
@@ -19,9 +19,10 @@ fn id(n: u8) -> NoticeId {
 
 /// Digests and receivers are kept as the ledger keeps its entries, and not among them.
 pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
-    let (digests, receivers) = (&*world.digests, &*world.receivers);
+    let (digests, receivers) = (&*world.ports.digests, &*world.ports.receivers);
     let entry = missing("web-01");
     world
+        .ports
         .ledger
         .swap(&entry, None, Uuid::from_u128(1))
         .await
@@ -43,13 +44,13 @@ pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
         panic!("there is one")
     };
     assert_eq!(
-        (&stored.entry, stored.version, stored.writer),
+        (&stored.record, stored.version, stored.writer),
         (&digest, version, Uuid::from_u128(2))
     );
     let (open, _) = every_page(|after| digests.open(after)).await.unwrap();
     assert_eq!(open.len(), 1);
     let closed = Digest {
-        stage: Stage::Closed,
+        stage: DigestStage::Closed,
         members: Vec::new(),
         ..digest
     };
@@ -60,7 +61,7 @@ pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
     let (open, _) = every_page(|after| digests.open(after)).await.unwrap();
     assert_eq!(open, []);
     assert_eq!(
-        digests.load(&closed.id).await.unwrap().unwrap().entry,
+        digests.load(&closed.id).await.unwrap().unwrap().record,
         closed
     );
 
@@ -73,9 +74,14 @@ pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
             .unwrap();
     }
     let (open, _) = every_page(|after| receivers.open(after)).await.unwrap();
-    let known: BTreeSet<_> = open.into_iter().map(|stored| stored.entry.region).collect();
+    let known: BTreeSet<_> = open
+        .into_iter()
+        .map(|stored| stored.record.region)
+        .collect();
     assert_eq!(known, BTreeSet::from(regions));
-    let (entries, _) = every_page(|after| world.ledger.open(after)).await.unwrap();
+    let (entries, _) = every_page(|after| world.ports.ledger.open(after))
+        .await
+        .unwrap();
     assert_eq!(
         entries.len(),
         1,
@@ -87,13 +93,13 @@ pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
 async fn echoes(world: &World) -> Vec<Echo> {
     let mut echoes = Vec::new();
     loop {
-        let page = world.echoes.receive().await.unwrap();
+        let page = world.ports.echoes.receive().await.unwrap();
         assert_eq!(page.unreadable, []);
         let receipts: Vec<_> = page.items.iter().map(|echo| echo.receipt.clone()).collect();
         if receipts.is_empty() {
             return echoes;
         }
-        world.echoes.acknowledge(&receipts).await.unwrap();
+        world.ports.echoes.acknowledge(&receipts).await.unwrap();
         echoes.extend(page.items);
     }
 }
@@ -110,7 +116,10 @@ pub async fn every_accepted_notice_has_an_echo(world: World) {
     let many = Notice::of_digest(&digest, &Region::local()).unwrap();
     assert_eq!(echoes(&world).await, []);
     for notice in [&single, &many] {
-        assert_eq!(world.topic.publish(notice).await, Publication::Accepted);
+        assert_eq!(
+            world.ports.topic.publish(notice).await,
+            Publication::Accepted
+        );
     }
     let heard: BTreeSet<_> = echoes(&world)
         .await
@@ -131,7 +140,7 @@ pub async fn many_at_once_are_told_in_digests(world: World) {
     let beat = async |fleet: &str, i: u32, seconds| {
         let mut heard = heard(&format!("host-{i}"), "local", seconds, Signal::Ok);
         heard.key.fleet = fleet.parse().unwrap();
-        world.heartbeats.record(&heard).await.unwrap();
+        world.ports.heartbeats.record(&heard).await.unwrap();
     };
     let all = || (0..11).map(|i| if i < 6 { ("main", i) } else { ("lab", i) });
     let story = [
@@ -157,9 +166,13 @@ pub async fn many_at_once_are_told_in_digests(world: World) {
         let quiet = sweep.run().await.unwrap();
         assert_eq!((quiet.accepted, quiet.second_copies), (0, 0), "{quiet:?}");
     }
-    let (open, _) = every_page(|after| world.digests.open(after)).await.unwrap();
+    let (open, _) = every_page(|after| world.ports.digests.open(after))
+        .await
+        .unwrap();
     assert_eq!(open, []);
-    let (open, _) = every_page(|after| world.ledger.open(after)).await.unwrap();
+    let (open, _) = every_page(|after| world.ports.ledger.open(after))
+        .await
+        .unwrap();
     assert_eq!(open, []);
 }
 
@@ -180,7 +193,7 @@ pub async fn what_nobody_was_sure_of_is_closed_by_its_echo(world: World) {
         region: Region::local(),
         heartbeat: Heartbeat::new(beat),
     };
-    world.heartbeats.record(&heard).await.unwrap();
+    world.ports.heartbeats.record(&heard).await.unwrap();
     clock.set(at(1));
     let entry = hb_domain::decide(
         &hb_domain::Entry::new(key.clone()),
@@ -194,15 +207,19 @@ pub async fn what_nobody_was_sure_of_is_closed_by_its_echo(world: World) {
         .leased(Uuid::from_u128(1), at(1), &policy)
         .unwrap();
     world
+        .ports
         .ledger
         .swap(&leased, None, Uuid::from_u128(2))
         .await
         .unwrap();
     let notice = Notice::of(&leased, &Region::local()).unwrap();
-    assert_eq!(world.topic.publish(&notice).await, Publication::Accepted);
+    assert_eq!(
+        world.ports.topic.publish(&notice).await,
+        Publication::Accepted
+    );
     let report = sweep.run().await.unwrap();
     assert_eq!((report.echoed, report.accepted), (1, 0), "{report:?}");
-    let stored = world.ledger.load(&key).await.unwrap().unwrap().entry;
+    let stored = world.ports.ledger.load(&key).await.unwrap().unwrap().record;
     assert_eq!(stored.pending, None);
-    assert_eq!(stored.history[0].told.as_ref().unwrap().attempt, 1);
+    assert_eq!(stored.history[0].accepted.as_ref().unwrap().attempt, 1);
 }
