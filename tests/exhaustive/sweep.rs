@@ -38,7 +38,7 @@ pub(crate) fn turn(world: &World, me: u8) -> Vec<(Step, World)> {
         At::Orphan(subject, entry, version) => turn.orphan(subject, &entry, version),
         At::Leased(subject, record, version) => turn.publish(subject, &record, version),
         At::Freeze(subject, digest, version, entries) => {
-            turn.freeze(subject, digest, version, entries)
+            turn.freeze(subject, digest, version, entries);
         }
         At::Release(subject, digest, version, nth) => turn.release(subject, digest, version, nth),
         At::Swap(swap) => turn.swap(&swap),
@@ -135,7 +135,7 @@ impl Turn<'_> {
         }
         if self.world.left.echo_outages > 0 {
             self.step("cannot reach the queue", None, At::Sweeping, |world, _| {
-                world.left.echo_outages -= 1
+                world.left.echo_outages -= 1;
             });
         }
     }
@@ -260,7 +260,7 @@ impl Turn<'_> {
         let subject = Subject::Digest(n);
         let at = swap(subject, digest, 0, Then::Create(hosts));
         self.step("begins a digest", Some(subject), at, |world, _| {
-            world.left.digests -= 1
+            world.left.digests -= 1;
         });
     }
 
@@ -308,7 +308,7 @@ impl Turn<'_> {
         let then = |outcome| settle(subject, sent.clone(), sent.clone(), version, outcome, now());
         let unknown = || then(Publication::Unknown(String::new()));
         self.step("publishes", on, then(Publication::Accepted), |world, _| {
-            world.accept(name, attempt)
+            world.accept(name, attempt);
         });
         if self.world.left.refused > 0 {
             let at = then(Publication::Refused(String::new()));

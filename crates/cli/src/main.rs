@@ -57,13 +57,13 @@ async fn dispatch(
         Command::Serve(serve) => serve::run(&target, output, serve).await?,
         Command::Key(KeyCommand::Inspect { token }) => command::key::inspect(output, &token)?,
         Command::Key(command) => {
-            command::key::run(&Backend::open(&target).await?, output, command).await?
+            command::key::run(&Backend::open(&target).await?, output, command).await?;
         }
         Command::Subscription(command) => {
             command::subscription::run(&Backend::open(&target).await?, output, command).await?;
         }
         Command::Host(command) => {
-            command::host::run(&Backend::open(&target).await?, output, command).await?
+            command::host::run(&Backend::open(&target).await?, output, command).await?;
         }
         Command::Doctor(doctor) => {
             return command::doctor::run(&target, config, output, doctor).await;

@@ -157,7 +157,7 @@ impl Coverage {
         for region in known.filter(|region| *region != home) {
             match watermarks.get(region) {
                 Some(seen) if now.since(*seen) <= limits::REGION_DEAD_AFTER => {
-                    coverage = coverage.up_to(*seen)
+                    coverage = coverage.up_to(*seen);
                 }
                 _ => coverage.caveat = Some(Caveat::RegionUnreachable(region.clone())),
             }

@@ -108,7 +108,7 @@ impl Host {
                 }
             }
             Pause(s, until) => {
-                self.entry = entry.clone().paused(at(*s), until.map(at)).unwrap_or(entry)
+                self.entry = entry.clone().paused(at(*s), until.map(at)).unwrap_or(entry);
             }
             Resume(s) => self.entry = entry.resumed(at(*s)),
             Forget(s) => {

@@ -36,7 +36,7 @@ impl Default for ListedState {
     }
 }
 
-/// A listing under way. HostAdmin come in the order of the store: by name in an embedded database, in an order that stays
+/// A listing under way. `HostAdmin` come in the order of the store: by name in an embedded database, in an order that stays
 /// the same on AWS.
 pub struct Listing<'a> {
     hosts: &'a HostAdmin,

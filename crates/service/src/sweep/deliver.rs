@@ -204,7 +204,7 @@ impl Pass<'_> {
             };
             match swap(ledger, &*sweep.ports.ids, &next, Some(version)).await? {
                 Swap::Conflict(Some(stored)) => {
-                    (current, version) = (stored.record, stored.version)
+                    (current, version) = (stored.record, stored.version);
                 }
                 Swap::Done(done) => {
                     (current, version) = (next, done);
