@@ -390,7 +390,7 @@ async fn sns_filters_as_the_shared_table_says() {
             .iter()
             .map(|b| format!("{}/{}", text(&b["fleet"]), text(&b["kind"])))
             .collect();
-        let mut expected: Vec<_> = case["told"].as_array().unwrap().iter().map(text).collect();
+        let mut expected: Vec<_> = case["delivered"].as_array().unwrap().iter().map(text).collect();
         told.sort();
         expected.sort();
         assert_eq!(told, expected, "{}", case["filter"]);

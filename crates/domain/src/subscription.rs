@@ -1,4 +1,4 @@
-//! Who listens, where, and to which notices.
+//! Subscriptions: where notices go, and which.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,75 +32,125 @@ words! {
     }
 }
 
-/// Where notices go: a protocol and an address that fits it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where notices go: a protocol and an address that fits it. `Display` and `Debug` hide what may be a secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     protocol: Protocol,
     address: String,
 }
 
-/// Why an address is no endpoint.
+/// Why an address is not an endpoint.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EndpointError {
-    /// No e-mail address (RFC 5322).
-    #[error("{0:?} is no e-mail address: {1}")]
-    Email(String, String),
-    /// No URL, or one of another scheme.
-    #[error("not a URL of the form {0}://host/path: {1}")]
-    Url(Protocol, String),
-    /// No phone number.
-    #[error("{0:?} is no phone number: write + and 7 to 15 digits (E.164), such as +15550100123")]
-    Phone(String),
-    /// No queue.
-    #[error("{0:?} is no queue: write its ARN, arn:aws:sqs:REGION:ACCOUNT:NAME")]
-    Queue(String),
+    /// Not an e-mail address (RFC 5322).
+    #[error("{address:?} is not an e-mail address: {cause}")]
+    Email {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Not a URL, or one of another scheme. The URL may hold a secret and is left out.
+    #[error("not a URL of the form {scheme}://host/path: {cause}")]
+    Url {
+        /// The scheme that it must have.
+        scheme: &'static str,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Not a phone number.
+    #[error(
+        "{address:?} is not a phone number: write + and 7 to 15 digits (E.164), such as +15550100123"
+    )]
+    Phone {
+        /// The address.
+        address: String,
+    },
+    /// Not a queue.
+    #[error("{address:?} is not a queue: write its ARN, arn:aws:sqs:REGION:ACCOUNT:NAME")]
+    Queue {
+        /// The address.
+        address: String,
+    },
     /// Longer than [`limits::ENDPOINT_BYTES`].
-    #[error("the endpoint has {0} bytes, at most {max} are allowed", max = limits::ENDPOINT_BYTES)]
-    TooLong(usize),
+    #[error("the endpoint has {bytes} bytes, at most {max} are allowed", max = limits::ENDPOINT_BYTES)]
+    TooLong {
+        /// How many it has.
+        bytes: usize,
+    },
+}
+
+/// What the addresses of a protocol look like, and so whether they may be shown.
+enum AddressForm {
+    Unused,
+    Email,
+    Phone,
+    Queue,
+    /// Its path may be a secret.
+    Url {
+        scheme: &'static str,
+    },
+}
+
+impl Protocol {
+    const fn address_form(self) -> AddressForm {
+        match self {
+            Self::Console => AddressForm::Unused,
+            Self::Email => AddressForm::Email,
+            Self::Sms => AddressForm::Phone,
+            Self::Http => AddressForm::Url { scheme: "http" },
+            Self::Https => AddressForm::Url { scheme: "https" },
+            Self::Sqs => AddressForm::Queue,
+        }
+    }
 }
 
 impl Endpoint {
-    /// Reads an address as `protocol` wants it.
+    /// Checks an address by the rules of `protocol`.
     pub fn parse(protocol: Protocol, address: &str) -> Result<Self, EndpointError> {
         if address.len() > limits::ENDPOINT_BYTES {
-            return Err(EndpointError::TooLong(address.len()));
+            let bytes = address.len();
+            return Err(EndpointError::TooLong { bytes });
         }
-        let known = || address.to_owned();
-        match protocol {
-            Protocol::Console => {}
-            Protocol::Email => {
-                EmailAddress::from_str(address)
-                    .map_err(|e| EndpointError::Email(known(), e.to_string()))?;
-            }
-            Protocol::Http | Protocol::Https => {
-                let url =
-                    Url::parse(address).map_err(|e| EndpointError::Url(protocol, e.to_string()))?;
-                if url.scheme() != protocol.as_str() {
-                    let cause = format!("the scheme is {}", url.scheme());
-                    return Err(EndpointError::Url(protocol, cause));
+        let address = address.to_owned();
+        match protocol.address_form() {
+            AddressForm::Unused => {}
+            AddressForm::Email => {
+                if let Err(error) = EmailAddress::from_str(&address) {
+                    let cause = error.to_string();
+                    return Err(EndpointError::Email { address, cause });
                 }
             }
-            Protocol::Sms => {
-                let digits = address
-                    .strip_prefix('+')
-                    .filter(|d| (7..=15).contains(&d.len()));
-                let fits = digits
-                    .is_some_and(|d| d.bytes().all(|b| b.is_ascii_digit()) && !d.starts_with('0'));
-                fits.then_some(())
-                    .ok_or_else(|| EndpointError::Phone(known()))?;
+            AddressForm::Url { scheme } => {
+                let cause = match Url::parse(&address) {
+                    Ok(url) if url.scheme() == scheme => None,
+                    Ok(url) => Some(format!("the scheme is {}", url.scheme())),
+                    Err(error) => Some(error.to_string()),
+                };
+                if let Some(cause) = cause {
+                    return Err(EndpointError::Url { scheme, cause });
+                }
             }
-            Protocol::Sqs => {
+            AddressForm::Phone => {
+                let fits = address.strip_prefix('+').is_some_and(|digits| {
+                    (7..=15).contains(&digits.len())
+                        && digits.bytes().all(|b| b.is_ascii_digit())
+                        && !digits.starts_with('0')
+                });
+                if !fits {
+                    return Err(EndpointError::Phone { address });
+                }
+            }
+            AddressForm::Queue => {
                 let parts: Vec<_> = address.split(':').collect();
                 let fits = matches!(parts[..], ["arn", _, "sqs", region, account, name]
                     if ![region, account, name].contains(&""));
-                fits.then_some(())
-                    .ok_or_else(|| EndpointError::Queue(known()))?;
+                if !fits {
+                    return Err(EndpointError::Queue { address });
+                }
             }
         }
-        Ok(Self {
-            protocol,
-            address: known(),
-        })
+        Ok(Self { protocol, address })
     }
 
     /// How it is delivered.
@@ -109,33 +159,42 @@ impl Endpoint {
         self.protocol
     }
 
-    /// The address in full; a URL may hold a secret, so logs get [`Endpoint`]'s `Display`.
+    /// The whole address, which may hold a secret; logs get the endpoint's `Display`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 }
 
-/// The protocol and the address, of a URL only scheme and host: paths of webhooks are secrets.
+/// The protocol and the address; of a URL only its scheme, host and port.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.protocol {
-            Protocol::Console => f.write_str("console"),
-            Protocol::Http | Protocol::Https => match Url::parse(&self.address) {
-                Ok(url) => write!(f, "{}", url.origin().ascii_serialization()),
-                Err(_) => write!(f, "{}", self.protocol),
+        let Self { protocol, address } = self;
+        match protocol.address_form() {
+            AddressForm::Unused => protocol.fmt(f),
+            AddressForm::Url { .. } => match Url::parse(address) {
+                Ok(url) => f.write_str(&url.origin().ascii_serialization()),
+                Err(_) => protocol.fmt(f),
             },
-            _ => write!(f, "{} {}", self.protocol, self.address),
+            AddressForm::Email | AddressForm::Phone | AddressForm::Queue => {
+                write!(f, "{protocol} {address}")
+            }
         }
     }
 }
 
-/// The name of a subscription: 1 to 64 characters of `a-z 0-9 -`.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
+/// The id of a subscription: 1 to 64 characters of `a-z 0-9 -`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SubscriptionId(String);
 
-/// A string that is no [`SubscriptionId`].
+/// A string that is not a [`SubscriptionId`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "a subscription's id is 1 to 64 characters of a-z, 0-9 and -, as `hb subscription list` shows it"
@@ -143,7 +202,7 @@ pub struct SubscriptionId(String);
 pub struct SubscriptionIdError;
 
 impl SubscriptionId {
-    /// Makes an id of random bytes.
+    /// The id made of random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; 5]) -> Self {
         Self(data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase())
@@ -165,7 +224,7 @@ impl FromStr for SubscriptionId {
 
 name!(SubscriptionId, SubscriptionIdError);
 
-/// Which notices a subscription wants. What is not named is not asked for: an empty filter lets all through.
+/// Which notices a subscription wants. An absent part does not restrict: an empty filter lets all through.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// Only of this fleet.
@@ -191,24 +250,24 @@ impl Filter {
     }
 }
 
-/// What proves that somebody at an endpoint wants to be told: it comes with the message that asks. 16 to 1,024 letters
-/// and digits; those of SNS have about 200. Also read from the link of such a message. `Debug` hides it.
+/// The token in a confirmation message, which proves that the owner of the endpoint wants notices. 16 to 1,024 letters
+/// and digits; those of SNS have about 200. Also parsed from the link in such a message. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConfirmationToken(String);
 
-/// A string that is no [`ConfirmationToken`]. Never holds a part of it.
+/// A string that is not a [`ConfirmationToken`]. Never contains a part of it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not a token: copy it, or the whole link, from the message that asks to confirm")]
 pub struct ConfirmationTokenError;
 
 impl ConfirmationToken {
-    /// Makes a token of random bytes.
+    /// The token made of random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; 20]) -> Self {
         Self(data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase())
     }
 
-    /// The token in full.
+    /// The whole token.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -254,16 +313,16 @@ words! {
     }
 }
 
-/// Somebody who listens.
+/// A receiver of notices, with its filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// Its name.
+    /// As admins name it.
     pub id: SubscriptionId,
     /// Where its notices go.
     pub endpoint: Endpoint,
-    /// Which ones.
+    /// Which notices it wants.
     pub filter: Filter,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
 }
 
@@ -300,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_let_through_what_the_shared_table_says() {
+    fn filters_match_the_shared_table() {
         let cases = include_str!("../../../tests/shared/filters.json");
         let cases: Vec<serde_json::Value> = serde_json::from_str(cases).unwrap();
         for case in cases {
@@ -309,13 +368,13 @@ mod tests {
                 for kind in Kind::ALL {
                     let region = crate::host::Region::local();
                     let notice = Notice::test(fleet.parse().unwrap(), kind, region, Timestamp::MIN);
-                    let told = case["told"]
+                    let delivered = case["delivered"]
                         .as_array()
                         .unwrap()
                         .contains(&format!("{fleet}/{kind}").into());
                     assert_eq!(
                         filter.lets_through(&notice),
-                        told,
+                        delivered,
                         "{filter:?} {fleet}/{kind}"
                     );
                 }
@@ -324,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_read_bare_and_from_links_and_never_shown() {
+    fn tokens_are_parsed_bare_and_from_links_and_never_shown() {
         let token = ConfirmationToken::from_random([7; 20]);
         assert_eq!(token.reveal().parse(), Ok(token.clone()));
         let link = format!(
@@ -348,9 +407,42 @@ mod tests {
         }
     }
 
+    /// An address of every protocol, and the part of it that must stay hidden, if any.
+    fn address_and_secret(protocol: Protocol) -> (&'static str, Option<&'static str>) {
+        match protocol {
+            Protocol::Console => ("s3cret", Some("s3cret")),
+            Protocol::Email => ("on-call@example.com", None),
+            Protocol::Sms => ("+15550100123", None),
+            Protocol::Http => (
+                "http://user:s3cret@127.0.0.1:9000/s3cret?s3cret#s3cret",
+                Some("s3cret"),
+            ),
+            Protocol::Https => ("https://hooks.example.com/T0/s3cret", Some("s3cret")),
+            Protocol::Sqs => ("arn:aws:sqs:eu-west-1:123456789012:hb", None),
+        }
+    }
+
     #[test]
-    fn the_path_of_a_webhook_is_not_shown() {
-        let hook = Endpoint::parse(Protocol::Https, "https://hooks.example.com/T0/secret").unwrap();
-        assert_eq!(hook.to_string(), "https://hooks.example.com");
+    fn the_secret_in_an_address_is_shown_for_no_protocol() {
+        for protocol in Protocol::ALL {
+            let (address, secret) = address_and_secret(protocol);
+            let endpoint = Endpoint::parse(protocol, address).unwrap();
+            let subscription = Subscription {
+                id: SubscriptionId::from_random([7; 5]),
+                endpoint: endpoint.clone(),
+                filter: Filter::default(),
+                created: Timestamp::MIN,
+            };
+            for shown in [
+                endpoint.to_string(),
+                format!("{endpoint:?}"),
+                format!("{subscription:?}"),
+            ] {
+                match secret {
+                    Some(secret) => assert!(!shown.contains(secret), "{shown}"),
+                    None => assert!(shown.contains(address), "{shown}"),
+                }
+            }
+        }
     }
 }

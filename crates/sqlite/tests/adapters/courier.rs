@@ -517,7 +517,7 @@ async fn the_topic_filters_as_the_shared_table_says() {
             .query_map([format!("case-{i}")], |row| row.get::<_, String>(0))
             .unwrap();
         let told: Vec<_> = told.map(Result::unwrap).collect();
-        let expected = case["told"]
+        let expected = case["delivered"]
             .as_array()
             .unwrap()
             .iter()
