@@ -41,7 +41,7 @@ pub fn decode_notice(text: &str) -> Result<Notice, CodecError> {
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::Entry;
+    use hb_domain::{Caveat, Digest, Entry};
 
     use super::*;
 
@@ -55,6 +55,41 @@ mod tests {
         assert_eq!(encode(&entry).unwrap(), ENTRY_0_1_0);
         let notice = decode_notice(NOTICE_0_1_0).unwrap();
         assert_eq!(encode_notice(&notice).unwrap(), NOTICE_0_1_0);
+    }
+
+    /// What version 0.1.0 wrote where a later one has other names, each with what is written today.
+    const RENAMED_SINCE_0_1_0: [(&str, &str); 3] = [
+        (
+            r#"{"fleet":"lab","host":"web-01","state":"up","epoch":2,"basis":1700000030000,"lingers":true,"settings":{},"history":[{"epoch":1,"kind":"missing","since":1700000000000,"last_beat":1699999940000,"interval":60000,"at":1700000001000,"caveat":"deaf","told":{"attempt":1,"at":1700000002000,"digest":"VWPYXP33KF"}},{"epoch":2,"kind":"recovered","since":1700000030000,"last_beat":1700000030000,"interval":60000,"at":1700000031000,"told":{"attempt":2,"at":1700000182000}}]}"#,
+            r#"{"fleet":"lab","host":"web-01","state":"up","epoch":2,"basis":1700000030000,"needs_recheck":true,"settings":{},"history":[{"epoch":1,"kind":"missing","since":1700000000000,"last_beat":1699999940000,"interval":60000,"at":1700000001000,"caveat":"receiverDown","accepted":{"attempt":1,"at":1700000002000,"digest":"VWPYXP33KF"}},{"epoch":2,"kind":"recovered","since":1700000030000,"last_beat":1700000030000,"interval":60000,"at":1700000031000,"accepted":{"attempt":2,"at":1700000182000}}]}"#,
+        ),
+        (
+            r#"{"fleet":"lab","host":"web-01","state":"missing","epoch":1,"basis":1699999940000,"settings":{},"history":[{"epoch":1,"kind":"missing","since":1700000000000,"last_beat":1699999940000,"interval":60000,"at":1700000001000,"caveat":{"unheard":"us-east-1"}}]}"#,
+            r#"{"fleet":"lab","host":"web-01","state":"missing","epoch":1,"basis":1699999940000,"settings":{},"history":[{"epoch":1,"kind":"missing","since":1700000000000,"last_beat":1699999940000,"interval":60000,"at":1700000001000,"caveat":{"regionUnreachable":"us-east-1"}}]}"#,
+        ),
+        (
+            r#"{"id":"VWPYXP33KF","fleet":"lab","kind":"missing","at":1700000001000,"stage":"told","members":[["web-01",1,1700000000000]],"caveat":"deaf","told":{"attempt":1,"at":1700000002000}}"#,
+            r#"{"id":"VWPYXP33KF","fleet":"lab","kind":"missing","at":1700000001000,"stage":"accepted","members":[["web-01",1,1700000000000]],"caveat":"receiverDown","accepted":{"attempt":1,"at":1700000002000}}"#,
+        ),
+    ];
+
+    #[test]
+    fn names_of_0_1_0_are_read_and_replaced_by_their_successors() {
+        for (old, new) in RENAMED_SINCE_0_1_0 {
+            let read = if old.starts_with(r#"{"id""#) {
+                encode(&decode::<Digest>(old).unwrap())
+            } else {
+                encode(&decode::<Entry>(old).unwrap())
+            };
+            assert_eq!(read.unwrap(), new);
+        }
+        let notice = NOTICE_0_1_0.replace(
+            r#""region""#,
+            r#""caveat":{"unheard":"us-east-1"},"region""#,
+        );
+        let caveat = decode_notice(&notice).unwrap().caveat;
+        let unreachable = Caveat::RegionUnreachable("us-east-1".parse().unwrap());
+        assert_eq!(caveat, Some(unreachable));
     }
 
     #[test]
