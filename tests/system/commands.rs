@@ -157,7 +157,7 @@ fn wrong_words_end_with_2_and_change_nothing() {
         (&["key", "create", "x", "--fleet", "Main"], "a fleet is"),
         (&["key", "create", "x", "--expires", "soon"], "90d"),
         (&["key", "create", " "], "a key's name is"),
-        (&["host", "show", "web 01"], "hostId has ' ' at place 4"),
+        (&["host", "show", "web 01"], "hostId has ' ' at position 4"),
         (
             &["host", "set", "web-01", "--interval", "10ms"],
             "1000 to 31536000000 ms",

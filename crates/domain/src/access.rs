@@ -23,12 +23,12 @@ words! {
 }
 
 /// The beginning of the names a key may beat for, up to a delimiter: `web` covers `web`, `web-01` and `web.eu`,
-/// not `website`; `web-` covers whatever starts so.
+/// not `website`; `web-` covers all names that start with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostPrefix(String);
 
-/// A string that is no [`HostPrefix`].
+/// A string that is not a [`HostPrefix`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "a host prefix is the beginning of a hostId: 1 to 200 characters of A-Z a-z 0-9 . _ : @ / -"
@@ -61,7 +61,7 @@ name!(HostPrefix, HostPrefixError);
 #[serde(try_from = "String", into = "String")]
 pub struct KeyName(String);
 
-/// A string that is no [`KeyName`].
+/// A string that is not a [`KeyName`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "a key's name is 1 to {} characters, without line breaks or control characters",
@@ -70,7 +70,7 @@ pub struct KeyName(String);
 pub struct KeyNameError;
 
 impl KeyName {
-    /// The name of the key that the first start of a service makes.
+    /// The name of the key that a service makes at its first start.
     #[must_use]
     pub fn first() -> Self {
         Self("first".to_owned())
@@ -101,11 +101,11 @@ name!(KeyName, KeyNameError);
 /// An API key as it is stored: everything but the secret.
 #[derive(Clone, Debug)]
 pub struct Key {
-    /// By which a token names it.
+    /// As tokens contain it.
     pub id: KeyId,
     /// For people.
     pub name: KeyName,
-    /// What proves a token.
+    /// The hash that a token must match.
     pub hash: SecretHash,
     /// The only fleet it acts in.
     pub fleet: Fleet,
@@ -113,25 +113,25 @@ pub struct Key {
     pub scope: Scope,
     /// The hosts it may beat for; empty means all of the fleet.
     pub host_prefixes: Vec<HostPrefix>,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
-    /// From when on it is refused.
+    /// When it stops working.
     pub expires: Option<Timestamp>,
-    /// When an admin took it back.
+    /// When an admin revoked it.
     pub revoked: Option<Timestamp>,
-    /// The begin of the day (UTC) on which it was last used, as far as that was written down.
+    /// The start of the day (UTC) of its last recorded use.
     pub used: Option<Timestamp>,
 }
 
 /// Why a valid key may not do what was asked.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Denied {
-    /// The key is for something else.
+    /// The key has another scope.
     #[error("this key has the scope {has}, {needs} is needed")]
     Scope {
-        /// What it has.
+        /// The scope of the key.
         has: Scope,
-        /// What it would need.
+        /// The scope that was needed.
         needs: Scope,
     },
     /// The host is outside the key's prefixes.
@@ -149,13 +149,13 @@ impl Key {
         self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
     }
 
-    /// Whether a use at `now` is news: at most one a day is written down.
+    /// Whether a use at `now` is to be recorded: at most one a day is.
     #[must_use]
     pub fn is_news(&self, now: Timestamp) -> bool {
         self.used.is_none_or(|used| used < now.day())
     }
 
-    /// Whether the key is for `scope`.
+    /// Whether the key has this scope.
     pub fn permits(&self, needs: Scope) -> Result<(), Denied> {
         if self.scope == needs {
             Ok(())
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_one_visible_line() {
+    fn key_names_are_one_visible_line() {
         assert_eq!(
             " nightly backup ".parse::<KeyName>().unwrap().as_str(),
             "nightly backup"

@@ -1,4 +1,4 @@
-//! How long to wait: before trying again, and so as not to come all at once.
+//! Pauses before retries, and how clients spread their requests.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::limits;
 
 /// The pause after the `tries`-th failure: 2 s, doubled each time, at most 5 min.
 ///
-/// `spread` (any number) shortens it by up to a quarter, so that many who failed together do not return together.
+/// `spread` (any number) shortens it by up to a quarter, so that senders that failed together do not return together.
 #[must_use]
 pub fn pause(tries: u32, spread: u8) -> Duration {
     let doubled = limits::PAUSE_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(20));
@@ -17,16 +17,16 @@ pub fn pause(tries: u32, spread: u8) -> Duration {
     whole.saturating_sub(whole / 4 * u32::from(spread) / u32::from(u8::MAX))
 }
 
-/// The pause of a client after its `tries`-th failure: any part of what [`pause`] grows to, as `spread` (any number)
-/// has it. A fleet that lost its server in one instant does not come back in one ("full jitter": AWS Architecture
-/// Blog, "Exponential Backoff And Jitter").
+/// The pause of a client after its `tries`-th failure: a random part of [`pause`], given a random `spread`. So a fleet
+/// that lost its server all at once does not return all at once ("full jitter": AWS Architecture Blog, "Exponential
+/// Backoff And Jitter").
 #[must_use]
 pub fn jittered(tries: u32, spread: u32) -> Duration {
     pause(tries, 0).mul_f64(f64::from(spread) / f64::from(u32::MAX))
 }
 
-/// Where in a span of `within` this host has its place, always the same: a fleet whose cron jobs all start on the
-/// minute spreads its beats evenly.
+/// This host's delay within a span of `within`, always the same: so a fleet whose cron jobs all start on the minute
+/// spreads its beats evenly.
 #[must_use]
 pub fn splay(host: &HostId, within: Duration) -> Duration {
     let hash = Sha256::digest(host.as_str());
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fleet_is_spread_evenly_and_each_host_keeps_its_place() {
+    fn splay_spreads_a_fleet_evenly_and_never_changes_for_a_host() {
         let within = Duration::from_mins(1);
         let places = (0..1_000).map(|i| splay(&format!("web-{i}").parse().unwrap(), within));
         let early = places
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(
             splay(&"web-01".parse().unwrap(), within).as_millis(),
             2_722,
-            "for ever"
+            "never changes"
         );
     }
 }

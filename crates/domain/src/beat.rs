@@ -1,4 +1,4 @@
-//! Beats, and what is kept of them.
+//! Beats, and what is stored of them.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ words! {
 #[serde(try_from = "u64", into = "u64")]
 pub struct Interval(u64);
 
-/// A number that is no [`Interval`].
+/// A number that is not an [`Interval`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("an interval is 1000 to 31536000000 ms (1 s to 365 days), not {0}")]
 pub struct IntervalError(u64);
 
 impl Interval {
-    /// Reads milliseconds.
+    /// The interval of so many milliseconds.
     pub fn from_millis(millis: u64) -> Result<Self, IntervalError> {
         let range = limits::INTERVAL_MIN.as_millis()..=limits::INTERVAL_MAX.as_millis();
         if range.contains(&u128::from(millis)) {
@@ -39,13 +39,13 @@ impl Interval {
         }
     }
 
-    /// Milliseconds.
+    /// The interval in milliseconds.
     #[must_use]
     pub fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// The same as a duration.
+    /// The interval as a duration.
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_millis(self.0)
@@ -78,7 +78,7 @@ impl From<Interval> for u64 {
     }
 }
 
-/// What a failing host says about it: at most 1 KiB of text, cut there, without control characters.
+/// The message of a failing host: text without control characters, cut at 1 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Message(String);
@@ -90,14 +90,14 @@ impl Message {
         &self.0
     }
 
-    /// Whether nothing is left of it.
+    /// Whether no text is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Line breaks stay; other control characters become blanks, and blanks at both ends go.
+/// Keeps line breaks, replaces other control characters by blanks, and trims both ends.
 impl From<String> for Message {
     fn from(text: String) -> Self {
         let plain: String = text
@@ -121,40 +121,40 @@ impl From<Message> for String {
 pub struct Beat {
     /// When it arrived, by the server's clock.
     pub at: Timestamp,
-    /// How long the host may now stay silent.
+    /// How long the host may stay silent from now on.
     pub interval: Interval,
-    /// What it says.
+    /// Whether all is well.
     pub signal: Signal,
     /// Kept only with [`Signal::Fail`].
     pub message: Option<Message>,
 }
 
-/// The last `fail` of a host. It outlives the `ok` that follows, so that the sweep between can still tell it.
+/// The last `fail` of a host. It outlives the `ok` that follows, so that the next sweep still finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// When it arrived.
     pub at: Timestamp,
-    /// What the host said about it.
+    /// The message of that beat.
     pub message: Option<Message>,
 }
 
-/// What is kept of all beats of a host in one region; or, merged, in all of them.
+/// What is stored of all beats of a host in one region; or, merged, in all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// The first beat ever heard.
+    /// The first beat.
     pub first: Timestamp,
-    /// The last one.
+    /// The last beat.
     pub last: Timestamp,
-    /// The interval sent with the last one.
+    /// The interval of the last beat.
     pub interval: Interval,
-    /// The signal of the last one.
+    /// The signal of the last beat.
     pub signal: Signal,
     /// The last `fail`.
     pub failure: Option<Failure>,
 }
 
 impl Heartbeat {
-    /// What is kept after the first beat.
+    /// The heartbeat after the first beat.
     #[must_use]
     pub fn new(beat: Beat) -> Self {
         let failure = (beat.signal == Signal::Fail).then_some(Failure {
@@ -170,10 +170,10 @@ impl Heartbeat {
         }
     }
 
-    /// What is kept when `other` was heard as well, be it later, earlier, or in another region.
+    /// The heartbeat of the beats in both, be `other` later, earlier, or from another region.
     ///
-    /// The newer beat wins and so does the newer failure, each by itself: a `fail` that arrives late is not lost
-    /// behind a newer `ok`. Of two beats in one millisecond `other` wins.
+    /// The newer beat and the newer failure win independently: a `fail` that arrives late is not lost behind a newer
+    /// `ok`. Of two beats in one millisecond `other` wins.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         let first = self.first.min(other.first);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_have_two_ends() {
+    fn intervals_outside_the_limits_are_refused() {
         for good in [1_000, 600_000, 31_536_000_000] {
             assert_eq!(Interval::from_millis(good).unwrap().as_millis(), good);
         }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_cut_between_characters() {
+    fn messages_are_cut_between_characters_and_lose_control_characters() {
         let message = Message::from("ä".repeat(1000));
         assert_eq!(message.as_str().len(), 1024);
         assert_eq!(

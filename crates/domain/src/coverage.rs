@@ -1,7 +1,7 @@
-//! What the service itself could have heard: silence counts only while somebody listened.
+//! When beats could be received: silence counts only then.
 //!
-//! The service sends beats to itself along the whole way of a host's beat, the canaries. While they arrive, the receiver
-//! hears; when they do not, it is deaf, and whatever hosts did then, nobody knows.
+//! The service sends beats to itself, the canaries, along the whole path of a host's beat. While they arrive, the
+//! receiver works; when they stop, it is down, and what hosts did meanwhile is unknown.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::limits;
 use crate::time::Timestamp;
 use crate::transition::Caveat;
 
-/// A time in which a receiver could not have heard a beat.
+/// A time in which a receiver could not have received a beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Blackout {
     /// The last canary before.
@@ -22,28 +22,28 @@ pub struct Blackout {
     pub until: Timestamp,
 }
 
-/// How long a receiver is believed after its last canary.
+/// How long a receiver counts as working after its last canary.
 #[derive(Clone, Copy, Debug)]
 pub struct CanaryPolicy {
-    /// It surely hears so long after it: a little longer than from one canary to the next. Of what comes later nothing
-    /// is known until the next one.
+    /// It certainly works this long: a little longer than from one canary to the next. What comes later is unknown until
+    /// the next one.
     pub fresh: Duration,
-    /// It is deaf this long after it, and people are to know.
+    /// It is down after this, and people are notified.
     pub down_after: Duration,
 }
 
-/// What is remembered of the receiver of a region; swapped as a whole, like a ledger entry.
+/// The record of the receiver of a region; swapped as a whole, like a ledger entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Receiver {
-    /// Whose it is.
+    /// Where it receives.
     pub region: Region,
-    /// When it first heard a canary: of what was before, nothing is known.
+    /// Its first canary: the time before is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<Timestamp>,
-    /// When it last heard a canary; `None` before the first.
+    /// Its last canary; `None` before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<Timestamp>,
-    /// When it was deaf, oldest first.
+    /// When it was down, oldest first.
     #[serde(default)]
     pub blackouts: Vec<Blackout>,
     /// Since when notices of a fleet are held, because the receiver may be at fault.
@@ -51,19 +51,19 @@ pub struct Receiver {
     pub holds: BTreeMap<Fleet, Timestamp>,
 }
 
-/// How a receiver hears.
+/// Whether a receiver works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiverHealth {
-    /// A canary showed it just now.
+    /// A canary arrived just now.
     Healthy,
-    /// Nothing shows it: the last canary was then, and the next one is late; or there never was any.
+    /// Unknown: the last canary was then, and the next one is late; or there was none yet.
     Stale(Option<Timestamp>),
-    /// It does not, since then.
+    /// It is down: the last canary was then.
     Down(Timestamp),
 }
 
 impl Receiver {
-    /// A receiver that nothing is known of.
+    /// A receiver without canaries.
     #[must_use]
     pub fn new(region: Region) -> Self {
         Self {
@@ -75,8 +75,8 @@ impl Receiver {
         }
     }
 
-    /// It heard a canary that was sent at `at`. When the one before was not `fresh` any more, it may have been deaf
-    /// between.
+    /// Records the arrival of a canary that was sent at `at`. When the one before was no longer `fresh`, the time between
+    /// is a blackout.
     #[must_use]
     pub fn with_canary(mut self, at: Timestamp, fresh: Duration) -> Self {
         if let Some(since) = self.heard.filter(|heard| at.since(*heard) > fresh) {
@@ -89,7 +89,7 @@ impl Receiver {
         self
     }
 
-    /// How it hears at `now`.
+    /// Its health at `now`.
     #[must_use]
     pub fn health(&self, now: Timestamp, policy: &CanaryPolicy) -> ReceiverHealth {
         match self.heard {
@@ -100,24 +100,25 @@ impl Receiver {
     }
 }
 
-/// How far, and with which gaps, beats were surely heard. The default heard everything.
+/// Until when, and with which gaps, beats could be received. The default has no gaps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// When nobody could be heard, by their beginning.
+    /// The gaps, by their beginning.
     pub blackouts: Vec<Blackout>,
-    /// Up to when all was heard; `None` means up to now.
+    /// The end; `None` means now.
     pub until: Option<Timestamp>,
-    /// What a notice must say about it.
+    /// The caveat of notices that depend on it.
     pub caveat: Option<Caveat>,
 }
 
 impl Coverage {
-    /// What was heard in region `home`, given the receivers of all regions, and by region the oldest of its canaries
-    /// as it is seen from here: older beats of that region are surely here. That the receiver at home may be deaf right
-    /// now is not in it.
+    /// The coverage as seen from region `home`, given the receivers of all regions, and by region the oldest of its
+    /// canaries as stored here: older beats of that region have certainly arrived here. It leaves out that the
+    /// receiver at home may be down right now.
     ///
-    /// A region that lags behind is waited for, and one of which nothing came for [`limits::REGION_DEAD_AFTER`] is not:
-    /// then notices say so. Of the blackouts of another region no more counts than it was waited for.
+    /// The sweep waits for a region that lags behind, but not for one from which nothing came for
+    /// [`limits::REGION_DEAD_AFTER`]: then notices have a caveat. A blackout of another region counts for as long as it
+    /// was waited for.
     #[must_use]
     pub fn of(
         home: &Region,
@@ -165,7 +166,7 @@ impl Coverage {
         coverage
     }
 
-    /// The same, when nothing was heard after `until`.
+    /// The same, but ending at `until`.
     #[must_use]
     pub fn up_to(self, until: Timestamp) -> Self {
         Self {
@@ -174,8 +175,8 @@ impl Coverage {
         }
     }
 
-    /// When a host is overdue that was last heard at `last`: after `interval` of heard silence, and, when it could not
-    /// speak for a while, not before it had one interval (at most [`limits::GRACE`]) to do so.
+    /// When a host with its last beat at `last` is overdue: after `interval` of covered silence, and after a blackout
+    /// not before it had one interval (at most [`limits::GRACE`]) to beat again.
     #[must_use]
     pub fn overdue(&self, last: Timestamp, interval: Duration) -> Timestamp {
         let (mut from, mut left, mut earliest) = (last, interval, Timestamp::MIN);
@@ -184,11 +185,11 @@ impl Coverage {
             .iter()
             .filter(|blackout| blackout.until > last)
         {
-            let heard = blackout.since.since(from);
-            if heard > left {
+            let covered = blackout.since.since(from);
+            if covered > left {
                 break;
             }
-            left -= heard;
+            left -= covered;
             from = from.max(blackout.until);
             earliest = earliest.max(blackout.until.plus(interval.min(limits::GRACE)));
         }
@@ -202,20 +203,20 @@ impl Coverage {
     }
 }
 
-/// What is to be done about hosts of a fleet that seem silent.
+/// What to do about hosts of a fleet that seem silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breaker {
-    /// Tell it.
+    /// Notify.
     Closed,
-    /// Tell nothing yet; the receiver may be at fault.
+    /// Hold the notices: the receiver may be at fault.
     Hold,
-    /// Tell it, marked: it was held long enough.
+    /// Notify with a caveat: the notices were held long enough.
     Marked,
 }
 
 impl Breaker {
-    /// The rule, when `silent` of the `hosts` of a fleet are to be told missing in one sweep. They are held since
-    /// `held`, if they are.
+    /// The rule, when `silent` of the `hosts` of a fleet would become missing in one sweep. `held` is since when their
+    /// notices are held, if they are.
     #[must_use]
     pub fn of(
         silent: u64,
@@ -227,7 +228,7 @@ impl Breaker {
         let many = silent >= limits::BREAKER_HOSTS
             && silent.saturating_mul(100) > hosts.saturating_mul(limits::BREAKER_PERCENT);
         let doubtful = match health {
-            // While a canary is late, silence counts up to the last one; those whom that makes silent are.
+            // While a canary is late, silence counts up to the last one, so these hosts are silent all the same.
             ReceiverHealth::Healthy | ReceiverHealth::Stale(Some(_)) => false,
             ReceiverHealth::Stale(None) => many,
             ReceiverHealth::Down(_) => silent > 0,

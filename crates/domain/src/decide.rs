@@ -15,12 +15,12 @@ use crate::transition::{Kind, State, Transition};
 pub struct Rules {
     /// How far clocks may differ: silence counts only past the deadline plus this. Zero on one machine.
     pub skew: Duration,
-    /// What could be heard: silence counts only then.
+    /// When beats could be received: silence counts only then.
     pub coverage: Coverage,
 }
 
-/// When silence becomes too long: the interval after the last beat, or after the end of a pause, while somebody
-/// listened.
+/// When silence becomes too long: the interval after the last beat, or after the end of a pause, not counting times
+/// in which beats could not be received.
 #[must_use]
 pub fn deadline(heartbeat: &Heartbeat, settings: &HostSettings, coverage: &Coverage) -> Timestamp {
     deadline_after(heartbeat.last, heartbeat, settings, coverage)
@@ -41,28 +41,16 @@ fn deadline_after(
     coverage.overdue(last.max(resumed), interval.duration())
 }
 
-/// Whether the host has been silent past its deadline at `now`.
-#[must_use]
-pub fn is_silent(
-    heartbeat: &Heartbeat,
-    settings: &HostSettings,
-    now: Timestamp,
-    rules: &Rules,
-) -> bool {
-    rules.coverage.covered_until(now)
-        > deadline(heartbeat, settings, &rules.coverage).plus(rules.skew)
-}
-
 /// What the ledger entry of a host should become at `now`, given its beats; `None` when nothing changes.
 ///
-/// | state | silent | failed since | last word `fail` | last word `ok` |
+/// | state | silent | failed since | last signal `fail` | last signal `ok` |
 /// | --- | --- | --- | --- | --- |
-/// | forgotten or new, heard since | missing | failing | failing | registered |
+/// | forgotten or new, a beat since | missing | failing | failing | registered |
 /// | up | missing | failing | failing | - |
-/// | missing, heard since | - | failing | failing | recovered |
+/// | missing, a beat since | - | failing | failing | recovered |
 /// | failing | missing | - | - | recovered |
 ///
-/// An unannounced failure of a host that is up is told before its silence. Nothing changes while a notice is
+/// The failure of a host that is up is decided before its silence. Nothing changes while a notice is
 /// pending (`recovered` must never overtake `missing`) or while the host is paused.
 #[must_use]
 pub fn decide(
@@ -74,23 +62,23 @@ pub fn decide(
     if entry.pending.is_some() || entry.settings.is_paused(now) {
         return None;
     }
-    let heard_since = heartbeat.last > entry.basis;
+    let beat_since = heartbeat.last > entry.basis;
     // The ledger may know of a beat that has yet to arrive here from another region.
     let last = heartbeat.last.max(entry.basis);
     let deadline = deadline_after(last, heartbeat, &entry.settings, &rules.coverage);
     let silent = rules.coverage.covered_until(now) > deadline.plus(rules.skew);
     let failed = heartbeat.signal == Signal::Fail || unaccounted_failure(entry, heartbeat);
     let kind = match entry.state {
-        State::Forgotten if !heard_since => return None,
+        State::Forgotten if !beat_since => return None,
         State::Forgotten if silent => Kind::Missing,
         State::Forgotten if failed => Kind::Failing,
         State::Forgotten => Kind::Registered,
         State::Up | State::Paused if unaccounted_failure(entry, heartbeat) => Kind::Failing,
         State::Up | State::Paused | State::Failing if silent => Kind::Missing,
         State::Up | State::Paused => return None,
-        State::Missing if silent || !heard_since => return None,
+        State::Missing if silent || !beat_since => return None,
         State::Missing if failed => Kind::Failing,
-        // Nor does an old copy say that it is well again.
+        // An old copy of the heartbeat does not prove a recovery.
         State::Failing if heartbeat.signal == Signal::Fail || heartbeat.last < entry.basis => {
             return None;
         }
@@ -119,7 +107,7 @@ pub fn decide(
             .filter(|_| kind == Kind::Missing),
         accepted: None,
     };
-    // A copy that has yet to hear of a failure takes back no account of it.
+    // A copy that lags behind must not take back a failure that was accounted for.
     let failure = failure.map(|failure| failure.at).max(entry.failure);
     Some(
         Entry {
@@ -141,8 +129,8 @@ fn unaccounted_failure(entry: &Entry, heartbeat: &Heartbeat) -> bool {
 }
 
 impl Entry {
-    /// What a scan may assume of a host that is not among the open entries: it is up, all that happened before
-    /// the last completed sweep is accounted for, and whoever was first heard since then is new.
+    /// What a scan may assume of a host that is not among the open entries: it is up, and everything before the last
+    /// completed sweep is accounted for; or it is new, if its first beat came after that.
     ///
     /// Only good enough to find candidates; the decision itself reads the entry.
     #[must_use]

@@ -1,14 +1,14 @@
 //! Digests: one message about many hosts of one fleet that changed in the same way.
 //!
-//! Which hosts a digest tells is settled in steps, each of which may be the last of whoever takes it:
+//! Which hosts a digest lists is settled in steps, after each of which its builder may crash:
 //!
 //! 1. the digest is written, open, with the hosts that it is meant for;
-//! 2. each host gives its pending notice to it ([`Entry::batched`]);
+//! 2. each host leaves its pending notice to it ([`Entry::batched`]);
 //! 3. the hosts that did are read, and the list is frozen: the digest is ready;
-//! 4. it is leased and published like any notice, and is told;
+//! 4. it is leased and published like any notice, and accepted;
 //! 5. each host on the list is released ([`Entry::released`]), and the digest is closed.
 //!
-//! A host that gave its notice too late for the list takes it back.
+//! A host that joined too late for the list takes its notice back.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use crate::entry::Entry;
 use crate::host::{Fleet, HostId, HostKey};
 use crate::limits;
 use crate::notice::id::NoticeId;
-use crate::pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Publication};
+use crate::pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
 use crate::time::Timestamp;
 use crate::transition::{Caveat, Kind};
 
@@ -34,7 +34,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// The host of `entry`, whose last transition is to be told.
+    /// The host of `entry`, with its last transition.
     #[must_use]
     pub fn of(entry: &Entry) -> Option<Self> {
         let since = entry.history.last()?.since;
@@ -45,7 +45,7 @@ impl Member {
         })
     }
 
-    /// Its size in the digest's JSON: the names of the members, an instant, and the host's name.
+    /// Its size in the digest's JSON, at most.
     fn bytes(&self) -> usize {
         const AROUND: usize = r#"{"hostId":"","since":"2026-01-31T10:02:00.000Z"},"#.len();
         AROUND + self.host.as_str().len()
@@ -64,51 +64,51 @@ impl From<Member> for (HostId, u64, Timestamp) {
     }
 }
 
-/// How far a digest has come.
+/// The stages of a digest, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DigestStage {
     /// Hosts may join.
     Open,
-    /// The list is frozen, and is to be published.
+    /// The list is frozen, the notice to be published.
     Ready,
     /// The topic has it; its hosts have yet to be released.
     #[serde(alias = "told")]
     Accepted,
-    /// All is done. The list is gone.
+    /// Done. The list is gone.
     Closed,
 }
 
 /// A digest, swapped as a whole like a ledger entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Digest {
-    /// Its name: drawn by chance, since it is about no one host.
+    /// Random, since it is about no single host.
     pub id: NoticeId,
     /// The fleet of all its hosts.
     pub fleet: Fleet,
     /// What happened to them.
     pub kind: Kind,
-    /// When it was begun.
+    /// When it was created.
     pub at: Timestamp,
-    /// How far it has come.
+    /// Its current stage.
     pub stage: DigestStage,
-    /// While open, the hosts it is meant for; frozen, the hosts it tells.
+    /// While open, the hosts it is meant for; once frozen, the hosts it lists.
     #[serde(default)]
     pub members: Vec<Member>,
-    /// What may make its news less than sure.
+    /// Why it may be wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caveat: Option<Caveat>,
-    /// Its notice, from ready to told.
+    /// Its notice, from ready to accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
-    /// How it was told.
+    /// When and how the topic accepted its notice.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "told")]
     pub accepted: Option<Acceptance>,
 }
 
 impl Digest {
-    /// A digest of the hosts of these entries, of which all have a notice of the same fleet and kind pending; `None`
-    /// of none.
+    /// A digest of the hosts of these entries, which all have a notice of the same fleet and kind pending; `None`
+    /// without entries.
     #[must_use]
     pub fn new(id: NoticeId, entries: &[&Entry], now: Timestamp) -> Option<Self> {
         let first = entries.first()?;
@@ -137,7 +137,7 @@ impl Digest {
         self.stage != DigestStage::Closed
     }
 
-    /// Whether it tells the last transition of `entry`.
+    /// Whether the last transition of `entry` is on its list.
     #[must_use]
     pub fn lists(&self, entry: &Entry) -> bool {
         self.fleet == entry.key.fleet
@@ -154,13 +154,13 @@ impl Digest {
             .map(|member| HostKey::new(self.fleet.clone(), member.host.clone()))
     }
 
-    /// Whether an open one may be frozen by somebody who did not build it: whoever did has surely ended.
+    /// Whether it is open and may be frozen by a sweep that did not build it, since the builder has certainly ended.
     #[must_use]
     pub fn is_abandoned(&self, now: Timestamp, policy: &DeliveryPolicy) -> bool {
         self.stage == DigestStage::Open && self.at.plus(policy.lease) <= now
     }
 
-    /// The list is frozen: `entries` are the members as they are now, and those that gave their notice are told.
+    /// Freezes the list: of the members as they are now, `entries`, it keeps those that joined.
     /// `None` when it is not open.
     #[must_use]
     pub fn frozen(self, entries: &[Entry], now: Timestamp) -> Option<Self> {
@@ -194,7 +194,7 @@ impl Digest {
         Some(self)
     }
 
-    /// What `owner`'s publish at `attempt` came to; as [`Entry::published`] has it.
+    /// Records the outcome of `owner`'s publish at `attempt`, as [`Entry::published`] does.
     #[must_use]
     pub fn published(
         mut self,
@@ -205,23 +205,23 @@ impl Digest {
     ) -> Option<Self> {
         let pending = self.pending.as_ref()?;
         if *outcome == Publication::Accepted {
-            return Some(self.with_told(attempt, now));
+            return Some(self.with_acceptance(attempt, now));
         }
         self.pending = Some(pending.unaccepted(owner, outcome, now)?);
         Some(self)
     }
 
-    /// Whether its notice may have been accepted without a word of it.
+    /// Whether its notice may have been accepted unnoticed.
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.pending.as_ref().is_some_and(Pending::is_in_doubt)
     }
 
-    /// What the echo of it at `attempt` says.
+    /// What the echo of its notice at `attempt` proves.
     #[must_use]
     pub fn echoed(self, attempt: u32, now: Timestamp) -> Echoed<Self> {
         if self.pending.is_some() {
-            return Echoed::Accepted(self.with_told(attempt, now));
+            return Echoed::Accepted(self.with_acceptance(attempt, now));
         }
         let other = self
             .accepted
@@ -234,8 +234,7 @@ impl Digest {
         }
     }
 
-    /// All is done: the caller has seen that no host on the list has its notice here any more. `None` when it is not
-    /// told yet.
+    /// Closes it: the caller has seen that every host on the list was released. `None` when it is not accepted yet.
     #[must_use]
     pub fn closed(self) -> Option<Self> {
         let accepted = self.stage == DigestStage::Accepted;
@@ -246,7 +245,7 @@ impl Digest {
         })
     }
 
-    fn with_told(self, attempt: u32, at: Timestamp) -> Self {
+    fn with_acceptance(self, attempt: u32, at: Timestamp) -> Self {
         let accepted = Some(Acceptance {
             attempt,
             at,
@@ -261,7 +260,37 @@ impl Digest {
     }
 }
 
-/// Parts `entries` so that each part fits into one digest.
+impl Entry {
+    /// Settles a notice that was left to a digest, given that `digest` now; `None` when nothing changes yet.
+    ///
+    /// An accepted digest has delivered the notices of the hosts on its list. A host that is not on the list will not get
+    /// there: its notice is pending again. Otherwise a host that joined by a builder which was paused until the list
+    /// was frozen would lose its notice.
+    #[must_use]
+    pub fn released(mut self, digest: Option<&Digest>, now: Timestamp) -> Option<Self> {
+        self.digest()?;
+        let listed = digest.is_some_and(|digest| digest.lists(&self));
+        match digest.map(|digest| (digest.stage, &digest.accepted)) {
+            Some((DigestStage::Open, _)) => None,
+            Some((DigestStage::Ready, _)) if listed => None,
+            Some((DigestStage::Accepted, Some(acceptance))) if listed => {
+                let acceptance = Acceptance {
+                    digest: digest.map(|digest| digest.id.clone()),
+                    ..acceptance.clone()
+                };
+                Some(self.with_acceptance(acceptance, now))
+            }
+            // A closed digest lists no host: it was closed after all of them were released.
+            _ => {
+                let pending = self.pending.as_mut()?;
+                pending.phase = Phase::Pending { not_before: now };
+                Some(self)
+            }
+        }
+    }
+}
+
+/// Splits `entries` so that each part fits into one digest.
 #[must_use]
 pub fn digest_parts<'a>(entries: &[&'a Entry]) -> Vec<Vec<&'a Entry>> {
     let mut parts: Vec<(usize, Vec<&Entry>)> = Vec::new();

@@ -9,7 +9,7 @@ use crate::pending::Pending;
 use crate::time::Timestamp;
 use crate::transition::{Kind, State, Transition};
 
-/// An admin's wish for no notices of a host. Silence counts from its end on.
+/// A time without notices of a host, set by an admin. Silence counts from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pause {
     /// When it began.
@@ -28,14 +28,14 @@ pub struct PauseError {
 }
 
 impl PauseError {
-    /// That of a pause which would end at `until`, told at `now`.
+    /// The error of a pause which would end at `until`, requested at `now`.
     #[must_use]
     pub fn new(until: Timestamp, now: Timestamp) -> Self {
         Self { until, now }
     }
 }
 
-/// What admins set for a host.
+/// Settings of a host, made by admins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostSettings {
     /// The current or last pause.
@@ -58,26 +58,27 @@ impl HostSettings {
 /// All that the service remembers of a host besides its beats; swapped as a whole, never in parts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
-    /// Whose it is.
+    /// The host.
     #[serde(flatten)]
     pub key: HostKey,
-    /// What people were last told, or are about to be told. Never [`State::Paused`].
+    /// The state of the last notice, delivered or pending. Never [`State::Paused`].
     pub state: State,
     /// The number of the last transition; 0 before the first.
     pub epoch: u64,
-    /// The last beat that a decision was made on: only a newer one can bring the host back.
+    /// The last beat that a decision was based on: only a newer one can bring the host back.
     pub basis: Timestamp,
     /// The last failure that was accounted for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Timestamp>,
-    /// Whether a sweep must know it longer than its state says: the host was forgotten and beats from before may still
-    /// be there, or its notice was pending so long that it may have failed meanwhile. Never while a notice is pending.
+    /// Whether the next sweep must read it even in a quiet state: the host was forgotten and beats from before may still
+    /// be stored, or its notice was pending so long that the host may have failed meanwhile. Never while a notice is
+    /// pending.
     #[serde(default, skip_serializing_if = "std::ops::Not::not", alias = "lingers")]
     pub needs_recheck: bool,
-    /// What admins set.
+    /// Set by admins.
     #[serde(default)]
     pub settings: HostSettings,
-    /// The notice that people have yet to get.
+    /// The notice of the last transition, until the topic has accepted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
     /// The last few transitions, the newest last.
@@ -86,7 +87,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry of a host nothing was decided on: it can only register, fail or go missing.
+    /// The entry of a host without decisions: it can only register, fail or go missing.
     #[must_use]
     pub fn new(key: HostKey) -> Self {
         Self {
@@ -112,7 +113,7 @@ impl Entry {
             || self.settings != HostSettings::default()
     }
 
-    /// How the host stands at `now`, a pause included.
+    /// The state of the host at `now`, a pause included.
     #[must_use]
     pub fn state_at(&self, now: Timestamp) -> State {
         if self.settings.is_paused(now) {
@@ -122,7 +123,7 @@ impl Entry {
         }
     }
 
-    /// No notices from `now` until `until`, or until the host is resumed. What is already pending still goes out.
+    /// Pauses notices from `now` until `until`, or until the host is resumed. A pending one is still delivered.
     pub fn paused(mut self, now: Timestamp, until: Option<Timestamp>) -> Result<Self, PauseError> {
         if let Some(until) = until.filter(|until| *until <= now) {
             return Err(PauseError { until, now });
@@ -165,8 +166,8 @@ impl Entry {
         }
     }
 
-    /// All is accounted for: the beats of the forgotten host are gone, or a sweep has looked at the others once more.
-    /// `None` when it was so before.
+    /// Records the recheck: the beats of the forgotten host are gone, or a sweep has judged the host once more.
+    /// `None` when no recheck was due.
     #[must_use]
     pub fn rechecked(self) -> Option<Self> {
         self.needs_recheck.then_some(Self {
@@ -175,11 +176,11 @@ impl Entry {
         })
     }
 
-    /// The service's own host, the receiver of a fleet, changes between failing (with what it `says`) and up; `None`
-    /// when it is so already, or while a notice of it is pending.
+    /// Changes the service's own host of a fleet, the receiver, to failing (with a message) or to up; `None` when it is
+    /// so already, or while a notice of it is pending.
     #[must_use]
-    pub fn of_receiver(self, says: Option<Message>, now: Timestamp) -> Option<Self> {
-        let kind = match (self.state, &says) {
+    pub fn of_receiver(self, trouble: Option<Message>, now: Timestamp) -> Option<Self> {
+        let kind = match (self.state, &trouble) {
             _ if self.pending.is_some() => return None,
             (State::Failing, None) => Kind::Recovered,
             (State::Failing, Some(_)) | (_, None) => return None,
@@ -191,7 +192,7 @@ impl Entry {
             since: now,
             last_beat: now,
             interval: Interval::default(),
-            message: says,
+            message: trouble,
             at: now,
             caveat: None,
             accepted: None,
@@ -199,7 +200,7 @@ impl Entry {
         Some(self.transit(transition))
     }
 
-    /// Makes a transition of `kind` and its pending notice. The caller has seen that none is pending.
+    /// Makes a transition and its pending notice. The caller has seen that none is pending.
     pub(crate) fn transit(mut self, transition: Transition) -> Self {
         self.state = transition.kind.leads_to();
         self.needs_recheck = false;

@@ -1,4 +1,4 @@
-//! Who beats: hosts, the fleets they belong to, the regions that heard them.
+//! Names of hosts, of the fleets they belong to, and of the regions that receive their beats.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,19 +12,19 @@ use crate::limits;
 #[serde(try_from = "String", into = "String")]
 pub struct Fleet(String);
 
-/// A string that is no [`Fleet`].
+/// A string that is not a [`Fleet`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a fleet is 1 to {} characters of a-z, 0-9 and -", limits::FLEET_CHARS)]
 pub struct FleetError;
 
 impl Fleet {
-    /// The fleet `main`, meant when nobody says otherwise.
+    /// The fleet `main`, the default.
     #[must_use]
     pub fn main() -> Self {
         Self("main".to_owned())
     }
 
-    /// Whether this is the fleet `main`, which texts leave out.
+    /// Whether this is the fleet `main`, which texts omit.
     #[must_use]
     pub fn is_main(&self) -> bool {
         self.0 == "main"
@@ -49,31 +49,39 @@ impl FromStr for Fleet {
 #[serde(try_from = "String", into = "String")]
 pub struct HostId(String);
 
-/// Why a string is no [`HostId`].
+/// Why a string is not a [`HostId`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum HostIdError {
     /// The empty string.
     #[error("hostId is empty")]
     Empty,
     /// More characters than [`limits::HOST_ID_CHARS`].
-    #[error("hostId has {0} characters, at most {max} are allowed", max = limits::HOST_ID_CHARS)]
-    TooLong(usize),
-    /// A character outside the alphabet, with its place counted from 1.
-    #[error("hostId has {0:?} at place {1}, allowed are A-Z a-z 0-9 . _ : @ / -")]
-    Character(char, usize),
+    #[error("hostId has {chars} characters, at most {max} are allowed", max = limits::HOST_ID_CHARS)]
+    TooLong {
+        /// How many it has.
+        chars: usize,
+    },
+    /// A character outside the alphabet.
+    #[error("hostId has {found:?} at position {position}, allowed are A-Z a-z 0-9 . _ : @ / -")]
+    Character {
+        /// The first such character.
+        found: char,
+        /// Its position, counted from 1.
+        position: usize,
+    },
 }
 
-/// How the names of the service's own hosts begin.
+/// The prefix of the service's own hosts.
 const RESERVED: &str = "hb:";
 
 impl HostId {
-    /// Whether the name is one of the service's own: of its canaries and its receiver. No client may beat for them.
+    /// Whether the name belongs to the service itself: to a canary or its receiver. No client may beat for those.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with(RESERVED)
     }
 
-    /// The name that test notices bear.
+    /// The host of test notices.
     #[must_use]
     pub fn test() -> Self {
         Self(format!("{RESERVED}test"))
@@ -85,7 +93,7 @@ impl HostId {
         Self(format!("{RESERVED}canary-{n}"))
     }
 
-    /// The receiver of beats, under whose name people are told that it is degraded.
+    /// The receiver of beats, whose transitions notify people that it is degraded.
     #[must_use]
     pub fn receiver() -> Self {
         Self(format!("{RESERVED}receiver"))
@@ -104,17 +112,18 @@ impl FromStr for HostId {
         if text.is_empty() {
             return Err(HostIdError::Empty);
         }
-        if let Some((place, c)) = text.chars().enumerate().find(|(_, c)| !allowed(*c)) {
-            return Err(HostIdError::Character(c, place + 1));
+        if let Some((index, found)) = text.chars().enumerate().find(|(_, c)| !allowed(*c)) {
+            let position = index + 1;
+            return Err(HostIdError::Character { found, position });
         }
         if text.len() > limits::HOST_ID_CHARS {
-            return Err(HostIdError::TooLong(text.len()));
+            return Err(HostIdError::TooLong { chars: text.len() });
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-/// What names a host everywhere: its fleet and its name there. Written `fleet/host`; a fleet has no slash.
+/// The full name of a host: its fleet and its name there. Written `fleet/host`; a fleet has no slash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostKey {
     /// The fleet.
@@ -137,12 +146,12 @@ impl fmt::Display for HostKey {
     }
 }
 
-/// Where a beat was heard: an AWS region, or `local` on one machine.
+/// Where a beat was received: an AWS region, or `local` on one machine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Region(String);
 
-/// A string that is no [`Region`].
+/// A string that is not a [`Region`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "a region is 1 to {} characters of a-z, 0-9 and -",
@@ -151,7 +160,7 @@ pub struct Region(String);
 pub struct RegionError;
 
 impl Region {
-    /// The one region of a service on one machine.
+    /// The region of a service on one machine.
     #[must_use]
     pub fn local() -> Self {
         Self("local".to_owned())
@@ -171,7 +180,7 @@ impl FromStr for Region {
     }
 }
 
-/// The conversions every name shares: to and from strings, and back out unchanged.
+/// The conversions that all names share.
 macro_rules! name {
     ($name:ident, $error:ty) => {
         impl $name {
@@ -224,21 +233,33 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_refused_by_reason() {
+    fn each_bad_name_is_refused_with_its_reason() {
         assert_eq!("".parse::<HostId>(), Err(HostIdError::Empty));
         assert_eq!(
             "x".repeat(201).parse::<HostId>(),
-            Err(HostIdError::TooLong(201))
+            Err(HostIdError::TooLong { chars: 201 })
         );
         assert_eq!(
             "web\n01".parse::<HostId>(),
-            Err(HostIdError::Character('\n', 4))
+            Err(HostIdError::Character {
+                found: '\n',
+                position: 4
+            })
         );
         assert_eq!(
             "web🔥".parse::<HostId>(),
-            Err(HostIdError::Character('🔥', 4))
+            Err(HostIdError::Character {
+                found: '🔥',
+                position: 4
+            })
         );
-        assert_eq!("a b".parse::<HostId>(), Err(HostIdError::Character(' ', 2)));
+        assert_eq!(
+            "a b".parse::<HostId>(),
+            Err(HostIdError::Character {
+                found: ' ',
+                position: 2
+            })
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! API key tokens: `hbk_<id>_<secret><checksum>`.
 //!
-//! The prefix lets scanners find a leaked key; the checksum tells a typo from a wrong key without a database.
+//! The prefix lets scanners find a leaked key; the checksum finds typos without a database.
 //! All parts are lower-case base32 (RFC 4648), so that a double click selects a whole token:
 //! `hbk_[a-z2-7]{10}_[a-z2-7]{59}`.
 
@@ -33,18 +33,18 @@ fn base32() -> &'static Encoding {
     &BASE32
 }
 
-/// The public part of a token, by which it is looked up and named: 10 characters of `a-z 2-7`.
+/// The public part of a token, by which keys are found and shown: 10 characters of `a-z 2-7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(String);
 
-/// A string that is no [`KeyId`].
+/// A string that is not a [`KeyId`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("a key id is {ID_CHARS} characters of a-z and 2-7")]
 pub struct KeyIdError;
 
 impl KeyId {
-    /// Makes an id of random bytes.
+    /// The id made of random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; 7]) -> Self {
         let mut text = base32().encode(&bytes);
@@ -67,18 +67,18 @@ impl FromStr for KeyId {
 
 name!(KeyId, KeyIdError);
 
-/// The 256 secret bits of a token. Shown to nobody: `Debug` hides them.
+/// The 256 secret bits of a token. `Debug` hides them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// Makes a secret of random bytes.
+    /// The secret made of random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// What is stored of it: 256 random bits need no slow hash and no salt.
+    /// The hash to store: 256 random bits need neither a slow hash nor a salt.
     #[must_use]
     pub fn hash(&self) -> SecretHash {
         SecretHash(Sha256::digest(self.0).into())
@@ -91,12 +91,12 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The SHA-256 of a [`Secret`]. Compared in constant time, on purpose not by `==`.
+/// The SHA-256 of a [`Secret`]. Without `==`, since it must be compared in constant time.
 #[derive(Clone, Debug)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
-    /// Reads back what [`SecretHash::as_bytes`] gave.
+    /// The hash with the bytes of [`SecretHash::as_bytes`].
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -108,33 +108,33 @@ impl SecretHash {
         &self.0
     }
 
-    /// Whether `secret` is the one; takes the same time whichever byte differs.
+    /// Whether it is the hash of `secret`, in constant time.
     #[must_use]
     pub fn fits(&self, secret: &Secret) -> bool {
         self.0.ct_eq(&secret.hash().0).into()
     }
 }
 
-/// A whole API key, as a machine sends it. `Debug` shows its id only; [`Token::reveal`] shows it all.
+/// A whole API key, as clients send it. `Debug` shows only its id; [`Token::reveal`] shows all of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     id: KeyId,
     secret: Secret,
 }
 
-/// Why a string is no [`Token`]. Never holds a part of the string.
+/// Why a string is not a [`Token`]. Never contains a part of the string.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TokenError {
     /// It does not look like `hbk_<id>_<secret><checksum>`.
     #[error("not an API key: a key looks like hbk_, 10 characters, _, 59 characters")]
     Format,
-    /// It looks right but the checksum differs.
+    /// The format is right but the checksum differs.
     #[error("the checksum of the API key differs: a character was mistyped or cut off")]
     Checksum,
 }
 
 impl Token {
-    /// Puts a token together.
+    /// The token of a key.
     #[must_use]
     pub fn new(id: KeyId, secret: Secret) -> Self {
         Self { id, secret }
@@ -152,7 +152,7 @@ impl Token {
         &self.secret
     }
 
-    /// The token in full, to be shown to its owner once.
+    /// The whole token, to be shown to its owner once.
     #[must_use]
     pub fn reveal(&self) -> String {
         let body = format!("{PREFIX}{}_{}", self.id, base32().encode(&self.secret.0));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn typos_are_told_from_nonsense() {
+    fn typos_are_distinguished_from_other_text() {
         let mut typo = token().reveal();
         typo.replace_range(20..21, if &typo[20..21] == "a" { "b" } else { "a" });
         assert_eq!(typo.parse::<Token>(), Err(TokenError::Checksum));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_right_secret_fits() {
+    fn only_the_right_secret_matches_a_hash() {
         assert!(token().secret().hash().fits(token().secret()));
         assert!(!token().secret().hash().fits(&Secret::from_random([43; 32])));
     }

@@ -1,7 +1,7 @@
 //! The rules of Heartbeat, as functions of values and an instant.
 //!
 //! What a beat, a deadline, a transition and a notice are, and when one follows from another. Nothing here
-//! does I/O, waits, asks for the time or for a random number: whoever calls passes those in.
+//! does I/O, waits, or asks for the time or a random number: callers pass those in.
 
 #![warn(missing_docs)]
 
@@ -10,6 +10,7 @@ mod backoff;
 mod beat;
 mod coverage;
 mod decide;
+mod delivery;
 mod digest;
 mod entry;
 mod host;
@@ -27,7 +28,7 @@ pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError
 pub use backoff::{jittered, pause, splay};
 pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Message, Signal};
 pub use coverage::{Blackout, Breaker, CanaryPolicy, Coverage, Receiver, ReceiverHealth};
-pub use decide::{Rules, deadline, decide, is_silent};
+pub use decide::{Rules, deadline, decide};
 pub use digest::{Digest, DigestStage, Member, digest_parts};
 pub use entry::{Entry, HostSettings, Pause, PauseError};
 pub use host::{Fleet, FleetError, HostId, HostIdError, HostKey, Region, RegionError};

@@ -4,25 +4,25 @@ use std::time::Duration;
 
 /// Longest `hostId`, in characters: fits a fully qualified name (253 by RFC 1035 is rare) with a job's path.
 pub const HOST_ID_CHARS: usize = 200;
-/// Longest fleet name, in characters: it stands in subjects of at most 100.
+/// Longest fleet name, in characters: it appears in subjects of at most 100.
 pub const FLEET_CHARS: usize = 32;
 /// Longest region name, in characters. AWS's longest today is 14 (`ap-southeast-1`).
 pub const REGION_CHARS: usize = 32;
 /// Longest name of an API key, in characters: one column of a table.
 pub const KEY_NAME_CHARS: usize = 64;
-/// Most host prefixes of one API key: they are compared at every beat.
+/// Most host prefixes of one API key: each beat is compared with all of them.
 pub const KEY_HOST_PREFIXES: usize = 20;
-/// Shortest interval: below it, the network's own jitter reads as silence.
+/// Shortest interval: below it, network jitter looks like silence.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Longest interval: a yearly job.
 pub const INTERVAL_MAX: Duration = Duration::from_hours(365 * 24);
-/// The interval of a beat that names none.
+/// The interval of a beat without one.
 pub const INTERVAL_DEFAULT: Duration = Duration::from_mins(10);
 /// Longest message of a beat, in bytes; what is longer is cut, never refused.
 pub const MESSAGE_BYTES: usize = 1024;
 /// Longest body of a request, in bytes, checked before it is parsed.
 pub const BODY_BYTES: usize = 4096;
-/// Transitions that a ledger entry remembers: enough to see a host flap, small enough to swap at once.
+/// Transitions that a ledger entry keeps: enough to see a host flap, small enough to swap as a whole.
 pub const HISTORY: usize = 8;
 /// Longest subject of an e-mail, in characters. SNS wants fewer than 100, printable ASCII
 /// (Amazon SNS API reference, `Publish`, parameter `Subject`).
@@ -36,15 +36,16 @@ pub const TEXT_CHARS: usize = 300;
 pub const NOTICE_BYTES: usize = 256 * 1024;
 /// Longest endpoint of a subscription, in bytes: the customary limit of a URL.
 pub const ENDPOINT_BYTES: usize = 2048;
-/// How long a delivery is retried before it counts as dead.
+/// How long a delivery is retried before it counts as failed.
 pub const DELIVERY_FOR: Duration = Duration::from_hours(24);
 /// First pause between two tries.
 pub const PAUSE_FIRST: Duration = Duration::from_secs(2);
-/// Longest pause between two tries: an endpoint that is back gets its notices within it.
+/// Longest pause between two tries: a recovered endpoint gets its notices within it.
 pub const PAUSE_LONGEST: Duration = Duration::from_mins(5);
 /// How long before the last completed sweep a first beat still counts as news, for copies that lag behind.
 pub const NEWS_MARGIN: Duration = Duration::from_mins(2);
-/// More notices of one fleet and kind than this in one sweep are told in a digest: what a person still reads one by one.
+/// More notices of one fleet and kind than this in one sweep are sent as a digest: a person still reads this many one
+/// by one.
 pub const DIGEST_ABOVE: usize = 5;
 /// Most hosts of a digest, so that a power cut of 10,000 is 5 messages.
 pub const DIGEST_HOSTS: usize = 2_000;
@@ -56,18 +57,19 @@ pub const DIGEST_NAMES: usize = 20;
 /// Most messages a second that a sweep sends. SNS deactivates an e-mail subscription above 10 (Amazon SNS quotas), two
 /// sweeps may send at the same time, and messages that left a quarter of a second apart arrive closer at times.
 pub const MESSAGES_PER_SECOND: u32 = 4;
-/// Longest grace after a blackout, for hosts to speak first.
+/// Longest grace after a blackout, for hosts to beat again.
 pub const GRACE: Duration = Duration::from_mins(6);
-/// Blackouts that are remembered of a receiver: they matter as long as an interval is.
+/// Blackouts that are kept of a receiver: each matters for the length of an interval.
 pub const BLACKOUTS: usize = 64;
-/// So many hosts of a fleet silent at once may be the receiver's fault, when they are [`BREAKER_PERCENT`] as well.
+/// This many hosts of a fleet silent at once may be the receiver's fault, if they are also more than
+/// [`BREAKER_PERCENT`] of it.
 pub const BREAKER_HOSTS: u64 = 50;
 /// Likewise, in percent of the fleet.
 pub const BREAKER_PERCENT: u64 = 20;
-/// How long notices are held that may be the receiver's fault.
+/// How long notices that may be the receiver's fault are held.
 pub const HOLD: Duration = Duration::from_mins(15);
-/// Canaries that are sent at a time: they lie in different partitions of the table, so that the oldest tells how far
-/// copies in other regions lag behind.
+/// Canaries that are sent at a time: they are in different partitions of the table, so that the oldest shows how far
+/// the copies in other regions lag behind.
 pub const CANARIES: u8 = 3;
-/// A region of which nothing was heard for so long is no longer waited for.
+/// A region from which nothing arrived for this long is no longer waited for.
 pub const REGION_DEAD_AFTER: Duration = Duration::from_mins(5);

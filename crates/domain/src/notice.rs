@@ -1,7 +1,7 @@
-//! Notices: what people are told about a transition, as one value rendered for each kind of reader.
+//! Notices: the message about a transition or a digest, as one value rendered for each kind of reader.
 //!
-//! Everything in a notice follows from the ledger entry (or the digest) and the attempt, so that every region and every
-//! attempt makes the same one.
+//! A notice is computed from the ledger entry (or the digest) and the attempt alone, so that every region and every
+//! attempt makes the same one. It is not sent here.
 
 pub(crate) mod id;
 mod json;
@@ -22,9 +22,9 @@ pub use id::{NoticeId, NoticeIdError};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NoticeHost {
-    /// Which host.
+    /// The host.
     pub host_id: HostId,
-    /// Since when it is so.
+    /// The instant of the transition.
     pub since: Timestamp,
     /// Its last beat.
     pub last_beat: Timestamp,
@@ -32,13 +32,13 @@ pub struct NoticeHost {
     pub interval: Interval,
     /// The number of the transition.
     pub epoch: u64,
-    /// What a failing host said.
+    /// The message of a failing host.
     pub message: Option<Message>,
-    /// For `recovered`: what it was before, and since when.
+    /// For `recovered`: the kind of the transition before, and its instant.
     pub before: Option<(Kind, Timestamp)>,
 }
 
-/// What a notice is about.
+/// The hosts of a notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum About {
     /// A transition of one host.
@@ -49,38 +49,37 @@ pub enum About {
     Digest(Vec<Member>),
 }
 
-/// Which notice it is, whatever it says.
+/// What identifies a notice, whatever its text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// That of the transition of this host to this epoch.
+    /// The transition of this host to this epoch.
     Host(HostKey, u64),
-    /// That of this digest.
+    /// This digest.
     Digest(NoticeId),
 }
 
-/// What people are told. Serialized as it is, it is what the embedded topic stores; [`Notice::json`] is what
-/// machines get.
+/// One message to people. The embedded topic stores its serde form; machines get [`Notice::json`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Its short name.
+    /// The same at every attempt.
     pub id: NoticeId,
-    /// Which try of publishing it this is, from 1.
+    /// Which attempt to publish it this is, from 1.
     pub attempt: u32,
     /// What happened.
     pub kind: Kind,
-    /// In which fleet.
+    /// The fleet of all its hosts.
     pub fleet: Fleet,
-    /// To whom.
+    /// To which host or hosts.
     #[serde(flatten)]
     pub about: About,
-    /// When it was decided; of a digest, when that was begun.
+    /// When the transition was decided; of a digest, when that was created.
     pub at: Timestamp,
     /// The region that publishes it.
     pub region: Region,
-    /// What may make it less than sure.
+    /// Why it may be wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caveat: Option<Caveat>,
-    /// Whether an admin only tries whether it arrives: nothing has happened. Every rendering says so.
+    /// Whether it is a test by an admin, and nothing has happened. Every rendering says so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
 }
@@ -90,30 +89,30 @@ impl Notice {
     #[must_use]
     pub fn of(entry: &Entry, region: &Region) -> Option<Self> {
         let pending = entry.pending.as_ref()?;
-        let (told, earlier) = entry.history.split_last()?;
-        let before = |t: &Transition| (told.kind == Kind::Recovered).then_some((t.kind, t.since));
+        let (last, earlier) = entry.history.split_last()?;
+        let before = |t: &Transition| (last.kind == Kind::Recovered).then_some((t.kind, t.since));
         Some(Self {
-            id: NoticeId::of(&identity(&entry.key, told.epoch, told.kind)),
+            id: NoticeId::of(&identity(&entry.key, last.epoch, last.kind)),
             attempt: pending.attempt.max(1),
-            kind: told.kind,
+            kind: last.kind,
             fleet: entry.key.fleet.clone(),
             about: About::Host(NoticeHost {
                 host_id: entry.key.host.clone(),
-                since: told.since,
-                last_beat: told.last_beat,
-                interval: told.interval,
-                epoch: told.epoch,
-                message: told.message.clone(),
+                since: last.since,
+                last_beat: last.last_beat,
+                interval: last.interval,
+                epoch: last.epoch,
+                message: last.message.clone(),
                 before: earlier.last().and_then(before),
             }),
-            at: told.at,
+            at: last.at,
             region: region.clone(),
-            caveat: told.caveat.clone(),
+            caveat: last.caveat.clone(),
             test: false,
         })
     }
 
-    /// The notice of a digest whose list is frozen and not told yet.
+    /// The notice of a digest whose list is frozen but not accepted yet.
     #[must_use]
     pub fn of_digest(digest: &Digest, region: &Region) -> Option<Self> {
         let pending = digest.pending.as_ref()?;
@@ -130,8 +129,8 @@ impl Notice {
         })
     }
 
-    /// A notice by which an admin tries, at `now`, who is told about `kind` in `fleet`. It is about no host: its name
-    /// is reserved, so that no ledger entry can ever wait for its echo.
+    /// A notice by which an admin tests, at `now`, who receives notices of `kind` in `fleet`. Its host has a reserved
+    /// name, so that no ledger entry can ever wait for its echo.
     #[must_use]
     pub fn test(fleet: Fleet, kind: Kind, region: Region, now: Timestamp) -> Self {
         let key = HostKey::new(fleet, HostId::test());
@@ -157,18 +156,18 @@ impl Notice {
         }
     }
 
-    /// What makes two notices the same: fleet, host, epoch and kind in full, or the digest. [`Notice::id`] is a hash,
-    /// which two notices in a billion million share; losing an alarm to that would be silly.
+    /// Equal for two notices only if they are the same: fleet, host, epoch and kind in full, or the digest.
+    /// [`Notice::id`] is a hash, which two notices may share.
     #[must_use]
     pub fn identity(&self) -> String {
         match self.subject() {
             Subject::Host(key, epoch) => identity(&key, epoch, self.kind),
-            // No fleet is called so: a host's identity begins with one, and a slash.
+            // Not a host's identity: those begin with a fleet and a slash.
             Subject::Digest(id) => format!("#digest/{id}"),
         }
     }
 
-    /// Which notice it is.
+    /// What identifies it.
     #[must_use]
     pub fn subject(&self) -> Subject {
         match &self.about {
@@ -180,7 +179,7 @@ impl Notice {
         }
     }
 
-    /// Whom it is about, for logs: `main/web-01`, or `812 hosts of main`.
+    /// Its host or hosts, for logs: `main/web-01`, or `812 hosts of main`.
     #[must_use]
     pub fn about_whom(&self) -> String {
         match &self.about {
@@ -189,7 +188,7 @@ impl Notice {
         }
     }
 
-    /// How many hosts it tells.
+    /// How many hosts it is about.
     #[must_use]
     pub fn count(&self) -> usize {
         match &self.about {
@@ -198,7 +197,7 @@ impl Notice {
         }
     }
 
-    /// The names of the hosts that it tells.
+    /// The names of its hosts.
     pub fn host_ids(&self) -> impl Iterator<Item = &HostId> {
         let (host, members) = match &self.about {
             About::Host(host) => (Some(&host.host_id), &[][..]),

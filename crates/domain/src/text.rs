@@ -1,4 +1,4 @@
-//! How instants and durations read to people, and how foreign text is made harmless.
+//! Instants and durations for people, and sanitizing of foreign text.
 
 use std::time::Duration;
 
@@ -59,8 +59,8 @@ pub(crate) fn ascii(text: &str, chars: usize) -> String {
     )
 }
 
-/// `text` on one line, at most `chars` characters, with `...` where it was cut. Control characters are gone, and
-/// so are the marks that turn the direction of writing, which could make a line read as another.
+/// `text` on one line, at most `chars` characters, with `...` where it was cut. Without control characters and marks
+/// that change the writing direction, which could make a line look like another.
 pub(crate) fn line(text: &str, chars: usize) -> String {
     let harmless = |c: char| !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let shown: String = text
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_well() {
+    fn durations_show_their_two_largest_units() {
         let cases = [
             (0, "0 s"),
             (999, "999 ms"),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_text_is_made_harmless() {
+    fn foreign_text_is_sanitized_and_cut() {
         assert_eq!(ascii("a\nb\u{202e}ü", 10), "a b??");
         assert_eq!(ascii("0123456789x", 10), "0123456...");
         assert_eq!(line("a\nb\u{202e}c ü\u{7}", 10), "a bc ü");

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "i64", into = "i64")]
 pub struct Timestamp(i64);
 
-/// A number that is no [`Timestamp`].
+/// A number that is not a [`Timestamp`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0} ms is not an instant between the years 1970 and 9999")]
 pub struct TimestampError(i64);
@@ -25,7 +25,7 @@ impl Timestamp {
     /// 9999-12-30T22:00:00Z, the last whole second that `jiff` can write.
     pub const MAX: Self = Self(253_402_207_200_000);
 
-    /// Reads milliseconds since 1970.
+    /// The instant so many milliseconds after 1970.
     pub fn from_millis(millis: i64) -> Result<Self, TimestampError> {
         if (Self::MIN.0..=Self::MAX.0).contains(&millis) {
             Ok(Self(millis))
@@ -34,7 +34,7 @@ impl Timestamp {
         }
     }
 
-    /// Milliseconds since 1970.
+    /// The instant in milliseconds since 1970.
     #[must_use]
     pub fn as_millis(self) -> i64 {
         self.0
@@ -60,13 +60,13 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
 
-    /// The begin of its day, in UTC.
+    /// The start of its day, in UTC.
     #[must_use]
     pub fn day(self) -> Self {
         Self(self.0 - self.0 % 86_400_000)
     }
 
-    /// The same instant for the calendar.
+    /// The same instant in calendar terms.
     pub(crate) fn calendar(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::MAX)
     }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ends_can_be_written() {
+    fn the_first_and_last_instant_are_formatted() {
         assert_eq!(Timestamp::MIN.to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp::MAX.to_string(), "9999-12-30T22:00:00Z");
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_outside_are_refused() {
+    fn numbers_outside_the_range_are_refused() {
         assert_eq!(Timestamp::from_millis(-1), Err(TimestampError(-1)));
         assert!(Timestamp::from_millis(i64::MAX).is_err());
     }

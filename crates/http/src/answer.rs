@@ -1,4 +1,4 @@
-//! What all answers have in common.
+//! What all responses have in common.
 
 use std::panic::AssertUnwindSafe;
 
@@ -11,17 +11,17 @@ use futures::FutureExt;
 
 use crate::error::Error;
 
-/// The answer when all is well. Clients of 2018 look for exactly this text.
+/// The response to success. Clients of 2018 compare exactly this text.
 pub(crate) fn ok() -> Response {
     ([(CONTENT_TYPE, "application/json")], r#"{"message":"OK"}"#).into_response()
 }
 
-/// Around every request: a panic becomes an answer, and no answer is ever cached.
+/// Wraps every request: a panic becomes a response, and no response is cached.
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    // Nothing half done is reached again: whatever outlives a request stands behind locks that survive poisoning.
+    // Unwind safe: everything that outlives a request is behind locks that survive poisoning.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut answer = answer.unwrap_or_else(|_| {
-        // Not the panic's own words: they may quote the request, and the panic hook has had them already.
+        // Not the panic's own message: it may quote the request, and the panic hook has reported it already.
         tracing::error!("a handler panicked, its request is answered with 500");
         Error::Panicked.into_response()
     });
@@ -29,7 +29,7 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
     answer
 }
 
-/// The answer to a request that took longer than the server allows; the server's loop alone has a timer.
+/// The response to a request that took longer than the server allows. The timer is the server's.
 #[must_use]
 pub fn timed_out() -> Response {
     let mut answer = Error::TimedOut.into_response();

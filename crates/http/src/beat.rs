@@ -1,26 +1,27 @@
 //! The routes that record a beat.
 //!
-//! In this order: the announced length, the key, its rate, the body, what the beat says, whether the key may,
-//! and the storage. So a stranger learns nothing but that the key is wrong, and costs no reading.
+//! In this order: the announced length, the key, its rate, the body, the beat, the key's permission, the storage. So a
+//! stranger learns only that the key is wrong, and their body is not read.
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use hb_domain::{Key, Scope, Timestamp};
-use hb_service::{AuthError, RecordError, Report};
+use hb_domain::{Beat, HostId, Key, Scope, Timestamp};
+use hb_service::{AuthError, RecordError};
 
 use crate::error::{Dependency, Error};
+use crate::invalid::Invalid;
 use crate::{App, BY_PATH, answer, body, credential, report};
 
-/// As the log calls what these routes do.
+/// The activity in the log.
 const RECORDING: &str = "recording beats";
 
-/// `POST /v1/heartbeat`: the body says it all.
+/// `POST /v1/heartbeat`: the body names the host.
 pub(crate) async fn by_body(State(app): State<Arc<App>>, request: Request) -> Response {
-    beat(&app, request, "/v1/heartbeat", |_, query, body| {
-        report::by_body(query, body)
+    beat(&app, request, "/v1/heartbeat", |_, query, body, now| {
+        report::by_body(query, body, now)
     })
     .await
 }
@@ -31,14 +32,15 @@ pub(crate) async fn by_path(State(app): State<Arc<App>>, request: Request) -> Re
         &app,
         request,
         "/v1/heartbeat/{hostId}",
-        |path, query, body| {
-            report::by_path(path.strip_prefix(BY_PATH).unwrap_or_default(), query, body)
+        |path, query, body, now| {
+            let raw = path.strip_prefix(BY_PATH).unwrap_or_default();
+            report::by_path(raw, query, body, now)
         },
     )
     .await
 }
 
-type Read = fn(&str, Option<&str>, &[u8]) -> Result<Report, crate::invalid::Invalid>;
+type Read = fn(&str, Option<&str>, &[u8], Timestamp) -> Result<(HostId, Beat), Invalid>;
 
 async fn beat(app: &App, request: Request, route: &'static str, read: Read) -> Response {
     let method = request.method().clone();
@@ -60,8 +62,8 @@ async fn record(app: &App, request: Request, read: Read) -> Result<(), Error> {
             .map_err(|wait| Error::TooMany { wait })?;
     }
     let body = body::read(body).await?;
-    let report = read(head.uri.path(), head.uri.query(), &body)?;
-    store(app, &key, report, now).await
+    let (host, beat) = read(head.uri.path(), head.uri.query(), &body, now)?;
+    store(app, &key, host, beat, now).await
 }
 
 async fn authenticate(app: &App, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Key>, Error> {
@@ -82,8 +84,14 @@ async fn authenticate(app: &App, headers: &HeaderMap, now: Timestamp) -> Result<
     }
 }
 
-async fn store(app: &App, key: &Key, report: Report, now: Timestamp) -> Result<(), Error> {
-    match app.recorder.record(key, report, now).await {
+async fn store(
+    app: &App,
+    key: &Key,
+    host: HostId,
+    beat: Beat,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match app.recorder.record(key, host, beat).await {
         Ok(()) => {
             app.troubles.worked(RECORDING, now);
             Ok(())

@@ -1,4 +1,4 @@
-//! Takes in the body of a request, and no more of it than is ever needed.
+//! Reads the body of a request, up to its limit.
 
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use crate::error::Error;
 use crate::invalid::Invalid;
 
-/// Refuses a body that announces itself as too long. One that announces nothing is counted while it is read.
+/// Refuses a body whose announced length is too long. A body without one is counted while it is read.
 pub(crate) fn announced(headers: &HeaderMap) -> Result<(), Error> {
     let length = headers
         .get(CONTENT_LENGTH)
@@ -26,7 +26,7 @@ pub(crate) async fn read(body: Body) -> Result<Bytes, Error> {
     match Limited::new(body, limits::BODY_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge),
-        // The client went away. Nobody will read the answer, but a log of answers should not blame the server.
+        // The client is gone and will not read the response, but access logs should not blame the server.
         Err(_) => Err(Invalid::BrokenOff.into()),
     }
 }

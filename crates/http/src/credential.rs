@@ -5,7 +5,7 @@ use axum::http::header::AUTHORIZATION;
 
 /// The key that was sent, in `x-api-key` or, when that is absent, as `Authorization: Bearer`.
 ///
-/// A header that is no text is taken for an empty key: it is as wrong as any other.
+/// A header that is not text counts as an empty key, which is as wrong as any other.
 pub(crate) fn presented(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = headers.get("x-api-key") {
         return Some(value.to_str().unwrap_or_default().trim());

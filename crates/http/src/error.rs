@@ -1,4 +1,4 @@
-//! What goes wrong, and the one place that says how each error is answered.
+//! Errors of requests, and the one place that states how each of them is answered.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use serde::Serialize;
 
 use crate::invalid::Invalid;
 
-/// When to come back while something is in trouble: soon, and not all at once with the client's own retries.
+/// When to retry while a dependency is unavailable: soon, but after the first retries of most clients.
 const TROUBLE: Duration = Duration::from_secs(5);
 
-/// Why a request is not answered with 200. The text goes to the client.
+/// Why a request is not answered with 200. Clients see the text.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// One text for all reasons: it must not help to guess keys.
+    /// One text for all causes: it must not help to guess keys.
     #[error("a valid API key is needed, in the header x-api-key or as Authorization: Bearer")]
     Unauthenticated,
     #[error(transparent)]
@@ -30,36 +30,33 @@ pub(crate) enum Error {
     #[error("the body is longer than {} bytes", limits::BODY_BYTES)]
     TooLarge,
     #[error("this key sends too many beats; wait and send again")]
-    TooMany {
-        /// How long.
-        wait: Duration,
-    },
-    #[error("{0} does not work now; try again later")]
+    TooMany { wait: Duration },
+    #[error("{0} is unavailable; try again later")]
     Unavailable(Dependency),
-    #[error("the service made a mistake; try again later")]
+    #[error("internal error; try again later")]
     Panicked,
     #[error("the request took too long; send it again")]
     TimedOut,
 }
 
-/// What the service needs, as clients may know it. Which table, file or server it is only the log says.
+/// What the service depends on, as clients may know it. Only the log names the table, file or server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Dependency {
-    #[error("the storage of beats")]
+    #[error("beat storage")]
     Beats,
-    #[error("the storage of API keys")]
+    #[error("API key storage")]
     Keys,
-    #[error("the topic of notices")]
+    #[error("the notice topic")]
     Topic,
 }
 
 impl Error {
-    /// The status, the stable code for programs, and when to come back.
+    /// How each error is answered.
     ///
-    /// `curl --retry` sends again after 408, 429, 500, 502, 503 and 504 only: these mean passing trouble, and
-    /// nothing else does.
-    fn facts(&self) -> (StatusCode, &'static str, Option<Duration>) {
-        let bad = |code| (StatusCode::BAD_REQUEST, code, None);
+    /// `curl --retry` sends again after 408, 429, 500, 502, 503 and 504 only, so these statuses stand for passing trouble
+    /// and no others do.
+    fn facts(&self) -> Facts {
+        let bad = |code| Facts::new(StatusCode::BAD_REQUEST, code);
         match self {
             Self::Invalid(invalid) => match invalid {
                 Invalid::EmptyBody
@@ -78,22 +75,44 @@ impl Error {
                 Invalid::Twice(_) => bad("duplicate_field"),
                 Invalid::ExitCode | Invalid::TrailingSlash => bad("invalid_path"),
             },
-            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", None),
-            Self::Denied(Denied::Scope { .. }) => (StatusCode::FORBIDDEN, "scope_denied", None),
+            Self::Unauthenticated => Facts::new(StatusCode::UNAUTHORIZED, "unauthenticated"),
+            Self::Denied(Denied::Scope { .. }) => Facts::new(StatusCode::FORBIDDEN, "scope_denied"),
             Self::Denied(Denied::Host(_) | Denied::Reserved(_)) => {
-                (StatusCode::FORBIDDEN, "host_denied", None)
+                Facts::new(StatusCode::FORBIDDEN, "host_denied")
             }
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", None),
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
-            Self::TooMany { wait } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some(*wait)),
-            Self::Unavailable(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                Some(TROUBLE),
-            ),
-            Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", None),
-            Self::TimedOut => (StatusCode::REQUEST_TIMEOUT, "timed_out", None),
+            Self::NotFound => Facts::new(StatusCode::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed => {
+                Facts::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
+            }
+            Self::TooLarge => Facts::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::TooMany { wait } => Facts {
+                retry_after: Some(*wait),
+                ..Facts::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited")
+            },
+            Self::Unavailable(_) => Facts {
+                retry_after: Some(TROUBLE),
+                ..Facts::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            },
+            Self::Panicked => Facts::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
+            Self::TimedOut => Facts::new(StatusCode::REQUEST_TIMEOUT, "timed_out"),
+        }
+    }
+}
+
+/// How an error is answered, besides its text.
+struct Facts {
+    status: StatusCode,
+    /// Stable, for programs.
+    code: &'static str,
+    retry_after: Option<Duration>,
+}
+
+impl Facts {
+    fn new(status: StatusCode, code: &'static str) -> Self {
+        Self {
+            status,
+            code,
+            retry_after: None,
         }
     }
 }
@@ -106,13 +125,17 @@ struct Problem<'a> {
     status: u16,
     code: &'static str,
     detail: &'a str,
-    /// The same again: clients of 2018 look here.
+    /// The same text: clients of 2018 read this member.
     message: &'a str,
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let (status, code, wait) = self.facts();
+        let Facts {
+            status,
+            code,
+            retry_after,
+        } = self.facts();
         let text = self.to_string();
         let problem = Problem {
             r#type: "about:blank",
@@ -125,7 +148,7 @@ impl IntoResponse for Error {
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let mut response =
             (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
-        if let Some(wait) = wait {
+        if let Some(wait) = retry_after {
             response
                 .headers_mut()
                 .insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
@@ -139,7 +162,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// Rounded up, so that nobody comes too early.
+/// Rounded up, so that no client returns too early.
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

@@ -1,4 +1,6 @@
-//! The fields of a beat, and how they are read from a query and from a body.
+//! The fields of a beat, as queries and bodies of JSON contain them.
+//!
+//! [`FIELDS`] states each of them once. What the path says stands in [`path`](crate::path).
 
 use hb_domain::{HostId, Interval, Message, Signal};
 use serde_json::Value;
@@ -7,10 +9,38 @@ use url::form_urlencoded;
 use crate::invalid::{Invalid, quoted};
 use crate::json;
 
-/// The names of the fields, in the order of [`Fields`].
-pub(crate) const NAMES: [&str; 4] = ["hostId", "intervalMs", "status", "message"];
+struct Field {
+    name: &'static str,
+    /// Whether digits in a query are a number, as they are in JSON.
+    numeric: bool,
+    /// Never gets `null`.
+    read: fn(&mut Fields, &Value) -> Result<(), Invalid>,
+}
 
-/// What one part of a request says; `None` where it says nothing.
+const FIELDS: [Field; 4] = [
+    Field {
+        name: "hostId",
+        numeric: false,
+        read: |fields, value| host(value).map(|host| fields.host = Some(host)),
+    },
+    Field {
+        name: "intervalMs",
+        numeric: true,
+        read: |fields, value| interval(value).map(|interval| fields.interval = Some(interval)),
+    },
+    Field {
+        name: "status",
+        numeric: false,
+        read: |fields, value| signal(value).map(|signal| fields.signal = Some(signal)),
+    },
+    Field {
+        name: "message",
+        numeric: false,
+        read: |fields, value| message(value).map(|message| fields.message = message),
+    },
+];
+
+/// The fields in one part of a request; `None` for absent ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fields {
     pub(crate) host: Option<HostId>,
@@ -22,63 +52,38 @@ pub(crate) struct Fields {
 impl Fields {
     /// Reads query parameters. Unknown ones are ignored.
     pub(crate) fn from_query(query: &str) -> Result<Self, Invalid> {
-        let mut values: [Option<Value>; 4] = Default::default();
+        let mut values = FIELDS.map(|_| Value::Null);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let Some(index) = NAMES.iter().position(|known| *known == name) else {
+            let Some(index) = FIELDS.iter().position(|field| field.name == name) else {
                 continue;
             };
-            if values[index]
-                .replace(Value::String(value.into_owned()))
-                .is_some()
-            {
-                return Err(Invalid::Twice(NAMES[index]));
+            if !values[index].is_null() {
+                return Err(Invalid::Twice(FIELDS[index].name));
+            }
+            values[index] = match value.parse::<u64>() {
+                Ok(number) if FIELDS[index].numeric && !value.starts_with('+') => number.into(),
+                _ => value.into(),
+            };
+        }
+        Self::read(&values)
+    }
+
+    /// Reads a body of JSON. Unknown members are ignored, and `null` counts as absent.
+    pub(crate) fn from_json(body: &[u8]) -> Result<Self, Invalid> {
+        Self::read(&json::members(body, FIELDS.map(|field| field.name))?)
+    }
+
+    fn read(values: &[Value]) -> Result<Self, Invalid> {
+        let mut fields = Self::default();
+        for (field, value) in FIELDS.iter().zip(values) {
+            if !value.is_null() {
+                (field.read)(&mut fields, value)?;
             }
         }
-        let [host, interval, status, message] = values.map(Option::unwrap_or_default);
-        Self::read(&host, digits(interval), &status, message)
+        Ok(fields)
     }
 
-    /// Reads a body of JSON. Unknown members are ignored, and `null` is as good as absent.
-    pub(crate) fn from_json(body: &[u8]) -> Result<Self, Invalid> {
-        let [host, interval, status, message] = json::members(body, NAMES)?;
-        Self::read(&host, interval, &status, message)
-    }
-
-    fn read(
-        host: &Value,
-        interval: Value,
-        status: &Value,
-        message: Value,
-    ) -> Result<Self, Invalid> {
-        let host = match host {
-            Value::Null => None,
-            Value::String(name) => Some(name.parse()?),
-            other => return Err(Invalid::HostType(quoted(other))),
-        };
-        let interval = match interval {
-            Value::Null => None,
-            other => Some(interval_of(&other)?),
-        };
-        let signal = match status {
-            Value::Null => None,
-            Value::String(status) if status == "ok" => Some(Signal::Ok),
-            Value::String(status) if status == "fail" => Some(Signal::Fail),
-            other => return Err(Invalid::Status(quoted(other))),
-        };
-        let message = match message {
-            Value::Null => None,
-            Value::String(text) => Some(Message::from(text)).filter(|message| !message.is_empty()),
-            other => return Err(Invalid::MessageType(quoted(&other))),
-        };
-        Ok(Self {
-            host,
-            interval,
-            signal,
-            message,
-        })
-    }
-
-    /// What these say, and `others` where these say nothing. About the host both must agree.
+    /// These fields, and those of `others` that are absent here. The host must be the same.
     pub(crate) fn or(self, others: Self) -> Result<Self, Invalid> {
         if let (Some(one), Some(other)) = (&self.host, &others.host)
             && one != other
@@ -94,18 +99,15 @@ impl Fields {
     }
 }
 
-/// Decimal digits of a query as the number that they are; anything else as it is.
-fn digits(value: Value) -> Value {
-    let plain = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    value
+fn host(value: &Value) -> Result<HostId, Invalid> {
+    let name = value
         .as_str()
-        .filter(plain)
-        .and_then(|text| text.parse::<u64>().ok())
-        .map_or(value, Value::from)
+        .ok_or_else(|| Invalid::HostType(quoted(value)))?;
+    Ok(name.parse()?)
 }
 
-/// JSON does not tell 600000 from 600000.0, which clients that calculate with floats send.
-fn interval_of(value: &Value) -> Result<Interval, Invalid> {
+/// JSON does not distinguish 600000 from 600000.0, which clients that calculate with floats send.
+fn interval(value: &Value) -> Result<Interval, Invalid> {
     let whole = |float: &f64| float.fract() == 0.0;
     let millis = value
         .as_u64()
@@ -113,6 +115,18 @@ fn interval_of(value: &Value) -> Result<Interval, Invalid> {
     Ok(Interval::from_millis(
         millis.ok_or_else(|| Invalid::IntervalType(quoted(value)))?,
     )?)
+}
+
+fn signal(value: &Value) -> Result<Signal, Invalid> {
+    let word = value.as_str().and_then(|word| word.parse().ok());
+    word.ok_or_else(|| Invalid::Status(quoted(value)))
+}
+
+fn message(value: &Value) -> Result<Option<Message>, Invalid> {
+    let text = value
+        .as_str()
+        .ok_or_else(|| Invalid::MessageType(quoted(value)))?;
+    Ok(Some(Message::from(text.to_owned())).filter(|message| !message.is_empty()))
 }
 
 #[cfg(test)]
@@ -160,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_are_read_like_forms() {
+    fn queries_are_decoded_like_forms() {
         let read = |query: &str| Fields::from_query(query);
         let message = |text: &str| Some(Message::from(text.to_owned()));
         assert_eq!(

@@ -1,20 +1,20 @@
-//! What can be wrong with a beat, in words for whoever wrote the client.
+//! What can be wrong with a beat, in words for the author of the client.
 
 use hb_domain::{HostIdError, IntervalError};
 
-/// Why a request is no beat. The text says what is wrong and what would be right; it goes to the client.
+/// Why a request is not a beat. Clients see the text, which says what is wrong and what would be right.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Invalid {
     #[error(r#"the body is empty; send {{"hostId": "web-01"}}"#)]
     EmptyBody,
-    /// With the parser's words.
+    /// With the parser's message.
     #[error(r#"the body is not JSON: {0}; send {{"hostId": "web-01"}}"#)]
     NotJson(String),
     #[error(r#"the body is not a JSON object; send {{"hostId": "web-01"}}"#)]
     NotAnObject,
     #[error(r#"the body is nested too deeply; send {{"hostId": "web-01"}}"#)]
     TooDeep,
-    #[error("the body broke off before its end; send it again")]
+    #[error("the body ended early; send it again")]
     BrokenOff,
     #[error(r#"hostId is missing; send {{"hostId": "web-01"}}"#)]
     HostMissing,
@@ -24,7 +24,7 @@ pub(crate) enum Invalid {
     Host(#[from] HostIdError),
     #[error("the hostId in the path is not UTF-8 after percent-decoding")]
     HostEncoding,
-    #[error("two different hostIds are given; path, query and body must name the same host")]
+    #[error("the request has two different hostIds; path, query and body must name the same host")]
     HostDiffers,
     #[error("intervalMs: {0}")]
     Interval(#[from] IntervalError),
@@ -34,12 +34,12 @@ pub(crate) enum Invalid {
     Status(String),
     #[error("message must be a string, not {0}")]
     MessageType(String),
-    #[error("{0} is given twice; give it once")]
+    #[error("{0} appears twice; send it once")]
     Twice(&'static str),
-    #[error("the path says one thing and the status another; leave one of them out")]
+    #[error("the path and the status contradict each other; leave one of them out")]
     Contradiction,
     #[error(
-        "the path ends with a number that is no exit code (-2147483648 to 4294967295); \
+        "the path ends with a number that is not an exit code (-2147483648 to 4294967295); \
          write a slash inside a hostId as %2F"
     )]
     ExitCode,
@@ -49,7 +49,7 @@ pub(crate) enum Invalid {
     TrailingSlash,
 }
 
-/// A value as a sentence can quote it: on one line, and cut.
+/// A value as a message quotes it: on one line, and cut.
 pub(crate) fn quoted(value: &impl ToString) -> String {
     const CHARS: usize = 40;
     let text = value.to_string();

@@ -1,4 +1,4 @@
-//! Reads JSON as machines really send it: lenient where a beat would be lost for a trifle, strict about the rest.
+//! Parses the JSON that real clients send: lenient where a beat would be lost over a detail, strict about the rest.
 
 use std::fmt::{self, Write};
 
@@ -9,8 +9,8 @@ use crate::invalid::Invalid;
 
 /// The members `names` of the object that `body` is; `null` for those that are absent.
 ///
-/// Forgiven are a byte order mark and, inside strings, bytes that are not UTF-8, halves of surrogate pairs, and
-/// raw line breaks. Nesting is limited by `serde_json` (127 levels), also in members that nobody asked for.
+/// Accepts a byte order mark and, inside strings, bytes that are not UTF-8, halves of surrogate pairs, and raw line
+/// breaks. `serde_json` limits nesting (127 levels), also in unknown members.
 pub(crate) fn members<const N: usize>(
     body: &[u8],
     names: [&'static str; N],
@@ -20,20 +20,20 @@ pub(crate) fn members<const N: usize>(
     if text.trim().is_empty() {
         return Err(Invalid::EmptyBody);
     }
-    let text = mend(text);
+    let text = repair(text);
     let mut json = serde_json::Deserializer::from_str(&text);
     let read = json
         .deserialize_any(Members(names))
         .and_then(|members| json.end().map(|()| members));
     read.map_err(|error| match error.to_string() {
         _ if error.is_data() => Invalid::NotAnObject,
-        // `serde_json` tells this apart in words only; a test holds them.
+        // `serde_json` distinguishes this by its message alone; a test pins that.
         words if words.starts_with("recursion limit") => Invalid::TooDeep,
         words => Invalid::NotJson(words),
     })?
 }
 
-/// Visits an object. An inner error is about a member; outer errors are about the text.
+/// Visits an object. The inner error is about a member; outer errors are about the text.
 struct Members<const N: usize>([&'static str; N]);
 
 impl<'de, const N: usize> Visitor<'de> for Members<N> {
@@ -60,9 +60,9 @@ impl<'de, const N: usize> Visitor<'de> for Members<N> {
     }
 }
 
-/// Makes valid what a shell or an old client got wrong inside strings; whatever else is wrong stays wrong.
-fn mend(text: &str) -> String {
-    let mut mended = String::with_capacity(text.len());
+/// Repairs what shells and old clients get wrong inside strings; all other errors stay errors.
+fn repair(text: &str) -> String {
+    let mut repaired = String::with_capacity(text.len());
     let (mut inside, mut rest) = (false, text);
     while let Some(c) = rest.chars().next() {
         let mut taken = c.len_utf8();
@@ -74,23 +74,23 @@ fn mend(text: &str) -> String {
                     (None, _) => 1 + rest.chars().nth(1).map_or(0, char::len_utf8),
                 };
                 let lone = taken == 6 && matches!(unit(rest), Some(0xd800..=0xdfff));
-                mended.push_str(if lone { "\u{fffd}" } else { &rest[..taken] });
+                repaired.push_str(if lone { "\u{fffd}" } else { &rest[..taken] });
             }
             c if inside && c < ' ' => {
                 // Writing to a string cannot fail.
-                let _ = write!(mended, "\\u{:04x}", u32::from(c));
+                let _ = write!(repaired, "\\u{:04x}", u32::from(c));
             }
             c => {
                 inside ^= c == '"';
-                mended.push(c);
+                repaired.push(c);
             }
         }
         rest = &rest[taken..];
     }
-    mended
+    repaired
 }
 
-/// The UTF-16 unit at the beginning of `text`, if it begins with `\u` and four hexadecimal digits.
+/// The UTF-16 unit at the start of `text`, if that is `\u` and four hexadecimal digits.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     // `from_str_radix` would take a sign.
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn broken_strings_are_mended() {
+    fn broken_strings_are_repaired() {
         let cases: [(&[u8], &str); 10] = [
             (br#"{"m": "plain \"\\ \u00e4 \n"}"#, "plain \"\\ ä \n"),
             (br#"{"m": "\ud83d\ude00"}"#, "😀"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_has_an_end_in_unknown_members_too() {
+    fn nesting_is_limited_in_unknown_members_too() {
         let nested = |open: &str, close: &str, n: usize| {
             format!(r#"{{"x": {}0{}}}"#, open.repeat(n), close.repeat(n))
         };
@@ -191,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn valid_json_is_read_as_it_is(text in "\\PC*", other in any::<String>()) {
+        fn valid_json_is_read_unchanged(text in "\\PC*", other in any::<String>()) {
             let body = serde_json::json!({ "m": text, "x": other }).to_string();
             prop_assert_eq!(members(body.as_bytes(), ["x", "m"]), Ok([Value::from(other), Value::from(text)]));
         }

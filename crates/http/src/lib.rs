@@ -1,7 +1,7 @@
 //! The HTTP interface: one router, used unchanged by the local server and by the Lambda function.
 //!
-//! It reads requests, asks the use cases and words the answers. It opens no socket, waits for nothing but the use
-//! cases and the request's body, and knows no adapter: how long a client may take is for the server to bound.
+//! It parses requests, calls the use cases and renders responses. It opens no socket, sets no timeouts (that is up to the
+//! server), and knows no adapter.
 
 mod answer;
 mod beat;
@@ -31,22 +31,22 @@ use crate::error::Error;
 
 /// The use cases behind the router.
 pub struct App {
-    /// Who sends a request.
+    /// Finds the key of a request.
     pub authenticator: Authenticator,
-    /// Where its beat goes.
+    /// Stores its beat.
     pub recorder: Recorder,
-    /// What `/v1/status` asks.
+    /// Answers `/v1/status`.
     pub health: Health,
     /// How many beats each key may send.
     pub limit: RateLimit,
     /// Asked once a request.
     pub clock: Arc<dyn Clock>,
-    /// Where failures are logged, once per cause.
+    /// Logs failures, once per cause.
     pub troubles: Arc<Troubles>,
 }
 
 impl App {
-    /// Takes beats for `region` into these ports. Keys are believed as `keys` says; each may send `limit` beats a
+    /// Records beats of `region` into these ports. Keys are cached by the policy `keys`; each may send `limit` beats a
     /// second, or any number.
     #[must_use]
     pub fn new(
@@ -67,12 +67,12 @@ impl App {
     }
 }
 
-/// Before the name of a host, in the forms without a body.
+/// The prefix of paths that name the host.
 const BY_PATH: &str = "/v1/heartbeat/";
 
 /// All routes over `app`.
 pub fn router(app: App) -> Router {
-    // `get` answers HEAD as well: it records like GET, and loses the body of its answer.
+    // `get` serves HEAD as well: it records like GET, without the body of the response.
     let by_path = || {
         on(
             MethodFilter::GET
@@ -83,9 +83,9 @@ pub fn router(app: App) -> Router {
     };
     Router::new()
         .route("/v1/heartbeat", post(beat::by_body))
-        // Misspelt since 2018, in crontabs that nobody will edit.
+        // Misspelt since 2018, in crontabs that will never be edited.
         .route("/v1/hearbeat", post(beat::by_body))
-        // Without a name: refused with a reason rather than as unknown.
+        // Without a name: refused with a reason rather than as an unknown path.
         .route(BY_PATH, by_path())
         .route("/v1/heartbeat/{*path}", by_path())
         .route("/v1/status", get(status::status))

@@ -1,4 +1,4 @@
-//! What the path of a beat says: the host, and perhaps how its job ended.
+//! Parses the path of a beat: the host, and perhaps the exit code of its job.
 
 use std::ops::RangeInclusive;
 
@@ -10,27 +10,25 @@ use crate::invalid::Invalid;
 /// Exit codes: 0 to 255 on Unix, 32 bits on Windows, where scripts see them signed or unsigned.
 const EXIT_CODES: RangeInclusive<i64> = -(1 << 31)..=(1 << 32) - 1;
 
-/// What a path says.
+/// The parsed path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// Who beats.
     pub(crate) host: HostId,
-    /// What it says, when the path tells.
     pub(crate) signal: Option<Signal>,
 }
 
-/// Reads what follows `/v1/heartbeat/`, not yet percent-decoded.
+/// Parses what follows `/v1/heartbeat/`, not yet percent-decoded.
 ///
-/// The last of several segments is the signal if it is `fail` or an exit code; all others are the name. Only a
-/// slash that is written as such parts segments: `rack/7` is exit code 7 of `rack`, `rack%2F7` is a host.
-/// A number that is no exit code, and an empty last segment, are more likely a mistake than a name.
+/// The last of several segments is the signal if it is `fail` or an exit code; all others are the name. Only a literal
+/// slash separates segments: `rack/7` is exit code 7 of `rack`, `rack%2F7` is a host.
+/// A number that is not an exit code, and an empty last segment, are more likely a mistake than a name.
 pub(crate) fn read(raw: &str) -> Result<Named, Invalid> {
     let (name, signal) = match raw.rsplit_once('/') {
         None => (raw, None),
         Some((_, "")) => return Err(Invalid::TrailingSlash),
         Some((before, last)) => match signal(last)? {
             None => (raw, None),
-            told => (before, told),
+            signal => (before, signal),
         },
     };
     let name = percent_decode_str(name)
@@ -115,8 +113,9 @@ mod tests {
     }
 
     #[test]
-    fn other_paths_are_refused() {
+    fn each_bad_path_is_refused_with_its_reason() {
         let long = "x".repeat(201);
+        let character = |found, position| HostIdError::Character { found, position };
         let cases = [
             ("", Invalid::Host(HostIdError::Empty)),
             ("/fail", Invalid::Host(HostIdError::Empty)),
@@ -128,11 +127,11 @@ mod tests {
             ("web-01/-2147483649", Invalid::ExitCode),
             ("web-01/99999999999999999999999", Invalid::ExitCode),
             ("web%ff", Invalid::HostEncoding),
-            ("web%00", Invalid::Host(HostIdError::Character('\0', 4))),
-            ("web%2", Invalid::Host(HostIdError::Character('%', 4))),
-            ("web+01", Invalid::Host(HostIdError::Character('+', 4))),
-            ("w%C3%A4b", Invalid::Host(HostIdError::Character('ä', 2))),
-            (&long, Invalid::Host(HostIdError::TooLong(201))),
+            ("web%00", Invalid::Host(character('\0', 4))),
+            ("web%2", Invalid::Host(character('%', 4))),
+            ("web+01", Invalid::Host(character('+', 4))),
+            ("w%C3%A4b", Invalid::Host(character('ä', 2))),
+            (&long, Invalid::Host(HostIdError::TooLong { chars: 201 })),
         ];
         for (raw, reason) in cases {
             assert_eq!(read(raw), Err(reason), "{raw}");

@@ -1,25 +1,32 @@
-//! Puts together what a request says about a host.
+//! Combines path, query and body of a request into a beat.
 
-use hb_domain::Signal;
-use hb_service::Report;
+use hb_domain::{Beat, HostId, Signal, Timestamp};
 
 use crate::fields::Fields;
 use crate::invalid::Invalid;
 use crate::path;
 
-/// The report of a request whose body must be a JSON object that names the host.
+/// The host and the beat of a request whose body must be a JSON object that names the host.
 ///
 /// Query parameters count here as well: to read `?status=fail` as ok would be dangerous.
-pub(crate) fn by_body(query: Option<&str>, body: &[u8]) -> Result<Report, Invalid> {
-    let body = Fields::from_json(body)?;
-    report(query, body, None)
+pub(crate) fn by_body(
+    query: Option<&str>,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<(HostId, Beat), Invalid> {
+    beat(query, Fields::from_json(body)?, None, now)
 }
 
-/// The report of a request whose path, from behind `/v1/heartbeat/`, names the host.
+/// The host and the beat of a request whose path, after `/v1/heartbeat/`, names the host.
 ///
-/// A JSON object in the body counts, for the same reason, and what begins like one must be one: shells spoil
-/// quotes. Any other body is some job's output and ignored.
-pub(crate) fn by_path(raw: &str, query: Option<&str>, body: &[u8]) -> Result<Report, Invalid> {
+/// A JSON object in the body counts, for the same reason, and a body that starts like one must be valid: shells break
+/// quotes. Any other body is the output of some job and ignored.
+pub(crate) fn by_path(
+    raw: &str,
+    query: Option<&str>,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<(HostId, Beat), Invalid> {
     let path::Named { host, signal } = path::read(raw)?;
     let object = body.trim_ascii_start().starts_with(b"{");
     let body = match Fields::from_json(body) {
@@ -27,24 +34,28 @@ pub(crate) fn by_path(raw: &str, query: Option<&str>, body: &[u8]) -> Result<Rep
         Err(Invalid::EmptyBody | Invalid::NotJson(_) | Invalid::NotAnObject) => Fields::default(),
         read => read?,
     };
-    let body = Fields {
+    let named = Fields {
         host: Some(host),
         ..Fields::default()
-    }
-    .or(body)?;
-    report(query, body, signal)
+    };
+    beat(query, named.or(body)?, signal, now)
 }
 
-fn report(query: Option<&str>, others: Fields, told: Option<Signal>) -> Result<Report, Invalid> {
+fn beat(
+    query: Option<&str>,
+    others: Fields,
+    in_path: Option<Signal>,
+    now: Timestamp,
+) -> Result<(HostId, Beat), Invalid> {
     let fields = Fields::from_query(query.unwrap_or_default())?.or(others)?;
-    let signal = match (told, fields.signal) {
-        (Some(told), Some(said)) if told != said => return Err(Invalid::Contradiction),
-        (told, said) => told.or(said).unwrap_or(Signal::Ok),
-    };
-    Ok(Report {
-        host: fields.host.ok_or(Invalid::HostMissing)?,
+    if in_path.is_some() && fields.signal.is_some() && in_path != fields.signal {
+        return Err(Invalid::Contradiction);
+    }
+    let beat = Beat {
+        at: now,
         interval: fields.interval.unwrap_or_default(),
-        signal,
+        signal: in_path.or(fields.signal).unwrap_or(Signal::Ok),
         message: fields.message,
-    })
+    };
+    Ok((fields.host.ok_or(Invalid::HostMissing)?, beat))
 }

@@ -1,4 +1,4 @@
-//! The route that says whether the service works.
+//! The health check.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use hb_service::Unhealthy;
 use crate::error::{Dependency, Error};
 use crate::{App, answer};
 
-/// As the log calls what this route does.
+/// The activity in the log.
 const CHECKING: &str = "checking health";
 
-/// `GET /v1/status`, for load balancers and people: needs no key, so it says no more than which part is in trouble.
+/// `GET /v1/status`, for load balancers and people: needs no key, so it names at most the dependency that fails.
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, Error> {
     let now = app.clock.now();
     match app.health.check(now).await {

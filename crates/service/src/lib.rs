@@ -23,6 +23,6 @@ pub use auth::{AuthError, Authenticator, CachePolicy, Refusal};
 pub use canary::{Caller, Canaries, CanaryError};
 pub use health::{Health, Unhealthy};
 pub use rate::RateLimit;
-pub use record::{RecordError, Recorder, Report};
+pub use record::{RecordError, Recorder};
 pub use sweep::{HostCounts, Stop, Sweep, SweepError, SweepReport, SweepSettings};
 pub use trouble::Troubles;

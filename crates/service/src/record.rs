@@ -1,30 +1,17 @@
-//! Records a beat: the one thing that thousands of machines ask for.
+//! Records beats, of the hosts that a key may beat for.
+//!
+//! What follows from a beat is decided by the sweep.
 
 use std::sync::Arc;
 
-use hb_domain::{
-    Beat, Denied, Heartbeat, HostId, HostKey, Interval, Key, Message, Region, Signal, Timestamp,
-};
+use hb_domain::{Beat, Denied, Heartbeat, HostId, HostKey, Key, Region};
 
 use crate::ports::{Heard, Heartbeats, PortError};
-
-/// What a host says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// The host.
-    pub host: HostId,
-    /// How long it may now stay silent.
-    pub interval: Interval,
-    /// What it says.
-    pub signal: Signal,
-    /// Kept with a `fail` only.
-    pub message: Option<Message>,
-}
 
 /// Why a beat was not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The key may not do that.
+    /// The key may not beat for the host.
     #[error(transparent)]
     Denied(#[from] Denied),
     /// The beat could not be stored.
@@ -39,35 +26,19 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Records into `heartbeats` what `region` hears.
+    /// Records beats received in `region` into `heartbeats`.
     #[must_use]
     pub fn new(heartbeats: Arc<dyn Heartbeats>, region: Region) -> Self {
         Self { heartbeats, region }
     }
 
-    /// Records what a host reported with `key` at `now`; durable when it returns.
-    pub async fn record(
-        &self,
-        key: &Key,
-        report: Report,
-        now: Timestamp,
-    ) -> Result<(), RecordError> {
-        let Report {
-            host,
-            interval,
-            signal,
-            message,
-        } = report;
+    /// Records a beat that `host` sent with `key`; durable when it returns.
+    pub async fn record(&self, key: &Key, host: HostId, beat: Beat) -> Result<(), RecordError> {
         key.beats_for(&host)?;
         let heard = Heard {
             key: HostKey::new(key.fleet.clone(), host),
             region: self.region.clone(),
-            heartbeat: Heartbeat::new(Beat {
-                at: now,
-                interval,
-                signal,
-                message,
-            }),
+            heartbeat: Heartbeat::new(beat),
         };
         Ok(self.heartbeats.record(&heard).await?)
     }

@@ -65,7 +65,7 @@ async fn a_beat_that_cannot_be_stored_is_503_and_one_line_until_it_works_again()
                 answer["body"]
                     .as_str()
                     .unwrap()
-                    .contains("the storage of beats does not work now")
+                    .contains("beat storage is unavailable")
             );
         }
         world.account.fail(|_| None);

@@ -37,9 +37,9 @@ fn region(name: &str) -> Region {
 }
 
 #[test]
-fn silence_counts_only_while_somebody_listened() {
+fn only_covered_silence_makes_a_host_overdue() {
     type Spans = &'static [(i64, i64)];
-    // Blackouts; interval; the minute from which a host is overdue that was last heard at minute 0.
+    // Blackouts; interval; the minute from which a host with its last beat at minute 0 is overdue.
     let cases: [(Spans, u32, i64); 11] = [
         (&[], 10, 10),
         (&[(-9, -1)], 10, 10),
@@ -60,19 +60,19 @@ fn silence_counts_only_while_somebody_listened() {
 }
 
 #[test]
-fn a_receiver_was_deaf_between_two_canaries_that_are_far_apart() {
+fn a_late_canary_leaves_a_blackout() {
     let receiver = Receiver::new(Region::local());
     assert_eq!(
         receiver.health(at(0), &POLICY),
         ReceiverHealth::Stale(None),
-        "it never heard one"
+        "before the first canary"
     );
     let receiver = receiver.with_canary(at(0), FRESH).with_canary(at(1), FRESH);
     assert_eq!(receiver.blackouts, []);
     let after = |seconds| at(1).plus(Duration::from_secs(seconds));
-    let ears = [75, 76, 90, 91].map(|seconds| receiver.health(after(seconds), &POLICY));
+    let health = [75, 76, 90, 91].map(|seconds| receiver.health(after(seconds), &POLICY));
     assert_eq!(
-        ears,
+        health,
         [
             ReceiverHealth::Healthy,
             ReceiverHealth::Stale(Some(at(1))),
@@ -97,7 +97,7 @@ fn a_receiver_was_deaf_between_two_canaries_that_are_far_apart() {
     assert_eq!(
         (receiver.heard, receiver.blackouts.len()),
         (Some(at(61)), 1),
-        "a late one changes nothing"
+        "an older canary changes nothing"
     );
     let many = (0..200).fold(receiver, |receiver, n| {
         receiver.with_canary(at(100 + 2 * n), FRESH)
@@ -129,7 +129,7 @@ fn a_region_is_waited_for_until_it_is_presumed_dead() {
 }
 
 #[test]
-fn of_another_regions_blackout_no_more_counts_than_it_was_waited_for() {
+fn another_regions_blackout_counts_only_until_it_is_presumed_dead() {
     let receiver = |name: &str| Receiver {
         blackouts: vec![Blackout {
             since: at(0),
@@ -137,18 +137,18 @@ fn of_another_regions_blackout_no_more_counts_than_it_was_waited_for() {
         }],
         ..Receiver::new(region(name))
     };
-    let heard = |receivers: &[Receiver]| {
+    let blackouts = |receivers: &[Receiver]| {
         Coverage::of(&region("eu-west-1"), receivers, &BTreeMap::new(), at(70)).blackouts
     };
     assert_eq!(
-        heard(&[receiver("eu-west-1")]),
+        blackouts(&[receiver("eu-west-1")]),
         [Blackout {
             since: at(0),
             until: at(60)
         }]
     );
     assert_eq!(
-        heard(&[receiver("us-east-1")]),
+        blackouts(&[receiver("us-east-1")]),
         [Blackout {
             since: at(0),
             until: at(5)
@@ -157,7 +157,7 @@ fn of_another_regions_blackout_no_more_counts_than_it_was_waited_for() {
 }
 
 #[test]
-fn of_the_time_before_the_first_canary_nothing_is_known() {
+fn the_time_before_the_first_canary_is_not_covered() {
     let (home, minutes) = (region("eu-west-1"), |n: u32| MINUTE * n);
     let receiver = Receiver::new(home.clone())
         .with_canary(at(60), FRESH)
@@ -168,9 +168,9 @@ fn of_the_time_before_the_first_canary_nothing_is_known() {
 }
 
 #[test]
-fn many_at_once_are_held_unless_the_receiver_surely_hears() {
+fn notices_are_held_only_while_the_receiver_may_be_at_fault() {
     use Breaker::{Closed, Hold, Marked};
-    let deaf = ReceiverHealth::Down(at(0));
+    let down = ReceiverHealth::Down(at(0));
     let cases = [
         (49, 49, ReceiverHealth::Stale(None), None, Closed),
         (50, 250, ReceiverHealth::Stale(None), None, Closed),
@@ -180,9 +180,9 @@ fn many_at_once_are_held_unless_the_receiver_surely_hears() {
         (900, 900, ReceiverHealth::Stale(None), Some(6), Hold),
         (900, 900, ReceiverHealth::Stale(None), Some(5), Marked),
         (900, 900, ReceiverHealth::Stale(Some(at(19))), None, Closed),
-        (0, 900, deaf, Some(0), Closed),
-        (1, 900, deaf, None, Hold),
-        (1, 900, deaf, Some(5), Marked),
+        (0, 900, down, Some(0), Closed),
+        (1, 900, down, None, Hold),
+        (1, 900, down, Some(5), Marked),
     ];
     for (silent, hosts, health, held, expected) in cases {
         let verdict = Breaker::of(silent, hosts, health, held.map(at), at(20));
@@ -203,7 +203,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn blackouts_make_nobody_overdue_sooner(blackouts in some_blackouts(), last in 0..300_i64, interval in 1..120_u32) {
+    fn blackouts_never_make_a_host_overdue_sooner(blackouts in some_blackouts(), last in 0..300_i64, interval in 1..120_u32) {
         let interval = MINUTE * interval;
         let overdue = coverage(&blackouts).overdue(at(last), interval);
         prop_assert!(overdue >= at(last).plus(interval));
@@ -215,25 +215,25 @@ proptest! {
         prop_assert!(overdue <= most, "bounded by the blackouts and the grace");
     }
 
-    /// Whoever beats as often as it said, whenever it can be heard, and within the grace after a blackout, is not overdue.
+    /// A host that beats at its interval whenever it can be received, and within the grace after a blackout, is not overdue.
     #[test]
-    fn a_host_that_speaks_when_it_can_is_never_overdue(blackouts in some_blackouts(), interval in 2..30_u32) {
+    fn a_host_that_beats_when_it_can_is_never_overdue(blackouts in some_blackouts(), interval in 2..30_u32) {
         let (coverage, every) = (coverage(&blackouts), i64::from(interval) - 1);
-        let deaf = |minute: i64| blackouts.iter().any(|(since, until)| (*since..*until).contains(&minute));
+        let down = |minute: i64| blackouts.iter().any(|(since, until)| (*since..*until).contains(&minute));
         let grace = i64::from(interval).min(6) - 1;
         let (mut last, mut next) = (0, every);
         for minute in 0..700 {
             if minute == next {
-                if deaf(minute) {
-                    // It tries again, and is heard within the grace.
+                if down(minute) {
+                    // It tries again, and is received within the grace.
                     let end = blackouts.iter().filter(|(since, until)| (*since..*until).contains(&minute));
                     next = end.map(|(_, until)| *until).max().unwrap_or(minute) + grace.min(1);
                 } else {
                     (last, next) = (minute, minute + every);
                 }
             }
-            if !deaf(minute) {
-                prop_assert!(coverage.overdue(at(last), MINUTE * interval) >= at(minute), "at {minute}, last heard {last}");
+            if !down(minute) {
+                prop_assert!(coverage.overdue(at(last), MINUTE * interval) >= at(minute), "at {minute}, last beat {last}");
             }
         }
     }

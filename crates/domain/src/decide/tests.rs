@@ -15,7 +15,7 @@ const RULES: Rules = Rules {
     },
 };
 
-/// The stories' second 0, so that none happens in 1970.
+/// Second 0 of the stories, so that none happens in 1970.
 const START: i64 = 1_700_000_000;
 
 fn at(seconds: i64) -> Timestamp {
@@ -39,8 +39,8 @@ fn web() -> HostKey {
     HostKey::new(Fleet::main(), "web-01".parse().unwrap())
 }
 
-/// The kinds told along a story of beats and sweeps, every notice accepted at once.
-fn told(story: &[Event]) -> Vec<(Kind, i64)> {
+/// The transitions of a story of beats and sweeps, with every notice accepted at once.
+fn transitions(story: &[Event]) -> Vec<(Kind, i64)> {
     let mut host = Host::default();
     host.live(story);
     host.entry
@@ -123,7 +123,7 @@ impl Host {
 }
 
 #[test]
-fn silence_is_told_once_and_so_is_the_return() {
+fn silence_and_the_return_are_one_transition_each() {
     let story = [
         Good(0),
         Sweep(1),
@@ -136,7 +136,7 @@ fn silence_is_told_once_and_so_is_the_return() {
         Sweep(302),
     ];
     assert_eq!(
-        told(&story),
+        transitions(&story),
         [
             (Kind::Registered, 0),
             (Kind::Missing, 90),
@@ -146,45 +146,29 @@ fn silence_is_told_once_and_so_is_the_return() {
 }
 
 #[test]
-fn the_deadline_itself_is_still_in_time() {
-    let silent = |s| {
-        is_silent(
-            &beat(0, Signal::Ok),
-            &HostSettings::default(),
-            at(s),
-            &RULES,
-        )
+fn silence_counts_only_past_the_deadline_and_the_skew() {
+    let up = Entry {
+        state: State::Up,
+        ..Entry::new(web())
     };
-    assert!(!silent(60) && silent(61));
     let skewed = Rules {
         skew: Duration::from_secs(5),
         ..RULES
     };
-    assert!(!is_silent(
-        &beat(0, Signal::Ok),
-        &HostSettings::default(),
-        at(65),
-        &skewed
-    ));
-}
-
-#[test]
-fn a_beat_from_the_future_is_not_silence() {
-    assert!(!is_silent(
-        &beat(1_000, Signal::Ok),
-        &HostSettings::default(),
-        at(0),
-        &RULES
-    ));
+    let punctual = RULES;
+    let silent = |last, now, rules| decide(&up, &beat(last, Signal::Ok), at(now), rules).is_some();
+    assert!(!silent(0, 60, &punctual) && silent(0, 61, &punctual));
+    assert!(!silent(0, 65, &skewed) && silent(0, 66, &skewed));
+    assert!(!silent(1_000, 0, &punctual), "a beat from the future");
 }
 
 #[test]
 fn a_host_silent_before_any_sweep_is_missing() {
-    assert_eq!(told(&[Good(0), Sweep(100)]), [(Kind::Missing, 60)]);
+    assert_eq!(transitions(&[Good(0), Sweep(100)]), [(Kind::Missing, 60)]);
 }
 
 #[test]
-fn a_fail_that_an_ok_follows_is_still_told() {
+fn a_fail_followed_by_an_ok_is_still_a_transition() {
     let story = [
         Good(0),
         Sweep(1),
@@ -195,7 +179,7 @@ fn a_fail_that_an_ok_follows_is_still_told() {
         Sweep(14),
     ];
     assert_eq!(
-        told(&story),
+        transitions(&story),
         [
             (Kind::Registered, 0),
             (Kind::Failing, 10),
@@ -205,7 +189,7 @@ fn a_fail_that_an_ok_follows_is_still_told() {
 }
 
 #[test]
-fn a_streak_of_fails_is_told_once_with_its_message() {
+fn repeated_fails_are_one_transition_with_the_first_message() {
     let mut host = Host::default();
     host.live(&[Fail(0), Sweep(1), Fail(10), Sweep(11), Fail(20), Sweep(21)]);
     assert_eq!(host.entry.history.len(), 1);
@@ -216,7 +200,7 @@ fn a_streak_of_fails_is_told_once_with_its_message() {
 }
 
 #[test]
-fn failing_then_silent_and_silent_then_failing() {
+fn a_failing_host_goes_missing_and_a_missing_host_starts_failing() {
     let story = [
         Fail(0),
         Sweep(1),
@@ -232,7 +216,7 @@ fn failing_then_silent_and_silent_then_failing() {
         (Kind::Failing, 100),
         (Kind::Recovered, 110),
     ];
-    assert_eq!(told(&story), kinds);
+    assert_eq!(transitions(&story), kinds);
 }
 
 #[test]
@@ -250,7 +234,7 @@ fn a_host_that_comes_back_and_failed_meanwhile_is_failing() {
         (Kind::Failing, 100),
         (Kind::Recovered, 101),
     ];
-    assert_eq!(told(&an_ok_follows), kinds);
+    assert_eq!(transitions(&an_ok_follows), kinds);
     let in_a_pause = [
         Good(0),
         Sweep(61),
@@ -260,16 +244,16 @@ fn a_host_that_comes_back_and_failed_meanwhile_is_failing() {
         Sweep(66),
     ];
     assert_eq!(
-        told(&in_a_pause),
+        transitions(&in_a_pause),
         [(Kind::Missing, 60), (Kind::Failing, 63)]
     );
     let mut new = Host::default();
     new.live(&[Forget(0), Pause(1, None), Fail(2), Resume(3), Sweep(4)]);
-    assert_eq!(new.entry.state, State::Failing, "its last word");
+    assert_eq!(new.entry.state, State::Failing, "its last signal");
 }
 
 #[test]
-fn only_what_fails_has_the_hosts_message_and_only_silence_a_caveat() {
+fn only_failing_has_a_message_and_only_missing_a_caveat() {
     let coverage = Coverage {
         caveat: Some(crate::transition::Caveat::ReceiverDown),
         ..Coverage::default()
@@ -278,18 +262,18 @@ fn only_what_fails_has_the_hosts_message_and_only_silence_a_caveat() {
         skew: Duration::ZERO,
         coverage,
     };
-    let said = |entry: &Entry, heartbeat: &Heartbeat, now| {
+    let decided = |entry: &Entry, heartbeat: &Heartbeat, now| {
         let next = decide(entry, heartbeat, at(now), &rules).unwrap();
-        let told = next.history.last().unwrap();
-        (told.kind, told.message.is_some(), told.caveat.is_some())
+        let last = next.history.last().unwrap();
+        (last.kind, last.message.is_some(), last.caveat.is_some())
     };
     let failed = beat(0, Signal::Fail);
     assert_eq!(
-        said(&Entry::new(web()), &failed, 1),
+        decided(&Entry::new(web()), &failed, 1),
         (Kind::Failing, true, false)
     );
     assert_eq!(
-        said(&Entry::new(web()), &failed, 61),
+        decided(&Entry::new(web()), &failed, 61),
         (Kind::Missing, false, true)
     );
     let known = Entry {
@@ -298,11 +282,11 @@ fn only_what_fails_has_the_hosts_message_and_only_silence_a_caveat() {
         ..Entry::new(web())
     };
     let well = failed.merge(beat(10, Signal::Ok));
-    assert_eq!(said(&known, &well, 11), (Kind::Recovered, false, false));
+    assert_eq!(decided(&known, &well, 11), (Kind::Recovered, false, false));
 }
 
 #[test]
-fn a_pause_hides_silence_and_gives_a_full_interval_after_it() {
+fn silence_counts_from_the_end_of_a_pause() {
     let paused = [
         Good(0),
         Sweep(1),
@@ -313,7 +297,10 @@ fn a_pause_hides_silence_and_gives_a_full_interval_after_it() {
         Sweep(260),
         Sweep(261),
     ];
-    assert_eq!(told(&paused), [(Kind::Registered, 0), (Kind::Missing, 260)]);
+    assert_eq!(
+        transitions(&paused),
+        [(Kind::Registered, 0), (Kind::Missing, 260)]
+    );
     let expired = [
         Good(0),
         Sweep(1),
@@ -323,13 +310,13 @@ fn a_pause_hides_silence_and_gives_a_full_interval_after_it() {
         Sweep(261),
     ];
     assert_eq!(
-        told(&expired),
+        transitions(&expired),
         [(Kind::Registered, 0), (Kind::Missing, 260)]
     );
 }
 
 #[test]
-fn a_fail_during_a_pause_is_not_told_after_it() {
+fn a_fail_during_a_pause_is_no_transition_after_it() {
     let story = [
         Good(0),
         Sweep(1),
@@ -339,7 +326,7 @@ fn a_fail_during_a_pause_is_not_told_after_it() {
         Resume(5),
         Sweep(6),
     ];
-    assert_eq!(told(&story), [(Kind::Registered, 0)]);
+    assert_eq!(transitions(&story), [(Kind::Registered, 0)]);
 }
 
 #[test]
@@ -353,30 +340,33 @@ fn a_missing_host_that_is_paused_still_recovers_afterwards() {
         Resume(65),
         Sweep(66),
     ];
-    assert_eq!(told(&story), [(Kind::Missing, 60), (Kind::Recovered, 63)]);
+    assert_eq!(
+        transitions(&story),
+        [(Kind::Missing, 60), (Kind::Recovered, 63)]
+    );
 }
 
 #[test]
 fn a_forgotten_host_registers_again_under_the_next_epoch() {
     let mut host = Host::default();
     host.live(&[Good(0), Sweep(1), Forget(2), Sweep(3), Good(4), Sweep(5)]);
-    let told: Vec<_> = host
+    let transitions: Vec<_> = host
         .entry
         .history
         .iter()
         .map(|t| (t.epoch, t.kind))
         .collect();
-    assert_eq!(told, [(1, Kind::Registered), (2, Kind::Registered)]);
+    assert_eq!(transitions, [(1, Kind::Registered), (2, Kind::Registered)]);
 }
 
 #[test]
-fn a_beat_left_over_from_before_forgetting_registers_nobody() {
+fn a_beat_from_before_forgetting_does_not_register() {
     let entry = Entry::new(web()).forgotten(at(10));
     assert_eq!(decide(&entry, &beat(9, Signal::Ok), at(11), &RULES), None);
 }
 
 #[test]
-fn an_admins_interval_counts_instead_of_the_hosts() {
+fn an_admins_interval_overrides_the_hosts() {
     let story = [
         Good(0),
         Sweep(1),
@@ -384,11 +374,14 @@ fn an_admins_interval_counts_instead_of_the_hosts() {
         Sweep(599),
         Sweep(601),
     ];
-    assert_eq!(told(&story), [(Kind::Registered, 0), (Kind::Missing, 600)]);
+    assert_eq!(
+        transitions(&story),
+        [(Kind::Registered, 0), (Kind::Missing, 600)]
+    );
 }
 
 #[test]
-fn what_a_scan_assumes_finds_every_candidate() {
+fn the_entry_that_a_scan_assumes_finds_every_candidate() {
     let (ok, fail) = (beat(1_000, Signal::Ok), beat(1_000, Signal::Fail));
     let finds = |heartbeat, last_sweep: Option<i64>, now| {
         decide(
@@ -401,17 +394,17 @@ fn what_a_scan_assumes_finds_every_candidate() {
     };
     assert!(
         finds(&ok, None, 1_001),
-        "nothing was swept yet: everybody is new"
+        "before the first sweep every host is new"
     );
     assert!(
         finds(&ok, Some(990), 1_001),
-        "first heard after the last sweep"
+        "first beat after the last sweep"
     );
     assert!(!finds(&ok, Some(2_000), 1_001), "known and beating");
     assert!(finds(&ok, Some(2_000), 1_061), "known and silent");
     assert!(
         finds(&fail, Some(1_010), 1_011) && !finds(&fail, Some(2_000), 1_011),
-        "told already"
+        "accounted for"
     );
 }
 
@@ -427,7 +420,7 @@ proptest! {
         for (step, what) in events {
             now += step;
             let before = host.entry.clone();
-            prop_assert!(!before.needs_recheck || before.pending.is_none(), "what needs_recheck has nothing to tell");
+            prop_assert!(!before.needs_recheck || before.pending.is_none(), "a recheck is never due while a notice is pending");
             host.happen(&match what {
                 0..=2 => Good(now),
                 3 => Fail(now),
@@ -435,25 +428,26 @@ proptest! {
                 5 => Resume(now),
                 6 => Forget(now),
                 7 => {
-                    let told = before.clone().published(before.epoch, Uuid::nil(), 1, &Publication::Accepted, at(now));
-                    host.entry = told.unwrap_or(before);
+                    let accepted = before.clone().published(before.epoch, Uuid::nil(), 1, &Publication::Accepted, at(now));
+                    host.entry = accepted.unwrap_or(before);
                     continue;
                 }
                 _ => Sweep(now),
             });
             let after = &host.entry;
             if after.epoch == before.epoch { continue; }
-            let (told, beats) = (after.history.last().unwrap(), host.heartbeat.as_ref().unwrap());
+            let last = after.history.last().unwrap();
+            let beats = host.heartbeat.as_ref().unwrap();
             prop_assert_eq!(after.epoch, before.epoch + 1, "epochs rise by one");
-            prop_assert_eq!((told.epoch, told.kind.leads_to()), (after.epoch, after.state));
+            prop_assert_eq!((last.epoch, last.kind.leads_to()), (after.epoch, after.state));
             prop_assert!(before.pending.is_none() && after.pending.is_some(), "one notice at a time");
-            prop_assert!(!before.settings.is_paused(at(now)), "nothing is told of a paused host");
-            prop_assert_ne!(before.state, after.state, "only a change of state is told");
-            if told.kind == Kind::Missing {
+            prop_assert!(!before.settings.is_paused(at(now)), "a paused host has no transitions");
+            prop_assert_ne!(before.state, after.state, "a transition changes the state");
+            if last.kind == Kind::Missing {
                 prop_assert!(now > seconds(beats.last) + 60, "a beating host is never missing");
-                prop_assert!(told.since < told.at);
+                prop_assert!(last.since < last.at);
             }
-            if told.kind == Kind::Recovered {
+            if last.kind == Kind::Recovered {
                 prop_assert!(matches!(before.state, State::Missing | State::Failing));
                 prop_assert!(before.state == State::Failing || beats.last > before.basis);
             }
@@ -490,16 +484,16 @@ fn a_copy_that_lags_behind_the_ledger_is_not_silence() {
         None,
         "the ledger saw the beat at 700"
     );
-    let told = decide(&known, &beat(300, Signal::Ok), at(761), &RULES).unwrap();
-    let told = told.history.last().unwrap();
+    let missing = decide(&known, &beat(300, Signal::Ok), at(761), &RULES).unwrap();
+    let last = missing.history.last().unwrap();
     assert_eq!(
-        (told.kind, told.since, told.last_beat),
+        (last.kind, last.since, last.last_beat),
         (Kind::Missing, at(760), at(700))
     );
 }
 
 #[test]
-fn a_copy_from_before_the_failure_is_no_recovery() {
+fn a_copy_from_before_the_failure_does_not_recover_the_host() {
     let known = Entry {
         state: State::Failing,
         epoch: 3,
@@ -514,7 +508,7 @@ fn a_copy_from_before_the_failure_is_no_recovery() {
 }
 
 #[test]
-fn a_failure_is_told_once_although_a_copy_without_it_decides_meanwhile() {
+fn a_failure_is_one_transition_although_a_copy_without_it_decides_meanwhile() {
     let known = Entry {
         state: State::Failing,
         epoch: 2,

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::beat::{Beat, Heartbeat, Interval, Signal};
 use crate::decide::{Rules, decide};
@@ -55,7 +57,7 @@ fn only_one_sender_holds_the_lease() {
 }
 
 #[test]
-fn an_acceptance_is_a_fact_whoever_holds_the_lease() {
+fn an_acceptance_counts_whoever_holds_the_lease() {
     let taken = pending()
         .leased(ME, at(0), &POLICY)
         .unwrap()
@@ -80,7 +82,7 @@ fn an_acceptance_is_a_fact_whoever_holds_the_lease() {
 }
 
 #[test]
-fn refused_waits_a_pause_and_unknown_waits_for_the_echo() {
+fn a_refusal_waits_for_the_pause_and_an_unknown_outcome_for_the_echo() {
     let leased = pending().leased(ME, at(0), &POLICY).unwrap();
     let refused = leased
         .clone()
@@ -96,7 +98,7 @@ fn refused_waits_a_pause_and_unknown_waits_for_the_echo() {
 }
 
 #[test]
-fn a_lease_has_a_holder_until_it_is_over() {
+fn a_lease_has_a_holder_until_it_ends() {
     assert_eq!(pending().pending.unwrap().holder(at(0)), None);
     let leased = pending()
         .leased(ME, at(0), &POLICY)
@@ -110,32 +112,32 @@ fn a_lease_has_a_holder_until_it_is_over() {
 }
 
 #[test]
-fn nothing_is_given_to_a_digest_where_nothing_is_pending() {
-    let told = pending().leased(ME, at(0), &POLICY).unwrap();
-    assert!(pending().can_batch(at(0)) && !told.can_batch(at(0)));
-    let told = told
+fn a_digest_takes_only_a_pending_notice() {
+    let leased = pending().leased(ME, at(0), &POLICY).unwrap();
+    assert!(pending().can_batch(at(0)) && !leased.can_batch(at(0)));
+    let accepted = leased
         .published(1, ME, 1, &Publication::Accepted, at(1))
         .unwrap();
-    assert!(!told.can_batch(at(1)));
+    assert!(!accepted.can_batch(at(1)));
 }
 
 #[test]
-fn news_of_the_receiver_waits_for_the_notice_before_it() {
+fn the_receivers_next_transition_waits_for_its_pending_notice() {
     let key = HostKey::new(Fleet::main(), crate::host::HostId::receiver());
-    let says = || Some("deaf".to_owned().into());
-    let degraded = Entry::new(key).of_receiver(says(), at(0)).unwrap();
+    let trouble = || Some("no canary".to_owned().into());
+    let degraded = Entry::new(key).of_receiver(trouble(), at(0)).unwrap();
     assert_eq!(
         (degraded.epoch, degraded.clone().of_receiver(None, at(1))),
         (1, None)
     );
-    let told = degraded
+    let accepted = degraded
         .published(1, ME, 1, &Publication::Accepted, at(1))
         .unwrap();
     assert_eq!(
-        told.clone().of_receiver(says(), at(2)),
+        accepted.clone().of_receiver(trouble(), at(2)),
         None,
         "it is so already"
     );
-    let over = told.of_receiver(None, at(3)).unwrap();
+    let over = accepted.of_receiver(None, at(3)).unwrap();
     assert_eq!((over.epoch, over.state), (2, crate::State::Up));
 }

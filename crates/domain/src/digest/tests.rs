@@ -52,7 +52,7 @@ fn names(digest: &Digest) -> Vec<&str> {
         .collect()
 }
 
-/// A digest that was built of `a`, `b` and `c`, of which `c` came too late.
+/// A digest that was built of `a`, `b` and `c`, where `c` joined too late.
 fn built() -> (Digest, [Entry; 3]) {
     let entries = ["a", "b", "c"].map(missing);
     let open = Digest::new(id(1), &entries.each_ref(), at(2)).unwrap();
@@ -73,7 +73,7 @@ fn built() -> (Digest, [Entry; 3]) {
     (frozen, [a, b, late])
 }
 
-fn told(digest: Digest) -> Digest {
+fn accepted(digest: Digest) -> Digest {
     let leased = digest.leased(ME, at(5), &POLICY).unwrap();
     leased
         .published(ME, 1, &Publication::Accepted, at(6))
@@ -81,12 +81,12 @@ fn told(digest: Digest) -> Digest {
 }
 
 #[test]
-fn hosts_wait_for_their_digest_and_are_told_with_it() {
+fn hosts_are_released_with_the_acceptance_of_their_digest() {
     let (digest, [a, b, _]) = built();
     assert_eq!(a.clone().released(Some(&digest), at(5)), None);
-    let told = told(digest);
+    let accepted = accepted(digest);
     for entry in [a, b] {
-        let released = entry.released(Some(&told), at(7)).unwrap();
+        let released = entry.released(Some(&accepted), at(7)).unwrap();
         assert_eq!(released.pending, None);
         let expected = Acceptance {
             attempt: 1,
@@ -98,11 +98,11 @@ fn hosts_wait_for_their_digest_and_are_told_with_it() {
 }
 
 #[test]
-fn a_host_that_came_too_late_takes_its_notice_back_at_every_later_stage() {
+fn a_host_that_joined_too_late_gets_its_notice_back_at_every_later_stage() {
     let (digest, [_, _, late]) = built();
-    let told = told(digest.clone());
-    let closed = told.clone().closed().unwrap();
-    for stage in [Some(&digest), Some(&told), Some(&closed), None] {
+    let accepted = accepted(digest.clone());
+    let closed = accepted.clone().closed().unwrap();
+    for stage in [Some(&digest), Some(&accepted), Some(&closed), None] {
         let orphan = late.clone().released(stage, at(7)).unwrap();
         assert_eq!(
             orphan.pending.unwrap().phase,
@@ -121,7 +121,7 @@ fn a_host_that_came_too_late_takes_its_notice_back_at_every_later_stage() {
 }
 
 #[test]
-fn a_digest_that_nobody_joined_is_closed_and_tells_nothing() {
+fn a_digest_that_no_host_joined_is_closed_without_a_notice() {
     let entry = missing("a");
     let digest = Digest::new(id(1), &[&entry], at(2))
         .unwrap()
@@ -134,17 +134,17 @@ fn a_digest_that_nobody_joined_is_closed_and_tells_nothing() {
 }
 
 #[test]
-fn a_list_is_frozen_once_and_closed_only_when_it_was_told() {
+fn a_digest_is_frozen_once_and_closed_only_after_acceptance() {
     let (digest, _) = built();
     assert_eq!(digest.clone().frozen(&[], at(9)), None);
     assert_eq!(digest.clone().closed(), None);
-    let closed = told(digest.clone()).closed().unwrap();
+    let closed = accepted(digest.clone()).closed().unwrap();
     assert!(digest.is_open() && !closed.is_open());
-    assert_eq!(closed.members, [], "it lists nobody any more");
+    assert_eq!(closed.members, [], "the list is gone");
 }
 
 #[test]
-fn somebody_elses_digest_is_frozen_when_its_builder_has_surely_ended() {
+fn an_open_digest_is_abandoned_after_its_builders_lease() {
     let open = Digest::new(id(1), &[&missing("a")], at(2)).unwrap();
     assert!(!open.is_abandoned(at(11), &POLICY));
     assert!(open.is_abandoned(at(12), &POLICY));
@@ -152,7 +152,7 @@ fn somebody_elses_digest_is_frozen_when_its_builder_has_surely_ended() {
 }
 
 #[test]
-fn its_notice_lives_like_any_other() {
+fn a_digests_notice_is_leased_published_and_echoed_like_a_hosts() {
     let (digest, _) = built();
     let leased = digest.leased(ME, at(5), &POLICY).unwrap();
     assert_eq!(leased.clone().leased(ME, at(6), &POLICY), None);
@@ -160,16 +160,16 @@ fn its_notice_lives_like_any_other() {
         .published(ME, 1, &Publication::Unknown(String::new()), at(6))
         .unwrap();
     assert_eq!(unknown.stage, DigestStage::Ready);
-    let Echoed::Accepted(told) = unknown.echoed(1, at(7)) else {
-        panic!("nobody knew")
+    let Echoed::Accepted(accepted) = unknown.echoed(1, at(7)) else {
+        panic!("the acceptance was not known")
     };
-    assert_eq!(told.stage, DigestStage::Accepted);
-    assert_eq!(told.clone().echoed(1, at(8)), Echoed::Known);
-    assert_eq!(told.echoed(2, at(8)), Echoed::SecondCopy);
+    assert_eq!(accepted.stage, DigestStage::Accepted);
+    assert_eq!(accepted.clone().echoed(1, at(8)), Echoed::Known);
+    assert_eq!(accepted.echoed(2, at(8)), Echoed::SecondCopy);
 }
 
 #[test]
-fn a_notice_of_which_a_copy_may_be_on_its_way_joins_no_digest() {
+fn a_digest_does_not_take_a_notice_in_doubt() {
     let leased = missing("a").leased(ME, at(2), &POLICY).unwrap();
     assert!(leased.is_in_doubt() && !missing("a").is_in_doubt());
     assert_eq!(leased.clone().batched(&id(1), at(2)), None);
@@ -198,14 +198,14 @@ fn a_notice_of_which_a_copy_may_be_on_its_way_joins_no_digest() {
 }
 
 #[test]
-fn the_echo_of_another_epoch_says_nothing_of_this_one() {
+fn an_echo_accepts_only_the_notice_of_its_own_epoch() {
     let entry = missing("a");
     assert_eq!(entry.clone().echoed(2, 1, at(5)), Echoed::Known);
-    let Echoed::Accepted(told) = entry.echoed(1, 1, at(5)) else {
+    let Echoed::Accepted(accepted) = entry.echoed(1, 1, at(5)) else {
         panic!("it was pending")
     };
-    assert_eq!(told.clone().echoed(1, 1, at(6)), Echoed::Known);
-    assert_eq!(told.echoed(1, 2, at(6)), Echoed::SecondCopy);
+    assert_eq!(accepted.clone().echoed(1, 1, at(6)), Echoed::Known);
+    assert_eq!(accepted.echoed(1, 2, at(6)), Echoed::SecondCopy);
 }
 
 #[test]
@@ -215,10 +215,11 @@ fn the_keys_of_a_digest_are_those_of_its_members() {
 }
 
 #[test]
-fn a_member_takes_no_more_room_than_is_reckoned() {
+fn a_members_size_is_an_upper_bound_of_its_json() {
     let member = Member::of(&missing("web-01")).unwrap();
     let json = serde_json::json!({"hostId": member.host, "since": member.since.to_string()});
-    let (length, reckoned) = (json.to_string().len() + 1, member.bytes());
+    let length = json.to_string().len() + 1;
+    let reckoned = member.bytes();
     assert!(
         length <= reckoned && reckoned <= length + ".000".len(),
         "{length}, {reckoned}"
@@ -227,7 +228,7 @@ fn a_member_takes_no_more_room_than_is_reckoned() {
 
 proptest! {
     #[test]
-    fn parts_hold_all_hosts_in_order_below_every_limit(lengths in prop::collection::vec(1..=200_usize, 1..6_000)) {
+    fn parts_contain_all_hosts_and_respect_the_limits(lengths in prop::collection::vec(1..=200_usize, 1..6_000)) {
         let entries: Vec<_> = lengths.iter().map(|length| missing(&"x".repeat(*length))).collect();
         let entries: Vec<_> = entries.iter().collect();
         let parts = digest_parts(&entries);

@@ -33,7 +33,7 @@ fn transition(last_beat: Timestamp) -> Transition {
 }
 
 #[test]
-fn a_pause_is_over_at_its_end() {
+fn a_pause_ends_at_its_end() {
     let paused = entry(State::Up).paused(at(0), Some(at(10))).unwrap();
     assert_eq!(
         [9, 10].map(|s| paused.state_at(at(s))),
@@ -50,7 +50,7 @@ fn a_pause_is_over_at_its_end() {
 }
 
 #[test]
-fn a_sweep_must_know_whoever_a_scan_may_not_take_for_up() {
+fn entries_that_a_scan_cannot_assume_are_open() {
     let interval = Interval::try_from(Duration::from_mins(5)).ok();
     let [up, gone] = [State::Up, State::Forgotten].map(entry);
     assert!(!up.is_open() && !gone.is_open());
@@ -77,7 +77,7 @@ fn a_sweep_must_know_whoever_a_scan_may_not_take_for_up() {
 }
 
 #[test]
-fn of_a_forgotten_host_stay_its_epoch_and_the_beats_it_was_judged_by() {
+fn a_forgotten_host_keeps_its_epoch_and_basis() {
     let known = entry(State::Missing).paused(at(0), None).unwrap();
     let known = Entry {
         pending: Some(Pending::new(at(0))),
@@ -97,16 +97,16 @@ fn of_a_forgotten_host_stay_its_epoch_and_the_beats_it_was_judged_by() {
         at(100),
         "a beat from a clock that is ahead"
     );
-    let rests = gone.rechecked().unwrap();
+    let rechecked = gone.rechecked().unwrap();
     assert_eq!(
-        (rests.needs_recheck, rests.clone().rechecked()),
+        (rechecked.needs_recheck, rechecked.clone().rechecked()),
         (false, None)
     );
-    assert_eq!(rests.epoch, 3);
+    assert_eq!(rechecked.epoch, 3);
 }
 
 #[test]
-fn a_pause_that_was_over_before_the_last_beat_is_dropped_at_the_next_transition() {
+fn a_transition_drops_a_pause_that_ended_before_the_last_beat() {
     let paused = |until| entry(State::Missing).paused(at(0), until).unwrap();
     let kept = |until: Option<i64>| {
         paused(until.map(at))

@@ -7,7 +7,7 @@ use crate::host::HostKey;
 use crate::transition::{Caveat, Severity};
 
 impl Notice {
-    /// What machines get, in the format of `version` 1; at most [`limits::NOTICE_BYTES`](crate::limits::NOTICE_BYTES).
+    /// The JSON for machines, in the format of `version` 1; at most [`limits::NOTICE_BYTES`](crate::limits::NOTICE_BYTES).
     /// A digest lists each of its hosts in short form.
     #[must_use]
     pub fn json(&self) -> Value {
@@ -44,7 +44,7 @@ impl Notice {
         json
     }
 
-    /// Which notice some JSON is of, and which attempt; `None` when it is of none.
+    /// The notice that some JSON describes, and the attempt; `None` when it describes none.
     #[must_use]
     pub fn read_subject(json: &Value) -> Option<(Subject, u32)> {
         let attempt = json.get("attempt")?.as_u64()?.try_into().ok()?;

@@ -46,9 +46,9 @@ fn missing() -> Notice {
     notice(&entry("main", "web-01", Signal::Ok, ""))
 }
 
-/// `missing` told, then a beat 18 minutes after the deadline.
+/// A delivered `missing`, then a beat 18 minutes after the deadline.
 fn recovered() -> Notice {
-    let told = Entry {
+    let missing = Entry {
         pending: None,
         ..entry("main", "web-01", Signal::Ok, "")
     };
@@ -59,11 +59,11 @@ fn recovered() -> Notice {
         signal: Signal::Ok,
         message: None,
     };
-    notice(&decide(&told, &Heartbeat::new(beat), now, &Rules::default()).unwrap())
+    notice(&decide(&missing, &Heartbeat::new(beat), now, &Rules::default()).unwrap())
 }
 
 #[test]
-fn machines_read_json() {
+fn json_of_a_host_has_every_field() {
     insta::assert_snapshot!(format!("{:#}", missing().json()), @r#"
     {
       "at": "2026-01-31T10:02:21Z",
@@ -91,7 +91,7 @@ fn machines_read_json() {
 }
 
 #[test]
-fn people_read_a_line_a_subject_and_an_sms() {
+fn line_subject_and_sms_name_host_kind_and_instant() {
     let failing = entry(
         "lab",
         "nightly/backup",
@@ -137,7 +137,7 @@ fn people_read_a_line_a_subject_and_an_sms() {
 }
 
 #[test]
-fn an_email_says_how_to_look_and_how_to_silence() {
+fn an_email_names_the_commands_to_show_and_pause_the_host() {
     insta::assert_snapshot!(notice(&entry("lab", "nightly", Signal::Fail, "disk full\n/var at 100 %")).email(), @"
     nightly (lab) is failing since 09:52 UTC: disk full /var at 100 %
 
@@ -158,7 +158,7 @@ fn an_email_says_how_to_look_and_how_to_silence() {
     ");
 }
 
-/// A digest of `count` hosts whose names are `prefix` and a number, or as many as fit, frozen and leased.
+/// A frozen digest of `count` hosts, or as many as fit, whose names are `prefix` and a number.
 fn digest(
     fleet: &str,
     prefix: &str,
@@ -184,15 +184,15 @@ fn digest(
 }
 
 #[test]
-fn a_digest_counts_all_and_names_the_first() {
+fn a_digest_counts_all_hosts_and_names_the_first() {
     let digest = digest("lab", "web-", 12, Some(&Caveat::ReceiverDown), 2);
     insta::assert_snapshot!(
         format!("{}\n{}\n{}\n\n{}", digest.text(), digest.subject_line(), digest.sms(), digest.email()), @"
-    12 hosts missing in lab since 10:02 UTC: web-0, web-1, web-2, web-3, web-4 and 7 more (or the receiver is deaf) (attempt 2, same id)
+    12 hosts missing in lab since 10:02 UTC: web-0, web-1, web-2, web-3, web-4 and 7 more (or the receiver is down) (attempt 2, same id)
     [hb] 12 hosts missing in lab since 10:02 UTC (0W3GE1R70W)
-    hb: 12 hosts missing, lab, since 10:02Z. 0W3GE1R70W (attempt 2, same id) (or the receiver is deaf)
+    hb: 12 hosts missing, lab, since 10:02Z. 0W3GE1R70W (attempt 2, same id) (or the receiver is down)
 
-    12 hosts missing in lab since 10:02 UTC: web-0, web-1, web-2, web-3, web-4 and 7 more (or the receiver is deaf) (attempt 2, same id)
+    12 hosts missing in lab since 10:02 UTC: web-0, web-1, web-2, web-3, web-4 and 7 more (or the receiver is down) (attempt 2, same id)
 
     fleet      lab
     since      2026-01-31T10:02:00Z
@@ -217,7 +217,7 @@ fn a_digest_counts_all_and_names_the_first() {
 }
 
 #[test]
-fn machines_read_a_digest_with_every_member() {
+fn json_of_a_digest_lists_every_member() {
     insta::assert_snapshot!(format!("{:#}", digest("main", "web-", 2, None, 1).json()), @r#"
     {
       "at": "2026-01-31T10:02:21Z",
@@ -245,14 +245,14 @@ fn machines_read_a_digest_with_every_member() {
 }
 
 #[test]
-fn doubt_is_said_in_every_text() {
-    let unheard = Caveat::RegionUnreachable("us-east-1".parse().unwrap());
+fn the_caveat_is_in_every_rendering() {
+    let caveat = Caveat::RegionUnreachable("us-east-1".parse().unwrap());
     let mut entry = entry("main", "web-01", Signal::Ok, "");
-    entry.history.last_mut().unwrap().caveat = Some(unheard);
+    entry.history.last_mut().unwrap().caveat = Some(caveat);
     let notice = notice(&entry);
     insta::assert_snapshot!(format!("{}\n{}", notice.text(), notice.sms()), @"
-    web-01 is missing: no beat since 09:52 UTC (10 min) (region us-east-1 is not heard)
-    hb: web-01 missing, main, since 10:02Z. Y1Z3VVJ390 (region us-east-1 is not heard)
+    web-01 is missing: no beat since 09:52 UTC (10 min) (region us-east-1 is unreachable)
+    hb: web-01 missing, main, since 10:02Z. Y1Z3VVJ390 (region us-east-1 is unreachable)
     ");
     assert_eq!(
         notice.json()["caveat"],
@@ -304,8 +304,8 @@ proptest! {
     ) {
         let mut entry = entry(&fleet, &host, if fail { Signal::Fail } else { Signal::Ok }, &message);
         entry.pending.as_mut().unwrap().attempt = attempts;
-        let deaf = fail.then_some(Caveat::ReceiverDown);
-        entry.history.last_mut().unwrap().caveat.clone_from(&deaf);
+        let caveat = fail.then_some(Caveat::ReceiverDown);
+        entry.history.last_mut().unwrap().caveat.clone_from(&caveat);
         within_limits(&notice(&entry))?;
     }
 }
@@ -315,8 +315,8 @@ proptest! {
     #[test]
     fn texts_of_a_digest_respect_their_limits(
         fleet in "[a-z0-9-]{1,32}", prefix in "[A-Za-z0-9._:@/-]{1,190}", count in 1..=limits::DIGEST_HOSTS,
-        attempts in 1..u32::MAX, deaf: bool,
+        attempts in 1..u32::MAX, receiver_down: bool,
     ) {
-        within_limits(&digest(&fleet, &prefix, count, deaf.then_some(&Caveat::ReceiverDown), attempts))?;
+        within_limits(&digest(&fleet, &prefix, count, receiver_down.then_some(&Caveat::ReceiverDown), attempts))?;
     }
 }

@@ -24,7 +24,7 @@ impl Notice {
         if self.test {
             let (kind, fleet, region) = (self.kind, &self.fleet, &self.region);
             return format!(
-                "TEST, nothing has happened: {kind} in fleet {fleet} is told here, from region {region}"
+                "TEST, nothing has happened: notices of kind {kind} in fleet {fleet} arrive here, from region {region}"
             );
         }
         let text = match &self.about {
@@ -45,7 +45,7 @@ impl Notice {
             ..
         } = *host;
         let name = self.name(&host.host_id, NAME);
-        let said = message
+        let reason = message
             .as_ref()
             .filter(|m| !m.is_empty())
             .map(|m| format!(": {}", m.as_str()));
@@ -67,7 +67,7 @@ impl Notice {
             Kind::Failing => format!(
                 "is failing since {}{}",
                 self.clock(since),
-                said.unwrap_or_default()
+                reason.unwrap_or_default()
             ),
             Kind::Recovered => match before {
                 Some((kind, from)) => {
@@ -91,7 +91,7 @@ impl Notice {
             0 => String::new(),
             rest => format!(" and {rest} more"),
         };
-        format!("{}: {}{rest}", self.sum(), names.join(", "))
+        format!("{}: {}{rest}", self.summary(), names.join(", "))
     }
 
     /// The subject of an e-mail: printable ASCII, at most [`limits::SUBJECT_CHARS`].
@@ -104,7 +104,7 @@ impl Notice {
             );
         }
         let About::Host(host) = &self.about else {
-            return format!("[hb] {} ({})", self.sum(), self.id);
+            return format!("[hb] {} ({})", self.summary(), self.id);
         };
         let rest = format!(
             " {} {} {} ({})",
@@ -147,7 +147,7 @@ impl Notice {
         }
     }
 
-    /// The body of an e-mail: what happened, since when, how to look, how to silence.
+    /// The body of an e-mail: what happened, since when, and the commands to look closer and to pause notices.
     #[must_use]
     pub fn email(&self) -> String {
         if self.test {
@@ -174,7 +174,7 @@ impl Notice {
             ..
         } = *host;
         let fleet = self.fleet_option();
-        let said = message.as_ref().filter(|m| !m.is_empty()).map(|m| {
+        let quoted = message.as_ref().filter(|m| !m.is_empty()).map(|m| {
             let lines: Vec<_> = m
                 .as_str()
                 .lines()
@@ -192,7 +192,7 @@ impl Notice {
             self.region,
             self.id,
             self.attempt,
-            said.unwrap_or_default(),
+            quoted.unwrap_or_default(),
         )
     }
 
@@ -230,7 +230,7 @@ impl Notice {
     }
 
     /// `812 hosts missing in main since 10:02 UTC`.
-    fn sum(&self) -> String {
+    fn summary(&self) -> String {
         let (when, since) = (self.when(), self.clock(self.since()));
         format!(
             "{} {} in {} {when} {since}",
@@ -240,7 +240,7 @@ impl Notice {
         )
     }
 
-    /// Since when the first of its hosts is so.
+    /// The earliest transition of its hosts.
     fn since(&self) -> Timestamp {
         match &self.about {
             About::Host(host) => host.since,
@@ -270,7 +270,7 @@ impl Notice {
         }
     }
 
-    /// The word before the instant: what is wrong lasts, what is well happened.
+    /// The preposition of the instant: trouble lasts `since` then, a recovery happened `at` it.
     fn when(&self) -> &'static str {
         match Severity::of(self.kind) {
             Severity::Critical => "since",
@@ -282,16 +282,16 @@ impl Notice {
         human_time(instant, self.at) + " UTC"
     }
 
-    /// What makes it less than sure.
+    /// The caveat, as it is added to a text.
     fn remark(&self) -> String {
         match &self.caveat {
-            Some(Caveat::RegionUnreachable(region)) => format!(" (region {region} is not heard)"),
-            Some(Caveat::ReceiverDown) => " (or the receiver is deaf)".to_owned(),
+            Some(Caveat::RegionUnreachable(region)) => format!(" (region {region} is unreachable)"),
+            Some(Caveat::ReceiverDown) => " (or the receiver is down)".to_owned(),
             None => String::new(),
         }
     }
 
-    /// Says so when this is not the first attempt.
+    /// The mark of a repeated attempt.
     fn again(&self) -> String {
         if self.attempt > 1 {
             format!(" (attempt {}, same id)", self.attempt)
@@ -313,7 +313,7 @@ fn every(interval: Interval) -> String {
     human_duration(interval.duration())
 }
 
-/// Milliseconds say nothing in "recovered after".
+/// Milliseconds are noise in "recovered after".
 fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs())
 }

@@ -224,7 +224,7 @@ async fn a_body_that_breaks_off_is_no_beat() {
             .await;
         assert_eq!(
             answer.short(),
-            "400 invalid_body: the body broke off before its end; send it again",
+            "400 invalid_body: the body ended early; send it again",
             "{line}"
         );
     }
@@ -270,11 +270,11 @@ async fn panics_are_answered() {
     insta::assert_snapshot!(world.ask("POST /v1/heartbeat", BODY).await.full(), @r#"
     500 Internal Server Error
     cache-control: no-store
-    content-length: 202
+    content-length: 178
     content-type: application/problem+json
     x-content-type-options: nosniff
 
-    {"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal_error","detail":"the service made a mistake; try again later","message":"the service made a mistake; try again later"}
+    {"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal_error","detail":"internal error; try again later","message":"internal error; try again later"}
     "#);
     assert_eq!(world.ask("GET /v1/status", "").await.status, 500);
     assert_eq!(world.ask("GET /nowhere", "").await.status, 404);

@@ -74,9 +74,9 @@ async fn bodies_that_are_no_object() {
     <{"hostId": "web-01", "x": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[>
         400 invalid_body: the body is nested too deeply; send {"hostId": "web-01"}
     <{"hostId": "web-01", "hostId": "web-01"}>
-        400 duplicate_field: hostId is given twice; give it once
+        400 duplicate_field: hostId appears twice; send it once
     <{"hostId": "web-01", "status": null, "status": "fail"}>
-        400 duplicate_field: status is given twice; give it once
+        400 duplicate_field: status appears twice; send it once
     "#);
 }
 
@@ -114,19 +114,19 @@ async fn hosts_that_are_none() {
     <{"hostId": ""}>
         400 invalid_host_id: hostId is empty
     <{"hostId": " web-01"}>
-        400 invalid_host_id: hostId has ' ' at place 1, allowed are A-Z a-z 0-9 . _ : @ / -
+        400 invalid_host_id: hostId has ' ' at position 1, allowed are A-Z a-z 0-9 . _ : @ / -
     <{"hostId": "web\\n01"}>
-        400 invalid_host_id: hostId has '\n' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+        400 invalid_host_id: hostId has '\n' at position 4, allowed are A-Z a-z 0-9 . _ : @ / -
     <{"hostId": "web\n01"}>
-        400 invalid_host_id: hostId has '\n' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+        400 invalid_host_id: hostId has '\n' at position 4, allowed are A-Z a-z 0-9 . _ : @ / -
     <{"hostId": "web\xf0\x9f\x94\xa5"}>
-        400 invalid_host_id: hostId has '🔥' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+        400 invalid_host_id: hostId has '🔥' at position 4, allowed are A-Z a-z 0-9 . _ : @ / -
     <{"hostId": "web\xff"}>
-        400 invalid_host_id: hostId has '�' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+        400 invalid_host_id: hostId has '�' at position 4, allowed are A-Z a-z 0-9 . _ : @ / -
     <{"hostId": "web\\ud800"}>
-        400 invalid_host_id: hostId has '�' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+        400 invalid_host_id: hostId has '�' at position 4, allowed are A-Z a-z 0-9 . _ : @ / -
     <{"hostId": "web\\u0000"}>
-        400 invalid_host_id: hostId has '\0' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+        400 invalid_host_id: hostId has '\0' at position 4, allowed are A-Z a-z 0-9 . _ : @ / -
     <{"hostId": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx>
         400 invalid_host_id: hostId has 201 characters, at most 200 are allowed
     "#);
@@ -230,19 +230,19 @@ async fn paths_that_are_no_hosts() {
     GET /v1/heartbeat/web-01/
         400 invalid_path: the path ends with a slash; end it with the hostId, and write a slash inside a hostId as %2F
     GET /v1/heartbeat/web-01/4294967296
-        400 invalid_path: the path ends with a number that is no exit code (-2147483648 to 4294967295); write a slash inside a hostId as %2F
+        400 invalid_path: the path ends with a number that is not an exit code (-2147483648 to 4294967295); write a slash inside a hostId as %2F
     GET /v1/heartbeat/web-01/-2147483649
-        400 invalid_path: the path ends with a number that is no exit code (-2147483648 to 4294967295); write a slash inside a hostId as %2F
+        400 invalid_path: the path ends with a number that is not an exit code (-2147483648 to 4294967295); write a slash inside a hostId as %2F
     GET /v1/heartbeat/web%ff
         400 invalid_host_id: the hostId in the path is not UTF-8 after percent-decoding
     GET /v1/heartbeat/web%0001
-        400 invalid_host_id: hostId has '\0' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+        400 invalid_host_id: hostId has '\0' at position 4, allowed are A-Z a-z 0-9 . _ : @ / -
     GET /v1/heartbeat/web%2001
-        400 invalid_host_id: hostId has ' ' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+        400 invalid_host_id: hostId has ' ' at position 4, allowed are A-Z a-z 0-9 . _ : @ / -
     GET /v1/heartbeat/web+01
-        400 invalid_host_id: hostId has '+' at place 4, allowed are A-Z a-z 0-9 . _ : @ / -
+        400 invalid_host_id: hostId has '+' at position 4, allowed are A-Z a-z 0-9 . _ : @ / -
     GET /v1/heartbeat/%F0%9F%94%A5
-        400 invalid_host_id: hostId has '🔥' at place 1, allowed are A-Z a-z 0-9 . _ : @ / -
+        400 invalid_host_id: hostId has '🔥' at position 1, allowed are A-Z a-z 0-9 . _ : @ / -
     ");
 }
 
@@ -288,9 +288,9 @@ async fn parameters_that_are_wrong() {
     GET /v1/heartbeat/web-01?status=
         400 invalid_status: status must be "ok" or "fail", not ""
     GET /v1/heartbeat/web-01?status=ok&status=ok
-        400 duplicate_field: status is given twice; give it once
+        400 duplicate_field: status appears twice; send it once
     GET /v1/heartbeat/web-01?message=a&message=b
-        400 duplicate_field: message is given twice; give it once
+        400 duplicate_field: message appears twice; send it once
     "#);
 }
 
@@ -323,25 +323,25 @@ async fn requests_that_contradict_themselves() {
     .await;
     insta::assert_snapshot!(answers, @r#"
     GET /v1/heartbeat/web-01?hostId=web-02
-        400 invalid_host_id: two different hostIds are given; path, query and body must name the same host
+        400 invalid_host_id: the request has two different hostIds; path, query and body must name the same host
     GET /v1/heartbeat/web-01/fail?status=ok
-        400 invalid_status: the path says one thing and the status another; leave one of them out
+        400 invalid_status: the path and the status contradict each other; leave one of them out
     GET /v1/heartbeat/web-01/0?status=fail
-        400 invalid_status: the path says one thing and the status another; leave one of them out
+        400 invalid_status: the path and the status contradict each other; leave one of them out
     GET /v1/heartbeat/web-01/7?status=ok
-        400 invalid_status: the path says one thing and the status another; leave one of them out
+        400 invalid_status: the path and the status contradict each other; leave one of them out
     PUT /v1/heartbeat/web-01/0 {"status": "fail"}
-        400 invalid_status: the path says one thing and the status another; leave one of them out
+        400 invalid_status: the path and the status contradict each other; leave one of them out
     PUT /v1/heartbeat/web-01 {"hostId": "web-02"}
-        400 invalid_host_id: two different hostIds are given; path, query and body must name the same host
+        400 invalid_host_id: the request has two different hostIds; path, query and body must name the same host
     PUT /v1/heartbeat/web-01 {"status": "failed"}
         400 invalid_status: status must be "ok" or "fail", not "failed"
     PUT /v1/heartbeat/web-01 {"status": "fail", "status": "ok"}
-        400 duplicate_field: status is given twice; give it once
+        400 duplicate_field: status appears twice; send it once
     PUT /v1/heartbeat/web-01 {"status": "fail", "x": [[[[[[[[[[[[[[[[
         400 invalid_body: the body is nested too deeply; send {"hostId": "web-01"}
     POST /v1/heartbeat?hostId=web-02 {"hostId": "web-01"}
-        400 invalid_host_id: two different hostIds are given; path, query and body must name the same host
+        400 invalid_host_id: the request has two different hostIds; path, query and body must name the same host
     POST /v1/heartbeat?hostId=web-01
         400 invalid_body: the body is empty; send {"hostId": "web-01"}
     "#);

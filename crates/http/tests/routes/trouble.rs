@@ -25,19 +25,19 @@ async fn a_beat_that_is_not_stored_is_not_acknowledged() {
     insta::assert_snapshot!(answer.full(), @r#"
     503 Service Unavailable
     cache-control: no-store
-    content-length: 221
+    content-length: 199
     content-type: application/problem+json
     retry-after: 5
     x-content-type-options: nosniff
 
-    {"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable","detail":"the storage of beats does not work now; try again later","message":"the storage of beats does not work now; try again later"}
+    {"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable","detail":"beat storage is unavailable; try again later","message":"beat storage is unavailable; try again later"}
     "#);
     let again = world.ask("GET /v1/heartbeat/web-02", "").await;
     assert_eq!(again.full(), answer.full());
     let other = world
         .send(request("GET /v1/heartbeat/web-03", Some(&token(EDGE)), ""))
         .await;
-    insta::assert_snapshot!(other.short(), @"503 unavailable: the storage of API keys does not work now; try again later");
+    insta::assert_snapshot!(other.short(), @"503 unavailable: API key storage is unavailable; try again later");
     world.memory.fail_with(None);
     world.clock.advance(Duration::from_mins(1));
     for key in [token(EDGE), token(EDGE)] {
@@ -80,12 +80,12 @@ async fn the_status_says_what_is_in_trouble_and_when_it_is_over() {
     insta::assert_snapshot!(status().await.full(), @r#"
     503 Service Unavailable
     cache-control: no-store
-    content-length: 221
+    content-length: 199
     content-type: application/problem+json
     retry-after: 5
     x-content-type-options: nosniff
 
-    {"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable","detail":"the storage of beats does not work now; try again later","message":"the storage of beats does not work now; try again later"}
+    {"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable","detail":"beat storage is unavailable; try again later","message":"beat storage is unavailable; try again later"}
     "#);
     world.memory.fail_with(None);
     world.clock.advance(Duration::from_secs(2));
@@ -119,5 +119,5 @@ async fn the_status_names_the_topic() {
         .await
         .ask("GET /v1/status", "")
         .await;
-    insta::assert_snapshot!(answer.short(), @"503 unavailable: the topic of notices does not work now; try again later");
+    insta::assert_snapshot!(answer.short(), @"503 unavailable: the notice topic is unavailable; try again later");
 }

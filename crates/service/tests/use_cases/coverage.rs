@@ -72,7 +72,7 @@ impl Bench {
 }
 
 /// The end of a text that tells of silence of which nothing is sure.
-const MARK: &str = " (or the receiver is deaf)";
+const MARK: &str = " (or the receiver is down)";
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("host-{n}")).collect()
