@@ -14,7 +14,7 @@ use hb_domain::{CanaryPolicy, Region, Timestamp};
 use serde::Serialize;
 
 use crate::SweepSettings;
-use crate::canary::receivers;
+use crate::canary::Receivers;
 use crate::ports::every_page;
 use crate::ports::{PortResult, Ports, Stored};
 
@@ -184,8 +184,14 @@ impl Doctor {
     }
 
     async fn canaries(&self, now: Timestamp) -> PortResult<Vec<Finding>> {
-        let receivers = receivers(&*self.ports.receivers).await?;
-        Ok(rules::receiver(&receivers, &self.expectations, now))
+        let receivers = Receivers::load(&self.ports).await?;
+        let mut findings = rules::unreadable("receivers", &receivers.unreadable);
+        let region = &self.expectations.region;
+        if !receivers.is_unreadable(region) {
+            let receiver = receivers.of(region);
+            findings.extend(rules::receiver(receiver, &self.expectations, now));
+        }
+        Ok(findings)
     }
 
     async fn notices(&self, now: Timestamp) -> PortResult<Vec<Finding>> {

@@ -24,5 +24,5 @@ pub use canary::{Caller, Canaries, CanaryError};
 pub use health::{Health, Unhealthy};
 pub use rate::RateLimit;
 pub use record::{RecordError, Recorder, Report};
-pub use sweep::{HostCounts, Stop, Sweep, SweepError, SweepReport, SweepSettings};
+pub use sweep::{HostCounts, KindCounts, Stop, Sweep, SweepError, SweepReport, SweepSettings};
 pub use trouble::Troubles;

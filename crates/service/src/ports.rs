@@ -29,7 +29,7 @@ pub use heartbeats::{Heard, Heartbeats, Segment};
 pub use ids::Ids;
 pub use keys::Keys;
 pub use ledger::{Ledger, Record, Stored, Swap, Version};
-pub use page::{Cursor, Page, Unreadable, every_page};
+pub use page::{Cursor, Page, Unreadable, each_page, every_page};
 pub use subscriptions::Subscriptions;
 pub use system::{CompletedSweep, System};
 pub use topic::Topic;

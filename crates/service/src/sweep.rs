@@ -17,12 +17,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{Either, ready};
 use futures::stream::{self, StreamExt};
-use hb_domain::{CanaryPolicy, DeliveryPolicy, HostKey, Region, Rules, Timestamp, limits};
+use hb_domain::{CanaryPolicy, DeliveryPolicy, HostKey, Region, Timestamp, limits};
 
 use self::deliver::Pace;
 use self::report::Step;
-pub use self::report::{HostCounts, SweepReport};
-use crate::ports::{CompletedSweep, Ledger, PortError, PortResult, Ports, Record, Stored};
+pub use self::report::{HostCounts, KindCounts, SweepReport};
+use crate::ports::{CompletedSweep, PortError, PortResult, Ports, Stored, every_page};
+use crate::swap::Kept;
 
 /// How far the clocks of two machines may differ, when both follow a time service: far less than anyone notices in a
 /// notice, far more than such clocks drift.
@@ -257,41 +258,23 @@ impl Pass<'_> {
         &self,
         report: &mut SweepReport,
     ) -> PortResult<BTreeMap<HostKey, Stored>> {
-        let entries = all_open(&*self.sweep.ports.ledger, report).await?;
         let slim = |mut stored: Stored| {
             if stored.record.pending.is_none() {
-                // Only a pending notice is told from it; the history would be most of the memory.
+                // Only a pending notice needs the history, which would be most of the memory.
                 stored.record.history = Vec::new();
             }
             (stored.record.key.clone(), stored)
         };
-        Ok(entries.into_iter().map(slim).collect())
+        Ok(self.open(report).await?.into_iter().map(slim).collect())
     }
-}
 
-/// All open records of a ledger.
-async fn all_open<T: Record>(
-    ledger: &dyn Ledger<T>,
-    report: &mut SweepReport,
-) -> PortResult<Vec<Stored<T>>> {
-    let (mut open, mut after) = (Vec::new(), None);
-    loop {
-        let page = ledger.open(after).await?;
-        page.unreadable
-            .iter()
-            .for_each(|item| report.skip(&format!("table {}", T::TABLE), item));
-        open.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            return Ok(open);
+    /// All open records of a ledger.
+    async fn open<T: Kept>(&self, report: &mut SweepReport) -> PortResult<Vec<Stored<T>>> {
+        let ledger = T::ledger(&self.sweep.ports);
+        let (open, unreadable) = every_page(|after| ledger.open(after)).await?;
+        for item in &unreadable {
+            report.skip(&format!("table {}", T::TABLE), item);
         }
-    }
-}
-
-/// The rules of a sweep: what it takes for silence.
-fn rules(settings: &SweepSettings, coverage: hb_domain::Coverage) -> Rules {
-    Rules {
-        skew: settings.skew,
-        coverage,
+        Ok(open)
     }
 }

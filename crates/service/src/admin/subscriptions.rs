@@ -148,9 +148,9 @@ impl SubscriptionAdmin {
         if topic.subscriptions.add(wanted, &token).await? {
             Ok(added)
         } else {
-            Err(PortError::unavailable(
+            Err(PortError::conflict(
                 format!("subscription {}", wanted.id),
-                "the name is taken by another",
+                "another endpoint has this name",
             ))
         }
     }

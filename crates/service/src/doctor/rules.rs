@@ -86,13 +86,10 @@ pub(super) fn sweep(
 }
 
 pub(super) fn receiver(
-    receivers: &[Receiver],
+    receiver: Option<&Receiver>,
     usual: &Expectations,
     now: Timestamp,
 ) -> Vec<Finding> {
-    let receiver = receivers
-        .iter()
-        .find(|receiver| receiver.region == usual.region);
     let Some(receiver) = receiver else {
         return vec![Finding::problem(
             "canaries",

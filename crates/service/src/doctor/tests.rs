@@ -67,9 +67,7 @@ fn a_sweep_is_late_and_then_gone() {
 fn a_receiver_is_as_its_last_canary() {
     let usual = Expectations::local();
     let mut receiver = Receiver::new(Region::local());
-    let verdict = |receiver: &Receiver| {
-        rules::receiver(std::slice::from_ref(receiver), &usual, now())[0].verdict
-    };
+    let verdict = |receiver: &Receiver| rules::receiver(Some(receiver), &usual, now())[0].verdict;
     assert_eq!(verdict(&receiver), Verdict::Problem);
     for (age, expected) in [
         (2, Verdict::Ok),
@@ -80,13 +78,13 @@ fn a_receiver_is_as_its_last_canary() {
         assert_eq!(verdict(&receiver), expected, "{age}");
     }
     assert_eq!(
-        rules::receiver(&[], &usual, now())[0].verdict,
+        rules::receiver(None, &usual, now())[0].verdict,
         Verdict::Problem,
         "of another region"
     );
     receiver.heard = Some(now());
     receiver.holds.insert(Fleet::main(), now().minus(MINUTE));
-    let findings = rules::receiver(&[receiver], &usual, now());
+    let findings = rules::receiver(Some(&receiver), &usual, now());
     assert_eq!(verdicts(&findings), [Verdict::Ok, Verdict::Problem]);
     assert!(
         findings[1]

@@ -38,19 +38,36 @@ pub struct Unreadable {
 
 /// All pages of a listing, one after the other: what could be read, and what could not.
 pub async fn every_page<T, F>(
-    mut turn: impl FnMut(Option<Cursor>) -> F,
+    turn: impl FnMut(Option<Cursor>) -> F,
 ) -> PortResult<(Vec<T>, Vec<Unreadable>)>
 where
     F: Future<Output = PortResult<Page<T>>>,
 {
-    let (mut items, mut unreadable, mut after) = (Vec::new(), Vec::new(), None);
-    loop {
-        let page = turn(after).await?;
+    let mut items = Vec::new();
+    let mut unreadable = Vec::new();
+    each_page(turn, |page| {
         items.extend(page.items);
         unreadable.extend(page.unreadable);
-        after = page.next;
+    })
+    .await?;
+    Ok((items, unreadable))
+}
+
+/// Calls `with` for each page of a listing, for what need not be in memory as a whole.
+pub async fn each_page<T, E, F>(
+    mut turn: impl FnMut(Option<Cursor>) -> F,
+    mut with: impl FnMut(Page<T>),
+) -> Result<(), E>
+where
+    F: Future<Output = Result<Page<T>, E>>,
+{
+    let mut after = None;
+    loop {
+        let mut page = turn(after).await?;
+        after = page.next.take();
+        with(page);
         if after.is_none() {
-            return Ok((items, unreadable));
+            return Ok(());
         }
     }
 }

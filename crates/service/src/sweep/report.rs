@@ -1,7 +1,10 @@
 //! What a sweep did, in numbers and words.
 
+use std::collections::BTreeMap;
+use std::ops::Index;
+
 use hb_domain::{Kind, State, Timestamp};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Stop;
 use crate::ports::{PortError, Unreadable};
@@ -20,14 +23,9 @@ pub struct SweepReport {
     pub hosts: u64,
     /// Stored items that could not be read, and were skipped.
     pub unreadable: u64,
-    /// Transitions decided by this sweep.
-    pub registered: u64,
-    /// Likewise.
-    pub missing: u64,
-    /// Likewise.
-    pub failing: u64,
-    /// Likewise.
-    pub recovered: u64,
+    /// Transitions that this sweep decided, by kind.
+    #[serde(flatten)]
+    pub decided: KindCounts,
     /// Hosts that stood so when it began, as far as people were told.
     pub counts: HostCounts,
     /// Other regions that are not waited for, because nothing was heard of them for too long.
@@ -50,6 +48,41 @@ pub struct SweepReport {
     pub second_copies: u64,
     /// What a person should look at, in words; the first few.
     pub troubles: Vec<String>,
+}
+
+/// Transitions, counted by kind. Serialized as one member for each kind, under its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KindCounts(BTreeMap<Kind, u64>);
+
+impl KindCounts {
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    fn count(&mut self, kind: Kind) {
+        *self.0.entry(kind).or_default() += 1;
+    }
+}
+
+impl Index<Kind> for KindCounts {
+    type Output = u64;
+
+    fn index(&self, kind: Kind) -> &u64 {
+        self.0.get(&kind).unwrap_or(&0)
+    }
+}
+
+impl<const N: usize> From<[(Kind, u64); N]> for KindCounts {
+    fn from(counts: [(Kind, u64); N]) -> Self {
+        Self(counts.into())
+    }
+}
+
+impl Serialize for KindCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Kind::ALL.map(|kind| (kind, self[kind])))
+    }
 }
 
 /// How many hosts are not simply up.
@@ -93,10 +126,7 @@ impl SweepReport {
     pub(super) fn count(&mut self, step: Step) -> Result<(), Stop> {
         match step {
             Step::LostRace => self.lost_races += 1,
-            Step::Claimed(Kind::Registered) => self.registered += 1,
-            Step::Claimed(Kind::Missing) => self.missing += 1,
-            Step::Claimed(Kind::Failing) => self.failing += 1,
-            Step::Claimed(Kind::Recovered) => self.recovered += 1,
+            Step::Claimed(kind) => self.decided.count(kind),
             Step::Batched => self.batched += 1,
             Step::Accepted => self.accepted += 1,
             Step::Refused(cause) => {

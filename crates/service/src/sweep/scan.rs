@@ -9,7 +9,7 @@ use hb_domain::{Entry, Fleet, Heartbeat, HostKey, Kind, State, Timestamp, decide
 
 use super::hold::SilencePolicy;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Heard, Segment, Stored, Unreadable};
+use crate::ports::{Heard, Segment, Stored, Unreadable, each_page};
 
 /// A host that may have changed.
 pub(super) struct Candidate {
@@ -18,8 +18,6 @@ pub(super) struct Candidate {
     pub(super) kind: Option<Kind>,
     /// Only so if the receiver hears, of which nothing is sure.
     pub(super) doubtful: bool,
-    /// Not to be told yet.
-    pub(super) held: bool,
 }
 
 /// What a look at all hosts found.
@@ -51,7 +49,6 @@ impl Scanned {
                 key,
                 kind,
                 doubtful,
-                held: false,
             });
         }
     }
@@ -122,10 +119,11 @@ impl Pass<'_> {
         let mut scanned = Scanned::default();
         // The regions of a host follow each other, perhaps across two pages.
         let mut host: Option<Heard> = None;
-        let mut after = None;
-        loop {
+        let turn = async |after| {
             self.in_time()?;
-            let page = self.sweep.ports.heartbeats.scan(segment, after).await?;
+            Ok::<_, Stop>(self.sweep.ports.heartbeats.scan(segment, after).await?)
+        };
+        each_page(turn, |page| {
             scanned.unreadable.extend(page.unreadable);
             for heard in page.items {
                 host = Some(match host.take() {
@@ -139,11 +137,9 @@ impl Pass<'_> {
                     }
                 });
             }
-            after = page.next;
-            if after.is_none() {
-                scanned.host(host, look);
-                return Ok(scanned);
-            }
-        }
+        })
+        .await?;
+        scanned.host(host, look);
+        Ok(scanned)
     }
 }

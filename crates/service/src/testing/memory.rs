@@ -112,8 +112,15 @@ impl Memory {
         {
             *item = Err("garbage".to_owned());
         }
-        let entries = tables.records.entry(Entry::TABLE).or_default();
-        if let Some((text, ..)) = entries.get_mut(&host.to_string()) {
+        drop(tables);
+        self.spoil_record::<Entry>(host);
+    }
+
+    /// Makes one record unreadable, if it exists.
+    pub fn spoil_record<T: Record>(&self, key: &T::Key) {
+        let mut tables = self.lock();
+        let records = tables.records.entry(T::TABLE).or_default();
+        if let Some((text, ..)) = records.get_mut(&key.to_string()) {
             "garbage".clone_into(text);
         }
     }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{Entry, HostId, Kind, Notice, Publication, Receiver, Region, Signal};
-use hb_service::ports::Ports;
 use hb_service::ports::{Clock, Echo, Heartbeats, Ledger, Segment};
 use hb_service::{Caller, Canaries, Sweep, SweepReport, SweepSettings};
 
@@ -110,9 +109,9 @@ async fn an_hour_without_a_server_is_nobodys_silence() {
     bench.swept().await;
     // Nobody listens. The sweep after the return may be faster than the canary, and than the hosts.
     bench.pass(3_600);
-    assert_eq!(bench.swept().await.missing, 0);
+    assert_eq!(bench.swept().await.decided[Kind::Missing], 0);
     assert_eq!(bench.canary().await, Some(Duration::from_hours(1)));
-    assert_eq!(bench.swept().await.missing, 0);
+    assert_eq!(bench.swept().await.decided[Kind::Missing], 0);
     bench.hear_for(50).await;
     all_beat(&bench, &names).await;
     bench.swept().await;
@@ -138,10 +137,10 @@ async fn while_the_receiver_is_deaf_news_are_held_and_people_told_so_once() {
     );
     assert_eq!(bench.told(), [(receiver(Kind::Failing), 1)].into());
     bench.pass(14 * 60);
-    assert_eq!(bench.swept().await.missing, 0);
+    assert_eq!(bench.swept().await.decided[Kind::Missing], 0);
     // A quarter of an hour is enough: late, and marked.
     bench.pass(60);
-    assert_eq!(bench.swept().await.missing, 60);
+    assert_eq!(bench.swept().await.decided[Kind::Missing], 60);
     let marked = bench.last(Kind::Missing).text();
     assert!(marked.ends_with(MARK), "{marked}");
     // That nobody is left to be held says nothing of the receiver, nor does a canary that the next one does not follow.
@@ -174,7 +173,7 @@ async fn who_was_silent_before_the_receiver_went_deaf_is_told() {
     bench.hear_for(20).await;
     bench.pass(60);
     let report = bench.swept().await;
-    assert_eq!((report.missing, report.held), (1, 60));
+    assert_eq!((report.decided[Kind::Missing], report.held), (1, 60));
     let told = bench.last(Kind::Missing).text();
     assert!(told.starts_with("dead ") && !told.ends_with(MARK), "{told}");
     let degraded = bench.last(Kind::Failing).text();
@@ -188,7 +187,7 @@ async fn who_was_silent_before_the_receiver_went_deaf_is_told() {
 async fn without_a_canary_many_at_once_are_held_but_no_other_news() {
     let (bench, names) = (Bench::new(), names(60));
     all_beat(&bench, &names).await;
-    assert_eq!(bench.swept().await.registered, 60);
+    assert_eq!(bench.swept().await.decided[Kind::Registered], 60);
     assert_eq!(
         bench.told(),
         BTreeMap::new(),
@@ -208,7 +207,7 @@ async fn without_a_canary_many_at_once_are_held_but_no_other_news() {
     bench
         .signal("sick", Duration::from_mins(1), Signal::Fail)
         .await;
-    assert_eq!(bench.swept().await.missing, 60);
+    assert_eq!(bench.swept().await.decided[Kind::Missing], 60);
     let marked = bench.last(Kind::Missing).text();
     assert!(marked.ends_with(MARK), "{marked}");
 }
@@ -222,7 +221,7 @@ async fn a_hold_without_a_canary_is_over_when_its_time_is_and_nobody_is_left() {
     assert_eq!(bench.swept().await.held, 60);
     // All but one speak again, and one alone is believed.
     all_beat(&bench, &names[1..]).await;
-    assert_eq!(bench.swept().await.missing, 1);
+    assert_eq!(bench.swept().await.decided[Kind::Missing], 1);
     assert!(!bench.last(Kind::Missing).text().ends_with(MARK));
     bench.pass(15 * 60 - 1);
     all_beat(&bench, &names).await;
@@ -247,15 +246,19 @@ async fn what_comes_after_the_last_canary_counts_when_the_next_one_shows_who_hea
     bench.pass(10);
     let report = bench.swept().await;
     assert_eq!(
-        (report.missing, report.held),
+        (report.decided[Kind::Missing], report.held),
         (0, 0),
         "overdue, and a canary is late"
     );
     assert_eq!(bench.canary().await, Some(Duration::from_secs(10)));
     bench.hear_for(60).await;
-    assert_eq!(bench.swept().await.missing, 0, "it has its grace");
+    assert_eq!(
+        bench.swept().await.decided[Kind::Missing],
+        0,
+        "it has its grace"
+    );
     bench.hear_for(1).await;
-    assert_eq!(bench.swept().await.missing, 1);
+    assert_eq!(bench.swept().await.decided[Kind::Missing], 1);
 }
 
 /// A canary of another region, as it arrives from there now.
@@ -285,12 +288,12 @@ async fn silence_counts_up_to_the_oldest_canary_of_another_region() {
     }
     let report = bench.swept().await;
     assert_eq!(
-        (report.missing, report.held),
+        (report.decided[Kind::Missing], report.held),
         (0, 0),
         "its beat may be under way, as a canary is"
     );
     canary_of(&bench, &other, 1).await;
-    assert_eq!(bench.swept().await.missing, 1);
+    assert_eq!(bench.swept().await.decided[Kind::Missing], 1);
     let told = bench.last(Kind::Missing).text();
     assert!(
         told.ends_with("(1 min)"),
@@ -306,7 +309,7 @@ async fn many_at_once_are_believed_while_canaries_are_heard() {
     bench.swept().await;
     bench.hear_for(65).await;
     let report = bench.swept().await;
-    assert_eq!((report.missing, report.held), (60, 0));
+    assert_eq!((report.decided[Kind::Missing], report.held), (60, 0));
     assert_eq!(
         bench
             .memory
@@ -411,18 +414,9 @@ async fn the_look_after_a_long_wait_is_not_one_at_an_old_copy() {
         scans: Some(old),
         ..Beats::of(&bench)
     });
-    assert_eq!(
-        Sweep {
-            ports: Ports {
-                heartbeats,
-                ..sweep.ports
-            },
-            settings: sweep.settings,
-        }
-        .run()
-        .await
-        .unwrap()
-        .failing,
-        1
-    );
+    let sweep = Sweep {
+        settings: sweep.settings,
+        ..bench.sweep_with(|ports| ports.heartbeats = heartbeats)
+    };
+    assert_eq!(sweep.run().await.unwrap().decided[Kind::Failing], 1);
 }

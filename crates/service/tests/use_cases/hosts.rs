@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Beat, Entry, Heartbeat, Interval, Signal, State};
-use hb_service::admin::{HostAdmin, HostError};
+use hb_domain::{Beat, Entry, Heartbeat, HostKey, Interval, Kind, Signal, State};
+use hb_service::admin::{HostAdmin, HostError, HostView};
 use hb_service::ports::Ports;
 use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
 use hb_service::{Sweep, SweepSettings};
@@ -17,11 +17,21 @@ fn hosts(bench: &Bench) -> HostAdmin {
     }
 }
 
+/// All hosts, or those after `after`.
+async fn listed(hosts: &HostAdmin, after: Option<&HostKey>) -> Vec<HostView> {
+    let mut listing = hosts.listing(after).await.unwrap();
+    let mut all = Vec::new();
+    while let Some((views, unreadable)) = listing.next_page().await.unwrap() {
+        assert!(unreadable.is_empty());
+        all.extend(views);
+    }
+    all
+}
+
 /// The states as an admin sees them, in the order of names.
 async fn states(hosts: &HostAdmin) -> Vec<(String, State)> {
-    let (views, unreadable) = hosts.list().await.unwrap();
-    assert!(unreadable.is_empty());
-    views
+    listed(hosts, None)
+        .await
         .into_iter()
         .map(|view| (view.key.host.to_string(), view.state))
         .collect()
@@ -109,7 +119,7 @@ async fn a_forgotten_host_is_gone_until_it_beats_again() {
     let report = bench.sweep().run().await.unwrap();
     assert_eq!(
         (
-            report.registered,
+            report.decided[Kind::Registered],
             hosts.show(&host("a")).await.unwrap().entry.unwrap().epoch
         ),
         (1, 2)
@@ -147,7 +157,7 @@ async fn a_host_that_beats_while_it_is_forgotten_registers_again() {
     bench.pass(1);
     bench.beat("a").await;
     assert_eq!(
-        bench.sweep().run().await.unwrap().registered,
+        bench.sweep().run().await.unwrap().decided[Kind::Registered],
         1,
         "although its first beat is long ago"
     );
@@ -174,21 +184,16 @@ async fn a_host_that_is_forgotten_while_a_sweep_looks_at_it_registers_again() {
         concurrency: 1,
         ..SweepSettings::local()
     };
-    let report = Sweep {
-        ports: Ports {
-            ledger: Arc::new(ledger),
-            ..bench.ports()
-        },
+    let sweep = Sweep {
         settings,
-    }
-    .run()
-    .await
-    .unwrap();
-    assert_eq!(report.missing, 1);
+        ..bench.sweep_with(|ports| ports.ledger = Arc::new(ledger))
+    };
+    let report = sweep.run().await.unwrap();
+    assert_eq!(report.decided[Kind::Missing], 1);
     bench.pass(1);
     bench.beat("b").await;
     assert_eq!(
-        bench.sweep().run().await.unwrap().registered,
+        bench.sweep().run().await.unwrap().decided[Kind::Registered],
         1,
         "although its first beat is long ago"
     );
@@ -264,7 +269,7 @@ async fn a_listing_of_many_pages_merges_regions_and_goes_on_behind_a_host() {
                 .unwrap();
         }
     }
-    let (views, _) = hosts.list().await.unwrap();
+    let views = listed(&hosts, None).await;
     assert_eq!(
         views
             .iter()
@@ -278,11 +283,7 @@ async fn a_listing_of_many_pages_merges_regions_and_goes_on_behind_a_host() {
             .all(|view| view.heartbeat.as_ref().unwrap().last == now),
         "the newest of all regions"
     );
-    let mut listing = hosts.listing(Some(&host("host-099"))).await.unwrap();
-    let mut rest = Vec::new();
-    while let Some((views, unreadable)) = listing.next_page().await.unwrap() {
-        assert!(unreadable.is_empty());
-        rest.extend(views.into_iter().map(|view| view.key.host.to_string()));
-    }
+    let rest = listed(&hosts, Some(&host("host-099"))).await;
+    let rest: Vec<_> = rest.iter().map(|view| view.key.host.to_string()).collect();
     assert_eq!(rest, names[100..]);
 }

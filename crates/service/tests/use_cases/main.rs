@@ -9,7 +9,9 @@ mod contract;
 mod coverage;
 mod hosts;
 mod races;
+mod subscriptions;
 mod sweep;
+mod unreadable_receiver;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +82,13 @@ impl Bench {
             ports: self.ports(),
             settings: SweepSettings::local(),
         }
+    }
+
+    /// A sweep with some of the ports replaced.
+    fn sweep_with(&self, replace: impl FnOnce(&mut Ports)) -> Sweep {
+        let mut sweep = self.sweep();
+        replace(&mut sweep.ports);
+        sweep
     }
 }
 

@@ -7,10 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use hb_domain::{
-    Acceptance, DeliveryPolicy, Digest, DigestStage, Entry, HostKey, NoticeId, Phase, Publication,
-    Rules, decide,
+    Acceptance, DeliveryPolicy, Digest, DigestStage, Entry, HostKey, Kind, NoticeId, Phase,
+    Publication, Receiver, Region, Rules, decide,
 };
-use hb_service::ports::Ports;
 use hb_service::ports::{
     Clock, Cursor, Echo, Echoes, Ids, Ledger, Page, PortError, PortResult, Record, Stored, Swap,
     Version,
@@ -134,13 +133,7 @@ async fn a_sender_that_was_held_up_past_its_lease_publishes_nothing() {
             clock.advance(Duration::from_secs(11));
         }
     });
-    let sweep = Sweep {
-        ports: Ports {
-            ledger: Arc::new(held_up),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let sweep = bench.sweep_with(|ports| ports.ledger = Arc::new(held_up));
     assert_eq!(
         (
             sweep.run().await.unwrap().lost_races,
@@ -163,16 +156,12 @@ async fn who_does_not_get_the_lease_publishes_nothing() {
             });
         }
     });
-    let sweep = Sweep {
-        ports: Ports {
-            ledger: Arc::new(Eventful {
-                before,
-                ..Eventful::new(&bench)
-            }),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let sweep = bench.sweep_with(|ports| {
+        ports.ledger = Arc::new(Eventful {
+            before,
+            ..Eventful::new(&bench)
+        })
+    });
     assert_eq!(
         (
             sweep.run().await.unwrap().lost_races,
@@ -193,16 +182,12 @@ async fn an_outcome_is_written_down_also_when_an_admin_changed_the_host_meanwhil
             });
         }
     });
-    let sweep = Sweep {
-        ports: Ports {
-            ledger: Arc::new(Eventful {
-                before,
-                ..Eventful::new(&bench)
-            }),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let sweep = bench.sweep_with(|ports| {
+        ports.ledger = Arc::new(Eventful {
+            before,
+            ..Eventful::new(&bench)
+        })
+    });
     sweep.run().await.unwrap();
     assert_eq!(entry(&bench, "a").await.pending, None);
 }
@@ -227,16 +212,12 @@ async fn an_outcome_is_not_written_down_for_a_later_transition() {
             });
         }
     });
-    let sweep = Sweep {
-        ports: Ports {
-            ledger: Arc::new(Eventful {
-                before,
-                ..Eventful::new(&bench)
-            }),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let sweep = bench.sweep_with(|ports| {
+        ports.ledger = Arc::new(Eventful {
+            before,
+            ..Eventful::new(&bench)
+        })
+    });
     sweep.run().await.unwrap();
     let entry = entry(&bench, "a").await;
     assert!(entry.epoch == 2 && entry.pending.is_some(), "{entry:?}");
@@ -303,16 +284,11 @@ async fn a_notice_of_unknown_outcome_waits_until_the_echoes_can_be_heard() {
         .memory
         .next_publications([Publication::Unknown("timed out".to_owned())]);
     bench.sweep().run().await.unwrap();
-    Sweep {
-        ports: Ports {
-            echoes: Arc::new(Deaf),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
-    .run()
-    .await
-    .unwrap_err();
+    bench
+        .sweep_with(|ports| ports.echoes = Arc::new(Deaf))
+        .run()
+        .await
+        .unwrap_err();
     assert_eq!(
         bench.memory.published().len(),
         1,
@@ -345,16 +321,11 @@ async fn an_echo_that_could_not_be_written_down_comes_again() {
         loads: false,
         ..Eventful::new(&bench)
     };
-    Sweep {
-        ports: Ports {
-            ledger: Arc::new(unreachable),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
-    .run()
-    .await
-    .unwrap_err();
+    bench
+        .sweep_with(|ports| ports.ledger = Arc::new(unreachable))
+        .run()
+        .await
+        .unwrap_err();
     assert_eq!(bench.memory.receive().await.unwrap().items.len(), 1);
     bench.sweep().run().await.unwrap();
     assert_eq!(
@@ -390,16 +361,11 @@ fn restless(
 async fn an_echo_of_a_host_that_goes_on_changing_comes_again() {
     let bench = echoed().await;
     let restless = restless(&bench, "a", |_| true);
-    Sweep {
-        ports: Ports {
-            ledger: Arc::new(restless),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
-    .run()
-    .await
-    .unwrap_err();
+    bench
+        .sweep_with(|ports| ports.ledger = Arc::new(restless))
+        .run()
+        .await
+        .unwrap_err();
     assert_eq!(bench.memory.receive().await.unwrap().items.len(), 1);
 }
 
@@ -510,16 +476,12 @@ async fn who_does_not_freeze_a_digest_does_not_publish_it() {
             change(&memory, &open.items[0].record.id, frozen);
         }
     });
-    let sweep = Sweep {
-        ports: Ports {
-            digests: Arc::new(Eventful {
-                before,
-                ..Eventful::new(&bench)
-            }),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let sweep = bench.sweep_with(|ports| {
+        ports.digests = Arc::new(Eventful {
+            before,
+            ..Eventful::new(&bench)
+        })
+    });
     assert_eq!(
         (
             sweep.run().await.unwrap().accepted,
@@ -544,16 +506,12 @@ async fn a_digest_is_closed_only_when_all_its_hosts_are_released() {
         loads: true,
         ..Eventful::new(&bench)
     };
-    let cut = Sweep {
-        ports: Ports {
-            ledger: Arc::new(Cut {
-                inner: fails,
-                from: 13,
-            }),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let cut = bench.sweep_with(|ports| {
+        ports.ledger = Arc::new(Cut {
+            inner: fails,
+            from: 13,
+        })
+    });
     cut.run().await.unwrap_err();
     for _ in 0..3 {
         bench.sweep().run().await.unwrap();
@@ -598,16 +556,11 @@ async fn a_digest_is_not_closed_while_a_host_of_it_goes_on_changing() {
     // Once the digest was published, somebody else is always faster.
     let memory = bench.memory.clone();
     let restless = restless(&bench, "a", move |_| !memory.published().is_empty());
-    Sweep {
-        ports: Ports {
-            ledger: Arc::new(restless),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
-    .run()
-    .await
-    .unwrap_err();
+    bench
+        .sweep_with(|ports| ports.ledger = Arc::new(restless))
+        .run()
+        .await
+        .unwrap_err();
     bench.sweep().run().await.unwrap();
     assert_eq!(
         (
@@ -663,16 +616,11 @@ async fn no_notice_is_taken_back_from_a_digest_that_cannot_be_read() {
         loads: false,
         ..Eventful::new(&bench)
     };
-    Sweep {
-        ports: Ports {
-            digests: Arc::new(unreachable),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
-    .run()
-    .await
-    .unwrap_err();
+    bench
+        .sweep_with(|ports| ports.digests = Arc::new(unreachable))
+        .run()
+        .await
+        .unwrap_err();
     assert_eq!(entry(&bench, "a").await.digest(), Some(&id(1)));
 }
 
@@ -689,5 +637,44 @@ async fn a_host_of_two_regions_is_one_and_the_services_own_are_none() {
         .await
         .unwrap();
     let report = bench.sweep().run().await.unwrap();
-    assert_eq!((report.hosts, report.registered, report.missing), (1, 1, 0));
+    assert_eq!(
+        (
+            report.hosts,
+            report.decided[Kind::Registered],
+            report.decided[Kind::Missing]
+        ),
+        (1, 1, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_receiver_record_that_keeps_changing_does_not_keep_a_sweep_for_ever() {
+    let bench = Bench::new();
+    for n in 0..60 {
+        bench.beat(&format!("host-{n}")).await;
+    }
+    bench.sweep().run().await.unwrap();
+    bench.pass(61);
+    put(&bench, &Receiver::new(Region::local())).await;
+    let memory = bench.memory.clone();
+    let before = Box::new(move |nth, _: &str| {
+        assert!(nth <= 100, "the sweep does not give up");
+        change(&memory, &Region::local(), |receiver: Receiver| {
+            Some(receiver)
+        });
+    });
+    let sweep = bench.sweep_with(|ports| {
+        ports.receivers = Arc::new(Eventful {
+            before,
+            ..Eventful::new(&bench)
+        });
+    });
+    let error = sweep.run().await.unwrap_err();
+    assert!(
+        error.to_string().contains("local of table receivers"),
+        "{error}"
+    );
+    assert_eq!(error.report.decided[Kind::Missing], 0, "they are held");
+    let held = bench.sweep().run().await.unwrap().held;
+    assert_eq!(held, 60, "the next sweep records the hold");
 }

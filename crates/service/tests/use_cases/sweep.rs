@@ -8,7 +8,6 @@ use hb_domain::{
     Beat, DeliveryPolicy, Entry, Fleet, Heartbeat, HostId, HostKey, Interval, Kind, Notice,
     Publication, Receiver, Signal, Timestamp, limits,
 };
-use hb_service::ports::Ports;
 use hb_service::ports::{
     Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortError, PortResult, Segment, Stored, Swap,
     System, Version,
@@ -79,13 +78,7 @@ fn flaky(bench: &Bench, nth: u32, done: bool, for_ever: bool) -> Sweep {
         done,
         for_ever,
     };
-    Sweep {
-        ports: Ports {
-            ledger: Arc::new(ledger),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
+    bench.sweep_with(|ports| ports.ledger = Arc::new(ledger))
 }
 
 /// A bench with one silent host.
@@ -145,7 +138,7 @@ async fn a_lost_reply_of_any_swap_changes_nothing() {
             let bench = silent().await;
             let report = flaky(&bench, nth, done, false).run().await.unwrap();
             assert_eq!(
-                (report.missing, report.accepted),
+                (report.decided[Kind::Missing], report.accepted),
                 (1, 1),
                 "swap {nth}, done: {done}"
             );
@@ -184,16 +177,13 @@ async fn a_beat_that_lands_during_the_scan_cancels_the_candidate() {
         scans: Some(old),
         ..Beats::of(&bench)
     };
-    let sweep = Sweep {
-        ports: Ports {
-            heartbeats: Arc::new(beats),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let sweep = bench.sweep_with(|ports| ports.heartbeats = Arc::new(beats));
     let report = sweep.run().await.unwrap();
     assert_eq!(
-        (report.missing, report.registered),
+        (
+            report.decided[Kind::Missing],
+            report.decided[Kind::Registered]
+        ),
         (0, 1),
         "it is new, and it beats"
     );
@@ -229,7 +219,14 @@ async fn an_unreadable_item_is_named_and_stops_no_sweep() {
     bench.pass(61);
     bench.memory.spoil(&host("a"));
     let report = bench.sweep().run().await.unwrap();
-    assert_eq!((report.hosts, report.unreadable, report.missing), (1, 1, 1));
+    assert_eq!(
+        (
+            report.hosts,
+            report.unreadable,
+            report.decided[Kind::Missing]
+        ),
+        (1, 1, 1)
+    );
     assert_eq!(report.troubles.len(), 1);
     assert!(
         report.troubles[0].contains("main/a"),
@@ -245,7 +242,14 @@ async fn a_refused_notice_is_tried_again_with_the_same_id() {
         .memory
         .next_publications([Publication::Refused("throttled".to_owned())]);
     let report = bench.sweep().run().await.unwrap();
-    assert_eq!((report.missing, report.refused, report.accepted), (1, 1, 0));
+    assert_eq!(
+        (
+            report.decided[Kind::Missing],
+            report.refused,
+            report.accepted
+        ),
+        (1, 1, 0)
+    );
     bench.beat("a").await;
     bench.sweep().run().await.unwrap();
     assert_eq!(
@@ -320,13 +324,7 @@ async fn a_digest_of_unknown_outcome_waits_until_the_echoes_can_be_heard() {
         .memory
         .next_publications([Publication::Unknown("timed out".to_owned())]);
     assert_eq!(bench.sweep().run().await.unwrap().unknown, 1);
-    let deaf = Sweep {
-        ports: Ports {
-            echoes: Arc::new(Deaf),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let deaf = bench.sweep_with(|ports| ports.echoes = Arc::new(Deaf));
     deaf.run().await.unwrap_err();
     assert_eq!(
         bench.memory.published().len(),
@@ -360,13 +358,7 @@ async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_is_not_completed
             .beat_every(&format!("host-{i}"), Duration::from_hours(1))
             .await;
     }
-    let sweep = Sweep {
-        ports: Ports {
-            clock: Arc::new(Ticking(bench.clock.clone())),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let sweep = bench.sweep_with(|ports| ports.clock = Arc::new(Ticking(bench.clock.clone())));
     let soon = bench.clock.now().plus(Duration::from_secs(5));
     let error = sweep.run_until(soon).await.unwrap_err();
     assert_eq!(
@@ -384,13 +376,17 @@ async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_is_not_completed
 
     let soon = bench.clock.now().plus(Duration::from_secs(100));
     let error = sweep.run_until(soon).await.unwrap_err();
-    let claimed = error.report.registered;
+    let claimed = error.report.decided[Kind::Registered];
     assert!(
         (1..300).contains(&claimed),
         "what was begun is finished: {error:?}"
     );
     let rest = bench.sweep().run().await.unwrap();
-    assert_eq!(rest.registered, 300 - claimed, "the next one does the rest");
+    assert_eq!(
+        rest.decided[Kind::Registered],
+        300 - claimed,
+        "the next one does the rest"
+    );
     bench.pass(11);
     bench.sweep().run().await.unwrap();
     let told: Vec<_> = bench
@@ -409,5 +405,8 @@ async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_is_not_completed
 async fn a_claim_counts_also_when_its_notice_could_not_be_leased() {
     let bench = silent().await;
     let error = flaky(&bench, 2, false, true).run().await.unwrap_err();
-    assert_eq!((error.report.missing, error.report.accepted), (1, 0));
+    assert_eq!(
+        (error.report.decided[Kind::Missing], error.report.accepted),
+        (1, 0)
+    );
 }

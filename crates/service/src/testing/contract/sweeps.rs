@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use hb_domain::Signal;
+use hb_domain::{Kind, Signal};
 
 use super::{World, at, heard};
 use crate::ports::{Ports, every_page};
@@ -45,7 +45,7 @@ pub async fn silence_is_told_once_and_so_is_the_return(world: World) {
         }
         clock.set(at(seconds));
         let report = sweep.run().await.unwrap();
-        let told = report.registered + report.missing + report.recovered;
+        let told = report.decided.total();
         assert_eq!(
             (told, report.accepted, report.hosts),
             (transitions, transitions, 1),
@@ -76,7 +76,7 @@ pub async fn of_two_sweeps_at_once_one_claims(world: World) {
         .map(Result::unwrap)
         .collect();
     let sum = |of: fn(&SweepReport) -> u64| reports.iter().map(of).sum::<u64>();
-    assert_eq!(sum(|r| r.missing), 20, "{reports:?}");
+    assert_eq!(sum(|r| r.decided[Kind::Missing]), 20, "{reports:?}");
     // Whoever lost a race for a digest's hosts has told the rest by itself, or leaves it to the next sweep.
     clock.set(at(75));
     sweep.run().await.unwrap();

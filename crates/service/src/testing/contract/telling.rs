@@ -156,7 +156,7 @@ pub async fn many_at_once_are_told_in_digests(world: World) {
         }
         clock.set(at(seconds));
         let report = sweep.run().await.unwrap();
-        let told = report.registered + report.missing + report.recovered;
+        let told = report.decided.total();
         assert_eq!(
             (told, report.batched, report.accepted),
             (11, 6, 6),
