@@ -3,75 +3,13 @@
 use std::collections::BTreeMap;
 
 use hb_domain::{
-    Blackout, Coverage, Entry, Heartbeat, HostKey, HostSettings, Interval, PauseError, Region,
-    State, Timestamp, deadline,
+    Coverage, Entry, Heartbeat, HostKey, Interval, PauseError, Region, State, Timestamp,
 };
 
-use super::listing::ListedState;
+use super::view::{HostView, ListedState};
 use crate::canary::Receivers;
 use crate::ports::{PortError, PortResult, Ports, Unreadable};
 use crate::swap::{Update, swap, update};
-
-/// A host as admins see it.
-#[derive(Clone, Debug)]
-pub struct HostView {
-    pub key: HostKey,
-    pub state: State,
-    /// Its beats, all regions together; `None` when it has not beaten since it was forgotten or set up.
-    pub heartbeat: Option<Heartbeat>,
-    /// When its silence becomes too long.
-    pub deadline: Option<Timestamp>,
-    /// When no beat could be received, since its last one.
-    pub blackouts: Vec<Blackout>,
-    pub settings: HostSettings,
-    /// Its ledger entry. A listing has none.
-    pub entry: Option<Entry>,
-    /// Receivers whose record cannot be read: the deadline and the blackouts leave them out. A listing has these once
-    /// ([`super::Listing::unreadable_receivers`]).
-    pub unreadable_receivers: Vec<Unreadable>,
-}
-
-impl HostView {
-    pub(super) fn new(
-        key: HostKey,
-        heartbeat: Option<Heartbeat>,
-        listed: Option<ListedState>,
-        coverage: &Coverage,
-        now: Timestamp,
-    ) -> Self {
-        let ListedState {
-            state,
-            basis,
-            settings,
-        } = listed.unwrap_or_default();
-        // A host that beats and was not decided on yet is about to be registered.
-        let beats = heartbeat
-            .as_ref()
-            .is_some_and(|heartbeat| heartbeat.last > basis);
-        let state = if state == State::Forgotten && beats {
-            State::Up
-        } else {
-            state
-        };
-        let deadline = heartbeat
-            .as_ref()
-            .map(|heartbeat| deadline(heartbeat, &settings, coverage));
-        let last = heartbeat.as_ref().map_or(now, |heartbeat| heartbeat.last);
-        // The time before the first canary is of no interest here.
-        let known = |blackout: &&Blackout| blackout.since > Timestamp::MIN && blackout.until > last;
-        let blackouts = coverage.blackouts.iter().filter(known).copied().collect();
-        Self {
-            key,
-            state,
-            heartbeat,
-            deadline,
-            blackouts,
-            settings,
-            entry: None,
-            unreadable_receivers: Vec::new(),
-        }
-    }
-}
 
 /// Why a host was not shown or changed.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +20,7 @@ pub enum HostError {
     #[error(transparent)]
     Pause(#[from] PauseError),
     /// Others changed the entry at every try.
-    #[error("{0} changed at every try, nothing was done; try again")]
+    #[error("{0} was changed by others at every try, so nothing was done; try again")]
     Busy(HostKey),
     #[error(transparent)]
     Port(#[from] PortError),
@@ -91,7 +29,7 @@ pub enum HostError {
 /// Shows and changes hosts.
 pub struct HostAdmin {
     pub ports: Ports,
-    /// The region whose receiver deadlines are reckoned by.
+    /// The region for which deadlines are computed.
     pub region: Region,
 }
 

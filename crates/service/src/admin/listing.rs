@@ -2,38 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hb_domain::{Coverage, Entry, Heartbeat, HostKey, HostSettings, State, Timestamp};
+use hb_domain::{Coverage, Heartbeat, HostKey, Timestamp};
 
-use super::hosts::{HostAdmin, HostView};
+use super::hosts::HostAdmin;
+use super::view::{HostView, ListedState};
 use crate::ports::{Cursor, Heard, PortError, PortResult, Segment, Unreadable, each_page};
-
-/// What a listing must know of an open entry. Thousands may be open at once, with all their history.
-pub(super) struct ListedState {
-    pub(super) state: State,
-    pub(super) basis: Timestamp,
-    pub(super) settings: HostSettings,
-}
-
-impl ListedState {
-    pub(super) fn of(entry: &Entry, now: Timestamp) -> Self {
-        Self {
-            state: entry.state_at(now),
-            basis: entry.basis,
-            settings: entry.settings.clone(),
-        }
-    }
-}
-
-/// The state of a host without an entry.
-impl Default for ListedState {
-    fn default() -> Self {
-        Self {
-            state: State::Forgotten,
-            basis: Timestamp::MIN,
-            settings: HostSettings::default(),
-        }
-    }
-}
 
 /// A listing under way. Hosts come in the order of the store: by name in SQLite, in an order that stays the same on
 /// AWS.

@@ -17,13 +17,13 @@ use crate::swap::{Kept, Update, swap, update_from};
 
 /// A record with a notice.
 pub(super) trait Deliverable: Kept {
-    /// Leases its notice.
+    /// With its notice leased.
     fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self>;
-    /// The notice that is pending in it.
+    /// Its pending notice.
     fn notice(&self, region: &Region) -> Option<Notice>;
-    /// How far the notice has come, while it is pending.
+    /// The progress of its pending notice.
     fn pending(&self) -> Option<&Pending>;
-    /// What publishing the notice of `sent` came to.
+    /// With the outcome of publishing the notice of `sent`.
     fn settled(
         self,
         sent: &Self,
@@ -83,7 +83,7 @@ impl Deliverable for Digest {
     }
 }
 
-/// Keeps messages apart.
+/// Limits the rate of messages.
 pub(super) struct Pace {
     gap: Duration,
     next: Mutex<Timestamp>,
@@ -100,7 +100,7 @@ impl Pace {
         }
     }
 
-    /// Completes when the next message may go.
+    /// Completes when the next message may be sent.
     async fn wait(&self, clock: &dyn Clock) {
         if self.gap.is_zero() {
             return;
@@ -115,8 +115,8 @@ impl Pace {
 }
 
 impl Pass<'_> {
-    /// Publishes the pending notices of these entries, as far as they are ready: few of a fleet and kind each by
-    /// itself, many as digests.
+    /// Publishes the pending notices of these entries, as far as they are ready: few of one fleet and kind one by one,
+    /// many as digests.
     pub(super) async fn deliver(
         &self,
         entries: Vec<Stored>,
@@ -176,7 +176,7 @@ impl Pass<'_> {
         };
         let pending = leased.record.pending();
         if pending.and_then(|pending| pending.holder(ports.clock.now())) != Some(owner) {
-            // The lease ran out on the way: another sweep may be publishing by now.
+            // The lease ran out meanwhile: another sweep may be publishing the notice.
             return Ok((vec![Step::LostRace], None));
         }
         let outcome = ports.topic.publish(&notice).await;
@@ -189,8 +189,8 @@ impl Pass<'_> {
         Ok((vec![step], after))
     }
 
-    /// Records what publishing the notice of `leased` came to, although the record may have changed since. When it goes
-    /// on changing the lease runs out, as after a crash.
+    /// Records the outcome of publishing the notice of `leased`, although the record may have changed meanwhile. When
+    /// others change it at every try, the lease runs out as after a crash.
     async fn record_outcome<T: Deliverable>(
         &self,
         leased: Stored<T>,
@@ -214,7 +214,6 @@ impl Pass<'_> {
     }
 }
 
-/// A notice and what is to be said about it.
 fn words(notice: &Notice, cause: &str) -> String {
     format!("notice {} of {}: {cause}", notice.id, notice.about_whom())
 }

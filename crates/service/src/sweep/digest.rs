@@ -18,7 +18,7 @@ pub(super) struct Orphans {
 }
 
 impl Pass<'_> {
-    /// Builds digests of these entries, of which all have a notice of one fleet and kind pending, and publishes them.
+    /// Builds digests of these entries, whose pending notices are all of one fleet and kind, and publishes them.
     pub(super) async fn batch(
         &self,
         group: Vec<Stored>,
@@ -55,7 +55,7 @@ impl Pass<'_> {
         result
     }
 
-    /// Gives the notice of `entry` to a digest.
+    /// Moves the notice of `entry` into a digest.
     async fn join(
         &self,
         digest: &NoticeId,
@@ -87,7 +87,7 @@ impl Pass<'_> {
         result
     }
 
-    /// Takes a digest from stage to stage, as far as it goes now. `mine` when its hosts had their chance to join.
+    /// Takes a digest through its stages, as far as possible now. `mine` when this sweep has let its hosts join.
     async fn advance(
         &self,
         mut digest: Stored<Digest>,
@@ -131,7 +131,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The hosts of a digest as they are now.
+    /// The current entries of a digest's hosts.
     async fn members(&self, digest: &Digest, report: &mut SweepReport) -> Result<Vec<Entry>, Stop> {
         let entries = Mutex::new(Vec::new());
         let load = async |key: HostKey| {
@@ -164,7 +164,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Takes notices back from digests that are over or do not list them.
+    /// Takes notices back from digests that are closed or do not list them.
     pub(super) async fn orphans(
         &self,
         open: &BTreeMap<HostKey, Stored>,

@@ -55,7 +55,8 @@ impl Pass<'_> {
         })
     }
 
-    /// What an echo came to. It is an error, so that the echo is not acknowledged, when the record goes on changing.
+    /// What an echo came to. It is an error, so that the echo is not acknowledged, when others change the record at
+    /// every try.
     async fn record_echo<T: Kept>(
         &self,
         key: &T::Key,

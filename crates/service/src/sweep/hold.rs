@@ -1,87 +1,16 @@
-//! What the receiver could receive, and what is held back while it may be at fault.
+//! Holds back notices of silence while the receiver may be at fault.
 
 use std::collections::BTreeMap;
 
 use hb_domain::{
-    Breaker, Caveat, Coverage, Entry, Fleet, HostId, HostKey, Kind, Message, Receiver,
-    ReceiverHealth, Region, Rules, Timestamp, limits,
+    Breaker, Entry, Fleet, HostId, HostKey, Kind, Message, Receiver, Timestamp, limits,
 };
 
 use super::scan::{Candidate, Scanned};
+use super::silence::SilencePolicy;
 use super::{Pass, SweepReport};
-use crate::canary::Receivers;
-use crate::ports::{Heard, PortResult, Record, Stored};
+use crate::ports::{PortResult, Stored};
 use crate::swap::{Update, update};
-
-/// How a sweep judges silence.
-pub(super) struct SilencePolicy {
-    /// What is certainly silence.
-    pub(super) sure: Rules,
-    /// What would be silence if the receiver of this region worked, which it does not seem to.
-    pub(super) raw: Option<Rules>,
-    health: ReceiverHealth,
-    /// Since when each fleet is held; `None` when the receiver's record cannot be read. Then all that is not sure is
-    /// held, for as long as that lasts.
-    holds: Option<BTreeMap<Fleet, Timestamp>>,
-}
-
-impl SilencePolicy {
-    fn new(
-        rules: impl Fn(Coverage) -> Rules,
-        coverage: Coverage,
-        health: ReceiverHealth,
-        holds: Option<BTreeMap<Fleet, Timestamp>>,
-    ) -> Self {
-        let (sure, raw) = match health {
-            ReceiverHealth::Down(since) => (coverage.clone().up_to(since), Some(rules(coverage))),
-            ReceiverHealth::Stale(Some(since)) => (coverage.up_to(since), None),
-            ReceiverHealth::Healthy | ReceiverHealth::Stale(None) => (coverage, None),
-        };
-        Self {
-            sure: rules(sure),
-            raw,
-            health,
-            holds,
-        }
-    }
-
-    /// How many other regions are not waited for: with two regions, none or one.
-    pub(super) fn regions_unheard(&self) -> u64 {
-        u64::from(matches!(
-            self.sure.coverage.caveat,
-            Some(Caveat::RegionUnreachable(_))
-        ))
-    }
-
-    /// The rules for a host that was held long enough.
-    pub(super) fn marked(&self) -> Rules {
-        let rules = self.raw.as_ref().unwrap_or(&self.sure);
-        let coverage = Coverage {
-            caveat: Some(Caveat::ReceiverDown),
-            ..rules.coverage.clone()
-        };
-        Rules {
-            coverage,
-            ..rules.clone()
-        }
-    }
-
-    /// Whether the receiver may be at fault for this candidate. Silence that is sure although the receiver is down began
-    /// before.
-    fn may_hold(&self, candidate: &Candidate) -> bool {
-        candidate.kind == Some(Kind::Missing) && (candidate.doubtful || self.raw.is_none())
-    }
-
-    /// Whether a hold ends that began at `since`: the receiver works again, or the time is up and no host is left to
-    /// hold.
-    fn is_over(&self, since: Timestamp, now: Timestamp) -> bool {
-        match self.health {
-            ReceiverHealth::Healthy => true,
-            ReceiverHealth::Stale(None) => now.since(since) >= limits::HOLD,
-            ReceiverHealth::Stale(Some(_)) | ReceiverHealth::Down(_) => false,
-        }
-    }
-}
 
 /// What a sweep found in a fleet that seems silent or is held.
 struct FleetSilence {
@@ -103,62 +32,13 @@ impl FleetSilence {
     }
 }
 
+/// Whether the receiver may be at fault for this candidate. Silence that is sure although the receiver is down began
+/// before.
+fn may_hold(policy: &SilencePolicy, candidate: &Candidate) -> bool {
+    candidate.kind == Some(Kind::Missing) && (candidate.doubtful || policy.raw.is_none())
+}
+
 impl Pass<'_> {
-    /// How this sweep judges silence.
-    pub(super) async fn silence_policy(
-        &self,
-        report: &mut SweepReport,
-    ) -> PortResult<SilencePolicy> {
-        let settings = &self.sweep.settings;
-        let home = &settings.region;
-        let receivers = Receivers::load(&self.sweep.ports).await?;
-        for item in &receivers.unreadable {
-            report.skip(&format!("table {}", Receiver::TABLE), item);
-        }
-        let others = receivers.known.iter().any(|known| known.region != *home)
-            || receivers
-                .unreadable
-                .iter()
-                .any(|item| item.key != home.as_str());
-        let watermarks = if others {
-            self.watermarks().await?
-        } else {
-            BTreeMap::new()
-        };
-        let (health, holds) = if receivers.is_unreadable(home) {
-            (ReceiverHealth::Down(Timestamp::MIN), None)
-        } else {
-            let known = receivers.of(home);
-            let health = known.map_or(ReceiverHealth::Stale(None), |receiver| {
-                receiver.health(self.now, &settings.canaries)
-            });
-            let holds = known.map(|receiver| receiver.holds.clone());
-            (health, Some(holds.unwrap_or_default()))
-        };
-        let coverage = receivers.coverage(home, &watermarks, self.now);
-        let rules = |coverage| Rules {
-            skew: settings.skew,
-            coverage,
-        };
-        Ok(SilencePolicy::new(rules, coverage, health, holds))
-    }
-
-    /// By region, the oldest of its canaries as seen from here.
-    async fn watermarks(&self) -> PortResult<BTreeMap<Region, Timestamp>> {
-        let mut oldest = BTreeMap::new();
-        for n in 0..limits::CANARIES {
-            let canary = HostKey::new(Fleet::main(), HostId::canary(n));
-            for Heard {
-                region, heartbeat, ..
-            } in self.sweep.ports.heartbeats.load(&canary).await?
-            {
-                let seen = oldest.entry(region).or_insert(heartbeat.last);
-                *seen = heartbeat.last.min(*seen);
-            }
-        }
-        Ok(oldest)
-    }
-
     /// Removes the hosts that are held, and marks those that were held long enough. Returns the notices about the
     /// receiver itself.
     pub(super) async fn hold(
@@ -170,7 +50,7 @@ impl Pass<'_> {
         let fleets = self.silent_fleets(policy, scanned);
         let before = scanned.candidates.len();
         scanned.candidates.retain_mut(|candidate| {
-            if !policy.may_hold(candidate) {
+            if !may_hold(policy, candidate) {
                 return true;
             }
             let verdict = fleets.get(&candidate.key.fleet).map(|fleet| fleet.verdict);
@@ -203,7 +83,7 @@ impl Pass<'_> {
         let held = policy.holds.iter().flat_map(BTreeMap::keys);
         let mut silent: BTreeMap<Fleet, u64> = held.map(|fleet| (fleet.clone(), 0)).collect();
         for candidate in &scanned.candidates {
-            if policy.may_hold(candidate) {
+            if may_hold(policy, candidate) {
                 *silent.entry(candidate.key.fleet.clone()).or_default() += 1;
             }
         }

@@ -38,7 +38,7 @@ async fn states(hosts: &HostAdmin) -> Vec<(String, State)> {
 }
 
 #[tokio::test]
-async fn a_listing_shows_how_hosts_stand() {
+async fn a_listing_shows_the_state_of_each_host() {
     let bench = Bench::new();
     let hosts = hosts(&bench);
     for name in ["c", "a", "b"] {
@@ -65,7 +65,7 @@ async fn a_listing_shows_how_hosts_stand() {
 }
 
 #[tokio::test]
-async fn a_pause_ends_by_itself_or_by_hand_and_cannot_lie_in_the_past() {
+async fn a_pause_expires_or_is_resumed_and_cannot_end_in_the_past() {
     let bench = Bench::new();
     let hosts = hosts(&bench);
     bench.beat("a").await;
@@ -130,16 +130,16 @@ async fn a_forgotten_host_is_gone_until_it_beats_again() {
         .into_iter()
         .map(|notice| notice.id)
         .collect();
-    assert_eq!(ids.len(), 2, "no notice id comes twice");
+    assert_eq!(ids.len(), 2, "each notice id is used once");
 }
 
 #[tokio::test]
-async fn a_host_that_beats_while_it_is_forgotten_registers_again() {
+async fn a_host_that_beats_while_being_forgotten_registers_again() {
     let bench = Bench::new();
     bench.beat("a").await;
     bench.sweep().run().await.unwrap();
     bench.pass(300);
-    // Nothing is deleted: a newer beat has come, or the admin's machine died.
+    // Nothing is deleted: a newer beat has arrived, or the admin's machine crashed.
     let beats = Beats {
         forgets: false,
         ..Beats::of(&bench)
@@ -164,14 +164,14 @@ async fn a_host_that_beats_while_it_is_forgotten_registers_again() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_forgotten_while_a_sweep_looks_at_it_registers_again() {
+async fn a_host_forgotten_during_a_sweep_registers_again() {
     let bench = Bench::new();
     for name in ["a", "b"] {
         bench.beat(name).await;
     }
     bench.sweep().run().await.unwrap();
     bench.pass(300);
-    // Both are silent. Between the claim of one and the look at the other that one is forgotten; its beats still stand.
+    // Both are silent. After the claim of one, the other is forgotten; its beats are still stored.
     let (memory, now) = (bench.memory.clone(), bench.clock.now());
     let ledger = Eventful::after(&bench, move |nth, _| {
         if nth == 1 {
@@ -200,7 +200,7 @@ async fn a_host_that_is_forgotten_while_a_sweep_looks_at_it_registers_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_stored_for_a_host_that_nobody_knows() {
+async fn nothing_is_stored_for_an_unknown_host() {
     let bench = Bench::new();
     let hosts = hosts(&bench);
     let error = hosts.pause(&host("typo"), None).await.unwrap_err();
@@ -220,7 +220,7 @@ async fn nothing_is_stored_for_a_host_that_nobody_knows() {
 }
 
 #[tokio::test]
-async fn admins_and_sweeps_may_change_an_entry_at_the_same_time() {
+async fn concurrent_changes_of_an_entry_are_all_kept() {
     let bench = Bench::new();
     let hosts = Arc::new(hosts(&bench));
     bench.beat("a").await;
@@ -243,7 +243,7 @@ async fn admins_and_sweeps_may_change_an_entry_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_listing_of_many_pages_merges_regions_and_goes_on_behind_a_host() {
+async fn a_listing_merges_regions_across_pages_and_resumes_after_a_host() {
     let bench = Bench::new();
     let hosts = hosts(&bench);
     let now = bench.clock.now();
