@@ -1,7 +1,7 @@
 //! What a sweep costs, as DynamoDB charges it.
 
 use hb_aws::{DynamoHeartbeats, DynamoKeys, Operation, Usage};
-use hb_domain::KeyId;
+use hb_domain::{KeyId, Kind};
 use hb_service::ports::Keys;
 
 use crate::dynoxide::Account;
@@ -26,7 +26,7 @@ async fn a_sweep_reads_each_host_once_and_the_open_entries() {
         clock.set(at(seconds + 1));
         let report = sweep.run().await.unwrap();
         assert_eq!(
-            (report.hosts, report.registered),
+            (report.hosts, report.decided[Kind::Registered]),
             (HOSTS as u64, registered as u64),
             "{report:?}"
         );
@@ -36,7 +36,7 @@ async fn a_sweep_reads_each_host_once_and_the_open_entries() {
     let quiet = sweep.run().await.unwrap();
     let after = clients.meter().usage();
     assert_eq!(
-        (quiet.hosts, quiet.registered + quiet.missing),
+        (quiet.hosts, quiet.decided.total()),
         (HOSTS as u64, 0)
     );
     let scans = calls(&before, &after, Operation::Scan);

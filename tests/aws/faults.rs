@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hb_aws::DynamoHeartbeats;
-use hb_domain::{Receiver, Region};
+use hb_domain::{Kind, Receiver, Region};
 use hb_service::ports::{Heartbeats, Segment};
 use uuid::Uuid;
 
@@ -54,7 +54,7 @@ async fn a_sweep_under_heavy_throttling_completes() {
     account.fail(move |operation| (operation != "Publish" && unlucky()).then_some(THROTTLED));
     let report = sweep.run().await.unwrap();
     assert_eq!(
-        (report.hosts, report.missing, report.accepted),
+        (report.hosts, report.decided[Kind::Missing], report.accepted),
         (300, 300, 1),
         "{report:?}"
     );
@@ -107,7 +107,7 @@ async fn a_scan_that_never_answers_is_an_error_and_no_silence() {
     clock.set(at(600));
     let error = sweep.run().await.unwrap_err();
     assert!(error.to_string().contains("throttled: Scan"), "{error}");
-    assert_eq!(error.report.missing, 0);
+    assert_eq!(error.report.decided[Kind::Missing], 0);
 }
 
 #[tokio::test(start_paused = true)]

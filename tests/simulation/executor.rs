@@ -1,4 +1,4 @@
-//! One thread, many tasks: which of them goes on is drawn by lot, and time passes only when all of them wait.
+//! Many tasks on one thread: a random one runs next, and time passes only when all of them wait.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -8,24 +8,22 @@ use hb_domain::Region;
 use crate::faults::Fault;
 use crate::world::Shared;
 
-/// Milliseconds that a process may live: its lease is longer.
+/// Most milliseconds that a process may live: its lease is longer.
 pub(crate) const LIFE: i64 = 60_000;
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A task, and whose it is.
 pub(crate) struct Task {
     pub(crate) name: String,
     pub(crate) region: Option<Region>,
     work: Work,
     born: i64,
-    /// Not to be asked before this instant.
+    /// Not to be polled before this instant.
     wake: i64,
-    /// Whether it can be killed, paused and started anew: a process of ours.
+    /// Whether it is a process of the service, which can be killed and paused.
     process: bool,
 }
 
-/// The tasks of a run.
 pub(crate) struct Executor {
     world: Shared,
     tasks: Vec<Task>,
@@ -39,7 +37,7 @@ impl Executor {
         }
     }
 
-    /// Starts a process that chance may kill or pause.
+    /// Starts a process that may be killed or paused at random.
     pub(crate) fn process(
         &mut self,
         name: &str,
@@ -62,7 +60,7 @@ impl Executor {
         });
     }
 
-    /// Starts something of the world outside, which goes its own way.
+    /// Starts a task outside the service.
     pub(crate) fn outside(&mut self, name: &str, work: impl Future<Output = ()> + Send + 'static) {
         let born = self.world.get().now;
         let task = Task {
@@ -95,7 +93,7 @@ impl Executor {
                 return;
             }
             let ready: Vec<_> = (0..self.tasks.len())
-                .filter(|place| self.tasks[*place].wake <= now)
+                .filter(|index| self.tasks[*index].wake <= now)
                 .collect();
             if ready.is_empty() {
                 let next = self
@@ -107,8 +105,8 @@ impl Executor {
                 self.pass(next.min(until));
                 continue;
             }
-            let place = ready[self.world.get().rng.usize(0..ready.len())];
-            self.step(place);
+            let index = ready[self.world.get().rng.usize(0..ready.len())];
+            self.step(index);
         }
     }
 
@@ -122,10 +120,12 @@ impl Executor {
             .arrive(until, |region| cut_off.contains(region));
     }
 
-    fn step(&mut self, place: usize) {
-        let task = &mut self.tasks[place];
+    fn step(&mut self, index: usize) {
+        let task = &mut self.tasks[index];
         let mut world = self.world.get();
-        (world.progress, world.waits, world.last_call) = (false, i64::MAX, "");
+        world.progress = false;
+        world.waits = i64::MAX;
+        world.last_call = "";
         drop(world);
         let done = task
             .work
@@ -133,10 +133,11 @@ impl Executor {
             .poll(&mut Context::from_waker(Waker::noop()))
             .is_ready();
         let mut world = self.world.get();
-        let (name, call) = (task.name.clone(), world.last_call);
+        let name = task.name.clone();
+        let call = world.last_call;
         if done {
             world.say(|| format!("{name} ends"));
-            drop(self.tasks.swap_remove(place));
+            drop(self.tasks.swap_remove(index));
             return;
         }
         if !world.progress {
@@ -149,9 +150,9 @@ impl Executor {
             world.say(|| format!("{name} is killed after {call}"));
             *world.faults.crashes.entry(call).or_default() += 1;
             drop(world);
-            drop(self.tasks.swap_remove(place));
+            drop(self.tasks.swap_remove(index));
         } else if world.strikes(Fault::Pause) {
-            // Beyond its life at times: then it is a zombie, which may do anything but publish.
+            // At times longer than it may live: it must not publish any more, whatever else it does.
             let pause = world.rng.i64(1_000..120_000);
             world.say(|| format!("{name} is paused for {pause} ms after {call}"));
             task.wake = world.now + pause;
@@ -159,7 +160,7 @@ impl Executor {
     }
 }
 
-/// Completes at an instant of the world, after it was asked at least once.
+/// Completes at an instant of the world, after at least one poll.
 pub(crate) struct Wait {
     world: Shared,
     until: Option<i64>,
@@ -189,12 +190,12 @@ impl Future for Wait {
             return Poll::Ready(());
         }
         if self.millis == 0 {
-            // Once around, so that others may come between.
+            // One more poll, so that other tasks can run in between.
             self.millis = -1;
             world.progress = true;
         }
         world.waits = world.waits.min(until);
-        // Whoever polls several futures asks again only those that wake it.
+        // A combinator of several futures polls only those that wake it.
         context.waker().wake_by_ref();
         Poll::Pending
     }

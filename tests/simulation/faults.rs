@@ -1,4 +1,4 @@
-//! What can go wrong, how likely it is in a run, and how often it did.
+//! Faults, their probabilities in a run, and how often they happened.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(crate) enum Fault {
     Pause,
     DoubleInvocation,
     OutOfTime,
-    ReceiverDeaf,
+    ReceiverDown,
     RegionCutOff,
     MassOutage,
     Admin,
@@ -46,14 +46,14 @@ impl Fault {
         Self::Pause,
         Self::DoubleInvocation,
         Self::OutOfTime,
-        Self::ReceiverDeaf,
+        Self::ReceiverDown,
         Self::RegionCutOff,
         Self::MassOutage,
         Self::Admin,
         Self::HostFails,
     ];
 
-    /// The highest chance of it in a run, in thousandths of an occasion.
+    /// Its highest probability in a run, in thousandths.
     fn most(self) -> u32 {
         match self {
             Self::StoreFails | Self::StoreReplyLost => 30,
@@ -71,23 +71,22 @@ impl Fault {
             Self::Pause => 5,
             Self::HostFails => 20,
             Self::DoubleInvocation => 300,
-            Self::ReceiverDeaf | Self::RegionCutOff => 60,
+            Self::ReceiverDown | Self::RegionCutOff => 60,
         }
     }
 }
 
-/// The faults of a run.
 #[derive(Clone, Default)]
 pub(crate) struct Faults {
     chances: BTreeMap<Fault, u32>,
     pub(crate) hits: BTreeMap<Fault, u64>,
-    /// After which calls a process was killed.
+    /// How often a process was killed, by the call before.
     pub(crate) crashes: BTreeMap<&'static str, u64>,
     pub(crate) on: bool,
 }
 
 impl Faults {
-    /// Each fault is absent, rare or frequent, as the seed has it.
+    /// Each fault is absent, rare or frequent, depending on the seed.
     pub(crate) fn drawn(rng: &mut fastrand::Rng) -> Self {
         let draw = |fault: Fault, rng: &mut fastrand::Rng| match rng.u8(0..3) {
             0 => 0,

@@ -1,4 +1,4 @@
-//! What must hold, whatever happens. Checked at every effect, and once more when all is quiet.
+//! The invariants. Checked at every effect, and once more at the end of the calm phase.
 
 use std::any::Any;
 
@@ -9,32 +9,32 @@ use crate::world::{Accepted, Message, World};
 
 /// Each transition of a host is decided once.
 pub(crate) const ONE_TRANSITION: &str = "one transition per host and epoch";
-/// People are told only what was decided.
+/// Only decided transitions are published.
 pub(crate) const NOTICE_OF_TRANSITION: &str = "no notice without a transition";
-/// A further copy only where the echo of every earlier one was later than W, and it says so.
-pub(crate) const ACCEPTED_ONCE: &str = "accepted once, but for late echoes";
+/// A further copy only if the echo of every earlier one was later than W, and with a higher attempt.
+pub(crate) const ACCEPTED_ONCE: &str = "accepted once, except after late echoes";
 /// `recovered` never comes before `missing`.
 pub(crate) const IN_ORDER: &str = "in order per host";
-/// Nobody is told of a host that goes on beating.
+/// No notice says that a host is missing which sends beats.
 pub(crate) const NO_FALSE_ALARM: &str = "a beating host is never missing";
-/// A digest's member is told by it and by nothing else.
-pub(crate) const TOLD_BY_ONE: &str = "each transition is told by one notice";
+/// A digest's member is in no other notice.
+pub(crate) const IN_ONE_NOTICE: &str = "each transition is in one notice";
 /// SNS would deactivate the subscription.
 pub(crate) const NOT_TOO_FAST: &str = "at most 10 messages a second to a topic";
-/// When faults end, everything pending is told.
-pub(crate) const NOTHING_PENDING: &str = "nothing pending for ever";
-/// When faults end, people know how each host stands.
-pub(crate) const TRUTH_IS_TOLD: &str = "a silent host is told in time, and its return";
+/// When faults end, everything pending is published.
+pub(crate) const NOTHING_PENDING: &str = "nothing stays pending";
+/// When faults end, the last notice of each host has its state.
+pub(crate) const STATE_IS_REPORTED: &str = "a silent host is reported in time, and its recovery";
 
-/// Also when it was well again before the next sweep.
-pub(crate) const FAILURE_IS_TOLD: &str = "a failure is told";
+/// Even if the host recovered before the next sweep.
+pub(crate) const FAILURE_IS_REPORTED: &str = "a failure is reported";
 
-/// The wait for an echo, and a little less than the clocks of two machines may make of it.
+/// The wait for an echo, less what the clocks of two machines may differ.
 const ECHO_WAIT: i64 = 180_000 - 12_000;
-/// How long a host has to be up, beating, to be surely known to be: its interval, and time for skew and tries.
+/// How long a host must have sent beats to be certainly known as up: its interval, and time for skew and retries.
 const SURELY_UP: i64 = 60_000 + 30_000;
 
-/// How soon a silence is decided on when all is well: an interval, the skew, two sweeps, and what clocks may differ.
+/// How soon a silence is decided without faults: an interval, the skew, two sweeps, and what clocks may differ.
 const IN_TIME: i64 = 60_000 + 2_000 + 120_000 + 5_000;
 
 /// How long a region is waited for ([`hb_domain::limits::REGION_DEAD_AFTER`]).
@@ -45,73 +45,77 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any) {
     let Some(entry) = record.downcast_ref::<Entry>() else {
         return;
     };
-    let Some(told) = entry
+    let Some(last) = entry
         .history
         .last()
         .filter(|last| last.epoch == entry.epoch)
     else {
         return;
     };
-    let place = (entry.key.clone(), told.epoch);
-    match world.claims.get(&place) {
+    let id = (entry.key.clone(), last.epoch);
+    match world.claims.get(&id) {
         None => {
-            world.claims.insert(place, told.clone());
+            world.claims.insert(id, last.clone());
             world.say(|| {
                 format!(
                     "claimed: {} is {:?}, epoch {}, last beat {}, at {}",
-                    entry.key, told.kind, told.epoch, told.last_beat, told.at
+                    entry.key, last.kind, last.epoch, last.last_beat, last.at
                 )
             });
-            false_alarm(world, &entry.key, told);
+            false_alarm(world, &entry.key, last);
         }
-        Some(known) if decided(known) != decided(told) => {
-            let words = format!("{} epoch {}: {known:?} and {told:?}", entry.key, told.epoch);
+        Some(known) if decided(known) != decided(last) => {
+            let words = format!("{} epoch {}: {known:?} and {last:?}", entry.key, last.epoch);
             world.violated(ONE_TRANSITION, words);
         }
         Some(_) => {}
     }
 }
 
-/// A transition as it was decided, without how it was told.
-fn decided(told: &Transition) -> Transition {
+/// A transition as it was decided, without its acceptance.
+fn decided(last: &Transition) -> Transition {
     Transition {
         accepted: None,
-        ..told.clone()
+        ..last.clone()
     }
 }
 
-fn false_alarm(world: &mut World, key: &HostKey, told: &Transition) {
+fn false_alarm(world: &mut World, key: &HostKey, last: &Transition) {
     let Some(truth) = world.truth.get(key).filter(|truth| truth.up) else {
         return;
     };
-    if told.kind != Kind::Missing || told.caveat.is_some() {
+    if last.kind != Kind::Missing || last.caveat.is_some() {
         return;
     }
-    let (decided, last) = (told.at.as_millis(), told.last_beat.as_millis());
-    // A region that waits for another tells a silence that was real so much later, at most.
+    let decided = last.at.as_millis();
+    let last_beat = last.last_beat.as_millis();
+    // A region that waits for another reports a real silence at most this much later.
     let waited = if world.regions.len() > 1 {
         PRESUMED_DEAD
     } else {
         0
     };
-    let never_silent = truth.since <= last;
-    // Of a silence that was real it may learn only later that it ended.
-    let heard_since = truth.since.max(if world.deaf.is_empty() {
-        world.last_deaf
+    let never_silent = truth.since <= last_beat;
+    // That a real silence ended may be learnt only later.
+    let heard_since = truth.since.max(if world.receivers_down.is_empty() {
+        world.last_receiver_down
     } else {
         decided
     });
     if never_silent || decided - heard_since > SURELY_UP + waited {
-        let (up, gap) = ((decided - truth.since) / 1_000, (decided - last) / 1_000);
+        let (up, gap) = (
+            (decided - truth.since) / 1_000,
+            (decided - last_beat) / 1_000,
+        );
         world.violated(
             NO_FALSE_ALARM,
-            format!("{key} is told missing after {gap} s, and beats for {up} s"),
+            format!("{key} is reported missing after {gap} s, and has sent beats for {up} s"),
         );
     }
 }
 
-/// Whether people must not get another copy: the echo of this one was read within W or, as it came within W, could have
-/// been. That a sender took the lease just before it was read may be.
+/// Whether another copy is a violation: the echo of this one was read within W, or could have been because it arrived
+/// within W. A sender may have taken the lease just before the echo was read.
 fn echoed_in_time(world: &World, copy: &Accepted) -> bool {
     if copy.echo.is_none_or(|at| at > copy.at + ECHO_WAIT) {
         return false;
@@ -153,7 +157,7 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
             format!("{:?} again as attempt {}", copy.subject, copy.attempt),
         );
     }
-    for (host, epoch) in &copy.tells {
+    for (host, epoch) in &copy.transitions {
         if world
             .claims
             .get(&(host.clone(), *epoch))
@@ -165,22 +169,25 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
             );
         }
         let before = |(key, earlier): &(HostKey, u64)| key == host && earlier < epoch;
-        let untold = world
+        let unpublished = world
             .claims
             .keys()
-            .find(|place| before(place) && !world.told_by.contains_key(place));
-        let untold = untold.filter(|(host, _)| !world.forgotten.contains(host));
-        if let Some((_, earlier)) = untold.cloned() {
+            .find(|id| before(id) && !world.published_by.contains_key(id));
+        let unpublished = unpublished.filter(|(host, _)| !world.forgotten.contains(host));
+        if let Some((_, earlier)) = unpublished.cloned() {
             world.violated(
                 IN_ORDER,
                 format!("{host}: epoch {epoch} before epoch {earlier}"),
             );
         }
-        let told_by = world.told_by.entry((host.clone(), *epoch)).or_default();
-        told_by.insert(copy.subject.clone());
-        if told_by.len() > 1 {
-            let words = format!("{host} epoch {epoch}: {told_by:?}");
-            world.violated(TOLD_BY_ONE, words);
+        let published_by = world
+            .published_by
+            .entry((host.clone(), *epoch))
+            .or_default();
+        published_by.insert(copy.subject.clone());
+        if published_by.len() > 1 {
+            let words = format!("{host} epoch {epoch}: {published_by:?}");
+            world.violated(IN_ONE_NOTICE, words);
         }
     }
     let second = world
@@ -194,8 +201,8 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
     world.accepted.push(copy);
 }
 
-/// All is quiet, for long enough.
-pub(crate) fn at_rest(world: &mut World) {
+/// After a long calm phase.
+pub(crate) fn at_the_end(world: &mut World) {
     let ledger = world
         .regions
         .first()
@@ -206,46 +213,7 @@ pub(crate) fn at_rest(world: &mut World) {
     let mut broken = Vec::new();
     for ((table, key), row) in &records {
         if let Some(entry) = row.record.downcast_ref::<Entry>() {
-            if let Some(pending) = &entry.pending {
-                let batched = matches!(pending.phase, Phase::Batched { .. });
-                broken.push((
-                    NOTHING_PENDING,
-                    format!("{key}: {pending:?}, batched: {batched}"),
-                ));
-            }
-            if let Some(truth) = world.truth.get(&entry.key) {
-                let expected = match truth.up {
-                    true => State::Up,
-                    false
-                        if world.forgotten.contains(&entry.key)
-                            && entry.state == State::Forgotten =>
-                    {
-                        State::Forgotten
-                    }
-                    false => State::Missing,
-                };
-                if entry.state != expected {
-                    let words = format!("{key} is {} and is told {}", expected, entry.state);
-                    broken.push((TRUTH_IS_TOLD, words));
-                }
-            }
-            let failed = world
-                .failed
-                .get(&entry.key)
-                .filter(|_| !world.administered.contains(&entry.key));
-            // Of a host that is missing people know worse.
-            let failed = failed.filter(|_| entry.state == State::Up);
-            // The beat carries the time at which it was sent, a moment before it was stored.
-            if failed.is_some_and(|at| {
-                entry
-                    .failure
-                    .is_none_or(|known| known.as_millis() + 20 < *at)
-            }) {
-                broken.push((
-                    FAILURE_IS_TOLD,
-                    format!("{key} failed at {failed:?}, known is {:?}", entry.failure),
-                ));
-            }
+            broken.extend(entry_at_the_end(world, entry));
         } else if *table == "digests" && row.open {
             broken.push((NOTHING_PENDING, format!("digest {key} is open")));
         }
@@ -255,10 +223,10 @@ pub(crate) fn at_rest(world: &mut World) {
         .keys()
         .filter(|(host, _)| !world.forgotten.contains(host))
     {
-        if !world.told_by.contains_key(&(host.clone(), *epoch)) {
+        if !world.published_by.contains_key(&(host.clone(), *epoch)) {
             broken.push((
                 NOTHING_PENDING,
-                format!("{host} epoch {epoch} was never told"),
+                format!("{host} epoch {epoch} was never published"),
             ));
         }
     }
@@ -267,17 +235,63 @@ pub(crate) fn at_rest(world: &mut World) {
             .claims
             .range((key.clone(), 0)..=(key.clone(), u64::MAX))
             .next_back()
-            .map(|(_, told)| told);
+            .map(|(_, last)| last);
         let late = claim
             .is_none_or(|last| last.kind != Kind::Missing || last.at.as_millis() > since + IN_TIME);
         if late {
             broken.push((
-                TRUTH_IS_TOLD,
-                format!("{key} is silent since {since}, and the last news is {claim:?}"),
+                STATE_IS_REPORTED,
+                format!("{key} is silent since {since}, and the last transition is {claim:?}"),
             ));
         }
     }
     for (invariant, words) in broken {
         world.violated(invariant, words);
     }
+}
+
+/// The invariants that the entry of a host violates at the end.
+fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)> {
+    let key = &entry.key;
+    let mut broken = Vec::new();
+    if let Some(pending) = &entry.pending {
+        let batched = matches!(pending.phase, Phase::Batched { .. });
+        broken.push((
+            NOTHING_PENDING,
+            format!("{key}: {pending:?}, batched: {batched}"),
+        ));
+    }
+    if let Some(truth) = world.truth.get(key) {
+        let forgotten = world.forgotten.contains(key) && entry.state == State::Forgotten;
+        let expected = match truth.up {
+            true => State::Up,
+            false if forgotten => State::Forgotten,
+            false => State::Missing,
+        };
+        if entry.state != expected {
+            let words = format!("{key} is {expected} and is reported {}", entry.state);
+            broken.push((STATE_IS_REPORTED, words));
+        }
+    }
+    let failed = world
+        .failed
+        .get(key)
+        .filter(|_| !world.administered.contains(key));
+    // A notice that the host is missing says more.
+    let failed = failed.filter(|_| entry.state == State::Up);
+    // The beat carries the time at which it was sent, a moment before it was stored.
+    if failed.is_some_and(|at| {
+        entry
+            .failure
+            .is_none_or(|known| known.as_millis() + 20 < *at)
+    }) {
+        broken.push((
+            FAILURE_IS_REPORTED,
+            format!(
+                "{key} failed at {failed:?}, but the last known failure is {:?}",
+                entry.failure
+            ),
+        ));
+    }
+    broken
 }

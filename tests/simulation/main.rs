@@ -1,7 +1,7 @@
 //! The production sweep over a simulated store, topic and clock: one seed, one thread, every fault.
 //!
 //! `cargo test -p hb-simulation` runs a few hundred seeds; more are `HB_SEEDS=1000000 HB_FROM=0 cargo test --release
-//! -p hb-simulation`. A seed that fails is printed as the line that runs it again, with its trace.
+//! -p hb-simulation`. A seed that fails is printed with its trace and the command that repeats it.
 #![expect(
     clippy::unwrap_used,
     reason = "a failed assertion is what a test is for"
@@ -9,6 +9,7 @@
 
 mod executor;
 mod faults;
+mod hosts;
 mod invariants;
 mod mutants;
 mod ports;
@@ -24,21 +25,21 @@ use crate::mutants::Variant;
 use crate::run::{RunResult, run, run_variant};
 
 /// A number from the environment.
-fn set(name: &str) -> Option<u64> {
+fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Says how to see a failed run again, with the end of its trace.
-fn tell(seed: u64, outcome: &RunResult) -> String {
+/// The violations of a run, the end of its trace, and the command that repeats it.
+fn failure(seed: u64, outcome: &RunResult) -> String {
     let from = outcome.trace.len().saturating_sub(400);
     format!(
-        "seed {seed} violates {:#?}\n{}\nagain: HB_SEED={seed} cargo test -p hb-simulation one_seed -- --nocapture",
+        "seed {seed} violates {:#?}\n{}\nrepeat with: HB_SEED={seed} cargo test -p hb-simulation one_seed -- --nocapture",
         outcome.violations,
         outcome.trace[from..].join("\n")
     )
 }
 
-/// The calls after which processes are to be killed.
+/// The calls after which a process must have been killed.
 const CALLS: [&str; 14] = [
     "heartbeats.load",
     "heartbeats.record",
@@ -56,9 +57,10 @@ const CALLS: [&str; 14] = [
     "",
 ];
 
-/// Runs seeds on all cores until one fails; gives what went wrong in all of them.
+/// Runs seeds on all cores until one fails. Returns the faults of all of them.
 fn search(from: u64, count: u64) -> Faults {
-    let (next, failed) = (AtomicU64::new(from), Mutex::new(None));
+    let next = AtomicU64::new(from);
+    let failed = Mutex::new(None);
     let all = Mutex::new(Faults::default());
     let work = || {
         let mut mine = Faults::default();
@@ -70,7 +72,7 @@ fn search(from: u64, count: u64) -> Faults {
             let outcome = run(seed);
             mine.merge(&outcome.faults);
             if !outcome.violations.is_empty() {
-                *failed.lock().unwrap() = Some(tell(seed, &outcome));
+                *failed.lock().unwrap() = Some(failure(seed, &outcome));
             }
         }
         all.lock().unwrap().merge(&mine);
@@ -85,7 +87,8 @@ fn search(from: u64, count: u64) -> Faults {
 
 #[test]
 fn no_seed_violates_an_invariant() {
-    let (from, count) = (set("HB_FROM").unwrap_or(0), set("HB_SEEDS").unwrap_or(300));
+    let from = variable("HB_FROM").unwrap_or(0);
+    let count = variable("HB_SEEDS").unwrap_or(300);
     let faults = search(from, count);
     println!(
         "{count} seeds from {from}; faults: {:#?}\nkilled after: {:#?}",
@@ -94,7 +97,7 @@ fn no_seed_violates_an_invariant() {
     for fault in Fault::ALL {
         assert!(
             faults.hits.contains_key(&fault),
-            "{fault:?} never struck: the run shows less than it says"
+            "{fault:?} never happened, so that the run proves less than it claims"
         );
     }
     for call in CALLS {
@@ -106,9 +109,10 @@ fn no_seed_violates_an_invariant() {
 }
 
 #[test]
-fn a_seed_is_a_whole_story() {
+fn a_seed_determines_the_whole_run() {
     for seed in 0..20 {
-        let (one, other) = (run(seed), run(seed));
+        let one = run(seed);
+        let other = run(seed);
         assert!(one.trace.len() > 100);
         let differs = one
             .trace
@@ -122,7 +126,7 @@ fn a_seed_is_a_whole_story() {
 
 #[test]
 fn each_broken_protocol_is_caught() {
-    let most = set("HB_SEEDS").unwrap_or(300);
+    let most = variable("HB_SEEDS").unwrap_or(300);
     for (mutant, invariant) in Variant::MUTANTS {
         let caught = |seed: &u64| {
             let outcome = run_variant(*seed, mutant, mutant);
@@ -134,16 +138,22 @@ fn each_broken_protocol_is_caught() {
         let seed = (0..most).find(caught);
         let seed = seed
             .unwrap_or_else(|| panic!("\"{invariant}\" does not catch {mutant:?} in {most} seeds"));
-        let sound = run_variant(seed, Variant::Whole, mutant);
-        assert_eq!(sound.violations, [], "it is not {mutant:?} that was caught");
+        let sound = run_variant(seed, Variant::Sound, mutant);
+        assert_eq!(
+            sound.violations,
+            [],
+            "the sound protocol fails under the same faults"
+        );
         println!("{mutant:?}: caught by \"{invariant}\" at seed {seed}");
     }
 }
 
-/// For people: one seed with its whole trace.
+/// For use by hand: one seed with its whole trace.
 #[test]
 fn one_seed() {
-    let Some(seed) = set("HB_SEED") else { return };
+    let Some(seed) = variable("HB_SEED") else {
+        return;
+    };
     let outcome = run(seed);
     println!("{}", outcome.trace.join("\n"));
     assert_eq!(outcome.violations, []);

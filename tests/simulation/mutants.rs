@@ -1,5 +1,5 @@
-//! The protocol as it is, and eight that are broken, each in one way. They exist here alone: what they break is put around
-//! the production code, not into it.
+//! The production protocol, and eight broken variants. Each wraps the production code with one fault, so that the
+//! production code contains no switches for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,22 +18,20 @@ use crate::invariants;
 use crate::ports::SimulatedPorts;
 use crate::run;
 
-/// Which protocol runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
-    /// As it is.
-    Whole,
+    Sound,
     /// Claims on an eventually consistent table.
     EventualLedger,
     /// Publishes without an outbox.
     NoOutbox,
-    /// Without echoes, what is unknown is sent again.
+    /// Without echoes, notices of unknown outcome are published again.
     NoEchoResend,
-    /// Without echoes, what is unknown is dropped.
+    /// Without echoes, notices of unknown outcome are dropped.
     NoEchoDrop,
     /// A lease shorter than a run.
     ShortLease,
-    /// An SDK that tries a publish again by itself.
+    /// An SDK that retries a publish by itself.
     HiddenRetry,
     /// Digests without the orphan rule.
     NoOrphanRule,
@@ -42,7 +40,7 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    /// The broken ones, each with the invariant that it cannot keep.
+    /// The broken variants, each with the invariant that it violates.
     pub(crate) const MUTANTS: [(Self, &str); 8] = [
         (Self::EventualLedger, invariants::ONE_TRANSITION),
         (Self::NoOutbox, invariants::NOTHING_PENDING),
@@ -54,12 +52,12 @@ impl Variant {
         (Self::Unconfirmed, invariants::NO_FALSE_ALARM),
     ];
 
-    /// How many regions it needs, if that matters.
+    /// How many regions it needs, if it needs a certain number.
     pub(crate) fn regions(self) -> Option<u8> {
         (self == Self::EventualLedger).then_some(2)
     }
 
-    /// The faults under which it shows, besides those drawn.
+    /// The faults under which it fails, besides those drawn.
     pub(crate) fn faults(self, faults: Faults) -> Faults {
         match self {
             // Only crashes: a lost reply would make it publish twice.
@@ -71,16 +69,15 @@ impl Variant {
                 .with(Fault::Pause, 30),
             Self::NoOrphanRule => faults.with(Fault::Pause, 60).with(Fault::MassOutage, 500),
             Self::Unconfirmed => faults.with(Fault::StaleScan, 900),
-            Self::Whole | Self::EventualLedger => faults,
+            Self::Sound | Self::EventualLedger => faults,
         }
     }
 
-    /// The sweep of this protocol.
     pub(crate) fn sweep(self, ports: &SimulatedPorts) -> Sweep {
         let mut sweep = run::sweep(ports);
         let broken = Arc::new(Broken(ports.clone()));
         match self {
-            Self::Whole | Self::EventualLedger => {}
+            Self::Sound | Self::EventualLedger => {}
             Self::NoOutbox => sweep.ports.ledger = broken,
             Self::NoEchoResend => {
                 sweep.ports.echoes = broken;
@@ -102,7 +99,7 @@ impl Variant {
     }
 }
 
-/// A port that breaks the protocol in its way.
+/// Ports that break the protocol, each in its own way.
 struct Broken(SimulatedPorts);
 
 #[async_trait]
@@ -111,7 +108,7 @@ impl Ledger for Broken {
         Ledger::<Entry>::load(&self.0, host).await
     }
 
-    /// Without an outbox the claim is stored, and then published by whoever claimed.
+    /// Without an outbox the claim is stored, and then published by the claimant.
     async fn swap(
         &self,
         entry: &Entry,
@@ -139,7 +136,7 @@ impl Ledger for Broken {
 
 #[async_trait]
 impl Ledger<Digest> for Broken {
-    /// Nobody learns that a digest does not list a host.
+    /// Hides that a digest does not list a host.
     async fn load(&self, id: &NoticeId) -> PortResult<Option<Stored<Digest>>> {
         let stored = Ledger::<Digest>::load(&self.0, id).await?;
         Ok(stored.map(|stored| Stored {
@@ -178,7 +175,7 @@ impl Echoes for Broken {
 
 #[async_trait]
 impl Topic for Broken {
-    /// Tries again by itself when there is no answer.
+    /// Retries when there is no answer.
     async fn publish(&self, notice: &Notice) -> Publication {
         match self.0.publish(notice).await {
             Publication::Unknown(_) => self.0.publish(notice).await,
@@ -197,7 +194,7 @@ impl Heartbeats for Broken {
         self.0.record(heard).await
     }
 
-    /// What the scan saw, once more.
+    /// What the scan saw, instead of a strongly consistent read.
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
         let world = self.0.world.get();
         let old = world.tables.old_beats.get(&self.0.region);
@@ -225,7 +222,7 @@ impl Heartbeats for Broken {
     }
 }
 
-/// Takes what is unknown for accepted.
+/// Takes an unknown outcome for an acceptance.
 struct Dropping(SimulatedPorts);
 
 #[async_trait]

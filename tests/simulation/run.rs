@@ -1,20 +1,18 @@
-//! One run: a world with faults for a while, then a calm one, then the last checks.
+//! One run: a phase with faults, a calm phase, then the final checks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{
-    Beat, CanaryPolicy, DeliveryPolicy, Fleet, Heartbeat, HostId, HostKey, Interval, Receiver,
-    Region, Signal,
-};
+use hb_domain::{CanaryPolicy, DeliveryPolicy, Fleet, HostId, HostKey, Interval, Receiver};
 use hb_service::admin::HostAdmin;
-use hb_service::ports::{Clock, Heard, Heartbeats};
+use hb_service::ports::Clock;
 use hb_service::{Caller, Canaries, Sweep, SweepSettings};
 use uuid::Uuid;
 
 use crate::executor::{Executor, LIFE, Wait};
 use crate::faults::{Fault, Faults};
+use crate::hosts::{record, send_beats};
 use crate::invariants;
 use crate::mutants::Variant;
 use crate::ports::SimulatedPorts;
@@ -24,13 +22,12 @@ const MINUTE: i64 = 60_000;
 /// The lease: longer than a process lives.
 pub(crate) const LEASE: i64 = LIFE + 10_000;
 /// Minutes with faults.
-const ROUGH: i64 = 14;
+const FAULTY: i64 = 14;
 /// Minutes without: longer than the latest echo and the longest hold.
 const CALM: i64 = 24;
 /// How long before the end one more host falls silent.
 const LAST_SILENCE: i64 = 5;
 
-/// What came of a run.
 pub(crate) struct RunResult {
     pub(crate) violations: Vec<Violation>,
     pub(crate) trace: Vec<String>,
@@ -39,10 +36,10 @@ pub(crate) struct RunResult {
 
 /// Runs the production protocol in the world of a seed.
 pub(crate) fn run(seed: u64) -> RunResult {
-    run_variant(seed, Variant::Whole, Variant::Whole)
+    run_variant(seed, Variant::Sound, Variant::Sound)
 }
 
-/// Runs a protocol in the world of a seed, under the faults that show what is wrong with `faults_for`.
+/// Runs a protocol in the world of a seed, under the faults that `faults_for` fails under.
 pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> RunResult {
     let mut rng = fastrand::Rng::with_seed(seed);
     let regions = faults_for.regions().unwrap_or_else(|| rng.u8(1..=2));
@@ -55,30 +52,30 @@ pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> R
     );
     let mut executor = Executor::new(world.clone());
     populate(&world, &mut executor);
-    for minute in 0..ROUGH + CALM {
-        let calm = minute >= ROUGH;
+    for minute in 0..FAULTY + CALM {
+        let calm = minute >= FAULTY;
         if calm {
             clear(&world);
         }
-        if minute == ROUGH + CALM - LAST_SILENCE {
+        if minute == FAULTY + CALM - LAST_SILENCE {
             silence_one(&world);
         }
         for part in 0..2 {
             let now = START + minute * MINUTE + part * MINUTE / 2;
             executor.run_until(now);
             if !calm {
-                happen(&world);
+                disturb(&world);
                 administer(&world, &mut executor);
             }
-            begin(&world, &mut executor, part == 0, variant);
+            schedule(&world, &mut executor, part == 0, variant);
         }
-        // What follows from a violation is noise, but a broken protocol is to show what it cannot keep.
-        if variant == Variant::Whole && !world.get().violations.is_empty() {
+        // After a first violation others follow; a broken variant must reach the one it is meant for.
+        if variant == Variant::Sound && !world.get().violations.is_empty() {
             return outcome(&world);
         }
     }
-    executor.run_until(START + (ROUGH + CALM) * MINUTE);
-    invariants::at_rest(&mut world.get());
+    executor.run_until(START + (FAULTY + CALM) * MINUTE);
+    invariants::at_the_end(&mut world.get());
     outcome(&world)
 }
 
@@ -91,7 +88,7 @@ fn outcome(world: &Shared) -> RunResult {
     }
 }
 
-/// Receivers that were heard, hosts that beat, and copies that grow old.
+/// Receivers with a canary, hosts that send beats, and stale copies.
 fn populate(world: &Shared, executor: &mut Executor) {
     let regions = world.get().regions.clone();
     for region in regions {
@@ -121,7 +118,7 @@ fn populate(world: &Shared, executor: &mut Executor) {
                     since: START,
                 },
             );
-            executor.outside("host", beat_for_ever(world.clone(), key));
+            executor.outside("host", send_beats(world.clone(), key));
         }
     }
     let shared = world.clone();
@@ -137,54 +134,8 @@ fn populate(world: &Shared, executor: &mut Executor) {
     });
 }
 
-/// A host: a beat every 20 to 25 s with an interval of a minute, tried again, and elsewhere when nobody answers.
-async fn beat_for_ever(world: Shared, key: HostKey) {
-    let mut home = 0;
-    loop {
-        let pause = world.get().rng.i64(20_000..25_000);
-        Wait::new(&world, pause).await;
-        for _ in 0..3 {
-            let (region, up, deaf) = {
-                let world = world.get();
-                let region = world.regions[home % world.regions.len()].clone();
-                let deaf = world.deaf.contains(&region);
-                (region, world.truth[&key].up, deaf)
-            };
-            if !up || (!deaf && record(&world, &region, &key).await) {
-                break;
-            }
-            home += 1;
-            Wait::new(&world, 1_000).await;
-        }
-    }
-}
-
-/// Whether a beat of `key` was acknowledged in `region`.
-async fn record(world: &Shared, region: &Region, key: &HostKey) -> bool {
-    let ports = SimulatedPorts {
-        world: world.clone(),
-        region: region.clone(),
-        skew: 0,
-    };
-    let interval = Interval::from_millis(60_000).unwrap();
-    let fails = !key.host.is_reserved() && world.get().strikes(Fault::HostFails);
-    let signal = if fails { Signal::Fail } else { Signal::Ok };
-    let beat = Beat {
-        at: ports.now(),
-        interval,
-        signal,
-        message: None,
-    };
-    let heard = Heard {
-        key: key.clone(),
-        region: region.clone(),
-        heartbeat: Heartbeat::new(beat),
-    };
-    ports.record(&heard).await.is_ok()
-}
-
-/// What happens in the world while it is rough.
-fn happen(world: &Shared) {
+/// What happens in the phase with faults.
+fn disturb(world: &Shared) {
     let mut world = world.get();
     let now = world.now;
     let hosts: Vec<_> = world.truth.keys().cloned().collect();
@@ -216,29 +167,29 @@ fn happen(world: &Shared) {
     let count = world.regions.len();
     let place = world.rng.usize(0..count);
     let region = world.regions[place].clone();
-    for fault in [Fault::ReceiverDeaf, Fault::RegionCutOff] {
+    for fault in [Fault::ReceiverDown, Fault::RegionCutOff] {
         if world.regions.len() == 1 && fault == Fault::RegionCutOff {
             continue;
         }
         let strikes = world.strikes(fault);
         let begins = world.rng.bool();
-        let set = if fault == Fault::ReceiverDeaf {
-            &mut world.deaf
+        let set = if fault == Fault::ReceiverDown {
+            &mut world.receivers_down
         } else {
             &mut world.cut_off
         };
         let changed = match (strikes, set.is_empty()) {
             (true, true) => set.insert(region.clone()),
-            // It lasts some minutes.
+            // It lasts for some minutes.
             (false, false) if begins && set.remove(&region) => true,
             _ => false,
         };
         if changed {
-            if fault == Fault::ReceiverDeaf {
-                world.last_deaf = now;
+            if fault == Fault::ReceiverDown {
+                world.last_receiver_down = now;
             }
-            let begins = if fault == Fault::ReceiverDeaf {
-                &world.deaf
+            let begins = if fault == Fault::ReceiverDown {
+                &world.receivers_down
             } else {
                 &world.cut_off
             }
@@ -248,22 +199,22 @@ fn happen(world: &Shared) {
     }
 }
 
-/// All that is wrong ends.
+/// Ends all faults.
 fn clear(world: &Shared) {
     let mut world = world.get();
     if world.faults.on {
         world.say(|| "all faults end".to_owned());
         world.faults.on = false;
         world.lag = 0;
-        if !world.deaf.is_empty() {
-            world.last_deaf = world.now;
-            world.deaf.clear();
+        if !world.receivers_down.is_empty() {
+            world.last_receiver_down = world.now;
+            world.receivers_down.clear();
         }
         world.cut_off.clear();
     }
 }
 
-/// When all has been well for long, one more host falls silent.
+/// Late in the calm phase, one more host falls silent.
 fn silence_one(world: &Shared) {
     let mut world = world.get();
     let since = world.now;
@@ -281,7 +232,7 @@ fn silence_one(world: &Shared) {
     world.last_silent = Some((key, since));
 }
 
-/// An admin changes a host now and then, from a machine that may fail as well.
+/// At times an admin changes a host, from a machine that may fail as well.
 fn administer(world: &Shared, executor: &mut Executor) {
     let (key, region, action) = {
         let mut world = world.get();
@@ -323,7 +274,7 @@ fn administer(world: &Shared, executor: &mut Executor) {
 }
 
 /// The schedules: a sweep and a canary a minute in each region.
-fn begin(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: Variant) {
+fn schedule(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: Variant) {
     let regions = world.get().regions.clone();
     for region in regions {
         let ports = |world: &Shared| {
@@ -337,10 +288,10 @@ fn begin(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: V
         if !whole_minute {
             continue;
         }
-        executor.process("canary", &region, sing(ports(world)));
+        executor.process("canary", &region, send_canary(ports(world)));
         let twice = world.get().strikes(Fault::DoubleInvocation);
         for _ in 0..=u8::from(twice) {
-            // As the reserved concurrency of the function has it: more could send more than 10 messages a second.
+            // The reserved concurrency of the function: more sweeps could send more than 10 messages a second.
             if executor.sweeping(&region) < 2 {
                 let sweep = variant.sweep(&ports(world));
                 let in_time = if world.get().strikes(Fault::OutOfTime) {
@@ -350,7 +301,7 @@ fn begin(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: V
                 };
                 executor.process("sweep", &region, async move {
                     let until = sweep.ports.clock.now().plus(Duration::from_millis(in_time));
-                    // Whatever came of it, the next one begins anew.
+                    // Whatever the outcome, the next one starts from the beginning.
                     let _ = sweep.run_until(until).await;
                 });
             }
@@ -358,7 +309,7 @@ fn begin(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: V
     }
 }
 
-/// The sweep as it is in production.
+/// The sweep of production.
 pub(crate) fn sweep(ports: &SimulatedPorts) -> Sweep {
     Sweep {
         ports: ports.all(),
@@ -374,11 +325,11 @@ pub(crate) fn sweep(ports: &SimulatedPorts) -> Sweep {
     }
 }
 
-/// A canary, heard by the region's receiver unless that is deaf.
-async fn sing(ports: SimulatedPorts) {
+/// A canary, which arrives unless the region's receiver is down.
+async fn send_canary(ports: SimulatedPorts) {
     let policy: CanaryPolicy = sweep(&ports).settings.canaries;
     let canaries = Canaries {
-        caller: Arc::new(Voice(ports.clone())),
+        caller: Arc::new(SimulatedCaller(ports.clone())),
         ports: ports.all(),
         region: ports.region,
         fresh: policy.fresh,
@@ -386,21 +337,21 @@ async fn sing(ports: SimulatedPorts) {
     let _ = canaries.send().await;
 }
 
-struct Voice(SimulatedPorts);
+struct SimulatedCaller(SimulatedPorts);
 
 #[async_trait]
-impl Caller for Voice {
+impl Caller for SimulatedCaller {
     async fn beat(&self, host: &HostId) -> Result<(), String> {
         let SimulatedPorts { world, region, .. } = &self.0;
-        let deaf = world.get().deaf.contains(region);
+        let down = world.get().receivers_down.contains(region);
         let key = HostKey::new(Fleet::main(), host.clone());
-        // Curl tries again, and so does a canary.
+        // Retried once, as hosts do with curl.
         let heard =
-            !deaf && (record(world, region, &key).await || record(world, region, &key).await);
+            !down && (record(world, region, &key).await || record(world, region, &key).await);
         if heard {
             Ok(())
         } else {
-            Err("nobody answers".to_owned())
+            Err("no answer".to_owned())
         }
     }
 }

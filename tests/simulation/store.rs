@@ -23,7 +23,7 @@ pub(crate) type Records = BTreeMap<(&'static str, String), Row>;
 /// Heartbeats by host and region.
 pub(crate) type Beats = BTreeMap<(HostKey, Region), Heard>;
 
-/// A write on its way to another region.
+/// A write in transit to another region.
 pub(crate) enum Copy {
     Beat(Heard),
     Record(&'static str, String, Row),
@@ -33,16 +33,16 @@ pub(crate) enum Copy {
 pub(crate) struct Tables {
     /// What each region sees of all beats.
     pub(crate) beats: BTreeMap<Region, Beats>,
-    /// The same some time ago: what a scan may see.
+    /// The same some time ago: what a stale scan sees.
     pub(crate) old_beats: BTreeMap<Region, Beats>,
     /// The ledger. One for all regions, unless it is eventually consistent.
     pub(crate) records: BTreeMap<Region, Records>,
-    /// The same some time ago: what the index may see.
+    /// The same some time ago: what a stale index sees.
     pub(crate) old_records: BTreeMap<Region, Records>,
     pub(crate) sweeps: BTreeMap<Region, CompletedSweep>,
-    /// On its way: to which region, when it arrives, what.
+    /// Copies in transit: region, time of arrival and content.
     pub(crate) copies: Vec<(Region, i64, Copy)>,
-    /// Whether each region has a ledger of its own, which is what nobody must do.
+    /// Whether each region has its own ledger, which breaks the protocol.
     pub(crate) eventual: bool,
     home: Option<Region>,
 }
@@ -65,7 +65,7 @@ impl Tables {
         }
     }
 
-    /// Lets arrive what is due at `now`, but for those that are cut off.
+    /// Delivers the copies that are due at `now`, except to regions that are cut off.
     pub(crate) fn arrive(&mut self, now: i64, cut_off: impl Fn(&Region) -> bool) {
         let copies = std::mem::take(&mut self.copies);
         for (region, at, copy) in copies {

@@ -1,4 +1,4 @@
-//! The simulated world: time, chance, stores, topic and what is known to be true. One seed decides all.
+//! The simulated world: time, randomness, stores, topic and the true state of hosts. One seed determines everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use hb_domain::{HostKey, Region, Subject, Timestamp, Transition};
 use crate::faults::{Fault, Faults};
 use crate::store::Tables;
 
-/// The stories begin here.
+/// The start of every run.
 pub(crate) const START: i64 = 1_700_000_000_000;
 
-/// A promise that was broken: its name, and how.
+/// A violated invariant, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) invariant: &'static str,
@@ -23,8 +23,8 @@ pub(crate) struct Violation {
 pub(crate) struct Accepted {
     pub(crate) subject: Subject,
     pub(crate) attempt: u32,
-    /// The hosts and epochs that it tells.
-    pub(crate) tells: Vec<(HostKey, u64)>,
+    /// The hosts and epochs in it.
+    pub(crate) transitions: Vec<(HostKey, u64)>,
     pub(crate) region: Region,
     pub(crate) at: i64,
     /// When its echo can be received; `None` when it is lost.
@@ -35,14 +35,14 @@ pub(crate) struct Accepted {
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) region: Region,
-    /// From when on it can be received: until then it is on its way, or somebody else has received it.
+    /// When it can be received: until then it is in transit, or hidden by another receiver.
     pub(crate) visible: i64,
     pub(crate) subject: Subject,
     pub(crate) attempt: u32,
     pub(crate) receipt: String,
 }
 
-/// What hosts really do.
+/// The true state of a host.
 #[derive(Clone, Debug)]
 pub(crate) struct Truth {
     /// Whether it sends beats, and since when.
@@ -51,7 +51,7 @@ pub(crate) struct Truth {
 }
 
 pub(crate) struct World {
-    /// Milliseconds since 1970, as nobody in the world knows it.
+    /// Milliseconds since 1970, without the error of any clock.
     pub(crate) now: i64,
     pub(crate) rng: fastrand::Rng,
     pub(crate) faults: Faults,
@@ -60,36 +60,36 @@ pub(crate) struct World {
     /// Every transition that was ever claimed.
     pub(crate) claims: BTreeMap<(HostKey, u64), Transition>,
     pub(crate) accepted: Vec<Accepted>,
-    /// Which notices told a transition.
-    pub(crate) told_by: BTreeMap<(HostKey, u64), BTreeSet<Subject>>,
-    /// Echoes that nobody has acknowledged.
+    /// The notices of each transition.
+    pub(crate) published_by: BTreeMap<(HostKey, u64), BTreeSet<Subject>>,
+    /// Echoes that were not acknowledged yet.
     pub(crate) echoes: Vec<Message>,
     /// When the echoes of attempts were acknowledged.
     pub(crate) echoed: BTreeMap<(Subject, u32), i64>,
     /// When the last sweep began that was completed, by region.
     pub(crate) completed: BTreeMap<Region, i64>,
     pub(crate) truth: BTreeMap<HostKey, Truth>,
-    /// How far copies in other regions lag behind, in milliseconds.
+    /// The delay of copies to other regions, in milliseconds.
     pub(crate) lag: i64,
-    /// When the last of them arrives that are on their way.
+    /// When the last copy in transit arrives.
     pub(crate) horizon: i64,
-    /// Regions that hear nobody.
-    pub(crate) deaf: BTreeSet<Region>,
-    /// When a region last heard nobody.
-    pub(crate) last_deaf: i64,
+    /// Regions that receive no beats.
+    pub(crate) receivers_down: BTreeSet<Region>,
+    /// When a receiver was last down.
+    pub(crate) last_receiver_down: i64,
     /// Regions that reach neither the ledger nor the other region.
     pub(crate) cut_off: BTreeSet<Region>,
-    /// Hosts that an admin forgot: with the host its pending notice goes.
+    /// Hosts that an admin has forgotten, and with them their pending notices.
     pub(crate) forgotten: BTreeSet<HostKey>,
-    /// When a host last said that it failed, and was heard.
+    /// When the last failure of a host was received.
     pub(crate) failed: BTreeMap<HostKey, i64>,
     /// Hosts that an admin changed in any way.
     pub(crate) administered: BTreeSet<HostKey>,
-    /// The host that falls silent when all is calm, and when.
+    /// The host that falls silent in the calm phase, and when.
     pub(crate) last_silent: Option<(HostKey, i64)>,
     pub(crate) trace: Vec<String>,
     pub(crate) violations: Vec<Violation>,
-    /// Set when a task went on, so that the scheduler knows whether all of it waits.
+    /// Set when a task made progress, so that the executor knows whether all of it waits.
     pub(crate) progress: bool,
     /// The earliest instant that a task waits for.
     pub(crate) waits: i64,
@@ -97,7 +97,7 @@ pub(crate) struct World {
     pub(crate) receipts: u64,
 }
 
-/// The world, as all tasks share it. There is one thread.
+/// The world, shared by all tasks of the one thread.
 #[derive(Clone)]
 pub(crate) struct Shared(Arc<Mutex<World>>);
 
@@ -117,15 +117,15 @@ impl Shared {
             regions,
             claims: BTreeMap::new(),
             accepted: Vec::new(),
-            told_by: BTreeMap::new(),
+            published_by: BTreeMap::new(),
             echoes: Vec::new(),
             echoed: BTreeMap::new(),
             completed: BTreeMap::new(),
             truth: BTreeMap::new(),
             lag: 0,
             horizon: START,
-            deaf: BTreeSet::new(),
-            last_deaf: START,
+            receivers_down: BTreeSet::new(),
+            last_receiver_down: START,
             cut_off: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             failed: BTreeMap::new(),
@@ -146,7 +146,7 @@ impl Shared {
 }
 
 impl World {
-    /// Whether a fault strikes now.
+    /// Whether a fault happens now.
     pub(crate) fn strikes(&mut self, fault: Fault) -> bool {
         let chance = self.faults.chance(fault);
         let strikes = chance > 0 && self.rng.u32(0..1_000) < chance;
@@ -174,7 +174,6 @@ impl World {
     }
 }
 
-/// An instant of the world as a process sees it.
 pub(crate) fn instant(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
 }

@@ -59,20 +59,20 @@ async fn a_service_that_runs_is_well_but_for_those_who_listen() {
     let expected = [
         well("config file", "none"),
         well("database", "SQLite finds no damage"),
-        well("sweep", "the last one ended  s ago and saw  hosts"),
-        well("canaries", "the last one was heard  s ago"),
-        well("notices", " are on their way, none for long"),
+        well("sweep", "the last one ended  s ago and scanned  hosts"),
+        well("canaries", "the last one was received  s ago"),
+        well("notices", " pending, none stuck"),
         json!({
-            "verdict": "warning", "thing": "subscriptions", "cause": "there are none: no notice reaches anybody",
-            "nextStep": "`hb subscription add email ADDRESS`, or https with the URL of a webhook",
+            "verdict": "warning", "thing": "subscriptions", "cause": "there are none: notices are not sent to anyone",
+            "nextStep": "run `hb subscription add email ADDRESS`, or `https` with the URL of a webhook",
         }),
-        well("keys", " can send, none ends within  d"),
+        well("keys", " can send beats, none expires within  d"),
         well("server", "http://...: answers"),
-        well("clock", "as the service's"),
+        well("clock", "agrees with the service's"),
     ];
     assert_eq!(findings, expected);
     let table = sandbox.run(&[&["doctor"], &args[..]].concat());
-    let warning = "warning  subscriptions  there are none: no notice reaches anybody\n                        -> `hb";
+    let warning = "warning  subscriptions  there are none: notices are not sent to anyone\n                        -> run `hb";
     assert!(
         table.code == 0 && table.stdout.contains(warning),
         "{}",
@@ -126,7 +126,7 @@ fn what_an_admin_forgot_is_told() {
         panic!("{diagnosis}")
     };
     assert!(
-        verdict == "problem" && cause.ends_with("were given up; last error: the answer was 500"),
+        verdict == "problem" && cause.ends_with("was given up; last error: the answer was 500"),
         "{cause}"
     );
     let [(verdict, cause)] = &about(&diagnosis, "keys")[..] else {

@@ -8,7 +8,7 @@ mod log;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Notice, Protocol, Region};
+use hb_domain::{Kind, Notice, Protocol, Region};
 use hb_http::App;
 use hb_service::ports::{Clock, Ids, IngestPorts};
 use hb_service::system::{SystemClock, SystemIds};
@@ -183,17 +183,21 @@ fn tell(result: &Result<SweepReport, SweepError>, troubles: &Troubles) {
         began,
         ended,
         hosts,
-        registered,
-        missing,
-        failing,
-        recovered,
+        decided,
         accepted,
         ..
     } = report;
     let millis = ended.since(*began).as_millis();
-    if registered + missing + failing + recovered + accepted > 0 {
+    if decided.total() + accepted > 0 {
         tracing::info!(
-            hosts, registered, missing, failing, recovered, accepted, millis, "swept"
+            hosts,
+            registered = decided[Kind::Registered],
+            missing = decided[Kind::Missing],
+            failing = decided[Kind::Failing],
+            recovered = decided[Kind::Recovered],
+            accepted,
+            millis,
+            "swept"
         );
     } else {
         tracing::debug!(hosts, millis, "swept");

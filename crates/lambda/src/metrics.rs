@@ -87,12 +87,11 @@ pub(crate) fn of_pass(
 ) -> Option<String> {
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
     let number = |count: u64| count as f64;
-    let claims = report.registered + report.missing + report.failing + report.recovered;
     let mut line = Line::new(stage, report.ended);
     line.counts([
         ("SweepCompleted", f64::from(u8::from(completed))),
         ("HostsScanned", number(report.hosts)),
-        ("Claims", number(claims)),
+        ("Claims", number(report.decided.total())),
         ("NoticesAccepted", number(report.accepted)),
         ("NoticesRefused", number(report.refused)),
         ("NoticesUnknown", number(report.unknown)),
@@ -199,6 +198,7 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    use hb_domain::Kind;
     use insta::assert_snapshot;
 
     use super::*;
@@ -258,8 +258,7 @@ mod tests {
             began: at(0),
             ended: at(2),
             hosts: 100_000,
-            missing: 3,
-            recovered: 1,
+            decided: [(Kind::Missing, 3), (Kind::Recovered, 1)].into(),
             accepted: 2,
             unknown: 1,
             refused: 1,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use hb_aws::Meter;
-use hb_domain::Timestamp;
+use hb_domain::{Kind, Timestamp};
 use hb_service::ports::{Clock, Ids};
 use hb_service::{Sweep, SweepError, SweepReport, SweepSettings};
 use serde::Serialize;
@@ -189,10 +189,7 @@ fn tell(report: &SweepReport, cause: Option<&str>) {
         began,
         ended,
         hosts,
-        registered,
-        missing,
-        failing,
-        recovered,
+        decided,
         accepted,
         held,
         ..
@@ -202,16 +199,24 @@ fn tell(report: &SweepReport, cause: Option<&str>) {
     if let Some(cause) = cause {
         tracing::error!(
             hosts,
-            missing,
-            failing,
-            recovered,
+            missing = decided[Kind::Missing],
+            failing = decided[Kind::Failing],
+            recovered = decided[Kind::Recovered],
             accepted,
             millis,
             "a sweep did not complete: {cause}"
         );
-    } else if registered + missing + failing + recovered + accepted + held > 0 {
+    } else if decided.total() + accepted + held > 0 {
         tracing::info!(
-            hosts, registered, missing, failing, recovered, accepted, held, millis, "swept"
+            hosts,
+            registered = decided[Kind::Registered],
+            missing = decided[Kind::Missing],
+            failing = decided[Kind::Failing],
+            recovered = decided[Kind::Recovered],
+            accepted,
+            held,
+            millis,
+            "swept"
         );
     } else {
         tracing::debug!(hosts, millis, "swept");

@@ -1,4 +1,4 @@
-//! Who sends this? Authenticates API keys, with a bounded cache before the database.
+//! Authenticates API keys, with a bounded cache in front of the database.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,16 +11,14 @@ use sha2::{Digest, Sha256};
 use crate::ports::Keys;
 use crate::trouble::Troubles;
 
-/// Keys kept in memory: 10,000 of each sort are a few megabytes, whatever is sent.
+/// Most entries of each cache: 10,000 are a few megabytes, whatever is sent.
 const CACHED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// As the log calls it.
 const ACTIVITY: &str = "reading API keys";
 
-/// Likewise.
-const NOTING: &str = "noting the use of API keys";
+const NOTING: &str = "recording the use of API keys";
 
-/// How long an answer of the database is good for.
+/// How long an answer of the database is valid.
 #[derive(Clone, Copy, Debug)]
 pub struct CachePolicy {
     /// For a key that was found.
@@ -41,76 +39,67 @@ impl Default for CachePolicy {
     }
 }
 
-/// Why nobody was authenticated.
+/// Why a request was not authenticated.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// The sender is at fault. All reasons look the same to it.
+    /// The sender's fault. The sender must not learn the reason.
     #[error("refused: {0}")]
     Refused(Refusal),
-    /// The keys cannot be read now; the log has the cause.
-    #[error("the keys cannot be read now")]
+    /// The database failed; the log has the cause.
+    #[error("API keys are unavailable")]
     Unavailable,
 }
 
-/// Why a token was refused: for logs and counters, never for the sender.
+/// Why a token was refused. For logs and counters, never for the sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// There was none.
     #[error("no key")]
     Absent,
-    /// It does not look like one, or its checksum differs.
+    /// Its form or its checksum is wrong.
     #[error("malformed key")]
     Malformed,
-    /// Nobody knows its id, or its secret is another.
+    /// There is no key of its id, or the secret differs.
     #[error("unknown key")]
     Unknown,
-    /// It has expired or was revoked.
     #[error("expired or revoked key")]
     Dead,
 }
 
 type Digest32 = [u8; 32];
 
-/// A key that was found.
 #[derive(Clone)]
 struct Found {
     key: Arc<Key>,
-    /// When it was read.
+    /// When the database was asked for it.
     read: Timestamp,
-    /// The day on which its use was last noted, or tried to be.
+    /// The day for which its use was last recorded, or tried to be.
     noted: Option<Timestamp>,
 }
 
-/// Authenticates tokens.
 pub struct Authenticator {
     keys: Arc<dyn Keys>,
     policy: CachePolicy,
     troubles: Arc<Troubles>,
-    /// By the hash of the whole token: whoever has the id alone finds nothing.
+    /// By the hash of the whole token: an id alone finds nothing.
     found: Mutex<LruCache<Digest32, Found>>,
-    /// Apart from `found`, so that guessing cannot push good keys out.
+    /// Separate from `found`, so that guessing cannot evict valid keys.
     refused: Mutex<LruCache<Digest32, Timestamp>>,
 }
 
 impl Authenticator {
-    /// Authenticates against `keys`; when they cannot be read, `troubles` says so in the log, also while the cache
-    /// still serves.
+    /// Authenticates against `keys`. When they cannot be read, `troubles` logs it, even while the cache still serves.
     #[must_use]
     pub fn new(keys: Arc<dyn Keys>, policy: CachePolicy, troubles: Arc<Troubles>) -> Self {
-        let (found, refused) = (
-            Mutex::new(LruCache::new(CACHED)),
-            Mutex::new(LruCache::new(CACHED)),
-        );
         Self {
             keys,
             policy,
             troubles,
-            found,
-            refused,
+            found: Mutex::new(LruCache::new(CACHED)),
+            refused: Mutex::new(LruCache::new(CACHED)),
         }
     }
 
-    /// The key that `presented` proves, alive at `now`.
+    /// The key of the token `presented`, if it is active at `now`.
     pub async fn authenticate(
         &self,
         presented: Option<&str>,
@@ -179,8 +168,8 @@ impl Authenticator {
         }
     }
 
-    /// Has the day of the key's use written down, once a day and process, well or not: an admin's wish to know must
-    /// not cost beats. It is done before the answer, since a function stands still after it.
+    /// Records the day of the key's use, once a day and process, whether that succeeds or not: it must not cost beats.
+    /// It happens before the answer, since a Lambda function is frozen after it.
     async fn note_use(
         &self,
         key: &Key,
@@ -200,7 +189,7 @@ impl Authenticator {
     }
 }
 
-/// A cache stays good when somebody panicked beside it.
+/// A cache remains valid after a panic in another thread.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

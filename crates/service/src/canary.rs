@@ -1,49 +1,45 @@
-//! Canaries: beats that the service sends to itself, to know whether it could hear one.
+//! Canaries: beats that the service sends to itself, to know when it could receive beats.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{HostId, Receiver, Region, limits};
+use hb_domain::{Caveat, Coverage, HostId, Receiver, Region, Timestamp, limits};
 
-use crate::ports::{Ledger, PortError, PortResult, Ports, Swap};
-use crate::swap::swap;
+use crate::ports::{PortError, PortResult, Ports, Unreadable, every_page};
+use crate::swap::{Update, update};
 
-/// How often a canary is written down anew when a sweep changed the record meanwhile.
-const TRIES: u32 = 5;
-
-/// Sends a beat the whole way that a host's beat goes.
+/// Sends a beat over the same path as a host's beat.
 #[async_trait]
 pub trait Caller: Send + Sync {
-    /// Sends a beat of `host`; an error, in words, when it was not acknowledged.
+    /// Sends a beat of `host`; the error says why it was not acknowledged.
     async fn beat(&self, host: &HostId) -> Result<(), String>;
 }
 
 /// Why a canary proves nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CanaryError {
-    /// It was not acknowledged.
     #[error("a canary beat was not acknowledged: {0}")]
     Unacknowledged(String),
-    /// It was, but that could not be written down.
+    /// It was acknowledged, but the receiver's record could not be updated.
     #[error(transparent)]
     Port(#[from] PortError),
 }
 
-/// Sends canaries and remembers which were heard.
+/// Sends canaries and records which were received.
 pub struct Canaries {
-    /// The way.
     pub caller: Arc<dyn Caller>,
-    /// The ports of the store.
     pub ports: Ports,
-    /// Whose receiver it is.
+    /// The region of the receiver.
     pub region: Region,
-    /// A receiver that heard none for longer may have been deaf between.
+    /// A longer gap between two canaries is a blackout.
     pub fresh: Duration,
 }
 
 impl Canaries {
-    /// Sends canaries once. Gives how long the receiver was deaf before, if it was.
+    /// Sends canaries once. Returns the length of the blackout that this ends, if there was one.
     pub async fn send(&self) -> Result<Option<Duration>, CanaryError> {
         let at = self.ports.clock.now();
         for n in 0..limits::CANARIES {
@@ -52,35 +48,64 @@ impl Canaries {
                 .await
                 .map_err(CanaryError::Unacknowledged)?;
         }
-        let mut stored = self.ports.receivers.load(&self.region).await?;
-        for _ in 0..TRIES {
-            let version = stored.as_ref().map(|stored| stored.version);
-            let known = stored.map_or_else(
-                || Receiver::new(self.region.clone()),
-                |stored| stored.record,
-            );
-            let before = known.blackouts.last().copied();
-            let next = known.with_canary(at, self.fresh);
-            let deaf = next.blackouts.last().filter(|last| before != Some(**last));
-            let deaf = deaf.map(|blackout| blackout.until.since(blackout.since));
-            match swap(&*self.ports.receivers, &*self.ports.ids, &next, version).await? {
-                Swap::Done(_) => return Ok(deaf),
-                Swap::Conflict(current) => stored = current,
-            }
-        }
-        Ok(None)
+        let rule = |known: Option<Receiver>| -> Result<_, Infallible> {
+            let known = known.unwrap_or_else(|| Receiver::new(self.region.clone()));
+            Ok(known.with_canary(at, self.fresh))
+        };
+        let receiver = match update(&self.ports, &self.region, rule).await? {
+            Update::Done(stored) => stored.record,
+            Update::Contended(error) => return Err(error.into()),
+        };
+        let ended = receiver.blackouts.last().filter(|last| last.until == at);
+        Ok(ended.map(|blackout| blackout.until.since(blackout.since)))
     }
 }
 
 /// The receivers of all regions.
-pub(crate) async fn receivers(ledger: &dyn Ledger<Receiver>) -> PortResult<Vec<Receiver>> {
-    let (mut receivers, mut after) = (Vec::new(), None);
-    loop {
-        let page = ledger.open(after).await?;
-        receivers.extend(page.items.into_iter().map(|stored| stored.record));
-        after = page.next;
-        if after.is_none() {
-            return Ok(receivers);
-        }
+pub(crate) struct Receivers {
+    pub(crate) known: Vec<Receiver>,
+    /// Records that cannot be read: their regions have a receiver of which nothing is known.
+    pub(crate) unreadable: Vec<Unreadable>,
+}
+
+impl Receivers {
+    pub(crate) async fn load(ports: &Ports) -> PortResult<Self> {
+        let (stored, unreadable) = every_page(|after| ports.receivers.open(after)).await?;
+        let known = stored.into_iter().map(|stored| stored.record).collect();
+        Ok(Self { known, unreadable })
+    }
+
+    pub(crate) fn of(&self, region: &Region) -> Option<&Receiver> {
+        self.known
+            .iter()
+            .find(|receiver| receiver.region == *region)
+    }
+
+    /// Whether there is a record of `region` that cannot be read.
+    pub(crate) fn is_unreadable(&self, region: &Region) -> bool {
+        self.unreadable
+            .iter()
+            .any(|item| item.key == region.as_str())
+    }
+
+    /// [`Coverage::of`], where a region with an unreadable record is waited for like any other. Its blackouts are not
+    /// known, so that notices name it in any case.
+    pub(crate) fn coverage(
+        &self,
+        home: &Region,
+        watermarks: &BTreeMap<Region, Timestamp>,
+        now: Timestamp,
+    ) -> Coverage {
+        let unknown = self
+            .unreadable
+            .iter()
+            .filter_map(|item| item.key.parse::<Region>().ok())
+            .filter(|region| region != home);
+        let mut receivers = self.known.clone();
+        receivers.extend(unknown.clone().map(Receiver::new));
+        let mut coverage = Coverage::of(home, &receivers, watermarks, now);
+        let caveat = unknown.map(Caveat::RegionUnreachable).next();
+        coverage.caveat = coverage.caveat.or(caveat);
+        coverage
     }
 }

@@ -1,40 +1,35 @@
 //! How records and notices are stored: as JSON, the same in every adapter.
 //!
-//! Members are only ever added, with a default: what any released version wrote must still read.
+//! Members are only added, with a default: what any released version wrote must remain readable.
 
 use hb_domain::Notice;
 
 use crate::ports::Record;
 
-/// Why stored text is no record or notice.
+/// Why stored text is not a record or notice.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// Not the JSON that was expected.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
-    /// It reads, but cannot be true.
+    /// It parses, but contradicts itself.
     #[error("{0}")]
     Untrue(String),
 }
 
-/// A record as text.
 pub fn encode<T: Record>(record: &T) -> Result<String, CodecError> {
     Ok(serde_json::to_string(record)?)
 }
 
-/// A record from text.
 pub fn decode<T: Record>(text: &str) -> Result<T, CodecError> {
     let record: T = serde_json::from_str(text)?;
     record.check().map_err(CodecError::Untrue)?;
     Ok(record)
 }
 
-/// A notice as text.
 pub fn encode_notice(notice: &Notice) -> Result<String, CodecError> {
     Ok(serde_json::to_string(notice)?)
 }
 
-/// A notice from text.
 pub fn decode_notice(text: &str) -> Result<Notice, CodecError> {
     Ok(serde_json::from_str(text)?)
 }
@@ -50,7 +45,7 @@ mod tests {
     const NOTICE_0_1_0: &str = r#"{"id":"VWPYXP33KF","attempt":1,"kind":"recovered","fleet":"lab","host":{"hostId":"web-01","since":1700000030000,"lastBeat":1700000030000,"interval":60000,"epoch":2,"message":null,"before":["failing",1700000000000]},"at":1700000031000,"region":"local"}"#;
 
     #[test]
-    fn what_earlier_versions_wrote_still_reads() {
+    fn records_of_earlier_versions_remain_readable() {
         let entry = decode::<Entry>(ENTRY_0_1_0).unwrap();
         assert_eq!(encode(&entry).unwrap(), ENTRY_0_1_0);
         let notice = decode_notice(NOTICE_0_1_0).unwrap();
@@ -93,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_are_not_there_have_a_default() {
+    fn missing_members_have_defaults() {
         let bare =
             r#"{"fleet":"main","host":"web-01","state":"up","epoch":3,"basis":1700000000000}"#;
         assert_eq!(decode::<Entry>(bare).unwrap().epoch, 3);

@@ -1,7 +1,7 @@
-//! What is wrong with a service, as an admin asks: findings, each with its cause and the next step.
+//! Diagnoses a service: findings, each with its cause and the next step.
 //!
-//! Looks through the ports and changes nothing. What only an adapter can know (a disk, a table's index, a policy) that
-//! adapter finds itself, in the same form.
+//! Reads through the ports and changes nothing. What only an adapter can know (a disk, a table's index, a policy) is
+//! found by that adapter, in the same form.
 
 mod rules;
 
@@ -14,26 +14,23 @@ use hb_domain::{CanaryPolicy, Region, Timestamp};
 use serde::Serialize;
 
 use crate::SweepSettings;
-use crate::canary::receivers;
+use crate::canary::Receivers;
 use crate::ports::every_page;
 use crate::ports::{PortResult, Ports, Stored};
 
 pub use rules::clock_skew;
 
-/// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it should be.
     Ok,
-    /// It works, and something will go wrong, or is not as one would want it.
+    /// It works, but something will go wrong, or should be improved.
     Warning,
     /// Beats, deadlines or notices are lost or late, or soon will be.
     Problem,
 }
 
 impl Verdict {
-    /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,22 +41,20 @@ impl Verdict {
     }
 }
 
-/// One thing that was looked at.
+/// The state of one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// How bad it is.
     pub verdict: Verdict,
     /// The thing, such as `sweep` or `table hb-prod-ledger`.
     pub thing: String,
-    /// How it stands, or why it is not well.
+    /// Its state, or what is wrong with it.
     pub cause: String,
-    /// What to do about it; `None` when all is well.
+    /// What to do about it; `None` when nothing is wrong.
     pub next_step: Option<String>,
 }
 
 impl Finding {
-    /// All is well with `thing`.
     pub fn ok(thing: impl Into<String>, cause: impl Into<String>) -> Self {
         Self {
             verdict: Verdict::Ok,
@@ -69,7 +64,6 @@ impl Finding {
         }
     }
 
-    /// Something will go wrong with `thing`.
     pub fn warning(
         thing: impl Into<String>,
         cause: impl Into<String>,
@@ -84,7 +78,6 @@ impl Finding {
         }
     }
 
-    /// Something is wrong with `thing`.
     pub fn problem(
         thing: impl Into<String>,
         cause: impl Into<String>,
@@ -97,23 +90,23 @@ impl Finding {
     }
 }
 
-/// What is usual for a service.
+/// What is normal for a service.
 #[derive(Clone, Debug)]
 pub struct Expectations {
-    /// Whose sweeps and canaries.
+    /// The region of the sweeps and canaries.
     pub region: Region,
-    /// When its receiver counts as deaf.
+    /// When its receiver counts as down.
     pub canaries: CanaryPolicy,
-    /// A sweep that completed longer ago is late.
+    /// When the last sweep is older, the next one is late.
     pub sweep_late: Duration,
-    /// A sweep that completed longer ago will not come.
+    /// When the last sweep is older, no further one is expected.
     pub sweep_gone: Duration,
-    /// What to do when nothing sweeps.
+    /// What to do when no sweep runs.
     pub revive: &'static str,
 }
 
 impl Expectations {
-    /// Of `hb serve`, which sweeps every 20 s unless it was told otherwise, and at least once an hour.
+    /// Of `hb serve`, which sweeps every 20 s by default, and at least once an hour.
     #[must_use]
     pub fn local() -> Self {
         let SweepSettings {
@@ -124,7 +117,7 @@ impl Expectations {
             canaries,
             sweep_late: Duration::from_mins(5),
             sweep_gone: Duration::from_mins(65),
-            revive: "see whether `hb serve` runs on this data folder, and what it logs",
+            revive: "check that `hb serve` runs on this data folder, and read its log",
         }
     }
 
@@ -139,21 +132,18 @@ impl Expectations {
             canaries,
             sweep_late: Duration::from_mins(3),
             sweep_gone: Duration::from_mins(10),
-            revive: "see the log of the function sweep, and whether its schedule is enabled",
+            revive: "read the log of the function sweep, and check that its schedule is enabled",
         }
     }
 }
 
-/// What is looked through.
 pub struct Doctor {
-    /// The ports of the store.
     pub ports: Ports,
-    /// What is usual.
     pub expectations: Expectations,
 }
 
 impl Doctor {
-    /// Everything that can be found at `now`. What cannot be read is a finding, too.
+    /// All findings at `now`. What cannot be read is a finding as well.
     pub async fn examine(&self, now: Timestamp) -> Vec<Finding> {
         let found = [
             ("sweep", self.sweep(now).await),
@@ -167,7 +157,7 @@ impl Doctor {
                 vec![Finding::problem(
                     thing,
                     error.to_string(),
-                    "mend that first; the rest follows from it",
+                    "fix this first: nothing is known of it until then",
                 )]
             })
         });
@@ -184,8 +174,14 @@ impl Doctor {
     }
 
     async fn canaries(&self, now: Timestamp) -> PortResult<Vec<Finding>> {
-        let receivers = receivers(&*self.ports.receivers).await?;
-        Ok(rules::receiver(&receivers, &self.expectations, now))
+        let receivers = Receivers::load(&self.ports).await?;
+        let mut findings = rules::unreadable("receivers", &receivers.unreadable);
+        let region = &self.expectations.region;
+        if !receivers.is_unreadable(region) {
+            let receiver = receivers.of(region);
+            findings.extend(rules::receiver(receiver, &self.expectations, now));
+        }
+        Ok(findings)
     }
 
     async fn notices(&self, now: Timestamp) -> PortResult<Vec<Finding>> {

@@ -1,4 +1,4 @@
-//! Can a beat be stored and a notice be published now?
+//! Health: whether a beat can be stored and a notice be published now.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,34 +8,31 @@ use tokio::sync::Mutex;
 
 use crate::ports::{Heartbeats, PortError, Topic};
 
-/// How long "all is well" is believed.
+/// How long a success is valid.
 const GOOD_FOR: Duration = Duration::from_secs(30);
-/// How long trouble is believed: short, so that the end of it shows.
+/// How long a failure is valid: short, so that a recovery shows.
 const BAD_FOR: Duration = Duration::from_secs(2);
 
-/// Which dependency does not work, and why.
+/// A dependency that fails, and why.
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
-    /// Beats cannot be stored.
     #[error(transparent)]
     Beats(PortError),
-    /// Notices cannot be published.
     #[error(transparent)]
     Topic(PortError),
 }
 
 type Checked = Result<(), Arc<Unhealthy>>;
 
-/// Checks the service's dependencies, at most once in a while.
+/// Checks the service's dependencies, and caches the result.
 pub struct Health {
     heartbeats: Arc<dyn Heartbeats>,
     topic: Arc<dyn Topic>,
-    /// Held during a check, so that many who ask at once cause one.
+    /// Held during a check, so that concurrent requests cause only one.
     last: Mutex<Option<(Timestamp, Checked)>>,
 }
 
 impl Health {
-    /// Checks these two.
     #[must_use]
     pub fn new(heartbeats: Arc<dyn Heartbeats>, topic: Arc<dyn Topic>) -> Self {
         Self {
@@ -45,7 +42,7 @@ impl Health {
         }
     }
 
-    /// Whether all is well, as of at most 30 s (2 s for trouble) before `now`.
+    /// The health at `now`, from a result that is at most 30 s old (2 s for a failure).
     pub async fn check(&self, now: Timestamp) -> Checked {
         let mut last = self.last.lock().await;
         if let Some((at, result)) = &*last
@@ -62,9 +59,9 @@ impl Health {
         result
     }
 
-    /// Believes no older answer: something just failed.
+    /// Discards an earlier success: something just failed.
     pub fn doubt(&self) {
-        // Whoever holds the lock is checking right now.
+        // A check that holds the lock is under way.
         if let Ok(mut last) = self.last.try_lock()
             && matches!(*last, Some((_, Ok(()))))
         {

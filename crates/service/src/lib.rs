@@ -1,6 +1,6 @@
-//! The use cases of Heartbeat (record a beat, sweep, deliver, manage) and the ports they need.
+//! The use cases of Heartbeat (record a beat, sweep, deliver, administer) and the ports they need.
 //!
-//! Everything here works on ports; which adapters stand behind them is chosen by the binaries.
+//! Nothing here names a technology: the binaries choose the adapters behind the ports.
 
 pub mod admin;
 mod auth;
@@ -24,5 +24,5 @@ pub use canary::{Caller, Canaries, CanaryError};
 pub use health::{Health, Unhealthy};
 pub use rate::RateLimit;
 pub use record::{RecordError, Recorder};
-pub use sweep::{HostCounts, Stop, Sweep, SweepError, SweepReport, SweepSettings};
+pub use sweep::{HostCounts, KindCounts, Stop, Sweep, SweepError, SweepReport, SweepSettings};
 pub use trouble::Troubles;

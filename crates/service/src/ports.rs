@@ -1,7 +1,7 @@
-//! What the use cases need from the world. An adapter is a page; rules stay in `hb_domain`.
+//! What the use cases need from the outside. Adapters are short; rules stay in `hb_domain`.
 //!
-//! "Not found" is `Ok(None)`, a lost race is a value, and an error means that nobody knows or that nothing was
-//! done: never silence.
+//! "Not found" is `Ok(None)`, a lost race is a value, and an error means that nothing was done or that the outcome is
+//! unknown. An error never means that a host is silent.
 #![warn(missing_docs)]
 
 mod clock;
@@ -29,52 +29,52 @@ pub use heartbeats::{Heard, Heartbeats, Segment};
 pub use ids::Ids;
 pub use keys::Keys;
 pub use ledger::{Ledger, Record, Stored, Swap, Version};
-pub use page::{Cursor, Page, Unreadable, every_page};
+pub use page::{Cursor, Page, Unreadable, each_page, every_page};
 pub use subscriptions::Subscriptions;
 pub use system::{CompletedSweep, System};
 pub use topic::Topic;
 
 /// All ports of one store, as its adapter crate hands them over.
 ///
-/// Use cases take the whole: nobody wires ports one by one, or takes one back out of a use case.
+/// Use cases take all of them, so that no caller wires ports one by one.
 #[derive(Clone)]
 pub struct Ports {
-    /// The beats.
+    /// Heartbeats of all hosts.
     pub heartbeats: Arc<dyn Heartbeats>,
-    /// The ledger: one entry a host.
+    /// The ledger, with one entry a host.
     pub ledger: Arc<dyn Ledger>,
-    /// Digests.
+    /// Digests, under way and closed.
     pub digests: Arc<dyn Ledger<Digest>>,
-    /// The receivers of all regions.
+    /// Receivers of all regions.
     pub receivers: Arc<dyn Ledger<Receiver>>,
-    /// API keys.
+    /// API keys of all fleets.
     pub keys: Arc<dyn Keys>,
-    /// Where notices go.
+    /// The topic to which notices are published.
     pub topic: Arc<dyn Topic>,
-    /// What the topic accepted.
+    /// Echoes of the notices that the topic accepted.
     pub echoes: Arc<dyn Echoes>,
-    /// Who gets the notices.
+    /// Subscriptions of the topic.
     pub subscriptions: Arc<dyn Subscriptions>,
-    /// What became of accepted notices, where the topic is our own.
+    /// Deliveries of accepted notices, where the topic is our own.
     pub deliveries: Option<Arc<dyn Deliveries>>,
-    /// What the service remembers of itself.
+    /// What the service records about itself.
     pub system: Arc<dyn System>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Randomness.
+    /// The source of randomness.
     pub ids: Arc<dyn Ids>,
 }
 
-/// The ports that taking beats needs, for a program that links no others.
+/// The ports that receiving beats needs, for a program that links no others.
 #[derive(Clone)]
 pub struct IngestPorts {
-    /// The beats.
+    /// Heartbeats of all hosts.
     pub heartbeats: Arc<dyn Heartbeats>,
-    /// API keys.
+    /// API keys of all fleets.
     pub keys: Arc<dyn Keys>,
-    /// Where notices go: checked, never used.
+    /// The topic: checked, never published to.
     pub topic: Arc<dyn Topic>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 

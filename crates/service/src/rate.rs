@@ -1,4 +1,4 @@
-//! Bounds the beats a key may send, so that one wild loop does not eat what all need.
+//! Limits the beats of each key, so that one runaway loop does not take the capacity of all.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Mutex, PoisonError};
@@ -7,19 +7,19 @@ use std::time::Duration;
 use hb_domain::{KeyId, Timestamp};
 use lru::LruCache;
 
-/// Keys whose rate is remembered; whoever falls out starts with a full bucket.
+/// Most keys with a bucket; an evicted key starts again with a full one.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// A token bucket per key, which holds one second's worth.
+/// A token bucket per key, with the capacity of one second.
 pub struct RateLimit {
-    /// Beats a second; none means no limit.
+    /// Beats a second; `None` means no limit.
     per_second: Option<NonZeroU32>,
-    /// Thousandths of a beat left, and when that was so.
+    /// Thousandths of a beat left, and at what time.
     left: Mutex<LruCache<KeyId, (u64, Timestamp)>>,
 }
 
 impl RateLimit {
-    /// Lets `per_second` beats of each key through, or all.
+    /// Allows each key `per_second` beats a second, or any number.
     #[must_use]
     pub fn new(per_second: Option<NonZeroU32>) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl RateLimit {
         }
     }
 
-    /// Takes one beat of `key` at `now`, or says how long to wait.
+    /// Takes one beat of `key` at `now`; the error is the time to wait.
     pub fn take(&self, key: &KeyId, now: Timestamp) -> Result<(), Duration> {
         let Some(per_second) = self.per_second.map(|n| u64::from(n.get())) else {
             return Ok(());
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_gets_its_share_and_others_theirs() {
+    fn each_key_has_its_own_limit() {
         let (limit, [a, b]) = (
             RateLimit::new(NonZeroU32::new(2)),
             [1, 2].map(|i| KeyId::from_random([i; 7])),
@@ -76,17 +76,17 @@ mod tests {
         assert_eq!(
             limit.take(&a, at(400)),
             Err(Duration::from_millis(500)),
-            "a clock set back gives nothing"
+            "a clock set back adds nothing"
         );
         assert_eq!([0; 2].map(|_| limit.take(&a, at(60_000))), [Ok(()), Ok(())]);
         assert!(
             limit.take(&a, at(60_000)).is_err(),
-            "a long rest saves up one second's worth"
+            "a bucket holds at most one second"
         );
     }
 
     #[test]
-    fn no_limit_is_no_limit() {
+    fn without_a_limit_every_beat_passes() {
         let (limit, key) = (RateLimit::new(None), KeyId::from_random([1; 7]));
         assert!((0..1_000).all(|_| limit.take(&key, at(0)).is_ok()));
     }

@@ -1,7 +1,7 @@
-//! One pass over all hosts: hear, scan, decide, confirm, claim, deliver.
+//! One pass over all hosts: read echoes, scan, decide, confirm, claim, deliver.
 //!
-//! A sweep holds open entries, candidates and claims in memory, never the fleet. Any number of sweeps may run at the
-//! same time, in any number of processes and regions: a claim has one winner.
+//! A sweep keeps open entries, candidates and claims in memory, never the fleet. Any number of sweeps may run at the same
+//! time, in any number of processes and regions: each claim has one winner.
 
 mod claim;
 mod deliver;
@@ -10,6 +10,7 @@ mod echo;
 mod hold;
 mod report;
 mod scan;
+mod silence;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,41 +18,40 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{Either, ready};
 use futures::stream::{self, StreamExt};
-use hb_domain::{CanaryPolicy, DeliveryPolicy, HostKey, Region, Rules, Timestamp, limits};
+use hb_domain::{CanaryPolicy, DeliveryPolicy, HostKey, Region, Timestamp, limits};
 
 use self::deliver::Pace;
 use self::report::Step;
-pub use self::report::{HostCounts, SweepReport};
-use crate::ports::{CompletedSweep, Ledger, PortError, PortResult, Ports, Record, Stored};
+pub use self::report::{HostCounts, KindCounts, SweepReport};
+use crate::ports::{CompletedSweep, PortError, PortResult, Ports, Stored, every_page};
+use crate::swap::Kept;
 
-/// How far the clocks of two machines may differ, when both follow a time service: far less than anyone notices in a
-/// notice, far more than such clocks drift.
+/// How far the clocks of two machines may differ when both follow a time service: much more than such clocks drift, and
+/// too little to matter in a notice.
 const SKEW: Duration = Duration::from_secs(5);
-/// How long the echo of a notice may take until the notice is published again.
+/// How long to wait for the echo of a notice before the notice is published again.
 const ECHO_WAIT: Duration = Duration::from_mins(3);
 
-/// What a sweep depends on besides its ports.
 #[derive(Clone, Debug)]
 pub struct SweepSettings {
-    /// Whose sweep this is; stands in its notices.
+    /// The region of the sweep, which its notices name.
     pub region: Region,
-    /// How far clocks may differ.
     pub skew: Duration,
-    /// When a notice is tried again.
+    /// When a notice is retried.
     pub delivery: DeliveryPolicy,
-    /// How long the receiver is believed after a canary.
+    /// How long a canary proves that the receiver works.
     pub canaries: CanaryPolicy,
-    /// In how many parts the hosts are scanned at the same time.
+    /// In how many concurrent parts the hosts are scanned.
     pub segments: u32,
-    /// How many hosts are confirmed, claimed and delivered at the same time.
+    /// How many hosts are confirmed, claimed and delivered concurrently.
     pub concurrency: usize,
-    /// Most messages a second to the topic; `None` where nothing is lost by sending faster.
+    /// Most messages a second to the topic; `None` for no limit.
     pub messages_per_second: Option<u32>,
 }
 
 impl SweepSettings {
-    /// For one machine: one scan, no skew, a topic that accepts a notice once, so that nothing waits for an echo, and
-    /// canaries every 3 s.
+    /// For one machine: one scan, no skew, a topic that accepts each notice once, so that no notice waits for an echo,
+    /// and canaries every 3 s.
     #[must_use]
     pub fn local() -> Self {
         let seconds = Duration::from_secs;
@@ -72,10 +72,10 @@ impl SweepSettings {
         }
     }
 
-    /// For several sweeps that may run at the same time on different machines, each of which may die at any moment,
-    /// for a topic that cannot recognise a notice, and canaries every minute, which no schedule of AWS is below
-    /// (Amazon `EventBridge` Scheduler user guide, "Schedule types"): one that is late by 15 s opens no blackout, one that is
-    /// lost does. No sweep may live longer than `lease` after it began.
+    /// For concurrent sweeps on different machines, each of which may crash at any time, for a topic that cannot
+    /// recognise a notice, and for canaries every minute, the shortest schedule of AWS (Amazon `EventBridge` Scheduler
+    /// user guide, "Schedule types"): a canary that is 15 s late opens no blackout, a lost one does. No sweep may run
+    /// for longer than `lease`.
     #[must_use]
     pub fn distributed(region: Region, lease: Duration) -> Self {
         let seconds = Duration::from_secs;
@@ -97,53 +97,47 @@ impl SweepSettings {
     }
 }
 
-/// A sweep that did not reach its end; the next one starts from the beginning.
+/// A sweep that did not complete. The next one starts from the beginning.
 #[derive(Debug, thiserror::Error)]
 #[error("the sweep stopped after {} hosts: {source}", report.hosts)]
 pub struct SweepError {
-    /// How far it came.
+    /// What it did until then.
     pub report: Box<SweepReport>,
-    /// What stopped it: the first cause, where there were several.
+    /// Why it stopped: the first cause of several.
     pub source: Stop,
 }
 
-/// What stops a sweep.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
-    /// A store failed.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// It was told to end by now.
-    #[error("its time is over")]
+    #[error("it ran out of time")]
     OutOfTime,
 }
 
-/// Sweeps.
 #[derive(Clone)]
 pub struct Sweep {
-    /// The ports of the store.
     pub ports: Ports,
-    /// Everything else.
     pub settings: SweepSettings,
 }
 
-/// One sweep while it runs.
+/// A sweep while it runs.
 struct Pass<'a> {
     sweep: &'a Sweep,
-    /// When it began: the instant of all its decisions.
+    /// When it began, which is the time of all its decisions.
     now: Timestamp,
-    /// Nothing is begun after this.
+    /// No new work starts after this.
     until: Timestamp,
     pace: Pace,
 }
 
 impl Sweep {
-    /// Sweeps once. What could be done is done, also when an error is returned.
+    /// Sweeps once. An error does not undo what was done.
     pub async fn run(&self) -> Result<SweepReport, SweepError> {
         self.run_until(Timestamp::MAX).await
     }
 
-    /// Sweeps once, and begins nothing more after `until`: what is under way then, a publish above all, is finished.
+    /// Sweeps once, and starts no new work after `until`. Work under way then, above all a publish, is finished.
     pub async fn run_until(&self, until: Timestamp) -> Result<SweepReport, SweepError> {
         let mut report = SweepReport {
             began: self.ports.clock.now(),
@@ -192,7 +186,7 @@ impl Pass<'_> {
             .last_sweep(&sweep.settings.region)
             .await?
             .map(|sweep| sweep.began);
-        // Without echoes nobody knows which notices of unknown outcome were accepted: those wait.
+        // Without the echoes it is unknown which notices of unknown outcome were accepted: those wait.
         let echoes = self.echoes(report).await;
         let open = self.open_entries(report).await?;
         for stored in open.values() {
@@ -225,7 +219,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Does `work` for all `items`, several at a time; one that fails does not keep the others from theirs.
+    /// Does `work` for all `items`, several at a time. A failure of one does not affect the others.
     async fn each<T, F>(
         &self,
         items: impl IntoIterator<Item = T>,
@@ -257,41 +251,23 @@ impl Pass<'_> {
         &self,
         report: &mut SweepReport,
     ) -> PortResult<BTreeMap<HostKey, Stored>> {
-        let entries = all_open(&*self.sweep.ports.ledger, report).await?;
         let slim = |mut stored: Stored| {
             if stored.record.pending.is_none() {
-                // Only a pending notice is told from it; the history would be most of the memory.
+                // Only a pending notice needs the history, which would be most of the memory.
                 stored.record.history = Vec::new();
             }
             (stored.record.key.clone(), stored)
         };
-        Ok(entries.into_iter().map(slim).collect())
+        Ok(self.open(report).await?.into_iter().map(slim).collect())
     }
-}
 
-/// All open records of a ledger.
-async fn all_open<T: Record>(
-    ledger: &dyn Ledger<T>,
-    report: &mut SweepReport,
-) -> PortResult<Vec<Stored<T>>> {
-    let (mut open, mut after) = (Vec::new(), None);
-    loop {
-        let page = ledger.open(after).await?;
-        page.unreadable
-            .iter()
-            .for_each(|item| report.skip(&format!("table {}", T::TABLE), item));
-        open.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            return Ok(open);
+    /// All open records of a ledger.
+    async fn open<T: Kept>(&self, report: &mut SweepReport) -> PortResult<Vec<Stored<T>>> {
+        let ledger = T::ledger(&self.sweep.ports);
+        let (open, unreadable) = every_page(|after| ledger.open(after)).await?;
+        for item in &unreadable {
+            report.skip(&format!("table {}", T::TABLE), item);
         }
-    }
-}
-
-/// The rules of a sweep: what it takes for silence.
-fn rules(settings: &SweepSettings, coverage: hb_domain::Coverage) -> Rules {
-    Rules {
-        skew: settings.skew,
-        coverage,
+        Ok(open)
     }
 }

@@ -1,4 +1,4 @@
-//! The system's clock and its source of randomness, for binaries: the only places that ask for either.
+//! The system's clock and source of randomness, for binaries: the only places that use either.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,6 @@ use hb_domain::Timestamp;
 
 use crate::ports::{Clock, Ids};
 
-/// The clock of this machine.
 pub struct SystemClock;
 
 #[async_trait]
@@ -25,7 +24,6 @@ impl Clock for SystemClock {
     }
 }
 
-/// Random bytes of the operating system.
 pub struct SystemIds;
 
 impl Ids for SystemIds {
@@ -37,8 +35,8 @@ impl Ids for SystemIds {
         )]
         let filled = getrandom::fill(&mut bytes);
         if let Err(error) = filled {
-            // Going on would hand out guessable keys.
-            tracing::error!("the operating system gives no random bytes: {error}");
+            // To continue would create guessable keys.
+            tracing::error!("the operating system returned no random bytes: {error}");
             std::process::abort();
         }
         bytes

@@ -1,4 +1,4 @@
-//! For tests only, behind the feature `testing`: every port in memory, and the contract that all adapters keep.
+//! For tests only, behind the feature `testing`: all ports in memory, and the contract suite of all adapters.
 
 pub mod contract;
 pub mod memory;

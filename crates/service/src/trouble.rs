@@ -1,4 +1,4 @@
-//! Says in the log that something fails: once per cause, not once per beat, and once when it works again.
+//! Logs failures once per cause, not once per beat, and each recovery once.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hb_domain::{Timestamp, human_duration};
 
-/// Causes remembered for one activity: an error text that differs each time must not fill the memory.
+/// Most causes kept for one activity, so that an error text that differs each time does not fill the memory.
 const CAUSES: usize = 16;
 
 struct Ongoing {
@@ -16,16 +16,16 @@ struct Ongoing {
     causes: Vec<String>,
 }
 
-/// The troubles of a process, by the activity that they hit, such as `recording beats`.
+/// The current failures of a process, by activity, such as `recording beats`.
 #[derive(Default)]
 pub struct Troubles {
     ongoing: Mutex<BTreeMap<&'static str, Ongoing>>,
-    /// How many there are: the way of a beat that works costs no lock.
+    /// How many there are, so that a beat takes no lock while all works.
     count: AtomicUsize,
 }
 
 impl Troubles {
-    /// `activity` failed at `now`: logged unless this cause is known. Gives whether it was logged.
+    /// `activity` failed at `now`. Logs it unless this cause is known; returns whether it was logged.
     pub fn failed(&self, activity: &'static str, cause: &dyn Display, now: Timestamp) -> bool {
         let mut ongoing = self.ongoing.lock().unwrap_or_else(PoisonError::into_inner);
         let trouble = ongoing.entry(activity).or_insert(Ongoing {
@@ -35,16 +35,16 @@ impl Troubles {
         });
         trouble.failures += 1;
         let cause = cause.to_string();
-        let news = trouble.causes.len() < CAUSES && !trouble.causes.contains(&cause);
-        if news {
-            tracing::error!("{activity} fails, said once per cause: {cause}");
+        let is_new = trouble.causes.len() < CAUSES && !trouble.causes.contains(&cause);
+        if is_new {
+            tracing::error!("{activity} failed: {cause} (logged once per cause)");
             trouble.causes.push(cause);
         }
         self.count.store(ongoing.len(), Ordering::Release);
-        news
+        is_new
     }
 
-    /// `activity` worked at `now`: the end of its trouble is logged, if there was any.
+    /// `activity` worked at `now`. Logs a recovery if it failed before.
     pub fn worked(&self, activity: &'static str, now: Timestamp) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_said_once_until_it_is_over() {
+    fn logs_each_cause_once_until_recovery() {
         let (troubles, now) = (Troubles::default(), Timestamp::MIN);
         assert!(troubles.failed("recording beats", &"disk full", now));
         assert!(!troubles.failed("recording beats", &"disk full", now));
@@ -80,11 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn ever_new_causes_are_not_remembered_for_ever() {
+    fn the_number_of_kept_causes_is_bounded() {
         let troubles = Troubles::default();
-        let said = (0..100)
+        let logged = (0..100)
             .filter(|i| troubles.failed("sweeping", i, Timestamp::MIN))
             .count();
-        assert_eq!(said, CAUSES);
+        assert_eq!(logged, CAUSES);
     }
 }

@@ -211,7 +211,7 @@ async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_begins_anew() {
         .await
         .unwrap_err();
     assert_eq!(error["errorType"], "PassesFailed");
-    let text = "1 of 1 passes did not complete, the last one because: its time is over";
+    let text = "1 of 1 passes did not complete, the last one because: it ran out of time";
     assert_eq!(error["errorMessage"], text);
     let metrics = function.metrics(2).await.remove(1);
     assert_eq!(
@@ -228,7 +228,7 @@ async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_begins_anew() {
     );
     assert_eq!(
         line["message"],
-        "a sweep did not complete: its time is over"
+        "a sweep did not complete: it ran out of time"
     );
     assert_eq!(
         (world.last_sweep().await, world.state().await),

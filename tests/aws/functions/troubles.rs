@@ -74,11 +74,10 @@ async fn a_beat_that_cannot_be_stored_is_503_and_one_line_until_it_works_again()
         let [trouble, end] = &log[lines..] else {
             panic!("two lines, not {log:#?}")
         };
-        let head =
-            "recording beats fails, said once per cause: table hb-test-heartbeats is unavailable: ";
+        let head = "recording beats failed: table hb-test-heartbeats is unavailable: ";
         assert_eq!(
             (message(trouble), &trouble["level"]),
-            (&*format!("{head}{words}"), &json!("ERROR"))
+            (&*format!("{head}{words} (logged once per cause)"), &json!("ERROR"))
         );
         assert!(
             message(end).starts_with("recording beats works again after "),
@@ -102,8 +101,8 @@ async fn keys_that_cannot_be_read_are_503_and_one_line() {
     world.account.fail(|_| None);
     assert_eq!(world.beat("web-01").await["statusCode"], 200);
     let log = world.function.log(2).await;
-    let text = "reading API keys fails, said once per cause: table hb-test-keys is unavailable: not allowed: allow \
-                dynamodb:GetItem on table hb-test-keys";
+    let text = "reading API keys failed: table hb-test-keys is unavailable: not allowed: allow \
+                dynamodb:GetItem on table hb-test-keys (logged once per cause)";
     assert_eq!((log.len(), message(&log[0])), (2, text));
 }
 
@@ -126,8 +125,8 @@ async fn a_topic_in_trouble_shows_in_the_status() {
         (&json!(503), &json!(["5"]))
     );
     let log = world.function.log(1).await;
-    let text = "checking health fails, said once per cause: topic hb-test-notices is unavailable: not allowed: allow \
-                sns:GetTopicAttributes on topic hb-test-notices";
+    let text = "checking health failed: topic hb-test-notices is unavailable: not allowed: allow \
+                sns:GetTopicAttributes on topic hb-test-notices (logged once per cause)";
     assert_eq!((log.len(), message(&log[0])), (1, text));
 }
 
@@ -272,7 +271,7 @@ async fn a_notice_that_the_topic_refuses_is_one_line_and_stays_pending() {
             panic!("{log:#?}")
         };
         assert!(
-            message(refused).starts_with("the topic refuses notice "),
+            message(refused).starts_with("the topic refused notice "),
             "{refused}"
         );
         assert!(message(refused).contains(" of main/web-01: "), "{refused}");

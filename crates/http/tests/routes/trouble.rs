@@ -50,8 +50,8 @@ async fn a_beat_that_is_not_stored_is_not_acknowledged() {
         );
     }
     insta::assert_snapshot!(logged(false), @"
-    ERROR hb_service::trouble: recording beats fails, said once per cause: table heartbeats is unavailable: unable to open /var/lib/hb/beats.db: INSERT INTO beats
-    ERROR hb_service::trouble: reading API keys fails, said once per cause: table keys is unavailable: unable to open /var/lib/hb/beats.db: INSERT INTO beats
+    ERROR hb_service::trouble: recording beats failed: table heartbeats is unavailable: unable to open /var/lib/hb/beats.db: INSERT INTO beats (logged once per cause)
+    ERROR hb_service::trouble: reading API keys failed: table keys is unavailable: unable to open /var/lib/hb/beats.db: INSERT INTO beats (logged once per cause)
      INFO hb_service::trouble: reading API keys works again after 1 min (failures: 1)
      INFO hb_service::trouble: recording beats works again after 1 min (failures: 2)
     ");
@@ -91,8 +91,8 @@ async fn the_status_says_what_is_in_trouble_and_when_it_is_over() {
     world.clock.advance(Duration::from_secs(2));
     assert_eq!(status().await.status, 200);
     insta::assert_snapshot!(logged(false), @"
-    ERROR hb_service::trouble: reading API keys fails, said once per cause: table keys is unavailable: unable to open /var/lib/hb/beats.db: INSERT INTO beats
-    ERROR hb_service::trouble: checking health fails, said once per cause: table heartbeats is unavailable: unable to open /var/lib/hb/beats.db: INSERT INTO beats
+    ERROR hb_service::trouble: reading API keys failed: table keys is unavailable: unable to open /var/lib/hb/beats.db: INSERT INTO beats (logged once per cause)
+    ERROR hb_service::trouble: checking health failed: table heartbeats is unavailable: unable to open /var/lib/hb/beats.db: INSERT INTO beats (logged once per cause)
      INFO hb_service::trouble: checking health works again after 2 s (failures: 1)
     ");
 }

@@ -192,7 +192,7 @@ async fn a_function_without_time_does_not_complete_a_sweep() {
     let world = World::new(60);
     world.silent_host().await;
     let error = world.run(19).await.unwrap_err();
-    assert_eq!(error.cause, "its time is over");
+    assert_eq!(error.cause, "it ran out of time");
     assert_eq!(world.completed(), [false]);
     assert!(world.memory.published().is_empty());
 }

@@ -1,4 +1,4 @@
-//! Makes, rotates and revokes API keys.
+//! Creates, rotates and revokes API keys.
 
 use std::time::Duration;
 
@@ -6,75 +6,64 @@ use hb_domain::{Fleet, HostPrefix, Key, KeyId, KeyName, Scope, Secret, Token, li
 
 use crate::ports::{PortError, Ports};
 
-/// Ids are random; a taken one means broken randomness long before the third.
+/// Ids are random: that three in a row are taken means broken randomness.
 const TRIES: u32 = 3;
 
-/// The key an admin asks for.
+/// A key to create.
 #[derive(Clone, Debug)]
 pub struct KeyRequest {
-    /// For people.
     pub name: KeyName,
-    /// What it is for.
     pub scope: Scope,
-    /// The only fleet it acts in.
     pub fleet: Fleet,
-    /// The hosts it may beat for; empty means all.
+    /// The hosts it may send beats for; empty means all.
     pub host_prefixes: Vec<HostPrefix>,
-    /// How long it is good for; `None` means until it is revoked.
+    /// How long it is valid; `None` means until it is revoked.
     pub expires_in: Option<Duration>,
 }
 
-/// A key that was just made, with the token that nobody will see again.
+/// A new key with its token, which cannot be shown again.
 #[derive(Debug)]
 pub struct Created {
-    /// As it is stored.
     pub key: Key,
-    /// To be shown once.
     pub token: Token,
 }
 
-/// A key that took the place of another.
+/// A key that replaces another.
 #[derive(Debug)]
 pub struct Rotated {
-    /// The new one.
     pub created: Created,
-    /// The old one, which expires soon.
+    /// The replaced key, which expires soon.
     pub old: Key,
 }
 
-/// Why a key was not made or changed.
+/// Why a key was not created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Too many host prefixes.
     #[error("a key has at most {max} host prefixes, not {0}", max = limits::KEY_HOST_PREFIXES)]
     TooManyPrefixes(usize),
-    /// No such key.
     #[error("there is no key {0}")]
     NoSuchKey(KeyId),
-    /// It cannot take part in anything any more.
-    #[error("key {0} has expired or was revoked, and needs no successor")]
+    /// It has ended already.
+    #[error("key {0} has expired or was revoked, and cannot be rotated")]
     Dead(KeyId),
-    /// Every id was taken.
     #[error("{TRIES} random ids in a row were taken: the source of randomness is broken")]
     NotRandom,
-    /// The store failed.
     #[error(transparent)]
     Port(#[from] PortError),
 }
 
-/// Manages keys.
 pub struct KeyAdmin {
-    /// The ports of the store.
     pub ports: Ports,
 }
 
 impl KeyAdmin {
-    /// A new key that is not stored yet.
+    /// Generates a key without storing it.
     pub fn draw_key(&self, request: KeyRequest) -> Result<Created, KeyError> {
         if request.host_prefixes.len() > limits::KEY_HOST_PREFIXES {
             return Err(KeyError::TooManyPrefixes(request.host_prefixes.len()));
         }
-        let (now, bytes) = (self.ports.clock.now(), self.ports.ids.random());
+        let now = self.ports.clock.now();
+        let bytes = self.ports.ids.random();
         let id = KeyId::from_random(std::array::from_fn(|i| bytes[i]));
         let token = Token::new(id.clone(), Secret::from_random(self.ports.ids.random()));
         let key = Key {
@@ -92,7 +81,7 @@ impl KeyAdmin {
         Ok(Created { key, token })
     }
 
-    /// Makes a key and stores it.
+    /// Generates a key and stores it.
     pub async fn create_key(&self, request: KeyRequest) -> Result<Created, KeyError> {
         for _ in 0..TRIES {
             let created = self.draw_key(request.clone())?;
@@ -103,10 +92,10 @@ impl KeyAdmin {
         Err(KeyError::NotRandom)
     }
 
-    /// Makes a key like `id`, which then expires after `overlap`, so that machines can be moved over. What expires
-    /// by itself keeps doing so: the new one lives as long as the old one was meant to.
+    /// Creates a key like `id`, which then expires after `overlap`, so that machines can change over. If the old key
+    /// had an expiry, the new one gets the same lifetime.
     ///
-    /// The new key comes first: a crash between leaves both alive.
+    /// The new key is stored first: a crash in between leaves both active.
     pub async fn rotate_key(&self, id: &KeyId, overlap: Duration) -> Result<Rotated, KeyError> {
         let missing = || KeyError::NoSuchKey(id.clone());
         let old = self.ports.keys.load(id).await?.ok_or_else(missing)?;
@@ -127,7 +116,7 @@ impl KeyAdmin {
         Ok(Rotated { created, old })
     }
 
-    /// Revokes a key; one that is revoked stays so, as of its first time.
+    /// Revokes a key. A revoked key keeps the time of its first revocation.
     pub async fn revoke_key(&self, id: &KeyId) -> Result<Key, KeyError> {
         let key = self.ports.keys.revoke(id, self.ports.clock.now()).await?;
         key.ok_or_else(|| KeyError::NoSuchKey(id.clone()))

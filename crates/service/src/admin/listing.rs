@@ -2,46 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use hb_domain::{Entry, Heartbeat, HostKey, HostSettings, State, Timestamp};
+use hb_domain::{Coverage, Heartbeat, HostKey, Timestamp};
 
-use super::hosts::{HostAdmin, HostView};
-use crate::ports::{Cursor, Heard, PortResult, Segment, Unreadable};
+use super::hosts::HostAdmin;
+use super::view::{HostView, ListedState};
+use crate::ports::{Cursor, Heard, PortError, PortResult, Segment, Unreadable, each_page};
 
-/// What a listing must know of an open entry. Thousands may be open at once, with all their history.
-pub(super) struct ListedState {
-    pub(super) state: State,
-    pub(super) basis: Timestamp,
-    pub(super) settings: HostSettings,
-}
-
-impl ListedState {
-    /// How the host of `entry` stands at `now`.
-    pub(super) fn of(entry: &Entry, now: Timestamp) -> Self {
-        Self {
-            state: entry.state_at(now),
-            basis: entry.basis,
-            settings: entry.settings.clone(),
-        }
-    }
-}
-
-/// That of a host without an entry.
-impl Default for ListedState {
-    fn default() -> Self {
-        Self {
-            state: State::Forgotten,
-            basis: Timestamp::MIN,
-            settings: HostSettings::default(),
-        }
-    }
-}
-
-/// A listing under way. `HostAdmin` come in the order of the store: by name in an embedded database, in an order that stays
-/// the same on AWS.
+/// A listing under way. Hosts come in the order of the store: by name in SQLite, in an order that stays the same on
+/// AWS.
 pub struct Listing<'a> {
     hosts: &'a HostAdmin,
     now: Timestamp,
-    coverage: hb_domain::Coverage,
+    coverage: Coverage,
+    unreadable_receivers: Vec<Unreadable>,
     open: BTreeMap<HostKey, ListedState>,
     unreadable: Vec<Unreadable>,
     /// Where the next page begins, unless that was the last.
@@ -52,28 +25,29 @@ pub struct Listing<'a> {
 }
 
 impl HostAdmin {
-    /// Begins a listing, behind `after` if given.
+    /// Begins a listing, after the host `after` if given.
     pub async fn listing(&self, after: Option<&HostKey>) -> PortResult<Listing<'_>> {
         let now = self.ports.clock.now();
-        let coverage = self.coverage(now).await?;
-        let (mut open, mut unreadable, mut cursor) = (BTreeMap::new(), Vec::new(), None);
-        loop {
-            let page = self.ports.ledger.open(cursor).await?;
-            open.extend(page.items.into_iter().map(|stored| {
-                let listed = ListedState::of(&stored.record, now);
-                (stored.record.key, listed)
-            }));
-            unreadable.extend(page.unreadable);
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
-        }
+        let (coverage, unreadable_receivers) = self.coverage(now).await?;
+        let mut open = BTreeMap::new();
+        let mut unreadable = Vec::new();
+        each_page::<_, PortError, _>(
+            |cursor| self.ports.ledger.open(cursor),
+            |page| {
+                open.extend(page.items.into_iter().map(|stored| {
+                    let listed = ListedState::of(&stored.record, now);
+                    (stored.record.key, listed)
+                }));
+                unreadable.extend(page.unreadable);
+            },
+        )
+        .await?;
         let next = after.map(|host| self.ports.heartbeats.behind(host));
         Ok(Listing {
             hosts: self,
             now,
             coverage,
+            unreadable_receivers,
             open,
             unreadable,
             next,
@@ -81,21 +55,16 @@ impl HostAdmin {
             held: None,
         })
     }
-
-    /// All hosts at once, and what could not be read: for fleets that are known to be small.
-    pub async fn list(&self) -> PortResult<(Vec<HostView>, Vec<Unreadable>)> {
-        let mut listing = self.listing(None).await?;
-        let (mut views, mut unreadable) = (Vec::new(), Vec::new());
-        while let Some((page, bad)) = listing.next_page().await? {
-            views.extend(page);
-            unreadable.extend(bad);
-        }
-        Ok((views, unreadable))
-    }
 }
 
 impl Listing<'_> {
-    /// The next hosts, and what could not be read; `None` behind the last.
+    /// Receivers whose record cannot be read: deadlines and blackouts leave them out.
+    #[must_use]
+    pub fn unreadable_receivers(&self) -> &[Unreadable] {
+        &self.unreadable_receivers
+    }
+
+    /// The next hosts, and what could not be read; `None` after the last.
     pub async fn next_page(&mut self) -> PortResult<Option<(Vec<HostView>, Vec<Unreadable>)>> {
         if self.ended {
             return Ok(None);
@@ -133,6 +102,6 @@ impl Listing<'_> {
 
     fn view(&mut self, (key, heartbeat): (HostKey, Heartbeat)) -> HostView {
         let listed = self.open.remove(&key);
-        HostView::listed(key, heartbeat, listed, &self.coverage, self.now)
+        HostView::new(key, Some(heartbeat), listed, &self.coverage, self.now)
     }
 }

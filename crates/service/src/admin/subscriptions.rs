@@ -1,7 +1,7 @@
-//! Adds, lists, confirms, tries and removes subscriptions, in all regions of the service.
+//! Adds, lists, confirms, tests and removes subscriptions, in all regions of the service.
 //!
-//! Each region has a topic of its own, and one that does not answer must not keep an admin from the others: what was
-//! done is told region by region, and everything can be done again without harm.
+//! Each region has its own topic, and a region that does not answer must not block the others: results are reported
+//! region by region, and every operation can be repeated safely.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,86 +18,77 @@ use crate::ports::{Clock, Ids, PortError, PortResult, Subscriptions, Topic, Unre
 /// The topic of a region, as admins see it.
 #[derive(Clone)]
 pub struct RegionalTopic {
-    /// The region.
     pub region: Region,
-    /// Where its notices are published.
     pub topic: Arc<dyn Topic>,
-    /// Who listens there.
     pub subscriptions: Arc<dyn Subscriptions>,
 }
 
-/// What something came to in a region.
+/// The result of an operation in one region.
 #[derive(Debug)]
 pub struct InRegion<T> {
-    /// The region.
     pub region: Region,
-    /// What it came to.
     pub result: PortResult<T>,
 }
 
 /// How an endpoint was added in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It did not listen before.
+    /// It had no subscription before.
     New,
-    /// It had not confirmed, and is asked again.
+    /// It had not confirmed, and was asked again.
     Again,
-    /// It listens already.
+    /// It has a confirmed subscription already.
     Already,
 }
 
-/// A subscription that was added, and where.
+/// A subscription and how it was added in each region.
 #[derive(Debug)]
 pub struct Subscribed {
-    /// The subscription; of one that was there already, that one.
+    /// The subscription; the existing one if there was one.
     pub subscription: Subscription,
-    /// What was done in each region.
     pub regions: Vec<InRegion<Added>>,
 }
 
 /// A subscription as admins see it.
 #[derive(Clone, Debug)]
 pub struct SubscriptionView {
-    /// The subscription.
     pub subscription: Subscription,
-    /// How it stands in each region that knows it.
+    /// Its state in each region that knows it.
     pub states: BTreeMap<Region, SubscriptionState>,
 }
 
-/// Why nothing was added anywhere.
+/// Why nothing was added in any region.
 #[derive(Debug, thiserror::Error)]
 pub enum SubscribeError {
-    /// The endpoint listens with another filter; SNS keeps one subscription an endpoint.
-    #[error("{0} listens already, as {1}, with another filter")]
+    /// The endpoint has another filter. SNS allows one subscription for each endpoint.
+    #[error("{0} is subscribed already, as {1}, with another filter")]
     Taken(Endpoint, SubscriptionId),
 }
 
-/// Manages who is told.
 pub struct SubscriptionAdmin {
-    /// The topics of all regions.
+    /// One for each region.
     pub topics: Vec<RegionalTopic>,
-    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Randomness, for ids and tokens.
+    /// For ids and tokens.
     pub ids: Arc<dyn Ids>,
 }
 
 impl SubscriptionAdmin {
-    /// Adds an endpoint in every region under one name; where it listens already, with the same filter, nothing is
-    /// done, and where it has not confirmed, it is asked again.
+    /// Adds an endpoint in every region under one id. Where it is subscribed with the same filter nothing changes; where
+    /// it has not confirmed, it is asked again.
     pub async fn add(
         &self,
         endpoint: Endpoint,
         filter: Filter,
     ) -> Result<Subscribed, SubscribeError> {
-        let known = self.everywhere(async |topic| everything(topic).await).await;
-        let listens = |view: &&SubscriptionView| view.subscription.endpoint == endpoint;
+        let known = self.everywhere(async |topic| list_views(topic).await).await;
+        let same_endpoint = |view: &&SubscriptionView| view.subscription.endpoint == endpoint;
         let found = known
             .iter()
             .filter_map(|region| region.result.as_ref().ok());
         let found = found
             .flat_map(|(views, _)| views)
-            .find(listens)
+            .find(same_endpoint)
             .map(|view| view.subscription.clone());
         if let Some(found) = found.as_ref().filter(|found| found.filter != filter) {
             return Err(SubscribeError::Taken(endpoint, found.id.clone()));
@@ -148,19 +139,21 @@ impl SubscriptionAdmin {
         if topic.subscriptions.add(wanted, &token).await? {
             Ok(added)
         } else {
-            Err(PortError::unavailable(
+            Err(PortError::conflict(
                 format!("subscription {}", wanted.id),
-                "the name is taken by another",
+                "another endpoint has this name",
             ))
         }
     }
 
-    /// All subscriptions by name, with how they stand in each region; what could not be read; and the regions that
-    /// did not answer.
+    /// All subscriptions by id, with their state in each region; what could not be read; and the regions that did not
+    /// answer.
     pub async fn list(&self) -> (Vec<SubscriptionView>, Vec<Unreadable>, Vec<InRegion<()>>) {
-        let (mut views, mut unreadable, mut failed) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut views = BTreeMap::new();
+        let mut unreadable = Vec::new();
+        let mut failed = Vec::new();
         for InRegion { region, result } in
-            self.everywhere(async |topic| everything(topic).await).await
+            self.everywhere(async |topic| list_views(topic).await).await
         {
             match result {
                 Ok((known, bad)) => {
@@ -181,19 +174,19 @@ impl SubscriptionAdmin {
         (views.into_values().collect(), unreadable, failed)
     }
 
-    /// Confirms what `token` was sent for; whether it was sent there, by region.
+    /// Confirms the subscription that `token` was sent for. By region, whether there was one.
     pub async fn confirm(&self, token: &ConfirmationToken) -> Vec<InRegion<bool>> {
         self.everywhere(async |topic| topic.subscriptions.confirm(token).await)
             .await
     }
 
-    /// Removes a subscription everywhere; whether it was there, by region.
+    /// Removes a subscription everywhere. By region, whether there was one.
     pub async fn remove(&self, id: &SubscriptionId) -> Vec<InRegion<bool>> {
         self.everywhere(async |topic| topic.subscriptions.remove(id).await)
             .await
     }
 
-    /// Publishes, in each region, a test notice of `kind` in `fleet`: all whose filter lets it through get it.
+    /// Publishes, in each region, a test notice of `kind` in `fleet`. Subscriptions whose filter matches receive it.
     pub async fn test(&self, fleet: &Fleet, kind: Kind) -> Vec<InRegion<Notice>> {
         let now = self.clock.now();
         self.everywhere(async |topic| {
@@ -203,14 +196,14 @@ impl SubscriptionAdmin {
                 Publication::Refused(cause) => Err(PortError::unavailable("the topic", cause)),
                 Publication::Unknown(cause) => Err(PortError::unavailable(
                     "the topic",
-                    format!("it may have been sent: {cause}"),
+                    format!("the notice may have been sent: {cause}"),
                 )),
             }
         })
         .await
     }
 
-    /// Does something in all regions at the same time.
+    /// Calls `what` for all regions concurrently.
     async fn everywhere<T>(
         &self,
         what: impl AsyncFn(&RegionalTopic) -> PortResult<T>,
@@ -224,7 +217,7 @@ impl SubscriptionAdmin {
     }
 }
 
-async fn everything(topic: &RegionalTopic) -> PortResult<(Vec<SubscriptionView>, Vec<Unreadable>)> {
+async fn list_views(topic: &RegionalTopic) -> PortResult<(Vec<SubscriptionView>, Vec<Unreadable>)> {
     let (subscriptions, unreadable) = every_page(|after| topic.subscriptions.list(after)).await?;
     let mut states = topic.subscriptions.states().await?;
     let view = |subscription: Subscription| {

@@ -1,4 +1,4 @@
-//! What is a finding, and how bad: functions of what was read and an instant.
+//! The rules of findings: functions of what was read and the time.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -12,30 +12,32 @@ use hb_domain::{
 use super::{Expectations, Finding, Verdict};
 use crate::ports::{CompletedSweep, Tally, Unreadable};
 
-/// Keys that end within this are told: two weeks to bring another one to a fleet.
+/// A warning this long before a key expires: two weeks to distribute another one to a fleet.
 const SOON: Duration = Duration::from_hours(14 * 24);
-/// A notice that waits longer is stuck: more than an echo, some pauses and a sweep take.
+/// A notice that waits longer is stuck: more than an echo, some retries and a sweep take.
 const STUCK: Duration = Duration::from_mins(10);
 /// Clocks that follow a time service differ by less.
 const SKEWED: Duration = Duration::from_secs(10);
 /// AWS refuses requests that were signed by a clock this far off (AWS General Reference, "Signature Version 4").
 const REFUSED: Duration = Duration::from_mins(5);
-/// So many names are told; of the others the number.
+/// Most names in a finding; the others are counted.
 const NAMES: usize = 5;
 
-/// How the clock of a service stands to ours.
+const SUBSCRIPTIONS: &str = "subscriptions";
+
+/// Compares the clock of a service with ours.
 #[must_use]
 pub fn clock_skew(theirs: Timestamp, ours: Timestamp) -> Finding {
     let skew = theirs.since(ours).max(ours.since(theirs));
     if skew <= SKEWED {
-        return Finding::ok("clock", "as the service's");
+        return Finding::ok("clock", "agrees with the service's");
     }
     let whose = if theirs > ours { "ahead of" } else { "behind" };
     let cause = format!(
-        "the service's clock is {} {whose} the one here",
+        "the service's clock is {} {whose} this machine's",
         human_duration(skew)
     );
-    let next = "let both machines follow a time service, such as chrony or systemd-timesyncd";
+    let next = "synchronize both machines with a time service, such as chrony or systemd-timesyncd";
     let finding = Finding::warning("clock", cause, next);
     Finding {
         verdict: if skew < REFUSED {
@@ -55,24 +57,24 @@ pub(super) fn sweep(
     let Some(last) = last else {
         return Finding::problem(
             "sweep",
-            "none was ever completed: nobody is watched",
+            "no sweep has ever completed: silent hosts are not detected",
             usual.revive,
         );
     };
     if last.ended.since(now) > SKEWED {
         let cause = format!(
-            "the last one ended at {}, which is still to come",
+            "the last one ended at {}, which is in the future",
             last.ended
         );
         return Finding::problem(
             "sweep",
             cause,
-            "set the clock here, or that of the machine that sweeps",
+            "set the clock of this machine, or of the machine that sweeps",
         );
     }
     let age = now.since(last.ended);
     let cause = format!(
-        "the last one ended {} ago and saw {} hosts",
+        "the last one ended {} ago and scanned {} hosts",
         ago(age),
         last.hosts
     );
@@ -86,43 +88,40 @@ pub(super) fn sweep(
 }
 
 pub(super) fn receiver(
-    receivers: &[Receiver],
+    receiver: Option<&Receiver>,
     usual: &Expectations,
     now: Timestamp,
 ) -> Vec<Finding> {
-    let receiver = receivers
-        .iter()
-        .find(|receiver| receiver.region == usual.region);
     let Some(receiver) = receiver else {
         return vec![Finding::problem(
             "canaries",
-            "none was ever heard",
+            "none was ever received",
             usual.revive,
         )];
     };
-    let heard = |at: Timestamp| format!("the last one was heard {} ago", ago(now.since(at)));
+    let last = |at: Timestamp| format!("the last one was received {} ago", ago(now.since(at)));
     let finding = match receiver.health(now, &usual.canaries) {
-        ReceiverHealth::Healthy => Finding::ok("canaries", heard(receiver.heard.unwrap_or(now))),
+        ReceiverHealth::Healthy => Finding::ok("canaries", last(receiver.heard.unwrap_or(now))),
         ReceiverHealth::Stale(Some(at)) => {
-            Finding::warning("canaries", heard(at), "look again in a minute")
+            Finding::warning("canaries", last(at), "run this again in a minute")
         }
         ReceiverHealth::Stale(None) => {
-            Finding::problem("canaries", "none was ever heard", usual.revive)
+            Finding::problem("canaries", "none was ever received", usual.revive)
         }
         ReceiverHealth::Down(at) => {
-            let cause = format!("{}: beats are probably not heard either", heard(at));
+            let cause = format!("{}: beats probably do not arrive either", last(at));
             Finding::problem("canaries", cause, usual.revive)
         }
     };
     let holds = receiver.holds.iter().map(|(fleet, since)| {
         let cause = format!(
-            "those of fleet {fleet} are held since {}",
+            "notices of fleet {fleet} have been held since {}",
             human_time(*since, now)
         );
         Finding::problem(
             "notices",
             cause,
-            "so many are silent that the receiver may be at fault: see to it first",
+            "check the receiver first: so many hosts are silent that it may be at fault",
         )
     });
     std::iter::once(finding).chain(holds).collect()
@@ -139,17 +138,14 @@ pub(super) fn notices(open: &[Entry], revive: &str, now: Timestamp) -> Finding {
         .filter(|entry| now.since(decided(entry)) > STUCK)
         .collect();
     let Some(oldest) = stuck.iter().map(|entry| decided(entry)).min() else {
-        return Finding::ok(
-            "notices",
-            format!("{} are on their way, none for long", pending.len()),
-        );
+        return Finding::ok("notices", format!("{} pending, none stuck", pending.len()));
     };
     let attempts = stuck
         .iter()
         .filter_map(|entry| Some(entry.pending.as_ref()?.attempt))
         .max();
     let cause = format!(
-        "{} are stuck, the oldest for {}, at up to {} attempts: {}",
+        "{} stuck, the oldest for {}, after up to {} attempts: {}",
         stuck.len(),
         ago(now.since(oldest)),
         attempts.unwrap_or(0),
@@ -163,72 +159,70 @@ pub(super) fn subscriptions(
     states: &BTreeMap<SubscriptionId, SubscriptionState>,
     tally: &BTreeMap<SubscriptionId, Tally>,
 ) -> Vec<Finding> {
-    const THING: &str = "subscriptions";
     if subscriptions.is_empty() {
-        let next = "`hb subscription add email ADDRESS`, or https with the URL of a webhook";
+        let next = "run `hb subscription add email ADDRESS`, or `https` with the URL of a webhook";
         return vec![Finding::warning(
-            THING,
-            "there are none: no notice reaches anybody",
+            SUBSCRIPTIONS,
+            "there are none: notices are not sent to anyone",
             next,
         )];
     }
     let mut findings = Vec::new();
     for Subscription { id, endpoint, .. } in subscriptions {
-        // The address of a webhook is a secret: none is shown.
+        // The address of a webhook is a secret, so no address is shown.
         let who = format!("{id} ({})", endpoint.protocol());
         match states.get(id) {
             Some(SubscriptionState::Pending) => {
-                let next = "whoever is there has to confirm; `hb subscription add` with the same address asks again";
+                let next = "its owner must confirm; `hb subscription add` with the same address asks again";
                 findings.push(Finding::warning(
-                    THING,
-                    format!("{who} is not confirmed and gets nothing"),
+                    SUBSCRIPTIONS,
+                    format!("{who} is not confirmed and receives nothing"),
                     next,
                 ));
             }
             Some(SubscriptionState::Gone) => {
-                let next =
-                    "`hb subscription remove` it, and add it again if somebody is to be told there";
+                let next = "remove it with `hb subscription remove`, and add it again if it should receive notices";
                 findings.push(Finding::problem(
-                    THING,
-                    format!("{who} is not known to the topic any more"),
+                    SUBSCRIPTIONS,
+                    format!("the topic no longer knows {who}"),
                     next,
                 ));
             }
             Some(SubscriptionState::Confirmed) | None => {}
         }
-        let Some(Tally {
-            due,
-            dead,
-            last_error,
-            ..
-        }) = tally.get(id)
-        else {
-            continue;
-        };
-        let error = last_error
-            .as_ref()
-            .map(|error| format!("; last error: {error}"))
-            .unwrap_or_default();
-        if *dead > 0 {
-            let cause = format!("{dead} notices to {who} were given up{error}");
-            let next = "mend the endpoint, then remove the subscription and add it again";
-            findings.push(Finding::problem(THING, cause, next));
-        } else if *due > 0 && last_error.is_some() {
-            let cause = format!("{due} notices to {who} wait to be tried again{error}");
-            findings.push(Finding::warning(
-                THING,
-                cause,
-                "see to the endpoint; they are tried for 24 h",
-            ));
-        }
+        findings.extend(tally.get(id).and_then(|tally| deliveries(&who, tally)));
     }
     if findings.is_empty() {
         findings.push(Finding::ok(
-            THING,
-            format!("{}, none in trouble", subscriptions.len()),
+            SUBSCRIPTIONS,
+            format!("{}, without problems", subscriptions.len()),
         ));
     }
     findings
+}
+
+fn deliveries(who: &str, tally: &Tally) -> Option<Finding> {
+    let Tally {
+        due,
+        dead,
+        last_error,
+        ..
+    } = tally;
+    let error = last_error
+        .as_ref()
+        .map(|error| format!("; last error: {error}"))
+        .unwrap_or_default();
+    if *dead > 0 {
+        let cause = format!("delivery of {dead} notices to {who} was given up{error}");
+        let next = "fix the endpoint, then remove the subscription and add it again";
+        Some(Finding::problem(SUBSCRIPTIONS, cause, next))
+    } else if *due > 0 && last_error.is_some() {
+        let cause = format!("{due} notices to {who} are waiting for a retry{error}");
+        let next = "fix the endpoint; each notice is retried for 24 h";
+        Some(Finding::warning(SUBSCRIPTIONS, cause, next))
+    } else {
+        None
+    }
 }
 
 pub(super) fn keys(keys: &[Key], now: Timestamp) -> Vec<Finding> {
@@ -239,11 +233,11 @@ pub(super) fn keys(keys: &[Key], now: Timestamp) -> Vec<Finding> {
         .count();
     let mut findings = Vec::new();
     if live == 0 {
-        let cause = "there is no live one that can send: every beat is refused";
+        let cause = "no active key can send beats: every beat is refused";
         findings.push(Finding::problem(
             THING,
             cause,
-            "`hb key create NAME` makes one",
+            "create one with `hb key create NAME`",
         ));
     }
     let ends = |key: &&Key| key.expires.filter(|_| key.revoked.is_none());
@@ -262,7 +256,7 @@ pub(super) fn keys(keys: &[Key], now: Timestamp) -> Vec<Finding> {
         findings.push(Finding::warning(
             THING,
             cause,
-            "make new ones with `hb key rotate` and bring them to the machines",
+            "create successors with `hb key rotate` and install them on the machines",
         ));
     }
     if !ended.is_empty() {
@@ -271,13 +265,13 @@ pub(super) fn keys(keys: &[Key], now: Timestamp) -> Vec<Finding> {
             ended.len(),
             named(&ended)
         );
-        let next = "machines that still use them are refused: see `hb host list --status missing`";
+        let next = "machines that still use them are refused: run `hb host list --status missing`";
         findings.push(Finding::warning(THING, cause, next));
     }
     if findings.is_empty() {
         findings.push(Finding::ok(
             THING,
-            format!("{live} can send, none ends within 14 d"),
+            format!("{live} can send beats, none expires within 14 d"),
         ));
     }
     findings
@@ -291,7 +285,7 @@ pub(super) fn unreadable(table: &str, unreadable: &[Unreadable]) -> Vec<Finding>
         "{} stored items cannot be read, the first is {key}: {cause}",
         unreadable.len()
     );
-    let next = "they count for nothing: restore them from a backup, or remove them";
+    let next = "they are ignored: restore them from a backup, or remove them";
     vec![Finding::problem(table, cause, next)]
 }
 

@@ -23,7 +23,7 @@ fn verdicts(findings: &[Finding]) -> Vec<Verdict> {
 }
 
 #[test]
-fn a_sweep_is_late_and_then_gone() {
+fn an_old_last_sweep_is_a_warning_and_then_a_problem() {
     let usual = Expectations::local();
     let swept = |age| CompletedSweep {
         began: now().minus(age),
@@ -54,22 +54,20 @@ fn a_sweep_is_late_and_then_gone() {
     };
     let finding = rules::sweep(Some(&ahead), &usual, now());
     assert!(
-        finding.verdict == Verdict::Problem && finding.cause.contains("still to come"),
+        finding.verdict == Verdict::Problem && finding.cause.contains("in the future"),
         "{finding:?}"
     );
     assert_eq!(
         rules::sweep(None, &usual, now()).cause,
-        "none was ever completed: nobody is watched"
+        "no sweep has ever completed: silent hosts are not detected"
     );
 }
 
 #[test]
-fn a_receiver_is_as_its_last_canary() {
+fn the_age_of_the_last_canary_gives_the_verdict() {
     let usual = Expectations::local();
     let mut receiver = Receiver::new(Region::local());
-    let verdict = |receiver: &Receiver| {
-        rules::receiver(std::slice::from_ref(receiver), &usual, now())[0].verdict
-    };
+    let verdict = |receiver: &Receiver| rules::receiver(Some(receiver), &usual, now())[0].verdict;
     assert_eq!(verdict(&receiver), Verdict::Problem);
     for (age, expected) in [
         (2, Verdict::Ok),
@@ -80,18 +78,18 @@ fn a_receiver_is_as_its_last_canary() {
         assert_eq!(verdict(&receiver), expected, "{age}");
     }
     assert_eq!(
-        rules::receiver(&[], &usual, now())[0].verdict,
+        rules::receiver(None, &usual, now())[0].verdict,
         Verdict::Problem,
-        "of another region"
+        "none of this region"
     );
     receiver.heard = Some(now());
     receiver.holds.insert(Fleet::main(), now().minus(MINUTE));
-    let findings = rules::receiver(&[receiver], &usual, now());
+    let findings = rules::receiver(Some(&receiver), &usual, now());
     assert_eq!(verdicts(&findings), [Verdict::Ok, Verdict::Problem]);
     assert!(
         findings[1]
             .cause
-            .starts_with("those of fleet main are held since ")
+            .starts_with("notices of fleet main have been held since ")
     );
 }
 
@@ -105,7 +103,7 @@ fn entry(host: &str, decided: Timestamp) -> Entry {
 }
 
 #[test]
-fn a_notice_that_waits_for_long_is_stuck() {
+fn a_notice_pending_for_long_is_stuck() {
     let fresh = entry("a", now().minus(MINUTE));
     assert_eq!(
         rules::notices(std::slice::from_ref(&fresh), "", now()).verdict,
@@ -114,7 +112,7 @@ fn a_notice_that_waits_for_long_is_stuck() {
     let old = (0..7).map(|n| entry(&format!("web-{n}"), now().minus(11 * MINUTE)));
     let finding = rules::notices(&old.chain([fresh]).collect::<Vec<_>>(), "revive", now());
     assert_eq!(finding.verdict, Verdict::Problem);
-    let expected = "7 are stuck, the oldest for 11 min, at up to 4 attempts: main/web-0, main/web-1, main/web-2, \
+    let expected = "7 stuck, the oldest for 11 min, after up to 4 attempts: main/web-0, main/web-1, main/web-2, \
                     main/web-3, main/web-4 and 2 more";
     assert_eq!(finding.cause, expected);
 }
@@ -139,10 +137,10 @@ fn key(name: &str, expires: Option<Timestamp>) -> Key {
 }
 
 #[test]
-fn keys_that_end_soon_or_just_ended_are_told() {
+fn keys_that_expire_soon_or_expired_recently_are_reported() {
     assert_eq!(
         rules::keys(&[], now())[0].cause,
-        "there is no live one that can send: every beat is refused"
+        "no active key can send beats: every beat is refused"
     );
     let cases: [(Option<Timestamp>, &[Verdict]); 5] = [
         (None, &[Verdict::Ok]),
@@ -168,12 +166,12 @@ fn keys_that_end_soon_or_just_ended_are_told() {
     assert_eq!(
         verdicts(&rules::keys(&[revoked, key("live", None)], now())),
         [Verdict::Ok],
-        "nobody waits for it"
+        "a revoked key needs no successor"
     );
 }
 
 #[test]
-fn subscriptions_in_trouble_are_told_without_their_address() {
+fn findings_about_subscriptions_do_not_show_addresses() {
     assert_eq!(
         verdicts(&rules::subscriptions(
             &[],
@@ -202,11 +200,15 @@ fn subscriptions_in_trouble_are_told_without_their_address() {
             &tally,
         )
     };
-    assert_eq!(verdicts(&found(3, 0, None)), [Verdict::Ok], "on their way");
+    assert_eq!(
+        verdicts(&found(3, 0, None)),
+        [Verdict::Ok],
+        "not failed yet"
+    );
     let waiting = found(3, 0, Some("500"));
     assert_eq!(
         waiting[0].cause,
-        "3 notices to abc (https) wait to be tried again; last error: 500"
+        "3 notices to abc (https) are waiting for a retry; last error: 500"
     );
     assert_eq!(verdicts(&waiting), [Verdict::Warning]);
     let dead = found(3, 2, Some("500"));
@@ -214,7 +216,7 @@ fn subscriptions_in_trouble_are_told_without_their_address() {
         (dead[0].verdict, dead[0].cause.contains("s3cr3t")),
         (Verdict::Problem, false)
     );
-    let stands = |state| {
+    let finding = |state| {
         let states = BTreeMap::from([(subscription.id.clone(), state)]);
         rules::subscriptions(
             std::slice::from_ref(&subscription),
@@ -224,8 +226,8 @@ fn subscriptions_in_trouble_are_told_without_their_address() {
         .remove(0)
     };
     assert_eq!(
-        stands(SubscriptionState::Pending).cause,
-        "abc (https) is not confirmed and gets nothing"
+        finding(SubscriptionState::Pending).cause,
+        "abc (https) is not confirmed and receives nothing"
     );
     assert_eq!(
         [
@@ -233,13 +235,13 @@ fn subscriptions_in_trouble_are_told_without_their_address() {
             SubscriptionState::Pending,
             SubscriptionState::Gone
         ]
-        .map(|state| stands(state).verdict),
+        .map(|state| finding(state).verdict),
         [Verdict::Ok, Verdict::Warning, Verdict::Problem]
     );
 }
 
 #[test]
-fn a_clock_is_off_by_seconds_or_by_minutes() {
+fn clock_skew_is_a_warning_above_10_s_and_a_problem_from_5_min() {
     let skew = |seconds| clock_skew(now().plus(Duration::from_secs(seconds)), now()).verdict;
     assert_eq!(
         [10, 11, 299, 300].map(skew),
@@ -253,26 +255,26 @@ fn a_clock_is_off_by_seconds_or_by_minutes() {
     let finding = clock_skew(now().minus(MINUTE), now());
     assert_eq!(
         finding.cause,
-        "the service's clock is 1 min behind the one here"
+        "the service's clock is 1 min behind this machine's"
     );
 }
 
 #[test]
-fn what_cannot_be_read_is_told() {
+fn unreadable_items_are_counted_and_the_first_is_named() {
     let item = Unreadable {
         key: "main/web-01".to_owned(),
         cause: "no JSON".to_owned(),
     };
     assert_eq!(rules::unreadable("ledger", &[]), []);
-    let told = rules::unreadable("ledger", &[item.clone(), item]);
+    let findings = rules::unreadable("ledger", &[item.clone(), item]);
     assert_eq!(
-        told[0].cause,
+        findings[0].cause,
         "2 stored items cannot be read, the first is main/web-01: no JSON"
     );
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_a_finding_for_each_thing() {
+async fn a_failing_store_is_a_finding_for_each_thing() {
     let memory = Arc::new(Memory::default());
     let clock = Arc::new(ManualClock::new(now()));
     let doctor = Doctor {
@@ -293,13 +295,13 @@ async fn a_store_that_fails_is_a_finding_for_each_thing() {
         ("keys", problem),
     ];
     assert_eq!(things, expected);
-    memory.fail_with(Some("on fire"));
+    memory.fail_with(Some("disk full"));
     let failing = doctor.examine(now()).await;
     assert_eq!(failing.len(), 5);
     assert!(
         failing
             .iter()
-            .all(|f| f.verdict == problem && f.cause.contains("on fire")),
+            .all(|f| f.verdict == problem && f.cause.contains("disk full")),
         "{failing:?}"
     );
 }

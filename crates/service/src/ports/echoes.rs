@@ -1,4 +1,4 @@
-//! The port to the topic's own copies of notices.
+//! Echoes: the topic's own copies of notices.
 
 use async_trait::async_trait;
 use hb_domain::Subject;
@@ -8,21 +8,21 @@ use super::{Page, PortResult};
 /// The topic's own copy of a notice, which proves that it was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Echo {
-    /// Which notice.
+    /// The notice that was accepted.
     pub subject: Subject,
-    /// At which attempt.
+    /// The attempt that was accepted.
     pub attempt: u32,
-    /// What acknowledges it; only the adapter that made it can read it.
+    /// Acknowledges it. Only the adapter that made it can read it.
     pub receipt: String,
 }
 
 /// The echoes of all notices that the topic accepted.
 #[async_trait]
 pub trait Echoes: Send + Sync {
-    /// Some of the echoes that were not acknowledged yet; none when there are no more for now. Each comes at least
-    /// once, in any order. What cannot be read is told, and stays.
+    /// Some of the echoes that are not acknowledged yet; none when there are no more for now. Each is delivered at
+    /// least once, in any order. An unreadable one is reported, and stays in the queue.
     async fn receive(&self) -> PortResult<Page<Echo>>;
 
-    /// These need not come again.
+    /// Removes these echoes from the queue.
     async fn acknowledge(&self, receipts: &[String]) -> PortResult<()>;
 }

@@ -1,37 +1,37 @@
-//! Why a port could not do what it was asked.
+//! The error of all ports.
 
 use std::error::Error;
 
 /// A lower error, kept as the source of a [`PortError`].
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why an adapter could not do what it was asked.
+/// An error of an adapter.
 ///
-/// The message of each names the thing and the cause, so that it can stand alone in a log or a report.
+/// The message names the thing and the cause, so that it can stand alone in a log or a report.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
-    /// The technology behind the port does not answer, or refuses for now; trying later may help.
+    /// The technology behind the port does not answer, or refuses for now. A later try may succeed.
     #[error("{what} is unavailable: {source}")]
     Unavailable {
         /// The thing, such as `table heartbeats`.
         what: String,
-        /// What it said.
+        /// The error that it returned.
         source: Cause,
     },
-    /// What was asked contradicts what is there; trying again will not help, asking for something else will.
+    /// The request contradicts what is stored. Only a different request can succeed.
     #[error("{what}: {source}")]
     Conflict {
         /// The thing, such as `subscription on-call`.
         what: String,
-        /// What stands against it.
+        /// What the request contradicts.
         source: Cause,
     },
-    /// A stored item cannot be read; trying again will not help.
+    /// A stored item cannot be read. A later try will not succeed.
     #[error("{what} holds an unreadable item {key}: {source}")]
     Unreadable {
         /// The thing, such as `table ledger`.
         what: String,
-        /// Which item.
+        /// The key of the item.
         key: String,
         /// What is wrong with it.
         source: Cause,
@@ -39,7 +39,7 @@ pub enum PortError {
 }
 
 impl PortError {
-    /// An error of the technology behind `what`.
+    /// The technology behind `what` failed.
     pub fn unavailable(what: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self::Unavailable {
             what: what.into(),
@@ -47,7 +47,7 @@ impl PortError {
         }
     }
 
-    /// A request about `what` that contradicts what is there.
+    /// A request about `what` contradicts what is stored.
     pub fn conflict(what: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self::Conflict {
             what: what.into(),
@@ -55,7 +55,7 @@ impl PortError {
         }
     }
 
-    /// An error of one stored item.
+    /// One stored item cannot be read.
     pub fn unreadable(
         what: impl Into<String>,
         key: impl Into<String>,
@@ -69,5 +69,5 @@ impl PortError {
     }
 }
 
-/// What a port gives.
+/// The result of a call to a port.
 pub type PortResult<T> = Result<T, PortError>;

@@ -1,10 +1,10 @@
-//! The port to randomness.
+//! Randomness, as a port.
 
 use uuid::Uuid;
 
-/// Randomness.
+/// A source of randomness. The only way to ask for random bytes.
 pub trait Ids: Send + Sync {
-    /// 32 unpredictable bytes.
+    /// Returns 32 unpredictable bytes.
     fn random(&self) -> [u8; 32];
 
     /// A random token of 128 bits.

@@ -1,4 +1,4 @@
-//! The port to records that are swapped as a whole: host entries, digests and receivers.
+//! Ledgers: records that are swapped as a whole. Host entries, digests and receivers.
 
 use std::fmt;
 
@@ -10,26 +10,26 @@ use uuid::Uuid;
 
 use super::{Cursor, Page, PortResult};
 
-/// The version of a record: rises with each swap.
+/// The version of a record. Each swap increases it.
 pub type Version = u64;
 
-/// What a ledger keeps: a value that is swapped as a whole.
+/// What a ledger stores: a value that is swapped as a whole.
 pub trait Record:
     Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
-    /// What names it.
+    /// The type of its key.
     type Key: Clone + Ord + fmt::Display + Send + Sync + 'static;
 
-    /// The name of its table.
+    /// The table that stores it.
     const TABLE: &'static str;
 
-    /// Its name.
+    /// The key of this record.
     fn key(&self) -> &Self::Key;
 
-    /// Whether a sweep must know it.
+    /// Whether a sweep has to read it.
     fn is_open(&self) -> bool;
 
-    /// What is wrong with one that was read, if anything.
+    /// An error when a record that was read contradicts itself.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
@@ -76,7 +76,7 @@ impl Record for Digest {
     }
 }
 
-/// The receivers of all regions are always open: a sweep must know each.
+/// Receivers are always open: a sweep reads all of them.
 impl Record for Receiver {
     type Key = Region;
     const TABLE: &'static str = "receivers";
@@ -93,32 +93,32 @@ impl Record for Receiver {
 /// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored<T = Entry> {
-    /// The record.
+    /// The record itself.
     pub record: T,
-    /// Its version.
+    /// Its current version.
     pub version: Version,
-    /// Who swapped it in: one token per attempt to swap.
+    /// The token of the swap that stored it: each swap has its own.
     pub writer: Uuid,
 }
 
-/// What became of a swap.
+/// The outcome of a swap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Swap<T = Entry> {
     /// The new record is stored, under this version.
     Done(Version),
-    /// The expected version is not there any more; this is what is. The new record was not stored, unless the
-    /// writer in it is one's own: then an earlier reply was lost.
+    /// The stored version is not the expected one; this is the stored record. The new one was not stored, unless this
+    /// has the token of the caller: then the reply to an earlier try was lost.
     Conflict(Option<Stored<T>>),
 }
 
-/// Records that are swapped as a whole, strongly consistent, in all regions: the ledger itself with one entry a host,
-/// digests, and receivers. Every rule lives in `hb_domain`.
+/// Records that are swapped as a whole, strongly consistent in all regions: host entries, digests or receivers. All
+/// rules are in `hb_domain`.
 #[async_trait]
 pub trait Ledger<T: Record = Entry>: Send + Sync {
-    /// The record of `key`.
+    /// The record with this key.
     async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>>;
 
-    /// Stores `entry` if the stored one still has the version `expected`; `None` expects that there is none.
+    /// Stores `record` if the stored version is `expected`; `None` expects that there is no record.
     async fn swap(
         &self,
         record: &T,
@@ -126,6 +126,6 @@ pub trait Ledger<T: Record = Entry>: Send + Sync {
         writer: Uuid,
     ) -> PortResult<Swap<T>>;
 
-    /// One page of the open records ([`Record::is_open`]), perhaps a little stale.
+    /// One page of the open records ([`Record::is_open`]), perhaps slightly stale.
     async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>>;
 }

@@ -1,17 +1,17 @@
-//! Listings in pages: one item that cannot be read is an error of its own, never the end of a page.
+//! Listings in pages. An item that cannot be read is reported by itself and never ends a page.
 
 use super::PortResult;
 
-/// Where a page ended; only the adapter that made it can read it.
+/// Where a page ended. Only the adapter that made it can read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub String);
 
-/// Part of a listing.
+/// One page of a listing.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// What could be read.
+    /// The items that could be read.
     pub items: Vec<T>,
-    /// What could not: each is an error for one item, and not the end of the page.
+    /// The items that could not be read.
     pub unreadable: Vec<Unreadable>,
     /// Where the next page begins; `None` after the last.
     pub next: Option<Cursor>,
@@ -30,27 +30,44 @@ impl<T> Default for Page<T> {
 /// A stored item that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Its key.
+    /// The key of the item.
     pub key: String,
-    /// What is wrong with it.
+    /// Why it cannot be read.
     pub cause: String,
 }
 
-/// All pages of a listing, one after the other: what could be read, and what could not.
+/// All pages of a listing: the items that could be read, and those that could not.
 pub async fn every_page<T, F>(
-    mut turn: impl FnMut(Option<Cursor>) -> F,
+    turn: impl FnMut(Option<Cursor>) -> F,
 ) -> PortResult<(Vec<T>, Vec<Unreadable>)>
 where
     F: Future<Output = PortResult<Page<T>>>,
 {
-    let (mut items, mut unreadable, mut after) = (Vec::new(), Vec::new(), None);
-    loop {
-        let page = turn(after).await?;
+    let mut items = Vec::new();
+    let mut unreadable = Vec::new();
+    each_page(turn, |page| {
         items.extend(page.items);
         unreadable.extend(page.unreadable);
-        after = page.next;
+    })
+    .await?;
+    Ok((items, unreadable))
+}
+
+/// Calls `with` for each page of a listing, for listings that need not be in memory as a whole.
+pub async fn each_page<T, E, F>(
+    mut turn: impl FnMut(Option<Cursor>) -> F,
+    mut with: impl FnMut(Page<T>),
+) -> Result<(), E>
+where
+    F: Future<Output = Result<Page<T>, E>>,
+{
+    let mut after = None;
+    loop {
+        let mut page = turn(after).await?;
+        after = page.next.take();
+        with(page);
         if after.is_none() {
-            return Ok((items, unreadable));
+            return Ok(());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The port to what the service remembers of itself.
+//! What the service records about itself.
 
 use async_trait::async_trait;
 use hb_domain::{Region, Timestamp};
@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use super::PortResult;
 
-/// A sweep that reached its end.
+/// A sweep that completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompletedSweep {
-    /// When it began: all that happened before was seen.
+    /// When it began: it has seen everything before.
     pub began: Timestamp,
-    /// When it ended.
+    /// When it completed.
     pub ended: Timestamp,
-    /// How many hosts it looked at.
+    /// How many hosts it scanned.
     pub hosts: u64,
 }
 
-/// What the service remembers of itself.
+/// Records about the service itself.
 #[async_trait]
 pub trait System: Send + Sync {
     /// The last completed sweep of `region`.
     async fn last_sweep(&self, region: &Region) -> PortResult<Option<CompletedSweep>>;
 
-    /// Remembers a completed sweep, unless a later one is remembered.
+    /// Records a completed sweep, unless a later one is recorded.
     async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()>;
 }

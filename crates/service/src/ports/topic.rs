@@ -1,14 +1,14 @@
-//! The port to the topic, where notices are published.
+//! The topic to which notices are published.
 
 use async_trait::async_trait;
 use hb_domain::{Notice, Publication};
 
 use super::PortResult;
 
-/// Where notices are published.
+/// A topic: it passes each notice on to its subscriptions.
 #[async_trait]
 pub trait Topic: Send + Sync {
-    /// Publishes `notice` once, without retries of its own. An error of the way there is an outcome, too.
+    /// Publishes `notice` once, without retries. An error of the connection is an outcome as well.
     async fn publish(&self, notice: &Notice) -> Publication;
 
     /// Whether a notice could be published now.

@@ -7,7 +7,7 @@ use hb_domain::{Entry, Heartbeat, HostKey, Rules, State, Timestamp, decide};
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{PortResult, Stored, Swap, Version};
+use crate::ports::{PortResult, Stored, Version};
 use crate::swap::swap;
 
 impl Pass<'_> {
@@ -18,11 +18,12 @@ impl Pass<'_> {
         last_sweep: Option<Timestamp>,
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
-        let policy = self.silence_policy().await?;
+        let policy = self.silence_policy(report).await?;
         report.regions_unheard = policy.regions_unheard();
         let mut scanned = self.scan(open, last_sweep, &policy, report).await?;
         let about_receiver = self.hold(&policy, &mut scanned, report).await?;
-        let (marked, claims) = (policy.marked(), Mutex::new(about_receiver));
+        let marked = policy.marked();
+        let claims = Mutex::new(about_receiver);
         let rules = |doubtful| if doubtful { &marked } else { &policy.sure };
         let settle = async |(key, doubtful)| {
             let (steps, claimed) = self.settle(key, rules(doubtful)).await?;
@@ -44,7 +45,8 @@ impl Pass<'_> {
 
     /// Confirms a candidate by strongly consistent reads and claims its transition.
     async fn settle(&self, key: HostKey, rules: &Rules) -> PortResult<(Vec<Step>, Option<Stored>)> {
-        let heard = self.sweep.ports.heartbeats.load(&key).await?;
+        let ports = &self.sweep.ports;
+        let heard = ports.heartbeats.load(&key).await?;
         let Some(heartbeat) = heard
             .into_iter()
             .map(|h| h.heartbeat)
@@ -52,7 +54,7 @@ impl Pass<'_> {
         else {
             return Ok((vec![], None));
         };
-        let stored = self.sweep.ports.ledger.load(&key).await?;
+        let stored = ports.ledger.load(&key).await?;
         let expected = stored.as_ref().map(|stored| stored.version);
         let entry = stored.map_or_else(|| Entry::new(key), |stored| stored.record);
         if let Some(claim) = decide(&entry, &heartbeat, self.now, rules) {
@@ -61,14 +63,8 @@ impl Pass<'_> {
         if entry.state != State::Forgotten
             && let Some(next) = entry.rechecked()
         {
-            // A conflict means that somebody else looked.
-            swap(
-                &*self.sweep.ports.ledger,
-                &*self.sweep.ports.ids,
-                &next,
-                expected,
-            )
-            .await?;
+            // After a lost race, whoever won it has rechecked the host.
+            let _ = swap(ports, next, expected).await?;
         }
         Ok((vec![], None))
     }
@@ -79,27 +75,11 @@ impl Pass<'_> {
         claim: Entry,
         expected: Option<Version>,
     ) -> PortResult<(Vec<Step>, Option<Stored>)> {
-        match swap(
-            &*self.sweep.ports.ledger,
-            &*self.sweep.ports.ids,
-            &claim,
-            expected,
-        )
-        .await?
-        {
-            Swap::Conflict(_) => Ok((vec![Step::LostRace], None)),
-            Swap::Done(version) => {
-                let steps = claim.history.last().map(|told| Step::Claimed(told.kind));
-                let writer = uuid::Uuid::nil();
-                Ok((
-                    steps.into_iter().collect(),
-                    Some(Stored {
-                        record: claim,
-                        version,
-                        writer,
-                    }),
-                ))
-            }
-        }
+        let Ok(stored) = swap(&self.sweep.ports, claim, expected).await? else {
+            return Ok((vec![Step::LostRace], None));
+        };
+        let decided = stored.record.history.last();
+        let steps = decided.map(|last| Step::Claimed(last.kind));
+        Ok((steps.into_iter().collect(), Some(stored)))
     }
 }

@@ -1,4 +1,4 @@
-//! Brings pending notices to the topic: lease, publish, write down what became of it.
+//! Delivers pending notices to the topic: lease, publish, record the outcome.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,21 +12,18 @@ use uuid::Uuid;
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Clock, Ledger, PortResult, Record, Stored, Swap, Version};
-use crate::swap::swap;
-
-/// How often an outcome is written down anew when the record changed meanwhile, say by an admin.
-const TRIES: u32 = 5;
+use crate::ports::{Clock, PortResult, Stored};
+use crate::swap::{Kept, Update, swap, update_from};
 
 /// A record with a notice.
-pub(super) trait Deliverable: Record {
-    /// Leases its notice.
+pub(super) trait Deliverable: Kept {
+    /// With its notice leased.
     fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self>;
-    /// The notice that is pending in it.
+    /// Its pending notice.
     fn notice(&self, region: &Region) -> Option<Notice>;
-    /// How far the notice has come, while it is pending.
+    /// The progress of its pending notice.
     fn pending(&self) -> Option<&Pending>;
-    /// What publishing the notice of `sent` came to.
+    /// With the outcome of publishing the notice of `sent`.
     fn settled(
         self,
         sent: &Self,
@@ -86,7 +83,7 @@ impl Deliverable for Digest {
     }
 }
 
-/// Keeps messages apart.
+/// Limits the rate of messages.
 pub(super) struct Pace {
     gap: Duration,
     next: Mutex<Timestamp>,
@@ -103,7 +100,7 @@ impl Pace {
         }
     }
 
-    /// Completes when the next message may go.
+    /// Completes when the next message may be sent.
     async fn wait(&self, clock: &dyn Clock) {
         if self.gap.is_zero() {
             return;
@@ -118,8 +115,8 @@ impl Pace {
 }
 
 impl Pass<'_> {
-    /// Publishes the pending notices of these entries, as far as they are ready: few of a fleet and kind each by
-    /// itself, many as digests.
+    /// Publishes the pending notices of these entries, as far as they are ready: few of one fleet and kind one by one,
+    /// many as digests.
     pub(super) async fn deliver(
         &self,
         entries: Vec<Stored>,
@@ -141,12 +138,7 @@ impl Pass<'_> {
             .into_values()
             .partition(|group| group.len() > limits::DIGEST_ABOVE);
         single.extend(few.into_iter().flatten());
-        let send = async |stored: Stored| {
-            let (steps, _) = self
-                .publish(&*self.sweep.ports.ledger, stored.record, stored.version)
-                .await?;
-            Ok(steps)
-        };
+        let send = async |stored: Stored| Ok(self.publish(stored).await?.0);
         let mut result = self.each(single, report, send).await;
         for group in many {
             result = result.and(self.batch(group, report).await);
@@ -154,75 +146,74 @@ impl Pass<'_> {
         result
     }
 
-    /// Publishes the pending notice of a record, if it is ready and nobody else has leased it. Gives the record as it
-    /// then is, as far as that is known.
+    /// Publishes the pending notice of a record, if it is ready and no one else has leased it. Returns the record as it
+    /// is afterwards, as far as that is known.
     ///
     /// A crash anywhere in here leaves a lease that runs out; then the notice is published again, with the same id.
     pub(super) async fn publish<T: Deliverable>(
         &self,
-        ledger: &dyn Ledger<T>,
-        record: T,
-        version: Version,
-    ) -> PortResult<(Vec<Step>, Option<(T, Version)>)> {
-        let (sweep, owner) = (self.sweep, self.sweep.ports.ids.token());
-        let policy = &sweep.settings.delivery;
-        if record
-            .clone()
-            .lease(owner, sweep.ports.clock.now(), policy)
-            .is_none()
-        {
+        stored: Stored<T>,
+    ) -> PortResult<(Vec<Step>, Option<Stored<T>>)> {
+        let ports = &self.sweep.ports;
+        let policy = &self.sweep.settings.delivery;
+        let owner = ports.ids.token();
+        let ready = stored.record.clone();
+        if ready.lease(owner, ports.clock.now(), policy).is_none() {
             return Ok((vec![], None));
         }
-        self.pace.wait(&*sweep.ports.clock).await;
+        self.pace.wait(&*ports.clock).await;
         if self.in_time().is_err() {
             return Ok((vec![Step::OutOfTime], None));
         }
-        let Some(leased) = record.lease(owner, sweep.ports.clock.now(), policy) else {
+        let Some(leased) = stored.record.lease(owner, ports.clock.now(), policy) else {
             return Ok((vec![], None));
         };
-        let version = match swap(ledger, &*sweep.ports.ids, &leased, Some(version)).await? {
-            Swap::Done(version) => version,
-            Swap::Conflict(_) => return Ok((vec![Step::LostRace], None)),
+        let Ok(leased) = swap(ports, leased, Some(stored.version)).await? else {
+            return Ok((vec![Step::LostRace], None));
         };
-        let Some(notice) = leased.notice(&sweep.settings.region) else {
+        let Some(notice) = leased.record.notice(&self.sweep.settings.region) else {
             return Ok((vec![], None));
         };
-        if leased
-            .pending()
-            .and_then(|pending| pending.holder(sweep.ports.clock.now()))
-            != Some(owner)
-        {
-            // Whoever was held up this long must not publish: somebody else may.
+        let pending = leased.record.pending();
+        if pending.and_then(|pending| pending.holder(ports.clock.now())) != Some(owner) {
+            // The lease ran out meanwhile: another sweep may be publishing the notice.
             return Ok((vec![Step::LostRace], None));
         }
-        let outcome = sweep.ports.topic.publish(&notice).await;
-        let now = sweep.ports.clock.now();
-        let (mut current, mut version) = (leased.clone(), version);
-        for _ in 0..TRIES {
-            let Some(next) = current.clone().settled(&leased, owner, &outcome, now) else {
-                break;
-            };
-            match swap(ledger, &*sweep.ports.ids, &next, Some(version)).await? {
-                Swap::Conflict(Some(stored)) => {
-                    (current, version) = (stored.record, stored.version);
-                }
-                Swap::Done(done) => {
-                    (current, version) = (next, done);
-                    break;
-                }
-                Swap::Conflict(None) => break,
-            }
-        }
+        let outcome = ports.topic.publish(&notice).await;
+        let after = self.record_outcome(leased, owner, &outcome).await?;
         let step = match outcome {
             Publication::Accepted => Step::Accepted,
             Publication::Refused(cause) => Step::Refused(words(&notice, &cause)),
             Publication::Unknown(cause) => Step::Unknown(words(&notice, &cause)),
         };
-        Ok((vec![step], Some((current, version))))
+        Ok((vec![step], after))
+    }
+
+    /// Records the outcome of publishing the notice of `leased`, although the record may have changed meanwhile. When
+    /// others change it at every try, the lease runs out as after a crash.
+    async fn record_outcome<T: Deliverable>(
+        &self,
+        leased: Stored<T>,
+        owner: Uuid,
+        outcome: &Publication,
+    ) -> PortResult<Option<Stored<T>>> {
+        let ports = &self.sweep.ports;
+        let now = ports.clock.now();
+        let sent = leased.record.clone();
+        let rule = |current: Option<T>| {
+            current
+                .and_then(|current| current.settled(&sent, owner, outcome, now))
+                .ok_or(())
+        };
+        let update = update_from(ports, sent.key(), Some(leased), rule).await?;
+        Ok(match update {
+            Update::Done(stored) => Some(stored),
+            Update::Declined(stored, ()) => stored,
+            Update::Contended(_) => None,
+        })
     }
 }
 
-/// A notice and what is to be said about it.
 fn words(notice: &Notice, cause: &str) -> String {
     format!("notice {} of {}: {cause}", notice.id, notice.about_whom())
 }

@@ -1,4 +1,4 @@
-//! Digests: built, brought to their end whoever began them, and their hosts released.
+//! Digests: built, completed whichever sweep began them, and their hosts released.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -6,14 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use hb_domain::{Digest, DigestStage, Entry, HostKey, NoticeId, digest_parts};
 
 use super::report::Step;
-use super::{Pass, Stop, SweepReport, all_open};
-use crate::ports::{PortError, PortResult, Stored, Swap, Version};
-use crate::swap::swap;
+use super::{Pass, Stop, SweepReport};
+use crate::ports::{PortResult, Stored, Version};
+use crate::swap::{Update, swap, update};
 
-/// How often a host is released anew when its entry changed meanwhile, say by an admin.
-const TRIES: u32 = 5;
-
-/// Notices that their digests do not tell.
+/// Notices that were given to a digest which does not list them.
 pub(super) struct Orphans {
     /// What can be delivered now.
     pub(super) ready: Vec<Stored>,
@@ -21,7 +18,7 @@ pub(super) struct Orphans {
 }
 
 impl Pass<'_> {
-    /// Builds digests of these entries, of which all have a notice of one fleet and kind pending, and publishes them.
+    /// Builds digests of these entries, whose pending notices are all of one fleet and kind, and publishes them.
     pub(super) async fn batch(
         &self,
         group: Vec<Stored>,
@@ -41,31 +38,24 @@ impl Pass<'_> {
             let Some(digest) = Digest::new(id, &part, self.sweep.ports.clock.now()) else {
                 continue;
             };
-            let version = match swap(
-                &*self.sweep.ports.digests,
-                &*self.sweep.ports.ids,
-                &digest,
-                None,
-            )
-            .await
-            {
-                Ok(Swap::Done(version)) => version,
-                // Somebody has drawn the same id: the next sweep draws another.
-                Ok(Swap::Conflict(_)) => continue,
+            let stored = match swap(&self.sweep.ports, digest, None).await {
+                Ok(Ok(stored)) => stored,
+                // Another sweep has drawn the same id: the next sweep draws a new one.
+                Ok(Err(_)) => continue,
                 Err(error) => return result.and(Err(error.into())),
             };
             let join = async |entry: Entry| {
                 let version = versions.get(&entry.key).copied();
-                self.join(&digest.id, entry, version).await
+                self.join(&stored.record.id, entry, version).await
             };
             let joined = self.each(part.into_iter().cloned(), report, join).await;
-            let built = self.advance(digest.clone(), version, true, report).await;
+            let built = self.advance(stored.clone(), true, report).await;
             result = result.and(joined).and(built);
         }
         result
     }
 
-    /// Gives the notice of `entry` to a digest.
+    /// Moves the notice of `entry` into a digest.
     async fn join(
         &self,
         digest: &NoticeId,
@@ -75,104 +65,73 @@ impl Pass<'_> {
         let Some(batched) = entry.batched(digest, self.sweep.ports.clock.now()) else {
             return Ok(vec![]);
         };
-        Ok(
-            match swap(
-                &*self.sweep.ports.ledger,
-                &*self.sweep.ports.ids,
-                &batched,
-                version,
-            )
-            .await?
-            {
-                Swap::Done(_) => vec![Step::Batched],
-                Swap::Conflict(_) => vec![Step::LostRace],
-            },
-        )
+        Ok(match swap(&self.sweep.ports, batched, version).await? {
+            Ok(_) => vec![Step::Batched],
+            Err(_) => vec![Step::LostRace],
+        })
     }
 
-    /// Brings the digests to their end that are not there yet; those that may have been accepted only when all echoes
-    /// were `heard`.
-    pub(super) async fn digests(&self, heard: bool, report: &mut SweepReport) -> Result<(), Stop> {
+    /// Completes the digests that are not closed yet; those that may have been accepted only when all `echoes` were read.
+    pub(super) async fn digests(&self, echoes: bool, report: &mut SweepReport) -> Result<(), Stop> {
         let mut result = Ok(());
-        let open = all_open(&*self.sweep.ports.digests, report).await?;
+        let open = self.open::<Digest>(report).await?;
         for stored in open
             .into_iter()
-            .filter(|stored| heard || !stored.record.is_in_doubt())
+            .filter(|stored| echoes || !stored.record.is_in_doubt())
         {
             if self.in_time().is_err() {
                 return result.and(Err(Stop::OutOfTime));
             }
-            result = result.and(
-                self.advance(stored.record, stored.version, false, report)
-                    .await,
-            );
+            result = result.and(self.advance(stored, false, report).await);
         }
         result
     }
 
-    /// Takes a digest from stage to stage, as far as it goes now. `mine` when its hosts had their chance to join.
+    /// Takes a digest through its stages, as far as possible now. `mine` when this sweep has let its hosts join.
     async fn advance(
         &self,
-        digest: Digest,
-        version: Version,
+        mut digest: Stored<Digest>,
         mine: bool,
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
-        let (mut digest, mut version) = (digest, version);
-        if digest.stage == DigestStage::Open {
-            if !mine
-                && !digest.is_abandoned(self.sweep.ports.clock.now(), &self.sweep.settings.delivery)
-            {
+        let ports = &self.sweep.ports;
+        if digest.record.stage == DigestStage::Open {
+            let policy = &self.sweep.settings.delivery;
+            if !mine && !digest.record.is_abandoned(ports.clock.now(), policy) {
                 return Ok(());
             }
-            let entries = self.members(&digest, report).await?;
-            let Some(frozen) = digest.frozen(&entries, self.sweep.ports.clock.now()) else {
+            let entries = self.members(&digest.record, report).await?;
+            let Some(frozen) = digest.record.frozen(&entries, ports.clock.now()) else {
                 return Ok(());
             };
-            match swap(
-                &*self.sweep.ports.digests,
-                &*self.sweep.ports.ids,
-                &frozen,
-                Some(version),
-            )
-            .await?
-            {
-                Swap::Done(done) => (digest, version) = (frozen, done),
-                Swap::Conflict(_) => return report.count(Step::LostRace),
+            match swap(ports, frozen, Some(digest.version)).await? {
+                Ok(frozen) => digest = frozen,
+                Err(_) => return report.count(Step::LostRace),
             }
         }
-        if digest.stage == DigestStage::Ready {
-            let (steps, after) = self
-                .publish(&*self.sweep.ports.digests, digest, version)
-                .await?;
+        if digest.record.stage == DigestStage::Ready {
+            let (steps, after) = self.publish(digest).await?;
             let counted = steps.into_iter().try_for_each(|step| report.count(step));
             match after {
-                Some(after) => (digest, version) = after,
+                Some(after) => digest = after,
                 None => return counted,
             }
             counted?;
         }
-        if digest.stage == DigestStage::Accepted {
-            let release = async |key: HostKey| self.release(&digest, &key).await;
-            self.each(digest.keys(), report, release).await?;
-            let Some(closed) = digest.clone().closed() else {
+        if digest.record.stage == DigestStage::Accepted {
+            let release = async |key: HostKey| self.release(&digest.record, &key).await;
+            self.each(digest.record.keys(), report, release).await?;
+            let Some(closed) = digest.record.closed() else {
                 return Ok(());
             };
-            if let Swap::Conflict(_) = swap(
-                &*self.sweep.ports.digests,
-                &*self.sweep.ports.ids,
-                &closed,
-                Some(version),
-            )
-            .await?
-            {
+            if swap(ports, closed, Some(digest.version)).await?.is_err() {
                 return report.count(Step::LostRace);
             }
         }
         Ok(())
     }
 
-    /// The hosts of a digest as they are now.
+    /// The current entries of a digest's hosts.
     async fn members(&self, digest: &Digest, report: &mut SweepReport) -> Result<Vec<Entry>, Stop> {
         let entries = Mutex::new(Vec::new());
         let load = async |key: HostKey| {
@@ -190,44 +149,22 @@ impl Pass<'_> {
         Ok(entries)
     }
 
-    /// Takes the notice of a host back from a digest that was told.
+    /// Takes the notice of a host back from a digest that was accepted.
     async fn release(&self, digest: &Digest, key: &HostKey) -> PortResult<Vec<Step>> {
-        let mut stored = self.sweep.ports.ledger.load(key).await?;
-        for _ in 0..TRIES {
-            let Some(Stored {
-                record: entry,
-                version,
-                ..
-            }) = stored
-            else {
-                return Ok(vec![]);
-            };
-            if entry.digest() != Some(&digest.id) {
-                return Ok(vec![]);
-            }
-            let Some(released) = entry.released(Some(digest), self.sweep.ports.clock.now()) else {
-                return Ok(vec![]);
-            };
-            match swap(
-                &*self.sweep.ports.ledger,
-                &*self.sweep.ports.ids,
-                &released,
-                Some(version),
-            )
-            .await?
-            {
-                Swap::Done(_) => return Ok(vec![]),
-                Swap::Conflict(current) => stored = current,
-            }
+        let rule = |entry: Option<Entry>| {
+            entry
+                .filter(|entry| entry.digest() == Some(&digest.id))
+                .and_then(|entry| entry.released(Some(digest), self.sweep.ports.clock.now()))
+                .ok_or(())
+        };
+        match update(&self.sweep.ports, key, rule).await? {
+            Update::Done(_) | Update::Declined(..) => Ok(vec![]),
+            // A closed digest lists no hosts: the notice of this one would be sent again.
+            Update::Contended(error) => Err(error),
         }
-        // A digest that is closed lists nobody: this host would be told again.
-        Err(PortError::unavailable(
-            format!("{key} of table ledger"),
-            "it goes on changing",
-        ))
     }
 
-    /// Takes notices back from digests that are over or do not list them.
+    /// Takes notices back from digests that are closed or do not list them.
     pub(super) async fn orphans(
         &self,
         open: &BTreeMap<HostKey, Stored>,
@@ -254,25 +191,13 @@ impl Pass<'_> {
                 let Some(entry) = stored.record.released(digest.as_ref(), now) else {
                     return Ok(vec![]);
                 };
-                match swap(
-                    &*self.sweep.ports.ledger,
-                    &*self.sweep.ports.ids,
-                    &entry,
-                    Some(stored.version),
-                )
-                .await?
-                {
-                    Swap::Conflict(_) => Ok(vec![Step::LostRace]),
-                    Swap::Done(version) => {
-                        let again = Stored {
-                            record: entry,
-                            version,
-                            writer: stored.writer,
-                        };
+                match swap(&self.sweep.ports, entry, Some(stored.version)).await? {
+                    Err(_) => Ok(vec![Step::LostRace]),
+                    Ok(released) => {
                         ready
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
-                            .push(again);
+                            .push(released);
                         Ok(vec![])
                     }
                 }

@@ -1,19 +1,17 @@
-//! Echoes: the topic's own copies of notices, which close what nobody was sure of.
+//! Echoes: the topic's own copies of notices, which settle publishes of unknown outcome.
 
-use hb_domain::{Echoed, Subject};
+use hb_domain::{Digest, Echoed, Entry, Subject};
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Echo, Ledger, PortError, PortResult, Record, Swap};
-use crate::swap::swap;
+use crate::ports::{Echo, PortResult};
+use crate::swap::{Kept, Update, update};
 
-/// Most batches of echoes in one sweep, so that a queue that fills as fast as it empties keeps no sweep.
+/// Most batches of echoes in one sweep, so that a queue that fills as fast as it empties does not hold up a sweep.
 const BATCHES: u32 = 1_000;
-/// How often an echo is tried anew when the record changed meanwhile.
-const TRIES: u32 = 5;
 
 impl Pass<'_> {
-    /// Takes in what the topic accepted.
+    /// Records what the topic accepted.
     pub(super) async fn echoes(&self, report: &mut SweepReport) -> Result<(), Stop> {
         for _ in 0..BATCHES {
             self.in_time()?;
@@ -29,7 +27,7 @@ impl Pass<'_> {
                     report.count(step)?;
                 }
             }
-            // Only what is written down: an echo that is lost here would be a second copy.
+            // Only what is recorded: an echo that is lost here would become a second copy.
             let receipts: Vec<_> = page.items.into_iter().map(|echo| echo.receipt).collect();
             self.sweep.ports.echoes.acknowledge(&receipts).await?;
         }
@@ -39,54 +37,40 @@ impl Pass<'_> {
     async fn echo(&self, echo: &Echo) -> PortResult<Vec<Step>> {
         let now = self.sweep.ports.clock.now();
         let attempt = echo.attempt;
-        let (name, step) = match &echo.subject {
+        let (notice, step) = match &echo.subject {
             Subject::Host(key, epoch) => {
-                let echoed = |entry: hb_domain::Entry| entry.echoed(*epoch, attempt, now);
-                (
-                    format!("the notice of {key}, epoch {epoch}"),
-                    self.heard(&*self.sweep.ports.ledger, key, echoed).await?,
-                )
+                let rule = |entry: Entry| entry.echoed(*epoch, attempt, now);
+                let notice = format!("the notice of {key}, epoch {epoch}");
+                (notice, self.record_echo(key, rule).await?)
             }
             Subject::Digest(id) => {
-                let echoed = |digest: hb_domain::Digest| digest.echoed(attempt, now);
-                (
-                    format!("digest {id}"),
-                    self.heard(&*self.sweep.ports.digests, id, echoed).await?,
-                )
+                let rule = |digest: Digest| digest.echoed(attempt, now);
+                (format!("digest {id}"), self.record_echo(id, rule).await?)
             }
         };
         Ok(match step {
             Echoed::Accepted(()) => vec![Step::Echoed],
-            Echoed::SecondCopy => vec![Step::SecondCopy(format!("{name}: attempt {attempt}"))],
+            Echoed::SecondCopy => vec![Step::SecondCopy(format!("{notice}: attempt {attempt}"))],
             Echoed::Known => vec![],
         })
     }
 
-    /// What an echo came to; an error when the record goes on changing, so that it is not acknowledged.
-    async fn heard<T: Record>(
+    /// What an echo came to. It is an error, so that the echo is not acknowledged, when others change the record at
+    /// every try.
+    async fn record_echo<T: Kept>(
         &self,
-        ledger: &dyn Ledger<T>,
         key: &T::Key,
-        echoed: impl Fn(T) -> Echoed<T>,
+        rule: impl Fn(T) -> Echoed<T>,
     ) -> PortResult<Echoed<()>> {
-        let mut stored = ledger.load(key).await?;
-        for _ in 0..TRIES {
-            let Some(current) = stored else {
-                return Ok(Echoed::Known);
-            };
-            let next = match echoed(current.record) {
-                Echoed::Accepted(next) => next,
-                Echoed::SecondCopy => return Ok(Echoed::SecondCopy),
-                Echoed::Known => return Ok(Echoed::Known),
-            };
-            match swap(ledger, &*self.sweep.ports.ids, &next, Some(current.version)).await? {
-                Swap::Done(_) => return Ok(Echoed::Accepted(())),
-                Swap::Conflict(newer) => stored = newer,
-            }
+        let rule = |current: Option<T>| match current.map_or(Echoed::Known, &rule) {
+            Echoed::Accepted(next) => Ok(next),
+            Echoed::SecondCopy => Err(Echoed::SecondCopy),
+            Echoed::Known => Err(Echoed::Known),
+        };
+        match update(&self.sweep.ports, key, rule).await? {
+            Update::Done(_) => Ok(Echoed::Accepted(())),
+            Update::Declined(_, echoed) => Ok(echoed),
+            Update::Contended(error) => Err(error),
         }
-        Err(PortError::unavailable(
-            format!("{key} of table {}", T::TABLE),
-            "it goes on changing",
-        ))
     }
 }

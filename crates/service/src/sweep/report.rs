@@ -1,65 +1,93 @@
-//! What a sweep did, in numbers and words.
+//! What a sweep did, as numbers and messages.
+
+use std::collections::BTreeMap;
+use std::ops::Index;
 
 use hb_domain::{Kind, State, Timestamp};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Stop;
 use crate::ports::{PortError, Unreadable};
 
-/// Troubles that a report spells out; the rest is counted.
+/// Most messages in a report; further troubles are only counted.
 const TROUBLES: usize = 10;
 
-/// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SweepReport {
-    /// When it began.
     pub began: Timestamp,
-    /// When it ended.
     pub ended: Timestamp,
-    /// Hosts looked at.
+    /// Hosts that were scanned.
     pub hosts: u64,
     /// Stored items that could not be read, and were skipped.
     pub unreadable: u64,
-    /// Transitions decided by this sweep.
-    pub registered: u64,
-    /// Likewise.
-    pub missing: u64,
-    /// Likewise.
-    pub failing: u64,
-    /// Likewise.
-    pub recovered: u64,
-    /// Hosts that stood so when it began, as far as people were told.
+    /// Transitions that this sweep decided, by kind.
+    #[serde(flatten)]
+    pub decided: KindCounts,
+    /// Hosts by state when it began, as far as people were notified.
     pub counts: HostCounts,
-    /// Other regions that are not waited for, because nothing was heard of them for too long.
+    /// Other regions that are not waited for, because nothing has arrived from them for too long.
     pub regions_unheard: u64,
-    /// Hosts that seem silent, and are not told because the receiver may be at fault.
+    /// Hosts that seem silent, whose notices are held because the receiver may be at fault.
     pub held: u64,
-    /// Claims and leases that somebody else had first.
+    /// Claims and leases that another sweep or an admin was faster with.
     pub lost_races: u64,
     /// Notices that went into digests.
     pub batched: u64,
     /// Notices that the topic accepted; a digest is one.
     pub accepted: u64,
-    /// Notices that it refused; they are tried again.
+    /// Notices that it refused; they are retried.
     pub refused: u64,
-    /// Notices of unknown outcome; they are tried again when no echo comes.
+    /// Notices of unknown outcome; they are retried when no echo arrives.
     pub unknown: u64,
     /// Notices of unknown outcome that an echo showed to be accepted.
     pub echoed: u64,
     /// Second copies of a notice that the topic accepted.
     pub second_copies: u64,
-    /// What a person should look at, in words; the first few.
+    /// What a person should look at; the first few.
     pub troubles: Vec<String>,
 }
 
-/// How many hosts are not simply up.
+/// Transitions, counted by kind. Serialized as one member for each kind, under its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KindCounts(BTreeMap<Kind, u64>);
+
+impl KindCounts {
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    fn count(&mut self, kind: Kind) {
+        *self.0.entry(kind).or_default() += 1;
+    }
+}
+
+impl Index<Kind> for KindCounts {
+    type Output = u64;
+
+    fn index(&self, kind: Kind) -> &u64 {
+        self.0.get(&kind).unwrap_or(&0)
+    }
+}
+
+impl<const N: usize> From<[(Kind, u64); N]> for KindCounts {
+    fn from(counts: [(Kind, u64); N]) -> Self {
+        Self(counts.into())
+    }
+}
+
+impl Serialize for KindCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Kind::ALL.map(|kind| (kind, self[kind])))
+    }
+}
+
+/// How many hosts are not up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HostCounts {
-    /// Acceptance to be silent.
     pub missing: u64,
-    /// Acceptance to have failed.
     pub failing: u64,
-    /// Paused by an admin, whatever lies beneath.
+    /// Paused by an admin, whatever their state is besides.
     pub paused: u64,
 }
 
@@ -74,7 +102,7 @@ impl HostCounts {
     }
 }
 
-/// What one step of a sweep came to.
+/// The outcome of one step of a sweep.
 pub(super) enum Step {
     LostRace,
     Claimed(Kind),
@@ -89,28 +117,25 @@ pub(super) enum Step {
 }
 
 impl SweepReport {
-    /// Counts a step; gives what stops the sweep. One unreadable item does not.
+    /// Counts a step. An error stops the sweep; an unreadable item does not.
     pub(super) fn count(&mut self, step: Step) -> Result<(), Stop> {
         match step {
             Step::LostRace => self.lost_races += 1,
-            Step::Claimed(Kind::Registered) => self.registered += 1,
-            Step::Claimed(Kind::Missing) => self.missing += 1,
-            Step::Claimed(Kind::Failing) => self.failing += 1,
-            Step::Claimed(Kind::Recovered) => self.recovered += 1,
+            Step::Claimed(kind) => self.decided.count(kind),
             Step::Batched => self.batched += 1,
             Step::Accepted => self.accepted += 1,
             Step::Refused(cause) => {
                 self.refused += 1;
-                self.note(|| format!("the topic refuses {cause}"));
+                self.note(|| format!("the topic refused {cause}"));
             }
             Step::Unknown(cause) => {
                 self.unknown += 1;
-                self.note(|| format!("the topic does not say whether it has {cause}"));
+                self.note(|| format!("the topic may have accepted {cause}"));
             }
             Step::Echoed => self.echoed += 1,
             Step::SecondCopy(notice) => {
                 self.second_copies += 1;
-                self.note(|| format!("the topic has a second copy of {notice}"));
+                self.note(|| format!("the topic accepted a second copy of {notice}"));
             }
             Step::Failed(PortError::Unreadable { what, key, source }) => {
                 let cause = source.to_string();
@@ -126,7 +151,7 @@ impl SweepReport {
         self.unreadable += 1;
         self.note(|| {
             format!(
-                "{what} holds an unreadable item {}, which is skipped: {}",
+                "{what} holds an unreadable item {}, which was skipped: {}",
                 item.key, item.cause
             )
         });

@@ -1,4 +1,4 @@
-//! Looks at all hosts, by perhaps stale copies, for those for which something seems to have changed.
+//! Scans all hosts, perhaps from stale copies, for those whose state seems to have changed.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,27 +7,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use hb_domain::{Entry, Fleet, Heartbeat, HostKey, Kind, State, Timestamp, decide};
 
-use super::hold::SilencePolicy;
+use super::silence::SilencePolicy;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Heard, Segment, Stored, Unreadable};
+use crate::ports::{Heard, Segment, Stored, Unreadable, each_page};
 
 /// A host that may have changed.
 pub(super) struct Candidate {
     pub(super) key: HostKey,
-    /// What seems to have happened; `None` when there is only to be looked once more.
+    /// What seems to have happened; `None` when the host is only to be rechecked.
     pub(super) kind: Option<Kind>,
-    /// Only so if the receiver hears, of which nothing is sure.
+    /// True only if the receiver works, which is not certain.
     pub(super) doubtful: bool,
-    /// Not to be told yet.
-    pub(super) held: bool,
 }
 
-/// What a look at all hosts found.
+/// What a scan found.
 #[derive(Default)]
 pub(super) struct Scanned {
     unreadable: Vec<Unreadable>,
     pub(super) candidates: Vec<Candidate>,
-    /// Hosts in each fleet.
+    /// How many hosts each fleet has.
     pub(super) hosts: BTreeMap<Fleet, u64>,
 }
 
@@ -35,7 +33,7 @@ impl Scanned {
     fn host(
         &mut self,
         heard: Option<Heard>,
-        look: impl Fn(&HostKey, &Heartbeat) -> Option<(Option<Kind>, bool)>,
+        judge: impl Fn(&HostKey, &Heartbeat) -> Option<(Option<Kind>, bool)>,
     ) {
         let Some(Heard { key, heartbeat, .. }) =
             heard.filter(|heard| !heard.key.host.is_reserved())
@@ -46,12 +44,11 @@ impl Scanned {
             Some(count) => *count += 1,
             None => drop(self.hosts.insert(key.fleet.clone(), 1)),
         }
-        if let Some((kind, doubtful)) = look(&key, &heartbeat) {
+        if let Some((kind, doubtful)) = judge(&key, &heartbeat) {
             self.candidates.push(Candidate {
                 key,
                 kind,
                 doubtful,
-                held: false,
             });
         }
     }
@@ -67,16 +64,16 @@ impl Scanned {
 }
 
 impl Pass<'_> {
-    /// Hosts for which something seems to have changed.
+    /// Finds hosts whose state seems to have changed.
     pub(super) async fn scan(
         &self,
         open: &BTreeMap<HostKey, Stored>,
         last_sweep: Option<Timestamp>,
-        how: &SilencePolicy,
+        policy: &SilencePolicy,
         report: &mut SweepReport,
     ) -> Result<Scanned, Stop> {
         let hosts = AtomicU64::new(0);
-        let look = |key: &HostKey, heartbeat: &Heartbeat| {
+        let judge = |key: &HostKey, heartbeat: &Heartbeat| {
             hosts.fetch_add(1, Ordering::Relaxed);
             let assumed = || Cow::Owned(Entry::assumed(key, heartbeat, last_sweep));
             let entry = open
@@ -88,20 +85,20 @@ impl Pass<'_> {
                     .last()
                     .map(|last| last.kind)
             };
-            let once_more = entry.needs_recheck && entry.state != State::Forgotten;
-            match (kind(&how.sure), how.raw.as_ref().and_then(kind)) {
+            let recheck = entry.needs_recheck && entry.state != State::Forgotten;
+            match (kind(&policy.sure), policy.raw.as_ref().and_then(kind)) {
                 (Some(kind), _) => Some((Some(kind), false)),
                 (None, Some(kind)) => Some((Some(kind), true)),
-                (None, None) => once_more.then_some((None, false)),
+                (None, None) => recheck.then_some((None, false)),
             }
         };
         let of = self.sweep.settings.segments;
-        let segments = (0..of).map(|index| self.segment(Segment { index, of }, &look));
+        let segments = (0..of).map(|index| self.segment(Segment { index, of }, &judge));
         let scans: Result<Vec<_>, _> = stream::iter(segments)
             .buffer_unordered(of.max(1) as usize)
             .try_collect()
             .await;
-        // Also of a scan that did not reach its end: how far it came.
+        // Counted for a scan that did not complete as well.
         report.hosts = hosts.load(Ordering::Relaxed);
         let scanned = scans?
             .into_iter()
@@ -117,15 +114,16 @@ impl Pass<'_> {
     async fn segment(
         &self,
         segment: Segment,
-        look: &impl Fn(&HostKey, &Heartbeat) -> Option<(Option<Kind>, bool)>,
+        judge: &impl Fn(&HostKey, &Heartbeat) -> Option<(Option<Kind>, bool)>,
     ) -> Result<Scanned, Stop> {
         let mut scanned = Scanned::default();
         // The regions of a host follow each other, perhaps across two pages.
         let mut host: Option<Heard> = None;
-        let mut after = None;
-        loop {
+        let turn = async |after| {
             self.in_time()?;
-            let page = self.sweep.ports.heartbeats.scan(segment, after).await?;
+            Ok::<_, Stop>(self.sweep.ports.heartbeats.scan(segment, after).await?)
+        };
+        each_page(turn, |page| {
             scanned.unreadable.extend(page.unreadable);
             for heard in page.items {
                 host = Some(match host.take() {
@@ -134,16 +132,14 @@ impl Pass<'_> {
                         ..before
                     },
                     before => {
-                        scanned.host(before, look);
+                        scanned.host(before, judge);
                         heard
                     }
                 });
             }
-            after = page.next;
-            if after.is_none() {
-                scanned.host(host, look);
-                return Ok(scanned);
-            }
-        }
+        })
+        .await?;
+        scanned.host(host, judge);
+        Ok(scanned)
     }
 }

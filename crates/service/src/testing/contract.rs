@@ -1,12 +1,12 @@
-//! The contract suite: what every adapter of the ports must do, told once and run by each of them.
+//! The contract suite: what every adapter of the ports must do, written once and run by each of them.
 //!
-//! An adapter crate writes a function that gives a fresh [`World`] and names it in the macro:
+//! An adapter crate passes the macro a function that returns a fresh [`World`]:
 //!
 //! ```text
 //! hb_service::contract_suite!(fresh_world);
 //! ```
 //!
-//! Each case becomes a test of its own. A failed case panics: this module is for tests only.
+//! Each case becomes a test.
 #![expect(
     clippy::missing_panics_doc,
     clippy::unwrap_used,
@@ -14,10 +14,10 @@
 )]
 
 mod beats;
+mod delivery;
 mod entries;
 mod records;
 mod sweeps;
-mod telling;
 
 use std::any::Any;
 use std::time::Duration;
@@ -29,41 +29,40 @@ use hb_domain::{
 };
 
 pub use beats::*;
+pub use delivery::*;
 pub use entries::*;
 pub use records::*;
 pub use sweeps::*;
-pub use telling::*;
 
 use crate::ports::{Heard, Ports};
 
-/// One empty store, behind all its ports.
+/// An empty store, as all its ports.
 pub struct World {
-    /// The ports of the store.
     pub ports: Ports,
-    /// Makes what is stored of a host unreadable: its heartbeats and its ledger entry.
+    /// Makes the heartbeats and the ledger entry of a host unreadable.
     pub spoil: Box<dyn Fn(HostKey) -> BoxFuture<'static, ()> + Send + Sync>,
     /// How many hosts the paging case stores: 100,000, or fewer where an emulator would take minutes.
     pub fleet_size: usize,
-    /// What must live as long as the store, such as its folder.
+    /// Kept until the end of the test, such as the store's folder.
     pub keep: Box<dyn Any + Send>,
 }
 
-/// Runs every case of the suite against the worlds that `$fresh` gives: `async fn fresh() -> World`, or
-/// `Option<World>` where the store may not be installed; it must say so itself.
+/// Runs every case of the suite against the worlds that `$fresh` returns: `async fn fresh() -> World`, or
+/// `Option<World>` where the store may not be installed, which the function must report.
 #[macro_export]
 macro_rules! contract_suite {
     ($fresh:path) => {
         $crate::contract_suite!($fresh:
-            newer_beat_wins, regions_are_kept_apart_and_follow_each_other, a_scan_finds_every_host_once, a_scan_goes_on_behind_a_host,
-            unreadable_heartbeats_are_told_and_skipped, forgetting_spares_a_newer_beat, a_store_in_order_passes_its_check,
-            an_entry_is_swapped_as_a_whole, a_swap_needs_the_expected_version, of_64_writers_one_wins,
-            a_lost_reply_is_recognised, only_open_entries_are_listed_page_by_page,
-            unreadable_entries_are_told_and_skipped, keys_are_created_revoked_and_listed,
-            keys_expire_early_and_know_the_day_of_their_use,
-            subscriptions_are_added_listed_and_removed, the_last_completed_sweep_is_remembered,
-            silence_is_told_once_and_so_is_the_return, of_two_sweeps_at_once_one_claims,
+            newer_beat_wins, heartbeats_of_two_regions_are_separate_and_adjacent, a_scan_finds_every_host_once, a_scan_resumes_after_a_host,
+            unreadable_heartbeats_are_reported_and_skipped, forgetting_keeps_a_newer_beat, a_working_store_passes_its_checks,
+            an_entry_is_swapped_as_a_whole, a_swap_needs_the_expected_version, one_of_64_concurrent_writers_wins,
+            a_lost_reply_is_recognised, only_open_entries_are_listed,
+            unreadable_entries_are_reported_and_skipped, keys_are_created_revoked_and_listed,
+            keys_keep_the_earliest_expiry_and_the_last_day_of_use,
+            subscriptions_are_added_listed_and_removed, the_last_completed_sweep_is_recorded,
+            silence_and_recovery_cause_one_notice_each, concurrent_sweeps_claim_each_transition_once,
             digests_and_receivers_are_swapped_like_entries, every_accepted_notice_has_an_echo,
-            many_at_once_are_told_in_digests, what_nobody_was_sure_of_is_closed_by_its_echo);
+            many_notices_are_delivered_in_digests, an_echo_settles_a_publish_of_unknown_outcome);
     };
     ($fresh:path: $($case:ident),+) => {
         $(
@@ -77,7 +76,7 @@ macro_rules! contract_suite {
     };
 }
 
-/// An instant, some seconds into the stories of this suite.
+/// An instant, in seconds after the start of the tests.
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis((1_700_000_000 + seconds) * 1_000).unwrap()
 }

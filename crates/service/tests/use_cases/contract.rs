@@ -1,4 +1,4 @@
-//! The in-memory adapters keep the contract of the ports.
+//! The contract suite on the in-memory adapters.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Beat, Entry, Heartbeat, Interval, Signal, State};
-use hb_service::admin::{HostAdmin, HostError};
+use hb_domain::{Beat, Entry, Heartbeat, HostKey, Interval, Kind, Signal, State};
+use hb_service::admin::{HostAdmin, HostError, HostView};
 use hb_service::ports::Ports;
 use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
 use hb_service::{Sweep, SweepSettings};
@@ -17,18 +17,28 @@ fn hosts(bench: &Bench) -> HostAdmin {
     }
 }
 
+/// All hosts, or those after `after`.
+async fn listed(hosts: &HostAdmin, after: Option<&HostKey>) -> Vec<HostView> {
+    let mut listing = hosts.listing(after).await.unwrap();
+    let mut all = Vec::new();
+    while let Some((views, unreadable)) = listing.next_page().await.unwrap() {
+        assert!(unreadable.is_empty());
+        all.extend(views);
+    }
+    all
+}
+
 /// The states as an admin sees them, in the order of names.
 async fn states(hosts: &HostAdmin) -> Vec<(String, State)> {
-    let (views, unreadable) = hosts.list().await.unwrap();
-    assert!(unreadable.is_empty());
-    views
+    listed(hosts, None)
+        .await
         .into_iter()
         .map(|view| (view.key.host.to_string(), view.state))
         .collect()
 }
 
 #[tokio::test]
-async fn a_listing_shows_how_hosts_stand() {
+async fn a_listing_shows_the_state_of_each_host() {
     let bench = Bench::new();
     let hosts = hosts(&bench);
     for name in ["c", "a", "b"] {
@@ -55,7 +65,7 @@ async fn a_listing_shows_how_hosts_stand() {
 }
 
 #[tokio::test]
-async fn a_pause_ends_by_itself_or_by_hand_and_cannot_lie_in_the_past() {
+async fn a_pause_expires_or_is_resumed_and_cannot_end_in_the_past() {
     let bench = Bench::new();
     let hosts = hosts(&bench);
     bench.beat("a").await;
@@ -109,7 +119,7 @@ async fn a_forgotten_host_is_gone_until_it_beats_again() {
     let report = bench.sweep().run().await.unwrap();
     assert_eq!(
         (
-            report.registered,
+            report.decided[Kind::Registered],
             hosts.show(&host("a")).await.unwrap().entry.unwrap().epoch
         ),
         (1, 2)
@@ -120,16 +130,16 @@ async fn a_forgotten_host_is_gone_until_it_beats_again() {
         .into_iter()
         .map(|notice| notice.id)
         .collect();
-    assert_eq!(ids.len(), 2, "no notice id comes twice");
+    assert_eq!(ids.len(), 2, "each notice id is used once");
 }
 
 #[tokio::test]
-async fn a_host_that_beats_while_it_is_forgotten_registers_again() {
+async fn a_host_that_beats_while_being_forgotten_registers_again() {
     let bench = Bench::new();
     bench.beat("a").await;
     bench.sweep().run().await.unwrap();
     bench.pass(300);
-    // Nothing is deleted: a newer beat has come, or the admin's machine died.
+    // Nothing is deleted: a newer beat has arrived, or the admin's machine crashed.
     let beats = Beats {
         forgets: false,
         ..Beats::of(&bench)
@@ -147,21 +157,21 @@ async fn a_host_that_beats_while_it_is_forgotten_registers_again() {
     bench.pass(1);
     bench.beat("a").await;
     assert_eq!(
-        bench.sweep().run().await.unwrap().registered,
+        bench.sweep().run().await.unwrap().decided[Kind::Registered],
         1,
         "although its first beat is long ago"
     );
 }
 
 #[tokio::test]
-async fn a_host_that_is_forgotten_while_a_sweep_looks_at_it_registers_again() {
+async fn a_host_forgotten_during_a_sweep_registers_again() {
     let bench = Bench::new();
     for name in ["a", "b"] {
         bench.beat(name).await;
     }
     bench.sweep().run().await.unwrap();
     bench.pass(300);
-    // Both are silent. Between the claim of one and the look at the other that one is forgotten; its beats still stand.
+    // Both are silent. After the claim of one, the other is forgotten; its beats are still stored.
     let (memory, now) = (bench.memory.clone(), bench.clock.now());
     let ledger = Eventful::after(&bench, move |nth, _| {
         if nth == 1 {
@@ -174,28 +184,23 @@ async fn a_host_that_is_forgotten_while_a_sweep_looks_at_it_registers_again() {
         concurrency: 1,
         ..SweepSettings::local()
     };
-    let report = Sweep {
-        ports: Ports {
-            ledger: Arc::new(ledger),
-            ..bench.ports()
-        },
+    let sweep = Sweep {
         settings,
-    }
-    .run()
-    .await
-    .unwrap();
-    assert_eq!(report.missing, 1);
+        ..bench.sweep_with(|ports| ports.ledger = Arc::new(ledger))
+    };
+    let report = sweep.run().await.unwrap();
+    assert_eq!(report.decided[Kind::Missing], 1);
     bench.pass(1);
     bench.beat("b").await;
     assert_eq!(
-        bench.sweep().run().await.unwrap().registered,
+        bench.sweep().run().await.unwrap().decided[Kind::Registered],
         1,
         "although its first beat is long ago"
     );
 }
 
 #[tokio::test]
-async fn nothing_is_stored_for_a_host_that_nobody_knows() {
+async fn nothing_is_stored_for_an_unknown_host() {
     let bench = Bench::new();
     let hosts = hosts(&bench);
     let error = hosts.pause(&host("typo"), None).await.unwrap_err();
@@ -215,7 +220,7 @@ async fn nothing_is_stored_for_a_host_that_nobody_knows() {
 }
 
 #[tokio::test]
-async fn admins_and_sweeps_may_change_an_entry_at_the_same_time() {
+async fn concurrent_changes_of_an_entry_are_all_kept() {
     let bench = Bench::new();
     let hosts = Arc::new(hosts(&bench));
     bench.beat("a").await;
@@ -238,7 +243,7 @@ async fn admins_and_sweeps_may_change_an_entry_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn a_listing_of_many_pages_merges_regions_and_goes_on_behind_a_host() {
+async fn a_listing_merges_regions_across_pages_and_resumes_after_a_host() {
     let bench = Bench::new();
     let hosts = hosts(&bench);
     let now = bench.clock.now();
@@ -264,7 +269,7 @@ async fn a_listing_of_many_pages_merges_regions_and_goes_on_behind_a_host() {
                 .unwrap();
         }
     }
-    let (views, _) = hosts.list().await.unwrap();
+    let views = listed(&hosts, None).await;
     assert_eq!(
         views
             .iter()
@@ -278,11 +283,7 @@ async fn a_listing_of_many_pages_merges_regions_and_goes_on_behind_a_host() {
             .all(|view| view.heartbeat.as_ref().unwrap().last == now),
         "the newest of all regions"
     );
-    let mut listing = hosts.listing(Some(&host("host-099"))).await.unwrap();
-    let mut rest = Vec::new();
-    while let Some((views, unreadable)) = listing.next_page().await.unwrap() {
-        assert!(unreadable.is_empty());
-        rest.extend(views.into_iter().map(|view| view.key.host.to_string()));
-    }
+    let rest = listed(&hosts, Some(&host("host-099"))).await;
+    let rest: Vec<_> = rest.iter().map(|view| view.key.host.to_string()).collect();
     assert_eq!(rest, names[100..]);
 }

@@ -1,4 +1,4 @@
-//! The use cases over in-memory adapters: the contract, authentication, sweeps in trouble, and what admins do.
+//! The use cases over in-memory adapters: the contract, authentication, sweeps with faults, and administration.
 #![expect(
     clippy::unwrap_used,
     reason = "a failed assertion is what a test is for"
@@ -7,9 +7,13 @@
 mod auth;
 mod contract;
 mod coverage;
+mod digests;
+mod echoes;
 mod hosts;
 mod races;
+mod subscriptions;
 mod sweep;
+mod unreadable_receiver;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +45,7 @@ impl Bench {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// A beat of `name` now, with an interval of a minute.
+    /// Records a beat of `name` now, with an interval of a minute.
     async fn beat(&self, name: &str) {
         self.beat_every(name, Duration::from_mins(1)).await;
     }
@@ -81,14 +85,21 @@ impl Bench {
             settings: SweepSettings::local(),
         }
     }
+
+    /// A sweep with some of the ports replaced.
+    fn sweep_with(&self, replace: impl FnOnce(&mut Ports)) -> Sweep {
+        let mut sweep = self.sweep();
+        replace(&mut sweep.ports);
+        sweep
+    }
 }
 
-/// The beats of a bench, with something that goes wrong.
+/// The heartbeats of a bench, with a fault.
 struct Beats {
     inner: Arc<Memory>,
-    /// The old copy that a scan sees.
+    /// A stale copy that scans return.
     scans: Option<Page<Heard>>,
-    /// Whether beats that are to be forgotten are.
+    /// Whether `forget` deletes anything.
     forgets: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What comes between two steps of a sweep: each condition of a step that the next one relies on.
+//! What happens between two steps of a sweep: each condition that a later step relies on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,14 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use hb_domain::{
-    Acceptance, DeliveryPolicy, Digest, DigestStage, Entry, HostKey, NoticeId, Phase, Publication,
-    Rules, decide,
-};
-use hb_service::ports::Ports;
+use hb_domain::{DeliveryPolicy, Entry, Kind, Receiver, Region, Rules, decide};
 use hb_service::ports::{
-    Clock, Cursor, Echo, Echoes, Ids, Ledger, Page, PortError, PortResult, Record, Stored, Swap,
-    Version,
+    Clock, Cursor, Ids, Ledger, Page, PortError, PortResult, Record, Stored, Swap, Version,
 };
 use hb_service::testing::memory::Memory;
 use hb_service::{Sweep, SweepSettings};
@@ -21,21 +16,21 @@ use uuid::Uuid;
 
 use crate::{Bench, host};
 
-/// What happens at a swap, given its number from 1 and the key.
-type Happens = Box<dyn Fn(u32, &str) + Send + Sync>;
+/// Called at a swap, with its number from 1 and the key.
+type OnSwap = Box<dyn Fn(u32, &str) + Send + Sync>;
 
-/// A ledger in which something happens around swaps, or that cannot load.
+/// A ledger that calls back around swaps, or that cannot load.
 pub(crate) struct Eventful {
-    inner: Arc<Memory>,
-    swaps: AtomicU32,
-    before: Happens,
-    after: Happens,
+    pub(crate) inner: Arc<Memory>,
+    pub(crate) swaps: AtomicU32,
+    before: OnSwap,
+    after: OnSwap,
     loads: bool,
 }
 
 impl Eventful {
-    fn new(bench: &Bench) -> Self {
-        let nothing = || -> Happens { Box::new(|_, _| ()) };
+    pub(crate) fn new(bench: &Bench) -> Self {
+        let nothing = || -> OnSwap { Box::new(|_, _| ()) };
         let (before, after) = (nothing(), nothing());
         Self {
             inner: bench.memory.clone(),
@@ -43,6 +38,23 @@ impl Eventful {
             before,
             after,
             loads: true,
+        }
+    }
+
+    pub(crate) fn unreachable(bench: &Bench) -> Self {
+        Self {
+            loads: false,
+            ..Self::new(bench)
+        }
+    }
+
+    pub(crate) fn before(
+        bench: &Bench,
+        before: impl Fn(u32, &str) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            before: Box::new(before),
+            ..Self::new(bench)
         }
     }
 
@@ -85,7 +97,7 @@ impl<T: Record> Ledger<T> for Eventful {
     }
 }
 
-/// Changes a record, if there is one, as somebody else would.
+/// Changes a record, if there is one, as another process would.
 pub(crate) fn change<T: Record>(memory: &Memory, key: &T::Key, rule: impl Fn(T) -> Option<T>) {
     let changed = async {
         let stored = Ledger::<T>::load(memory, key).await.unwrap();
@@ -102,7 +114,7 @@ pub(crate) fn change<T: Record>(memory: &Memory, key: &T::Key, rule: impl Fn(T) 
     changed.now_or_never().unwrap();
 }
 
-async fn entry(bench: &Bench, name: &str) -> Entry {
+pub(crate) async fn entry(bench: &Bench, name: &str) -> Entry {
     Ledger::<Entry>::load(&*bench.memory, &host(name))
         .await
         .unwrap()
@@ -110,7 +122,7 @@ async fn entry(bench: &Bench, name: &str) -> Entry {
         .record
 }
 
-async fn silent(names: &[&str]) -> Bench {
+pub(crate) async fn silent(names: &[&str]) -> Bench {
     let bench = Bench::new();
     for name in names {
         bench.beat(name).await;
@@ -119,28 +131,22 @@ async fn silent(names: &[&str]) -> Bench {
     bench
 }
 
-const SIX: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+pub(crate) const SIX: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
-/// Of the swaps of one host that is silent: its claim, its lease, and what publishing came to.
+/// The swaps of one silent host are its claim, its lease and its outcome.
 const LEASE: u32 = 2;
 const OUTCOME: u32 = 3;
 
 #[tokio::test]
-async fn a_sender_that_was_held_up_past_its_lease_publishes_nothing() {
+async fn a_sender_delayed_past_its_lease_publishes_nothing() {
     let bench = silent(&["a"]).await;
     let clock = bench.clock.clone();
-    let held_up = Eventful::after(&bench, move |nth, _| {
+    let delayed = Eventful::after(&bench, move |nth, _| {
         if nth == LEASE {
             clock.advance(Duration::from_secs(11));
         }
     });
-    let sweep = Sweep {
-        ports: Ports {
-            ledger: Arc::new(held_up),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let sweep = bench.sweep_with(|ports| ports.ledger = Arc::new(delayed));
     assert_eq!(
         (
             sweep.run().await.unwrap().lost_races,
@@ -153,26 +159,17 @@ async fn a_sender_that_was_held_up_past_its_lease_publishes_nothing() {
 }
 
 #[tokio::test]
-async fn who_does_not_get_the_lease_publishes_nothing() {
+async fn a_sender_without_the_lease_publishes_nothing() {
     let bench = silent(&["a"]).await;
     let memory = bench.memory.clone();
-    let before = Box::new(move |nth, _: &str| {
+    let before = move |nth, _: &str| {
         if nth == LEASE {
             change(&memory, &host("a"), |entry: Entry| {
                 Some(entry.with_interval(None))
             });
         }
-    });
-    let sweep = Sweep {
-        ports: Ports {
-            ledger: Arc::new(Eventful {
-                before,
-                ..Eventful::new(&bench)
-            }),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
     };
+    let sweep = bench.sweep_with(|ports| ports.ledger = Arc::new(Eventful::before(&bench, before)));
     assert_eq!(
         (
             sweep.run().await.unwrap().lost_races,
@@ -183,41 +180,32 @@ async fn who_does_not_get_the_lease_publishes_nothing() {
 }
 
 #[tokio::test]
-async fn an_outcome_is_written_down_also_when_an_admin_changed_the_host_meanwhile() {
+async fn an_outcome_is_recorded_although_an_admin_changed_the_host() {
     let bench = silent(&["a"]).await;
     let memory = bench.memory.clone();
-    let before = Box::new(move |nth, _: &str| {
+    let before = move |nth, _: &str| {
         if nth == OUTCOME {
             change(&memory, &host("a"), |entry: Entry| {
                 Some(entry.with_interval(None))
             });
         }
-    });
-    let sweep = Sweep {
-        ports: Ports {
-            ledger: Arc::new(Eventful {
-                before,
-                ..Eventful::new(&bench)
-            }),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
     };
+    let sweep = bench.sweep_with(|ports| ports.ledger = Arc::new(Eventful::before(&bench, before)));
     sweep.run().await.unwrap();
     assert_eq!(entry(&bench, "a").await.pending, None);
 }
 
 #[tokio::test]
-async fn an_outcome_is_not_written_down_for_a_later_transition() {
+async fn an_outcome_is_not_recorded_for_a_later_transition() {
     let bench = silent(&["a"]).await;
     let (memory, now) = (bench.memory.clone(), bench.clock.now());
     let beats = hb_service::ports::Heartbeats::load(&*bench.memory, &host("a"))
         .await
         .unwrap()
         .remove(0);
-    let before = Box::new(move |nth, _: &str| {
+    let before = move |nth, _: &str| {
         if nth == OUTCOME {
-            // Forgotten, heard again, and silent again.
+            // Forgotten, registered again, and silent again.
             change(&memory, &host("a"), |entry: Entry| {
                 let entry = Entry {
                     basis: hb_domain::Timestamp::MIN,
@@ -226,24 +214,15 @@ async fn an_outcome_is_not_written_down_for_a_later_transition() {
                 decide(&entry, &beats.heartbeat, now, &Rules::default())
             });
         }
-    });
-    let sweep = Sweep {
-        ports: Ports {
-            ledger: Arc::new(Eventful {
-                before,
-                ..Eventful::new(&bench)
-            }),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
     };
+    let sweep = bench.sweep_with(|ports| ports.ledger = Arc::new(Eventful::before(&bench, before)));
     sweep.run().await.unwrap();
     let entry = entry(&bench, "a").await;
     assert!(entry.epoch == 2 && entry.pending.is_some(), "{entry:?}");
 }
 
 #[tokio::test]
-async fn messages_keep_their_distance_and_a_lease_begins_when_it_is_their_turn() {
+async fn messages_are_paced_and_a_lease_begins_after_the_wait() {
     let bench = silent(&SIX[..5]).await;
     let (began, slow) = (
         bench.clock.now(),
@@ -266,7 +245,7 @@ async fn messages_keep_their_distance_and_a_lease_begins_when_it_is_their_turn()
 }
 
 #[tokio::test]
-async fn who_waited_for_a_turn_until_time_was_over_publishes_nothing() {
+async fn nothing_is_published_when_time_runs_out_during_the_wait() {
     let bench = silent(&SIX[..5]).await;
     let settings = SweepSettings {
         messages_per_second: Some(1),
@@ -283,131 +262,24 @@ async fn who_waited_for_a_turn_until_time_was_over_publishes_nothing() {
     assert_eq!(bench.memory.published().len(), 2);
 }
 
-/// A queue of echoes that cannot be reached.
-struct Deaf;
-
-#[async_trait]
-impl Echoes for Deaf {
-    async fn receive(&self) -> PortResult<Page<Echo>> {
-        Err(PortError::unavailable("queue echo", "no route"))
-    }
-    async fn acknowledge(&self, _: &[String]) -> PortResult<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn a_notice_of_unknown_outcome_waits_until_the_echoes_can_be_heard() {
-    let bench = silent(&["a"]).await;
-    bench
-        .memory
-        .next_publications([Publication::Unknown("timed out".to_owned())]);
-    bench.sweep().run().await.unwrap();
-    Sweep {
-        ports: Ports {
-            echoes: Arc::new(Deaf),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
-    .run()
-    .await
-    .unwrap_err();
-    assert_eq!(
-        bench.memory.published().len(),
-        1,
-        "it may have been accepted"
-    );
-    bench.sweep().run().await.unwrap();
-    assert_eq!(bench.memory.published().len(), 2);
-}
-
-/// A bench with one notice of unknown outcome, whose echo has come.
-async fn echoed() -> Bench {
-    let bench = silent(&["a"]).await;
-    bench
-        .memory
-        .next_publications([Publication::Unknown("timed out".to_owned())]);
-    bench.sweep().run().await.unwrap();
-    let subject = bench.memory.published()[0].subject();
-    bench.memory.echo(Echo {
-        subject,
-        attempt: 1,
-        receipt: "1".to_owned(),
-    });
-    bench
-}
-
-#[tokio::test]
-async fn an_echo_that_could_not_be_written_down_comes_again() {
-    let bench = echoed().await;
-    let unreachable = Eventful {
-        loads: false,
-        ..Eventful::new(&bench)
-    };
-    Sweep {
-        ports: Ports {
-            ledger: Arc::new(unreachable),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
-    .run()
-    .await
-    .unwrap_err();
-    assert_eq!(bench.memory.receive().await.unwrap().items.len(), 1);
-    bench.sweep().run().await.unwrap();
-    assert_eq!(
-        (
-            entry(&bench, "a").await.pending,
-            bench.memory.published().len()
-        ),
-        (None, 1)
-    );
-}
-
-/// A ledger in which somebody else changes the host `name` before each of its swaps.
-fn restless(
+/// A ledger in which another process changes the host `name` before each of its swaps.
+pub(crate) fn restless(
     bench: &Bench,
     name: &'static str,
     when: impl Fn(&Entry) -> bool + Send + Sync + 'static,
 ) -> Eventful {
     let memory = bench.memory.clone();
-    let before = Box::new(move |_, key: &str| {
+    let before = move |_, key: &str| {
         if *key == host(name).to_string() {
             change(&memory, &host(name), |entry: Entry| {
                 when(&entry).then(|| entry.with_interval(None))
             });
         }
-    });
-    Eventful {
-        before,
-        ..Eventful::new(bench)
-    }
+    };
+    Eventful::before(bench, before)
 }
 
-#[tokio::test]
-async fn an_echo_of_a_host_that_goes_on_changing_comes_again() {
-    let bench = echoed().await;
-    let restless = restless(&bench, "a", |_| true);
-    Sweep {
-        ports: Ports {
-            ledger: Arc::new(restless),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
-    .run()
-    .await
-    .unwrap_err();
-    assert_eq!(bench.memory.receive().await.unwrap().items.len(), 1);
-}
-
-fn id(n: u8) -> NoticeId {
-    NoticeId::of_bytes([n; 32])
-}
-
-async fn put<T: Record>(bench: &Bench, record: &T) {
+pub(crate) async fn put<T: Record>(bench: &Bench, record: &T) {
     bench
         .memory
         .swap(record, None, bench.ids.token())
@@ -415,279 +287,30 @@ async fn put<T: Record>(bench: &Bench, record: &T) {
         .unwrap();
 }
 
-/// The entries of six hosts whose silence is claimed and not told yet.
-async fn claimed() -> (Bench, Vec<Entry>) {
-    let bench = silent(&SIX).await;
-    let now = bench.clock.now();
-    let mut entries = Vec::new();
-    for name in SIX {
-        let beats = hb_service::ports::Heartbeats::load(&*bench.memory, &host(name))
-            .await
-            .unwrap()
-            .remove(0);
-        let claim = decide(
-            &Entry::new(host(name)),
-            &beats.heartbeat,
-            now,
-            &Rules::default(),
-        )
-        .unwrap();
-        put(&bench, &claim).await;
-        entries.push(claim);
+#[tokio::test]
+async fn a_receiver_record_that_keeps_changing_does_not_block_a_sweep_for_ever() {
+    let bench = Bench::new();
+    for n in 0..60 {
+        bench.beat(&format!("host-{n}")).await;
     }
-    (bench, entries)
-}
-
-async fn digest(bench: &Bench, id: &NoticeId) -> Digest {
-    Ledger::<Digest>::load(&*bench.memory, id)
-        .await
-        .unwrap()
-        .unwrap()
-        .record
-}
-
-#[tokio::test]
-async fn a_notice_that_no_digest_may_take_is_sent_by_itself() {
-    let (bench, entries) = claimed().await;
-    let (now, policy) = (bench.clock.now(), SweepSettings::local().delivery);
-    let unknown = Publication::Unknown("timed out".to_owned());
-    let doubtful = Entry {
-        key: host("g"),
-        ..entries[0].clone()
-    }
-    .leased(Uuid::nil(), now, &policy)
-    .unwrap();
-    put(
-        &bench,
-        &doubtful
-            .published(1, Uuid::nil(), 1, &unknown, now)
-            .unwrap(),
-    )
-    .await;
     bench.sweep().run().await.unwrap();
-    let hosts: Vec<_> = bench
-        .memory
-        .published()
-        .iter()
-        .map(|notice| notice.host_ids().count())
-        .collect();
-    assert_eq!(hosts, [1, 6]);
-    assert_eq!(entry(&bench, "g").await.pending, None);
-}
-
-#[tokio::test]
-async fn somebody_elses_digest_is_left_alone_until_its_builder_has_surely_ended() {
-    let (bench, entries) = claimed().await;
-    put(
-        &bench,
-        &Digest::new(id(1), &[&entries[0]], bench.clock.now()).unwrap(),
-    )
-    .await;
-    bench.pass(9);
-    bench.sweep().run().await.unwrap();
-    assert_eq!(digest(&bench, &id(1)).await.stage, DigestStage::Open);
-    bench.pass(1);
-    bench.sweep().run().await.unwrap();
-    assert_eq!(
-        digest(&bench, &id(1)).await.stage,
-        DigestStage::Closed,
-        "nobody had joined"
-    );
-}
-
-#[tokio::test]
-async fn who_does_not_freeze_a_digest_does_not_publish_it() {
-    let bench = silent(&SIX).await;
+    bench.pass(61);
+    put(&bench, &Receiver::new(Region::local())).await;
     let memory = bench.memory.clone();
-    let before = Box::new(move |nth, _: &str| {
-        if nth == 2 {
-            // Somebody else was faster, and saw nobody join.
-            let open = Ledger::<Digest>::open(&*memory, None)
-                .now_or_never()
-                .unwrap()
-                .unwrap();
-            let frozen = |digest: Digest| digest.frozen(&[], hb_domain::Timestamp::MIN);
-            change(&memory, &open.items[0].record.id, frozen);
-        }
-    });
-    let sweep = Sweep {
-        ports: Ports {
-            digests: Arc::new(Eventful {
-                before,
-                ..Eventful::new(&bench)
-            }),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
+    let before = move |nth, _: &str| {
+        assert!(nth <= 100, "the sweep does not give up");
+        change(&memory, &Region::local(), |receiver: Receiver| {
+            Some(receiver)
+        });
     };
-    assert_eq!(
-        (
-            sweep.run().await.unwrap().accepted,
-            bench.memory.published().len()
-        ),
-        (0, 0)
+    let sweep =
+        bench.sweep_with(|ports| ports.receivers = Arc::new(Eventful::before(&bench, before)));
+    let error = sweep.run().await.unwrap_err();
+    assert!(
+        error.to_string().contains("local of table receivers"),
+        "{error}"
     );
-    bench.sweep().run().await.unwrap();
-    let published = bench.memory.published();
-    assert_eq!(
-        (published.len(), published[0].host_ids().count()),
-        (1, 6),
-        "all took their notices back"
-    );
-}
-
-#[tokio::test]
-async fn a_digest_is_closed_only_when_all_its_hosts_are_released() {
-    // Swaps: six claims, six joins, then the releases.
-    let bench = silent(&SIX).await;
-    let fails = Eventful {
-        loads: true,
-        ..Eventful::new(&bench)
-    };
-    let cut = Sweep {
-        ports: Ports {
-            ledger: Arc::new(Cut {
-                inner: fails,
-                from: 13,
-            }),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
-    cut.run().await.unwrap_err();
-    for _ in 0..3 {
-        bench.sweep().run().await.unwrap();
-        bench.pass(11);
-    }
-    assert_eq!(bench.memory.published().len(), 1, "by their digest alone");
-    assert_eq!(entry(&bench, "a").await.pending, None);
-}
-
-/// A ledger that cannot be written from the `from`-th swap on.
-struct Cut {
-    inner: Eventful,
-    from: u32,
-}
-
-#[async_trait]
-impl Ledger for Cut {
-    async fn load(&self, key: &HostKey) -> PortResult<Option<Stored>> {
-        self.inner.load(key).await
-    }
-
-    async fn swap(
-        &self,
-        entry: &Entry,
-        expected: Option<Version>,
-        writer: Uuid,
-    ) -> PortResult<Swap> {
-        if self.inner.swaps.load(Ordering::SeqCst) + 1 >= self.from {
-            return Err(PortError::unavailable("table ledger", "no route"));
-        }
-        self.inner.swap(entry, expected, writer).await
-    }
-
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored>> {
-        self.inner.inner.open(after).await
-    }
-}
-
-#[tokio::test]
-async fn a_digest_is_not_closed_while_a_host_of_it_goes_on_changing() {
-    let bench = silent(&SIX).await;
-    // Once the digest was published, somebody else is always faster.
-    let memory = bench.memory.clone();
-    let restless = restless(&bench, "a", move |_| !memory.published().is_empty());
-    Sweep {
-        ports: Ports {
-            ledger: Arc::new(restless),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
-    .run()
-    .await
-    .unwrap_err();
-    bench.sweep().run().await.unwrap();
-    assert_eq!(
-        (
-            entry(&bench, "a").await.pending,
-            bench.memory.published().len()
-        ),
-        (None, 1)
-    );
-}
-
-#[tokio::test]
-async fn a_digest_that_was_told_lets_go_only_of_what_it_has() {
-    let (bench, mut entries) = claimed().await;
-    let now = bench.clock.now();
-    let told = Acceptance {
-        attempt: 1,
-        at: now,
-        digest: None,
-    };
-    let first = Digest::new(id(1), &[&entries[0]], now).unwrap();
-    put(
-        &bench,
-        &Digest {
-            stage: DigestStage::Accepted,
-            accepted: Some(told),
-            ..first
-        },
-    )
-    .await;
-    // Meanwhile its host has news again, and another digest has them.
-    let second = Digest::new(id(2), &[&entries[0]], now).unwrap();
-    put(&bench, &second).await;
-    let mut news = entries.remove(0);
-    news.epoch = 2;
-    news.history.iter_mut().for_each(|last| last.epoch = 2);
-    change(&bench.memory, &host("a"), |_: Entry| {
-        news.clone().batched(&id(2), now)
-    });
-    bench.sweep().run().await.unwrap();
-    let phase = entry(&bench, "a").await.pending.unwrap().phase;
-    assert_eq!(phase, Phase::Batched { digest: id(2) });
-}
-
-#[tokio::test]
-async fn no_notice_is_taken_back_from_a_digest_that_cannot_be_read() {
-    let (bench, entries) = claimed().await;
-    let now = bench.clock.now();
-    put(&bench, &Digest::new(id(1), &[&entries[0]], now).unwrap()).await;
-    change(&bench.memory, &host("a"), |entry: Entry| {
-        entry.batched(&id(1), now)
-    });
-    let unreachable = Eventful {
-        loads: false,
-        ..Eventful::new(&bench)
-    };
-    Sweep {
-        ports: Ports {
-            digests: Arc::new(unreachable),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
-    .run()
-    .await
-    .unwrap_err();
-    assert_eq!(entry(&bench, "a").await.digest(), Some(&id(1)));
-}
-
-#[tokio::test]
-async fn a_host_of_two_regions_is_one_and_the_services_own_are_none() {
-    let bench = silent(&["a", "hb:canary-0"]).await;
-    let mut heard = hb_service::ports::Heartbeats::load(&*bench.memory, &host("a"))
-        .await
-        .unwrap()
-        .remove(0);
-    heard.region = "us-east-1".parse().unwrap();
-    heard.heartbeat.last = bench.clock.now();
-    hb_service::ports::Heartbeats::record(&*bench.memory, &heard)
-        .await
-        .unwrap();
-    let report = bench.sweep().run().await.unwrap();
-    assert_eq!((report.hosts, report.registered, report.missing), (1, 1, 0));
+    assert_eq!(error.report.decided[Kind::Missing], 0, "they are held");
+    let held = bench.sweep().run().await.unwrap().held;
+    assert_eq!(held, 60, "the next sweep records the hold");
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    Beat, DeliveryPolicy, Entry, Fleet, Heartbeat, HostId, HostKey, Interval, Kind, Notice,
-    Publication, Receiver, Signal, Timestamp, limits,
+    Beat, Entry, Fleet, Heartbeat, HostId, HostKey, Interval, Kind, Notice, Publication, Receiver,
+    Signal, Timestamp, limits,
 };
-use hb_service::ports::Ports;
 use hb_service::ports::{
     Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortError, PortResult, Segment, Stored, Swap,
     System, Version,
@@ -17,23 +16,24 @@ use hb_service::testing::memory::Memory;
 use hb_service::{HostCounts, Sweep, SweepReport, SweepSettings};
 use uuid::Uuid;
 
+use crate::races::silent;
 use crate::{Beats, Bench, host};
 
-fn kinds(notices: &[Notice]) -> Vec<(Kind, u32)> {
+pub(crate) fn kinds(notices: &[Notice]) -> Vec<(Kind, u32)> {
     notices
         .iter()
         .map(|notice| (notice.kind, notice.attempt))
         .collect()
 }
 
-/// A ledger that does every swap, but loses or fails the `n`-th one, counted from 1.
+/// A ledger whose `n`-th swap, counted from 1, fails or loses its reply.
 struct Flaky {
     inner: Arc<Memory>,
     swaps: AtomicU32,
-    /// Which swap goes wrong, and whether it is done all the same.
+    /// The swap that fails, and whether it is done nevertheless.
     nth: u32,
     done: bool,
-    /// From the `nth` on all fail: the process was killed there.
+    /// All swaps from the `nth` on fail: the process was killed there.
     for_ever: bool,
 }
 
@@ -79,40 +79,30 @@ fn flaky(bench: &Bench, nth: u32, done: bool, for_ever: bool) -> Sweep {
         done,
         for_ever,
     };
-    Sweep {
-        ports: Ports {
-            ledger: Arc::new(ledger),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    }
-}
-
-/// A bench with one silent host.
-async fn silent() -> Bench {
-    let bench = Bench::new();
-    bench.beat("a").await;
-    bench.pass(61);
-    bench
+    bench.sweep_with(|ports| ports.ledger = Arc::new(ledger))
 }
 
 #[tokio::test]
-async fn a_report_counts_hosts_by_state_and_regions_that_are_gone() {
-    let bench = silent().await;
+async fn a_report_counts_hosts_by_state_and_unreachable_regions() {
+    let bench = silent(&["a"]).await;
     let seen = |report: SweepReport| (report.counts, report.regions_unheard);
     assert_eq!(
         seen(bench.sweep().run().await.unwrap()),
         (HostCounts::default(), 0),
-        "as it was before"
+        "the state at the beginning"
     );
     let missing = HostCounts {
         missing: 1,
         ..HostCounts::default()
     };
     assert_eq!(seen(bench.sweep().run().await.unwrap()), (missing, 0));
-    let gone = Receiver::new("eu-central-1".parse().unwrap())
+    let unreachable = Receiver::new("eu-central-1".parse().unwrap())
         .with_canary(bench.clock.now(), limits::GRACE);
-    bench.memory.swap(&gone, None, Uuid::nil()).await.unwrap();
+    bench
+        .memory
+        .swap(&unreachable, None, Uuid::nil())
+        .await
+        .unwrap();
     for n in 0..limits::CANARIES {
         let beat = Beat {
             at: bench.clock.now(),
@@ -123,7 +113,7 @@ async fn a_report_counts_hosts_by_state_and_regions_that_are_gone() {
         let key = HostKey::new(Fleet::main(), HostId::canary(n));
         let heard = Heard {
             key,
-            region: gone.region.clone(),
+            region: unreachable.region.clone(),
             heartbeat: Heartbeat::new(beat),
         };
         bench.memory.record(&heard).await.unwrap();
@@ -132,7 +122,7 @@ async fn a_report_counts_hosts_by_state_and_regions_that_are_gone() {
     assert_eq!(
         bench.sweep().run().await.unwrap().regions_unheard,
         0,
-        "it is waited for"
+        "it is still waited for"
     );
     bench.pass(1);
     assert_eq!(bench.sweep().run().await.unwrap().regions_unheard, 1);
@@ -142,10 +132,10 @@ async fn a_report_counts_hosts_by_state_and_regions_that_are_gone() {
 async fn a_lost_reply_of_any_swap_changes_nothing() {
     for nth in 1..=3 {
         for done in [true, false] {
-            let bench = silent().await;
+            let bench = silent(&["a"]).await;
             let report = flaky(&bench, nth, done, false).run().await.unwrap();
             assert_eq!(
-                (report.missing, report.accepted),
+                (report.decided[Kind::Missing], report.accepted),
                 (1, 1),
                 "swap {nth}, done: {done}"
             );
@@ -158,7 +148,7 @@ async fn a_lost_reply_of_any_swap_changes_nothing() {
 async fn a_crash_after_any_step_delays_a_notice_and_loses_none() {
     for nth in 1..=3 {
         for done in [true, false] {
-            let bench = silent().await;
+            let bench = silent(&["a"]).await;
             flaky(&bench, nth, done, true).run().await.unwrap_err();
             for _ in 0..3 {
                 bench.sweep().run().await.unwrap();
@@ -176,32 +166,29 @@ async fn a_crash_after_any_step_delays_a_notice_and_loses_none() {
 }
 
 #[tokio::test]
-async fn a_beat_that_lands_during_the_scan_cancels_the_candidate() {
-    let bench = silent().await;
+async fn a_beat_during_the_scan_cancels_the_candidate() {
+    let bench = silent(&["a"]).await;
     let old = bench.memory.scan(Segment::WHOLE, None).await.unwrap();
     bench.beat("a").await;
     let beats = Beats {
         scans: Some(old),
         ..Beats::of(&bench)
     };
-    let sweep = Sweep {
-        ports: Ports {
-            heartbeats: Arc::new(beats),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let sweep = bench.sweep_with(|ports| ports.heartbeats = Arc::new(beats));
     let report = sweep.run().await.unwrap();
     assert_eq!(
-        (report.missing, report.registered),
+        (
+            report.decided[Kind::Missing],
+            report.decided[Kind::Registered]
+        ),
         (0, 1),
-        "it is new, and it beats"
+        "it is new, and it sends beats"
     );
 }
 
 #[tokio::test]
 async fn a_scan_error_is_an_error_and_never_silence() {
-    let bench = silent().await;
+    let bench = silent(&["a"]).await;
     bench.memory.fail_with(Some("disk full"));
     let error = bench.sweep().run().await.unwrap_err();
     assert_eq!(
@@ -221,7 +208,7 @@ async fn a_scan_error_is_an_error_and_never_silence() {
 }
 
 #[tokio::test]
-async fn an_unreadable_item_is_named_and_stops_no_sweep() {
+async fn an_unreadable_item_is_reported_and_does_not_stop_the_sweep() {
     let bench = Bench::new();
     for name in ["a", "b"] {
         bench.beat(name).await;
@@ -229,7 +216,14 @@ async fn an_unreadable_item_is_named_and_stops_no_sweep() {
     bench.pass(61);
     bench.memory.spoil(&host("a"));
     let report = bench.sweep().run().await.unwrap();
-    assert_eq!((report.hosts, report.unreadable, report.missing), (1, 1, 1));
+    assert_eq!(
+        (
+            report.hosts,
+            report.unreadable,
+            report.decided[Kind::Missing]
+        ),
+        (1, 1, 1)
+    );
     assert_eq!(report.troubles.len(), 1);
     assert!(
         report.troubles[0].contains("main/a"),
@@ -239,19 +233,26 @@ async fn an_unreadable_item_is_named_and_stops_no_sweep() {
 }
 
 #[tokio::test]
-async fn a_refused_notice_is_tried_again_with_the_same_id() {
-    let bench = silent().await;
+async fn a_refused_notice_is_retried_with_the_same_id() {
+    let bench = silent(&["a"]).await;
     bench
         .memory
         .next_publications([Publication::Refused("throttled".to_owned())]);
     let report = bench.sweep().run().await.unwrap();
-    assert_eq!((report.missing, report.refused, report.accepted), (1, 1, 0));
+    assert_eq!(
+        (
+            report.decided[Kind::Missing],
+            report.refused,
+            report.accepted
+        ),
+        (1, 1, 0)
+    );
     bench.beat("a").await;
     bench.sweep().run().await.unwrap();
     assert_eq!(
         bench.memory.published().len(),
         1,
-        "not before the pause is over, and `recovered` waits behind it"
+        "not before the pause is over; `recovered` waits for it"
     );
     bench.pass(2);
     bench.sweep().run().await.unwrap();
@@ -264,80 +265,7 @@ async fn a_refused_notice_is_tried_again_with_the_same_id() {
     assert_eq!(published[0].id, published[1].id);
 }
 
-#[tokio::test]
-async fn an_unknown_outcome_waits_for_the_echo() {
-    let bench = silent().await;
-    let echo_wait = Duration::from_mins(3);
-    let delivery = DeliveryPolicy {
-        lease: Duration::from_secs(10),
-        echo_wait,
-    };
-    let sweep = Sweep {
-        settings: SweepSettings {
-            delivery,
-            ..SweepSettings::local()
-        },
-        ..bench.sweep()
-    };
-    bench
-        .memory
-        .next_publications([Publication::Unknown("timed out".to_owned())]);
-    assert_eq!(sweep.run().await.unwrap().unknown, 1);
-    bench.pass(179);
-    sweep.run().await.unwrap();
-    assert_eq!(bench.memory.published().len(), 1);
-    bench.pass(1);
-    sweep.run().await.unwrap();
-    assert_eq!(
-        kinds(&bench.memory.published()),
-        [(Kind::Missing, 1), (Kind::Missing, 2)]
-    );
-}
-
-/// A queue of echoes that cannot be reached.
-struct Deaf;
-
-#[async_trait]
-impl hb_service::ports::Echoes for Deaf {
-    async fn receive(&self) -> PortResult<Page<hb_service::ports::Echo>> {
-        Err(PortError::unavailable("queue echo", "no route"))
-    }
-    async fn acknowledge(&self, _: &[String]) -> PortResult<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn a_digest_of_unknown_outcome_waits_until_the_echoes_can_be_heard() {
-    let bench = Bench::new();
-    for n in 0..=hb_domain::limits::DIGEST_ABOVE {
-        bench.beat(&format!("web-{n}")).await;
-    }
-    bench.sweep().run().await.unwrap();
-    bench.pass(61);
-    let before = bench.memory.published().len();
-    bench
-        .memory
-        .next_publications([Publication::Unknown("timed out".to_owned())]);
-    assert_eq!(bench.sweep().run().await.unwrap().unknown, 1);
-    let deaf = Sweep {
-        ports: Ports {
-            echoes: Arc::new(Deaf),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
-    deaf.run().await.unwrap_err();
-    assert_eq!(
-        bench.memory.published().len(),
-        before + 1,
-        "it may have been accepted"
-    );
-    bench.sweep().run().await.unwrap();
-    assert_eq!(bench.memory.published().len(), before + 2);
-}
-
-/// A clock that shows a second later each time it is asked.
+/// A clock that advances by a second whenever it is read.
 struct Ticking(Arc<hb_service::testing::memory::ManualClock>);
 
 #[async_trait]
@@ -353,25 +281,19 @@ impl Clock for Ticking {
 }
 
 #[tokio::test]
-async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_is_not_completed() {
+async fn a_sweep_that_runs_out_of_time_reports_its_progress_and_is_not_completed() {
     let bench = Bench::new();
     for i in 0..300 {
         bench
             .beat_every(&format!("host-{i}"), Duration::from_hours(1))
             .await;
     }
-    let sweep = Sweep {
-        ports: Ports {
-            clock: Arc::new(Ticking(bench.clock.clone())),
-            ..bench.ports()
-        },
-        settings: SweepSettings::local(),
-    };
+    let sweep = bench.sweep_with(|ports| ports.clock = Arc::new(Ticking(bench.clock.clone())));
     let soon = bench.clock.now().plus(Duration::from_secs(5));
     let error = sweep.run_until(soon).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the sweep stopped after 199 hosts: its time is over"
+        "the sweep stopped after 199 hosts: it ran out of time"
     );
     assert_eq!(
         bench
@@ -384,30 +306,61 @@ async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_is_not_completed
 
     let soon = bench.clock.now().plus(Duration::from_secs(100));
     let error = sweep.run_until(soon).await.unwrap_err();
-    let claimed = error.report.registered;
+    let claimed = error.report.decided[Kind::Registered];
     assert!(
         (1..300).contains(&claimed),
-        "what was begun is finished: {error:?}"
+        "work under way is finished: {error:?}"
     );
     let rest = bench.sweep().run().await.unwrap();
-    assert_eq!(rest.registered, 300 - claimed, "the next one does the rest");
+    assert_eq!(
+        rest.decided[Kind::Registered],
+        300 - claimed,
+        "the next sweep does the rest"
+    );
     bench.pass(11);
     bench.sweep().run().await.unwrap();
-    let told: Vec<_> = bench
+    let notified: Vec<_> = bench
         .memory
         .accepted()
         .iter()
         .flat_map(|n| n.host_ids().cloned().collect::<Vec<_>>())
         .collect();
     assert_eq!(
-        (told.len(), told.iter().collect::<BTreeSet<_>>().len()),
+        (
+            notified.len(),
+            notified.iter().collect::<BTreeSet<_>>().len()
+        ),
         (300, 300)
     );
 }
 
 #[tokio::test]
-async fn a_claim_counts_also_when_its_notice_could_not_be_leased() {
-    let bench = silent().await;
+async fn a_claim_counts_although_its_notice_could_not_be_leased() {
+    let bench = silent(&["a"]).await;
     let error = flaky(&bench, 2, false, true).run().await.unwrap_err();
-    assert_eq!((error.report.missing, error.report.accepted), (1, 0));
+    assert_eq!(
+        (error.report.decided[Kind::Missing], error.report.accepted),
+        (1, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_host_of_two_regions_counts_once_and_canaries_not_at_all() {
+    let bench = silent(&["a", "hb:canary-0"]).await;
+    let mut heard = Heartbeats::load(&*bench.memory, &host("a"))
+        .await
+        .unwrap()
+        .remove(0);
+    heard.region = "us-east-1".parse().unwrap();
+    heard.heartbeat.last = bench.clock.now();
+    Heartbeats::record(&*bench.memory, &heard).await.unwrap();
+    let report = bench.sweep().run().await.unwrap();
+    assert_eq!(
+        (
+            report.hosts,
+            report.decided[Kind::Registered],
+            report.decided[Kind::Missing]
+        ),
+        (1, 1, 0)
+    );
 }

@@ -184,7 +184,11 @@ async fn ten_thousand_hosts_that_fall_silent_are_five_messages() {
     let before = world.number("SELECT count(*) FROM notices");
     let report = sweep.run().await.unwrap();
     assert_eq!(
-        (report.missing, report.batched, report.accepted),
+        (
+            report.decided[Kind::Missing],
+            report.batched,
+            report.accepted
+        ),
         (10_000, 10_000, 5),
         "{report:?}"
     );

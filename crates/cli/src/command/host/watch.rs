@@ -149,6 +149,8 @@ async fn look(hosts: &HostAdmin, fleet: Option<&Fleet>) -> PortResult<Seen> {
         ..Seen::default()
     };
     let mut listing = hosts.listing(None).await?;
+    let unreadable = listing.unreadable_receivers().first();
+    seen.trouble = unreadable.map(|item| format!("receiver {} is stored but unreadable", item.key));
     while let Some((views, unreadable)) = listing.next_page().await? {
         for view in views
             .iter()

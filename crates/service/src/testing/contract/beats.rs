@@ -4,7 +4,7 @@ use futures::stream::{self, StreamExt};
 use hb_domain::{Heartbeat, HostKey, Signal};
 
 use super::{World, at, heard, host};
-use crate::ports::{Heard, PortError, Segment};
+use crate::ports::{Heard, PortError, Segment, every_page};
 
 /// Whatever the order of arrival, the newest beat and the newest failure are kept, and the first.
 pub async fn newer_beat_wins(world: World) {
@@ -48,8 +48,8 @@ pub async fn newer_beat_wins(world: World) {
     );
 }
 
-/// What two regions heard of a host stays two items, side by side in a scan.
-pub async fn regions_are_kept_apart_and_follow_each_other(world: World) {
+/// The heartbeats of two regions remain two items, adjacent in a scan.
+pub async fn heartbeats_of_two_regions_are_separate_and_adjacent(world: World) {
     for name in ["a", "b", "c"] {
         for region in ["eu-west-1", "us-east-1"] {
             world
@@ -80,7 +80,7 @@ pub async fn regions_are_kept_apart_and_follow_each_other(world: World) {
     );
 }
 
-/// Page by page, in a fleet of many pages.
+/// In a fleet of many pages.
 pub async fn a_scan_finds_every_host_once(world: World) {
     let names: Vec<_> = (0..world.fleet_size).map(|i| format!("host-{i}")).collect();
     let record = async |name: &String| {
@@ -90,11 +90,11 @@ pub async fn a_scan_finds_every_host_once(world: World) {
             .record(&heard(name, "local", 1, Signal::Ok))
             .await
     };
-    // A small fleet means an emulator, which a crowd would only knock over.
-    let crowd = (names.len() / 100).clamp(8, 512);
+    // A small fleet means an emulator, which fails under many concurrent calls.
+    let concurrency = (names.len() / 100).clamp(8, 512);
     stream::iter(&names)
         .map(record)
-        .buffer_unordered(crowd)
+        .buffer_unordered(concurrency)
         .for_each(async |result| result.unwrap())
         .await;
     let (found, unreadable) = scan(&world).await;
@@ -106,8 +106,8 @@ pub async fn a_scan_finds_every_host_once(world: World) {
     assert_eq!(distinct, names.into_iter().collect());
 }
 
-/// One bad item is named, and costs no other host its place.
-pub async fn unreadable_heartbeats_are_told_and_skipped(world: World) {
+/// One unreadable item is named, and does not affect other hosts.
+pub async fn unreadable_heartbeats_are_reported_and_skipped(world: World) {
     for name in ["a", "b", "c"] {
         world
             .ports
@@ -126,8 +126,8 @@ pub async fn unreadable_heartbeats_are_told_and_skipped(world: World) {
     );
 }
 
-/// A beat that arrives while its host is forgotten is kept.
-pub async fn forgetting_spares_a_newer_beat(world: World) {
+/// A beat that arrives while its host is being forgotten is kept.
+pub async fn forgetting_keeps_a_newer_beat(world: World) {
     for name in ["a", "b"] {
         world
             .ports
@@ -151,7 +151,7 @@ pub async fn forgetting_spares_a_newer_beat(world: World) {
     world
         .ports
         .heartbeats
-        .forget(&host("nobody"), at(10))
+        .forget(&host("unknown"), at(10))
         .await
         .unwrap();
     assert_eq!(
@@ -161,8 +161,8 @@ pub async fn forgetting_spares_a_newer_beat(world: World) {
     assert_eq!(world.ports.heartbeats.load(&host("b")).await.unwrap(), []);
 }
 
-/// A scan goes on behind a host, all its regions included, whether that host is there or not.
-pub async fn a_scan_goes_on_behind_a_host(world: World) {
+/// A scan resumes after a host and all its regions, whether that host is stored or not.
+pub async fn a_scan_resumes_after_a_host(world: World) {
     for name in ["a", "b", "c", "d"] {
         for region in ["eu-west-1", "us-east-1"] {
             world
@@ -182,56 +182,35 @@ pub async fn a_scan_goes_on_behind_a_host(world: World) {
     assert_eq!(
         scan_behind(&world, Some(second)).await,
         all[4..],
-        "also when it was forgotten"
+        "even when it was forgotten"
     );
 }
 
 async fn scan_behind(world: &World, host: Option<&HostKey>) -> Vec<HostKey> {
-    let (mut keys, mut after) = (
-        Vec::new(),
-        host.map(|host| world.ports.heartbeats.behind(host)),
-    );
-    loop {
-        let page = world
-            .ports
-            .heartbeats
-            .scan(Segment::WHOLE, after)
-            .await
-            .unwrap();
-        keys.extend(page.items.into_iter().map(|heard| heard.key));
-        after = page.next;
-        if after.is_none() {
-            return keys;
-        }
-    }
+    let heartbeats = &world.ports.heartbeats;
+    let mut start = host.map(|host| heartbeats.behind(host));
+    let turn = |after: Option<_>| heartbeats.scan(Segment::WHOLE, after.or_else(|| start.take()));
+    let (items, _) = every_page(turn).await.unwrap();
+    items.into_iter().map(|heard| heard.key).collect()
 }
 
-/// The checks of health find nothing wrong, and store no beat.
-pub async fn a_store_in_order_passes_its_check(world: World) {
+/// The health checks succeed, and store no beat.
+pub async fn a_working_store_passes_its_checks(world: World) {
     world.ports.heartbeats.check().await.unwrap();
     world.ports.topic.check().await.unwrap();
     assert_eq!(scan(&world).await.0, []);
 }
 
-/// All that four segments hold, and how many items were unreadable.
+/// All items of four segments, and how many were unreadable.
 async fn scan(world: &World) -> (Vec<Heard>, usize) {
-    let (mut items, mut unreadable) = (Vec::new(), 0);
+    let mut items = Vec::new();
+    let mut unreadable = 0;
     for index in 0..4 {
-        let mut after = None;
-        loop {
-            let page = world
-                .ports
-                .heartbeats
-                .scan(Segment { index, of: 4 }, after)
-                .await
-                .unwrap();
-            items.extend(page.items);
-            unreadable += page.unreadable.len();
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
+        let segment = Segment { index, of: 4 };
+        let scan = every_page(|after| world.ports.heartbeats.scan(segment, after));
+        let (some, bad) = scan.await.unwrap();
+        items.extend(some);
+        unreadable += bad.len();
     }
     (items, unreadable)
 }

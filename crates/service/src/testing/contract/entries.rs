@@ -7,8 +7,7 @@ use hb_domain::{DeliveryPolicy, Entry, Interval, Rules, Signal, decide};
 use uuid::Uuid;
 
 use super::{World, at, heard, host, missing};
-use crate::ports::every_page;
-use crate::ports::{PortError, Stored, Swap};
+use crate::ports::{PortError, Stored, Swap, every_page};
 
 const POLICY: DeliveryPolicy = DeliveryPolicy {
     lease: Duration::from_secs(10),
@@ -19,7 +18,7 @@ fn writer(n: u128) -> Uuid {
     Uuid::from_u128(n)
 }
 
-/// Whatever stands in an entry comes back.
+/// Every member of an entry is stored and read back.
 pub async fn an_entry_is_swapped_as_a_whole(world: World) {
     assert_eq!(
         world.ports.ledger.load(&host("web-01")).await.unwrap(),
@@ -50,7 +49,7 @@ pub async fn an_entry_is_swapped_as_a_whole(world: World) {
             .await
             .unwrap()
         else {
-            panic!("nobody else writes");
+            panic!("there is no other writer");
         };
         let stored = world.ports.ledger.load(&host("web-01")).await.unwrap();
         assert_eq!(
@@ -65,7 +64,7 @@ pub async fn an_entry_is_swapped_as_a_whole(world: World) {
     }
 }
 
-/// A swap that expects another version changes nothing and gives what is there.
+/// A swap that expects another version changes nothing and returns the stored entry.
 pub async fn a_swap_needs_the_expected_version(world: World) {
     let entry = missing("web-01");
     assert_eq!(
@@ -107,8 +106,8 @@ pub async fn a_swap_needs_the_expected_version(world: World) {
     );
 }
 
-/// Of 64 who swap at once, one wins, be the entry new or old; the others learn who.
-pub async fn of_64_writers_one_wins(world: World) {
+/// Of 64 concurrent swaps one succeeds, for a new and for an existing entry; the others see the winner.
+pub async fn one_of_64_concurrent_writers_wins(world: World) {
     let entry = missing("web-01");
     let mut expected = None;
     for round in 0..3_u128 {
@@ -133,18 +132,18 @@ pub async fn of_64_writers_one_wins(world: World) {
         let [(winner, Swap::Done(version))] = won[..] else {
             panic!("{} writers won", won.len())
         };
-        let told = Stored {
+        let winner = Stored {
             record: entry.clone(),
             version: *version,
             writer: writer(round * 64 + winner),
         };
-        let told = Swap::Conflict(Some(told));
-        assert_eq!(swaps.iter().filter(|swap| **swap == told).count(), 63);
+        let conflict = Swap::Conflict(Some(winner));
+        assert_eq!(swaps.iter().filter(|swap| **swap == conflict).count(), 63);
         expected = Some(*version);
     }
 }
 
-/// Who swaps again because no answer came finds its own writer token in the conflict.
+/// A writer that repeats a swap because the reply was lost finds its own token in the conflict.
 pub async fn a_lost_reply_is_recognised(world: World) {
     let entry = missing("web-01");
     world
@@ -162,13 +161,13 @@ pub async fn a_lost_reply_is_recognised(world: World) {
     assert!(matches!(again, Swap::Conflict(Some(stored)) if stored.writer == writer(1)));
 }
 
-/// A host that was forgotten, and whose beats are gone.
+/// The entry of a forgotten host whose beats are deleted.
 fn gone(entry: Entry) -> Entry {
     entry.forgotten(at(70)).rechecked().unwrap()
 }
 
-/// Up and forgotten hosts without a pending notice cost a sweep nothing; all others are listed once.
-pub async fn only_open_entries_are_listed_page_by_page(world: World) {
+/// Up and forgotten hosts without a pending notice are not listed; all others are listed once.
+pub async fn only_open_entries_are_listed(world: World) {
     let entries: Vec<_> = (0..2_500)
         .map(|i| (i, missing(&format!("host-{i}"))))
         .map(|(i, entry)| if i % 5 == 0 { gone(entry) } else { entry })
@@ -210,11 +209,11 @@ pub async fn only_open_entries_are_listed_page_by_page(world: World) {
     let (open, _) = every_page(|after| world.ports.ledger.open(after))
         .await
         .unwrap();
-    assert_eq!(open.len(), 1_999, "an entry that is closed leaves the list");
+    assert_eq!(open.len(), 1_999, "a closed entry leaves the list");
 }
 
-/// One bad entry is named, and costs no other host its place.
-pub async fn unreadable_entries_are_told_and_skipped(world: World) {
+/// One unreadable entry is named, and does not affect other hosts.
+pub async fn unreadable_entries_are_reported_and_skipped(world: World) {
     for name in ["a", "b", "c"] {
         world
             .ports

@@ -4,8 +4,7 @@ use hb_domain::{
 };
 
 use super::{World, at};
-use crate::ports::CompletedSweep;
-use crate::ports::every_page;
+use crate::ports::{CompletedSweep, every_page};
 
 /// In seconds.
 const DAY: i64 = 86_400;
@@ -25,115 +24,83 @@ fn key(n: u8) -> Key {
     }
 }
 
-/// All of a key that can be compared.
+/// A key in a form that can be compared.
 fn shown(key: &Key) -> String {
     format!("{key:?}")
 }
 
-/// Keys come back whole, are taken once, and stay revoked as of the first time.
+/// Keys are read back whole, each id is taken once, and a revoked key keeps its first revocation.
 pub async fn keys_are_created_revoked_and_listed(world: World) {
+    let store = &world.ports.keys;
     let keys: Vec<_> = (0..250).map(key).collect();
     for key in &keys {
-        assert!(world.ports.keys.create(key).await.unwrap());
+        assert!(store.create(key).await.unwrap());
     }
-    assert!(
-        !world
-            .ports
-            .keys
-            .create(&Key {
-                name: "other".parse().unwrap(),
-                ..key(3)
-            })
-            .await
-            .unwrap()
-    );
+    let renamed = Key {
+        name: "other".parse().unwrap(),
+        ..key(3)
+    };
+    assert!(!store.create(&renamed).await.unwrap());
     let moved = Key {
         fleet: Fleet::main(),
         host_prefixes: Vec::new(),
         ..key(3)
     };
     assert!(
-        !world.ports.keys.create(&moved).await.unwrap(),
-        "the same secret, and more rights"
+        !store.create(&moved).await.unwrap(),
+        "an id is not reused for a key with more rights"
     );
-    let read = world.ports.keys.load(&key(3).id).await.unwrap().unwrap();
+    let read = store.load(&key(3).id).await.unwrap().unwrap();
     assert_eq!(shown(&read), shown(&key(3)));
     assert!(read.hash.fits(&Secret::from_random([3; 32])));
-    assert!(
-        world
-            .ports
-            .keys
-            .load(&KeyId::from_random([255; 7]))
-            .await
-            .unwrap()
-            .is_none()
-    );
+    let unknown = KeyId::from_random([255; 7]);
+    assert!(store.load(&unknown).await.unwrap().is_none());
 
     for (at_second, first) in [(50, 50), (60, 50)] {
-        let revoked = world
-            .ports
-            .keys
-            .revoke(&key(3).id, at(at_second))
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            shown(&revoked),
-            shown(&Key {
-                revoked: Some(at(first)),
-                ..key(3)
-            })
-        );
+        let revoked = store.revoke(&key(3).id, at(at_second)).await.unwrap();
+        let expected = Key {
+            revoked: Some(at(first)),
+            ..key(3)
+        };
+        assert_eq!(shown(&revoked.unwrap()), shown(&expected));
     }
-    assert!(
-        world
-            .ports
-            .keys
-            .revoke(&KeyId::from_random([255; 7]), at(50))
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(store.revoke(&unknown, at(50)).await.unwrap().is_none());
 
-    let (listed, _) = every_page(|after| world.ports.keys.list(after))
-        .await
-        .unwrap();
+    let (listed, _) = every_page(|after| store.list(after)).await.unwrap();
+    let listed: Vec<_> = listed.into_iter().map(|key| key.id).collect();
     let mut ids: Vec<_> = keys.into_iter().map(|key| key.id).collect();
     ids.sort();
-    assert_eq!(
-        listed.into_iter().map(|key| key.id).collect::<Vec<_>>(),
-        ids
-    );
+    assert_eq!(listed, ids);
 }
 
-/// A key expires at the earliest of all wishes, and the last day of its use is kept.
-pub async fn keys_expire_early_and_know_the_day_of_their_use(world: World) {
+/// A key keeps the earliest expiry and the last day of its use.
+pub async fn keys_keep_the_earliest_expiry_and_the_last_day_of_use(world: World) {
     let id = key(1).id;
     assert!(world.ports.keys.create(&key(1)).await.unwrap());
-    for (wished, expires) in [(60, 60), (90, 60), (30, 30)] {
+    for (requested, expires) in [(60, 60), (90, 60), (30, 30)] {
         let expired = world
             .ports
             .keys
-            .expire(&id, at(wished))
+            .expire(&id, at(requested))
             .await
             .unwrap()
             .unwrap();
         assert_eq!(expired.expires, Some(at(expires)));
     }
-    let nobody = KeyId::from_random([255; 7]);
+    let unknown = KeyId::from_random([255; 7]);
     assert!(
         world
             .ports
             .keys
-            .expire(&nobody, at(1))
+            .expire(&unknown, at(1))
             .await
             .unwrap()
             .is_none()
     );
-    world.ports.keys.note_use(&nobody, at(1)).await.unwrap();
+    world.ports.keys.note_use(&unknown, at(1)).await.unwrap();
     assert!(
-        world.ports.keys.load(&nobody).await.unwrap().is_none(),
-        "a note makes no key"
+        world.ports.keys.load(&unknown).await.unwrap().is_none(),
+        "recording a use creates no key"
     );
     for (used, noted) in [(10, 10), (2 * DAY, 2 * DAY), (DAY, 2 * DAY)] {
         world.ports.keys.note_use(&id, at(used)).await.unwrap();
@@ -142,7 +109,7 @@ pub async fn keys_expire_early_and_know_the_day_of_their_use(world: World) {
     }
 }
 
-/// Subscriptions come back whole, in the order of their ids, until they are removed.
+/// Subscriptions are read back whole, in the order of their ids, until they are removed.
 pub async fn subscriptions_are_added_listed_and_removed(world: World) {
     let subscription = |n: u8| Subscription {
         id: SubscriptionId::from_random([n; 5]),
@@ -209,8 +176,8 @@ pub async fn subscriptions_are_added_listed_and_removed(world: World) {
     );
 }
 
-/// Per region, the sweep that began last.
-pub async fn the_last_completed_sweep_is_remembered(world: World) {
+/// The sweep that began last is kept, for each region.
+pub async fn the_last_completed_sweep_is_recorded(world: World) {
     let sweep = |seconds| CompletedSweep {
         began: at(seconds),
         ended: at(seconds + 1),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use hb_domain::Signal;
+use hb_domain::{Kind, Signal};
 
 use super::{World, at, heard};
 use crate::ports::{Ports, every_page};
@@ -23,10 +23,10 @@ pub(super) fn sweep(world: &World) -> (Arc<Sweep>, Arc<ManualClock>) {
     (Arc::new(sweep), clock)
 }
 
-/// The whole main job over these ports: registered, missing, recovered, each once.
-pub async fn silence_is_told_once_and_so_is_the_return(world: World) {
+/// A host is registered, missing and recovered, each with one notice.
+pub async fn silence_and_recovery_cause_one_notice_each(world: World) {
     let (sweep, clock) = sweep(&world);
-    let story = [
+    let steps = [
         (1, "beat", 1),
         (30, "", 0),
         (62, "", 1),
@@ -34,7 +34,7 @@ pub async fn silence_is_told_once_and_so_is_the_return(world: World) {
         (300, "beat", 1),
         (301, "", 0),
     ];
-    for (seconds, what, transitions) in story {
+    for (seconds, what, transitions) in steps {
         if what == "beat" {
             world
                 .ports
@@ -45,17 +45,17 @@ pub async fn silence_is_told_once_and_so_is_the_return(world: World) {
         }
         clock.set(at(seconds));
         let report = sweep.run().await.unwrap();
-        let told = report.registered + report.missing + report.recovered;
+        let decided = report.decided.total();
         assert_eq!(
-            (told, report.accepted, report.hosts),
+            (decided, report.accepted, report.hosts),
             (transitions, transitions, 1),
             "{report:?}"
         );
     }
 }
 
-/// Sweeps that run at the same time claim and tell each transition once between them.
-pub async fn of_two_sweeps_at_once_one_claims(world: World) {
+/// Concurrent sweeps claim each transition once, and deliver it once.
+pub async fn concurrent_sweeps_claim_each_transition_once(world: World) {
     let (sweep, clock) = sweep(&world);
     for i in 0..20 {
         world
@@ -76,15 +76,15 @@ pub async fn of_two_sweeps_at_once_one_claims(world: World) {
         .map(Result::unwrap)
         .collect();
     let sum = |of: fn(&SweepReport) -> u64| reports.iter().map(of).sum::<u64>();
-    assert_eq!(sum(|r| r.missing), 20, "{reports:?}");
-    // Whoever lost a race for a digest's hosts has told the rest by itself, or leaves it to the next sweep.
+    assert_eq!(sum(|r| r.decided[Kind::Missing]), 20, "{reports:?}");
+    // A sweep that lost a race for a digest's hosts delivered the rest itself, or leaves them to the next sweep.
     clock.set(at(75));
     sweep.run().await.unwrap();
     let (open, _) = every_page(|after| world.ports.ledger.open(after))
         .await
         .unwrap();
-    let told = open
+    let accepted = open
         .iter()
         .filter(|stored| stored.record.history.iter().all(|t| t.accepted.is_some()));
-    assert_eq!((open.len(), told.count()), (20, 20));
+    assert_eq!((open.len(), accepted.count()), (20, 20));
 }

@@ -9,15 +9,13 @@ use uuid::Uuid;
 
 use super::sweeps::sweep;
 use super::{World, at, heard, host, missing};
-use crate::ports::every_page;
-use crate::ports::{Echo, Heard, Swap};
+use crate::ports::{Echo, Heard, Swap, every_page};
 
-/// An id that no other digest has.
 fn id(n: u8) -> NoticeId {
     NoticeId::of_bytes([n; 32])
 }
 
-/// Digests and receivers are kept as the ledger keeps its entries, and not among them.
+/// Digests and receivers are stored like entries, but not among them.
 pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
     let (digests, receivers) = (&*world.ports.digests, &*world.ports.receivers);
     let entry = missing("web-01");
@@ -89,7 +87,7 @@ pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
     );
 }
 
-/// All echoes that can be had now.
+/// All echoes that can be received now.
 async fn echoes(world: &World) -> Vec<Echo> {
     let mut echoes = Vec::new();
     loop {
@@ -104,7 +102,7 @@ async fn echoes(world: &World) -> Vec<Echo> {
     }
 }
 
-/// What the topic accepted can be read back, notices of hosts and digests alike, until it is acknowledged.
+/// Each accepted notice, of a host or a digest, has an echo until that is acknowledged.
 pub async fn every_accepted_notice_has_an_echo(world: World) {
     let entry = missing("web-01");
     let single = Notice::of(&entry, &Region::local()).unwrap();
@@ -134,8 +132,8 @@ pub async fn every_accepted_notice_has_an_echo(world: World) {
     assert_eq!(echoes(&world).await, [], "acknowledged");
 }
 
-/// Six hosts of a fleet are one message, and so is their return; five are five.
-pub async fn many_at_once_are_told_in_digests(world: World) {
+/// Six hosts of a fleet are one message, and so is their recovery; five hosts are five messages.
+pub async fn many_notices_are_delivered_in_digests(world: World) {
     let (sweep, clock) = sweep(&world);
     let beat = async |fleet: &str, i: u32, seconds| {
         let mut heard = heard(&format!("host-{i}"), "local", seconds, Signal::Ok);
@@ -143,12 +141,12 @@ pub async fn many_at_once_are_told_in_digests(world: World) {
         world.ports.heartbeats.record(&heard).await.unwrap();
     };
     let all = || (0..11).map(|i| if i < 6 { ("main", i) } else { ("lab", i) });
-    let story = [
+    let steps = [
         (1, true, "registered"),
         (62, false, "missing"),
         (120, true, "recovered"),
     ];
-    for (seconds, beats, what) in story {
+    for (seconds, beats, what) in steps {
         if beats {
             stream::iter(all())
                 .for_each(|(fleet, i)| beat(fleet, i, seconds))
@@ -156,9 +154,9 @@ pub async fn many_at_once_are_told_in_digests(world: World) {
         }
         clock.set(at(seconds));
         let report = sweep.run().await.unwrap();
-        let told = report.registered + report.missing + report.recovered;
+        let decided = report.decided.total();
         assert_eq!(
-            (told, report.batched, report.accepted),
+            (decided, report.batched, report.accepted),
             (11, 6, 6),
             "{what}: {report:?}"
         );
@@ -176,10 +174,10 @@ pub async fn many_at_once_are_told_in_digests(world: World) {
     assert_eq!(open, []);
 }
 
-/// A notice that was accepted while nobody heard of it is not published again.
-pub async fn what_nobody_was_sure_of_is_closed_by_its_echo(world: World) {
+/// A notice that was accepted without the sender learning of it is not published again.
+pub async fn an_echo_settles_a_publish_of_unknown_outcome(world: World) {
     let (sweep, clock) = sweep(&world);
-    // Registered, leased by a process that published and died.
+    // Registered, and leased by a process that crashed after it published.
     let beat = Beat {
         at: at(0),
         interval: Interval::default(),

@@ -1,0 +1,96 @@
+//! A host as admins see it, computed from its heartbeat, its entry and the coverage.
+
+use hb_domain::{
+    Blackout, Coverage, Entry, Heartbeat, HostKey, HostSettings, State, Timestamp, deadline,
+};
+
+use crate::ports::Unreadable;
+
+/// A host as admins see it.
+#[derive(Clone, Debug)]
+pub struct HostView {
+    pub key: HostKey,
+    pub state: State,
+    /// Its beats, all regions together; `None` when it has not beaten since it was forgotten or set up.
+    pub heartbeat: Option<Heartbeat>,
+    /// When its silence becomes too long.
+    pub deadline: Option<Timestamp>,
+    /// When no beat could be received, since its last one.
+    pub blackouts: Vec<Blackout>,
+    pub settings: HostSettings,
+    /// Its ledger entry. A listing has none.
+    pub entry: Option<Entry>,
+    /// Receivers whose record cannot be read: the deadline and the blackouts leave them out. A listing has these once
+    /// ([`super::Listing::unreadable_receivers`]).
+    pub unreadable_receivers: Vec<Unreadable>,
+}
+
+impl HostView {
+    pub(super) fn new(
+        key: HostKey,
+        heartbeat: Option<Heartbeat>,
+        listed: Option<ListedState>,
+        coverage: &Coverage,
+        now: Timestamp,
+    ) -> Self {
+        let ListedState {
+            state,
+            basis,
+            settings,
+        } = listed.unwrap_or_default();
+        // A host that beats and was not decided on yet is about to be registered.
+        let beats = heartbeat
+            .as_ref()
+            .is_some_and(|heartbeat| heartbeat.last > basis);
+        let state = if state == State::Forgotten && beats {
+            State::Up
+        } else {
+            state
+        };
+        let deadline = heartbeat
+            .as_ref()
+            .map(|heartbeat| deadline(heartbeat, &settings, coverage));
+        let last = heartbeat.as_ref().map_or(now, |heartbeat| heartbeat.last);
+        // The time before the first canary is of no interest here.
+        let known = |blackout: &&Blackout| blackout.since > Timestamp::MIN && blackout.until > last;
+        let blackouts = coverage.blackouts.iter().filter(known).copied().collect();
+        Self {
+            key,
+            state,
+            heartbeat,
+            deadline,
+            blackouts,
+            settings,
+            entry: None,
+            unreadable_receivers: Vec::new(),
+        }
+    }
+}
+
+/// What a listing must know of an open entry. Thousands may be open at once, with all their history.
+pub(super) struct ListedState {
+    pub(super) state: State,
+    pub(super) basis: Timestamp,
+    pub(super) settings: HostSettings,
+}
+
+impl ListedState {
+    pub(super) fn of(entry: &Entry, now: Timestamp) -> Self {
+        Self {
+            state: entry.state_at(now),
+            basis: entry.basis,
+            settings: entry.settings.clone(),
+        }
+    }
+}
+
+/// The state of a host without an entry.
+impl Default for ListedState {
+    fn default() -> Self {
+        Self {
+            state: State::Forgotten,
+            basis: Timestamp::MIN,
+            settings: HostSettings::default(),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The hosts: they send beats, and retry in the next region.
+
+use hb_domain::{Beat, Heartbeat, HostKey, Interval, Region, Signal};
+use hb_service::ports::{Clock, Heard, Heartbeats};
+
+use crate::executor::Wait;
+use crate::faults::Fault;
+use crate::ports::SimulatedPorts;
+use crate::world::Shared;
+
+/// A host: a beat every 20 to 25 s with an interval of a minute, retried in the next region when there is no answer.
+pub(crate) async fn send_beats(world: Shared, key: HostKey) {
+    let mut turn = 0;
+    loop {
+        let pause = world.get().rng.i64(20_000..25_000);
+        Wait::new(&world, pause).await;
+        for _ in 0..3 {
+            let (region, up, down) = {
+                let world = world.get();
+                let region = world.regions[turn % world.regions.len()].clone();
+                let down = world.receivers_down.contains(&region);
+                (region, world.truth[&key].up, down)
+            };
+            if !up || (!down && record(&world, &region, &key).await) {
+                break;
+            }
+            turn += 1;
+            Wait::new(&world, 1_000).await;
+        }
+    }
+}
+
+/// Whether a beat of `key` was acknowledged in `region`.
+pub(crate) async fn record(world: &Shared, region: &Region, key: &HostKey) -> bool {
+    let ports = SimulatedPorts {
+        world: world.clone(),
+        region: region.clone(),
+        skew: 0,
+    };
+    let interval = Interval::from_millis(60_000).unwrap();
+    let fails = !key.host.is_reserved() && world.get().strikes(Fault::HostFails);
+    let signal = if fails { Signal::Fail } else { Signal::Ok };
+    let beat = Beat {
+        at: ports.now(),
+        interval,
+        signal,
+        message: None,
+    };
+    let heard = Heard {
+        key: key.clone(),
+        region: region.clone(),
+        heartbeat: Heartbeat::new(beat),
+    };
+    ports.record(&heard).await.is_ok()
+}

@@ -1,0 +1,136 @@
+use std::any::Any;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hb_service::ports::{Cursor, Ledger, Page, PortResult, Record, Stored, Swap, Version};
+use uuid::Uuid;
+
+use super::{SimulatedPorts, delay};
+use crate::faults::Fault;
+use crate::invariants;
+use crate::store::{Copy, Row};
+
+fn stored<T: Record>(row: &Row) -> Option<Stored<T>> {
+    let record: &T = (&*row.record as &dyn Any).downcast_ref()?;
+    Some(Stored {
+        record: record.clone(),
+        version: row.version,
+        writer: row.writer,
+    })
+}
+
+impl SimulatedPorts {
+    /// A region that is cut off has no quorum.
+    fn quorum(&self) -> PortResult<()> {
+        let world = self.world.get();
+        if world.cut_off.contains(&self.region) && !world.tables.eventual {
+            return Err(Self::unavailable("ledger: no quorum"));
+        }
+        Ok(())
+    }
+
+    /// Compares and swaps, at once.
+    pub(crate) fn write<T: Record>(
+        &self,
+        entry: &T,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> Swap<T> {
+        let mut world = self.world.get();
+        let ledger = world.tables.ledger_of(&self.region);
+        let place = (T::TABLE, entry.key().to_string());
+        let current = world
+            .tables
+            .records
+            .entry(ledger.clone())
+            .or_default()
+            .get(&place)
+            .cloned();
+        if current.as_ref().map(|row| row.version) != expected {
+            return Swap::Conflict(current.as_ref().and_then(stored));
+        }
+        let version = expected.unwrap_or(0) + 1;
+        let record: Arc<dyn Any + Send + Sync> = Arc::new(entry.clone());
+        let row = Row {
+            record,
+            open: entry.is_open(),
+            version,
+            writer,
+            at: world.now,
+        };
+        if world.tables.eventual {
+            let others: Vec<_> = world
+                .regions
+                .iter()
+                .filter(|other| **other != self.region)
+                .cloned()
+                .collect();
+            for other in others {
+                let at = world.now + delay(&mut world);
+                world.tables.copies.push((
+                    other,
+                    at,
+                    Copy::Record(place.0, place.1.clone(), row.clone()),
+                ));
+            }
+        }
+        world
+            .tables
+            .records
+            .entry(ledger)
+            .or_default()
+            .insert(place, row);
+        invariants::swapped(&mut world, entry as &dyn Any);
+        Swap::Done(version)
+    }
+}
+
+#[async_trait]
+impl<T: Record> Ledger<T> for SimulatedPorts {
+    async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>> {
+        self.call("ledger.load").await;
+        self.may_fail("ledger")?;
+        self.quorum()?;
+        let mut world = self.world.get();
+        let ledger = world.tables.ledger_of(&self.region);
+        let records = world.tables.records.entry(ledger).or_default();
+        Ok(records.get(&(T::TABLE, key.to_string())).and_then(stored))
+    }
+
+    async fn swap(
+        &self,
+        entry: &T,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<T>> {
+        self.call("ledger.swap").await;
+        self.may_fail("ledger")?;
+        self.quorum()?;
+        let swap = self.write(entry, expected, writer);
+        self.reply("ledger.swap done").await;
+        if self.world.get().strikes(Fault::StoreReplyLost) {
+            return Err(Self::unavailable("ledger: reply lost"));
+        }
+        Ok(swap)
+    }
+
+    async fn open(&self, _: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
+        self.call("ledger.open").await;
+        self.may_fail("ledger")?;
+        self.quorum()?;
+        let mut world = self.world.get();
+        let ledger = world.tables.ledger_of(&self.region);
+        let stale = world.strikes(Fault::StaleIndex);
+        let records = if stale {
+            &world.tables.old_records
+        } else {
+            &world.tables.records
+        };
+        let rows = records.get(&ledger).into_iter().flatten();
+        let open = rows.filter(|((table, _), row)| *table == T::TABLE && row.open);
+        Ok(Page {
+            items: open.filter_map(|(_, row)| stored(row)).collect(),
+            ..Page::default()
+        })
+    }
+}
