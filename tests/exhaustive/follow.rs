@@ -1,4 +1,4 @@
-//! What follows a step of a sweep: where a process is next, given what came of the one before.
+//! The next step of a process, given the result of the one before.
 
 use hb_domain::{DigestStage, Entry, Phase, Publication, Timestamp};
 use uuid::Uuid;
@@ -7,7 +7,7 @@ use crate::process::{At, InHand, Swap, Then};
 use crate::record::{Record, Subject, now};
 use crate::world::Stored;
 
-/// Who holds the lease that was swapped in as this version: each version has one.
+/// The holder of the lease that was swapped in as this version: each version has its own.
 pub(crate) fn owner(version: u32) -> Uuid {
     Uuid::from_u128(version.into())
 }
@@ -22,7 +22,7 @@ pub(crate) fn swap(subject: Subject, next: impl Into<Record>, expected: u32, the
     }))
 }
 
-/// What follows when a host of a told digest was loaded.
+/// The step after a host of an accepted digest was loaded.
 pub(crate) fn released(
     host: Subject,
     stored: &Stored,
@@ -32,13 +32,13 @@ pub(crate) fn released(
     nth: usize,
 ) -> At {
     let on = At::Release(subject, digest.clone(), version, nth + 1);
-    let (Record::Host(entry), Record::Digest(told)) = (&stored.record, digest) else {
+    let (Record::Host(entry), Record::Digest(accepted)) = (&stored.record, digest) else {
         return on;
     };
-    if entry.digest() != Some(&told.id) {
+    if entry.digest() != Some(&accepted.id) {
         return on;
     }
-    match Entry::clone(entry).released(Some(told), now()) {
+    match Entry::clone(entry).released(Some(accepted), now()) {
         Some(next) => swap(
             host,
             next,
@@ -49,7 +49,7 @@ pub(crate) fn released(
     }
 }
 
-/// The lease of a notice, if it is ready.
+/// Leases a notice, if it is ready.
 pub(crate) fn lease(subject: Subject, record: &Record, version: u32, stale: bool) -> At {
     let leased = record.leased(owner(version + 1)).filter(|_| !stale);
     leased.map_or(At::Sweeping, |leased| {
@@ -57,7 +57,7 @@ pub(crate) fn lease(subject: Subject, record: &Record, version: u32, stale: bool
     })
 }
 
-/// Writing down what publishing `sent` came to at the instant `at`.
+/// Records the outcome of publishing `sent` at the instant `at`.
 pub(crate) fn settle(
     subject: Subject,
     sent: Record,
@@ -75,7 +75,7 @@ pub(crate) fn settle(
     }
 }
 
-/// Giving the next of these hosts to a digest; when there is none, reading them to freeze the list.
+/// Adds the next of these hosts to a digest; when there is none, reads them to freeze the list.
 pub(crate) fn join(
     subject: Subject,
     digest: Record,
@@ -99,7 +99,7 @@ pub(crate) fn join(
     At::Freeze(subject, digest, version, Vec::new())
 }
 
-/// What follows a publish that is written down.
+/// The step after the outcome of a publish is recorded.
 pub(crate) fn after(subject: Subject, record: Record, version: u32) -> At {
     match &record {
         Record::Digest(digest) if digest.stage == DigestStage::Accepted => {
@@ -109,7 +109,7 @@ pub(crate) fn after(subject: Subject, record: Record, version: u32) -> At {
     }
 }
 
-/// What follows a swap that was done.
+/// The step after a swap that succeeded.
 pub(crate) fn done(swap: &Swap, version: u32, stale: bool) -> At {
     let (subject, record) = (swap.subject, swap.next.clone());
     match swap.then.clone() {
@@ -127,10 +127,10 @@ pub(crate) fn done(swap: &Swap, version: u32, stale: bool) -> At {
     }
 }
 
-/// What follows a swap that somebody else came before.
+/// The step after a swap that lost a race.
 pub(crate) fn conflict(swap: &Swap, stored: Option<&Stored>, stale: bool) -> At {
     match (swap.then.clone(), stored) {
-        // Compared with what it is now, without being received again.
+        // Compared with the current record, without receiving the echo again.
         (Then::Echo(echo), _) => At::Heard(echo),
         (Then::Settle { sent, outcome, at }, Some(stored)) => settle(
             swap.subject,

@@ -1,12 +1,12 @@
-//! All interleavings of a few sweeps over a few hosts, with every crash, pause and lost reply in every place.
+//! Searches all interleavings of a few sweeps over a few hosts, with crashes, pauses and lost replies at every step.
 //!
-//! The rules are those of production; only the order of a sweep's steps is written down anew (`sweep.rs`), so that a
-//! state is a value. `cargo test -p hb-exhaustive -- --nocapture` prints how many states there are;
-//! `cargo test --release -p hb-exhaustive -- --ignored --nocapture` goes through the large ones.
+//! The rules are those of production; only the order of a sweep's steps is modelled here (`sweep.rs`), so that a state is
+//! a value. `cargo test -p hb-exhaustive -- --nocapture` prints the number of states;
+//! `cargo test --release -p hb-exhaustive -- --ignored --nocapture` runs the large searches.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test says what it saw"
+    reason = "the number of states is part of the result"
 )]
 
 mod follow;
@@ -27,18 +27,18 @@ use crate::search::{Extent, Model, search};
 use crate::sweep::turn;
 use crate::world::{Budget, Step, Stored, World};
 
-/// What is gone through.
+/// The parameters of a search.
 struct Setting {
     hosts: u8,
     processes: usize,
-    /// Whether their silence is claimed already, as by a process that then crashed.
+    /// Whether their `missing` is claimed already, as by a process that then crashed.
     claimed: bool,
-    /// Beats that come some time after the hosts fell silent; see [`World::script`].
+    /// Beats that arrive some time after the hosts fell silent; see [`World::script`].
     script: &'static [bool],
     budget: Budget,
-    /// Whether hosts are told by digests alone, as far as they can.
+    /// Whether notices that a digest may take are never sent alone.
     only_digests: bool,
-    /// Whether echoes are not waited for that say nothing new.
+    /// Whether echoes without news are dropped rather than received.
     drop_known: bool,
 }
 
@@ -57,7 +57,7 @@ impl Model for Setting {
     type State = World;
     type Step = Step;
 
-    /// Hosts that were up, and are silent past their deadline.
+    /// Hosts that were up and are silent past their deadline.
     fn start(&self) -> World {
         let heard = Heard {
             last: now().minus(HOUR * OLD),
@@ -128,7 +128,7 @@ impl Model for Setting {
     }
 }
 
-/// Goes through all of `setting`, and fails if it is smaller than `least` states: then it shows less than it says.
+/// Searches all states of `setting`, and fails below `least` of them: then the search covers less than intended.
 fn all(what: &str, setting: &Setting, least: usize) {
     let Extent {
         states,
@@ -142,7 +142,7 @@ fn all(what: &str, setting: &Setting, least: usize) {
     assert!(states >= least, "{what}: {states} states are too few");
 }
 
-/// Processes that send the notices of one host.
+/// A setting of processes that send the notices of one host.
 fn senders(processes: usize, script: &'static [bool], budget: Budget) -> Setting {
     let drop_known = script.len() > 1;
     Setting {
@@ -156,7 +156,7 @@ fn senders(processes: usize, script: &'static [bool], budget: Budget) -> Setting
     }
 }
 
-/// Processes that build digests of hosts whose silence is claimed.
+/// A setting of processes that build digests of hosts whose `missing` is claimed.
 fn builders(processes: usize, hosts: u8, budget: Budget) -> Setting {
     let only_digests = hosts > 2;
     Setting {
@@ -203,7 +203,7 @@ fn two_senders_are_paused_and_refused_and_lose_replies_of_the_store() {
 }
 
 #[test]
-fn a_late_echo_costs_a_second_copy_that_says_so_and_no_more() {
+fn a_late_echo_costs_at_most_one_second_copy_and_it_is_counted() {
     let budget = Budget {
         crashes: 1,
         unknown: 2,
@@ -298,7 +298,7 @@ fn a_paused_builder_of_digests_loses_no_host() {
 }
 
 #[test]
-fn a_digest_is_told_once_while_the_queue_of_echoes_cannot_be_reached() {
+fn a_digest_is_accepted_once_while_the_echo_queue_is_unreachable() {
     let budget = Budget {
         unknown: 1,
         echo_outages: 1,

@@ -1,4 +1,4 @@
-//! Where a process that sweeps is, with all that it has in hand.
+//! The state of a process that sweeps.
 
 use std::sync::Arc;
 
@@ -7,31 +7,31 @@ use hb_domain::{Entry, Publication, Timestamp};
 use crate::record::{Heard, Name, Record, Subject};
 use crate::world::{Echo, World};
 
-/// Most copies of a record in hand: an entry to be given to a digest, with its version.
+/// An entry that is to join a digest, with its host and version.
 pub(crate) type InHand = (u8, Arc<Entry>, u32);
 
-/// Where a process is, with what it has in hand.
+/// The next step of a process, with its local copies of records.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum At {
     /// Not running; or about to receive echoes.
     Idle,
-    /// With the queue of echoes behind it.
+    /// Done with the echoes, about to choose a task.
     Sweeping,
-    /// An echo is to be compared with its record.
+    /// To compare an echo with its record.
     Heard(Echo),
-    /// An echo is written down.
+    /// To acknowledge an echo, whose news is recorded.
     Acknowledge(Echo),
-    /// A candidate, by its beats.
+    /// To confirm a candidate, given its beats.
     Confirm(u8, Heard, Timestamp),
-    /// An entry that a digest has.
+    /// To look up the digest that took this entry.
     Orphan(Subject, Arc<Entry>, u32),
-    /// Leased, to be published.
+    /// To publish a leased notice.
     Leased(Subject, Record, u32),
-    /// Its hosts are read, to freeze the list.
+    /// To read the hosts of a digest, to freeze its list.
     Freeze(Subject, Record, u32, Vec<Option<Entry>>),
-    /// Its hosts are released, from the nth on.
+    /// To release the hosts of a digest, from the nth on.
     Release(Subject, Record, u32, usize),
-    /// A record is to be swapped in.
+    /// To swap a record.
     Swap(Box<Swap>),
 }
 
@@ -40,12 +40,12 @@ pub(crate) struct Swap {
     pub(crate) subject: Subject,
     pub(crate) next: Record,
     pub(crate) expected: u32,
-    /// Whether its reply was lost once, so that it is tried again.
+    /// Whether its reply was lost, so that it is tried again.
     pub(crate) again: bool,
     pub(crate) then: Then,
 }
 
-/// What a swap is part of.
+/// The operation that a swap is part of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Then {
     Echo(Echo),
@@ -68,11 +68,11 @@ pub(crate) enum Then {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Process {
     pub(crate) at: At,
-    /// Time has passed since this sweep began: it begins nothing more.
+    /// Time has passed since this sweep began: it starts nothing new.
     pub(crate) stale: bool,
-    /// Whether this sweep took in the echoes.
+    /// Whether this sweep received all echoes.
     pub(crate) drained: bool,
-    /// Of which notices it could not see the echoes, because others held them.
+    /// The notices whose echoes it could not receive, because other processes held them.
     pub(crate) blind: Vec<Name>,
 }
 
@@ -94,7 +94,7 @@ impl Process {
         matches!(self.at, At::Idle | At::Sweeping)
     }
 
-    /// Begins a sweep that found no echoes.
+    /// Starts a sweep that found no echoes.
     pub(crate) fn begin(&mut self) {
         *self = Self {
             at: At::Sweeping,
@@ -103,7 +103,7 @@ impl Process {
         };
     }
 
-    /// Ends a sweep that has nothing in hand; or says that one is interrupted by the time that passes.
+    /// Ends a sweep that has nothing in hand; otherwise marks it stale, and returns whether that is new.
     pub(crate) fn rest(&mut self) -> bool {
         if self.has_nothing_in_hand() {
             *self = Self::new();
@@ -112,8 +112,8 @@ impl Process {
         !std::mem::replace(&mut self.stale, true)
     }
 
-    /// The notice that it published, but has yet to write down that the outcome is unknown.
-    pub(crate) fn knows_nothing_of(&self) -> Option<Name> {
+    /// The notice that it published with an unknown outcome which is not recorded yet.
+    pub(crate) fn unrecorded_unknown(&self) -> Option<Name> {
         let At::Swap(swap) = &self.at else {
             return None;
         };
@@ -127,7 +127,7 @@ impl Process {
         }
     }
 
-    /// Makes all older that it has in hand.
+    /// Makes all its copies of records older.
     pub(crate) fn older(&mut self) {
         let age = |record: &mut Record| *record = record.older();
         let age_hosts = |hosts: &mut Vec<InHand>| {
@@ -145,7 +145,7 @@ impl Process {
             }
         };
         match &mut self.at {
-            // Together or not at all: whether the host was silent must not change.
+            // Both or neither: whether the host was silent must not change.
             At::Confirm(_, heard, at) if heard.older().last != heard.last => {
                 (*heard, *at) = (heard.older(), World::aged(*at));
             }

@@ -1,7 +1,7 @@
-//! Host entries and digests as one kind of record, every change of which is a production rule; and their ages.
+//! Host entries and digests as one type of record, changed only by production rules; and their ages.
 //!
-//! "Now" never moves. Time passes by making all that is stored older, a [`HOUR`] at a time, until it is so old that
-//! its age makes no difference. So there are finitely many states, whatever goes round in circles.
+//! "Now" never changes. Time passes by making everything stored older, an [`HOUR`] at a time, until it is so old that its
+//! age does not matter. So there are finitely many states, even when they form cycles.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use hb_domain::{
 };
 use uuid::Uuid;
 
-/// One step of time: no pause after a refusal is longer, a lease is over after one, W after two.
+/// One step of time: longer than any pause after a refusal; a lease ends after one, W after two.
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
-/// Steps after which nothing changes any more by getting older.
+/// Steps after which age no longer matters.
 pub(crate) const OLD: u32 = 2;
 pub(crate) const POLICY: DeliveryPolicy = DeliveryPolicy {
     lease: HOUR,
     echo_wait: HOUR,
 };
 
-/// The instant of everything that happens.
+/// The instant of all steps.
 pub(crate) fn now() -> Timestamp {
     Timestamp::MIN.plus(HOUR * 1_000)
 }
 
-/// What an instant is one step of time later.
+/// The instant, one step of time older.
 pub(crate) fn older(at: Timestamp) -> Timestamp {
     if at == Timestamp::MIN {
         at
@@ -35,17 +35,17 @@ pub(crate) fn older(at: Timestamp) -> Timestamp {
     }
 }
 
-/// What a notice is about.
+/// The record of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Subject {
     Host(u8),
     Digest(u8),
 }
 
-/// A notice: its subject, and the epoch of a host.
+/// A notice: its record, and the epoch of a host.
 pub(crate) type Name = (Subject, u64);
 
-/// What the ledger holds.
+/// A record of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Record {
     Host(Arc<Entry>),
@@ -53,11 +53,16 @@ pub(crate) enum Record {
 }
 
 impl From<Entry> for Record {
-    /// Dates that no rule reads are wiped out.
+    /// Instants that no rule reads are all set to now.
     fn from(mut entry: Entry) -> Self {
-        for told in &mut entry.history {
-            (told.since, told.last_beat, told.at) = (now(), now(), now());
-            told.accepted.iter_mut().for_each(|last| last.at = now());
+        for transition in &mut entry.history {
+            transition.since = now();
+            transition.last_beat = now();
+            transition.at = now();
+            transition
+                .accepted
+                .iter_mut()
+                .for_each(|last| last.at = now());
         }
         Self::Host(Arc::new(entry))
     }
@@ -103,7 +108,7 @@ impl Record {
         })
     }
 
-    /// What publishing `sent` came to at the instant `at`, as the sweep writes it down.
+    /// The record after publishing `sent` with this outcome at the instant `at`.
     pub(crate) fn settled(
         &self,
         sent: &Self,
@@ -148,12 +153,12 @@ impl Record {
             }
             Self::Digest(digest) => {
                 let digest = Arc::make_mut(digest);
-                // Nor for how long it has been abandoned.
+                // How long it has been abandoned does not matter.
                 digest.at = digest.at.minus(HOUR).max(now().minus(POLICY.lease));
                 &mut digest.pending
             }
         };
-        // Once it is ready, no rule asks for how long it has been.
+        // How long it has been ready does not matter.
         match pending.as_mut().map(|pending| &mut pending.phase) {
             Some(Phase::Pending { not_before: at }) => *at = at.minus(HOUR).max(now()),
             Some(Phase::Sending { until: at, .. } | Phase::Unknown { since: at }) => {
@@ -165,7 +170,7 @@ impl Record {
     }
 }
 
-/// What was heard of a host.
+/// The beats of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Heard {
     pub(crate) last: Timestamp,

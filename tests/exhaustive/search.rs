@@ -1,44 +1,44 @@
-//! Breadth-first search over all states that can be reached, and the shortest way to the first bad one.
+//! Breadth-first search over all reachable states, and the shortest path to the first bad one.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What a search goes through.
+/// A system to search.
 pub(crate) trait Model {
     type State: Clone + Hash;
     type Step: Copy + Debug;
 
     fn start(&self) -> Self::State;
-    /// All that can happen next.
+    /// All possible next steps.
     fn next(&self, state: &Self::State) -> Vec<(Self::Step, Self::State)>;
-    /// What is wrong in this state.
+    /// The invariant that this state violates.
     fn wrong(&self, state: &Self::State) -> Option<String>;
-    /// Whether nothing is left to be done: some such state can be reached from every state.
+    /// Whether nothing is left to do: such a state must be reachable from every state.
     fn is_settled(&self, state: &Self::State) -> bool;
 }
 
-/// How much was looked at.
+/// The size of a search.
 #[derive(Debug)]
 pub(crate) struct Extent {
     pub(crate) states: usize,
     pub(crate) transitions: usize,
     pub(crate) settled: usize,
-    /// Steps from the start to the farthest state.
+    /// Steps to the farthest state.
     pub(crate) depth: usize,
 }
 
-/// States by their fingerprints, with the way they were first reached.
+/// States by their fingerprints, with the step that first reached each.
 struct Seen {
     places: HashMap<u128, u32>,
-    /// The state before, and which of its successors this one is.
+    /// For each state its predecessor, and which successor of that it is.
     from: Vec<(u32, u16)>,
-    /// All pairs of a state and one that it leads to.
+    /// All pairs of a state and a successor.
     edges: Vec<(u32, u32)>,
     settled: Vec<bool>,
 }
 
-/// 128 bits: among a hundred million states two share one with a chance of 1 in 10^22.
+/// 128 bits: among a hundred million states, the chance that two collide is 1 in 10^22.
 fn fingerprint(state: &impl Hash) -> u128 {
     let half = |seed: u64| {
         let mut hasher = DefaultHasher::new();
@@ -48,11 +48,11 @@ fn fingerprint(state: &impl Hash) -> u128 {
     half(1) << 64 | half(2)
 }
 
-/// Goes through all states.
+/// Searches all states.
 ///
 /// # Errors
 ///
-/// What is wrong, with the shortest way there.
+/// The violated invariant, with the shortest path to it.
 pub(crate) fn search<M: Model>(model: &M) -> Result<Extent, String> {
     let start = model.start();
     let mut seen = Seen {
@@ -75,7 +75,7 @@ pub(crate) fn search<M: Model>(model: &M) -> Result<Extent, String> {
                 }
                 seen.from.push((place, nth));
                 if let Some(wrong) = model.wrong(&next) {
-                    return Err(format!("{wrong}\n{}", seen.way(model, new)));
+                    return Err(format!("{wrong}\n{}", seen.path(model, new)));
                 }
                 seen.settled.push(model.is_settled(&next));
                 following.push((new, next));
@@ -88,8 +88,8 @@ pub(crate) fn search<M: Model>(model: &M) -> Result<Extent, String> {
     }
     if let Some(lost) = seen.never_settled() {
         return Err(format!(
-            "from here nothing more can settle\n{}",
-            seen.way(model, lost)
+            "no settled state can be reached from here\n{}",
+            seen.path(model, lost)
         ));
     }
     let settled = seen.settled.iter().filter(|settled| **settled).count();
@@ -102,8 +102,8 @@ pub(crate) fn search<M: Model>(model: &M) -> Result<Extent, String> {
 }
 
 impl Seen {
-    /// The steps from the start to `place`, one a line.
-    fn way<M: Model>(&self, model: &M, place: u32) -> String {
+    /// The steps from the start to `place`, one per line.
+    fn path<M: Model>(&self, model: &M, place: u32) -> String {
         let (mut turns, mut at) = (Vec::new(), place);
         while at != 0 {
             let (before, nth) = self.from[at as usize];
@@ -121,7 +121,7 @@ impl Seen {
         lines.join("\n")
     }
 
-    /// The first state from which no settled one can be reached.
+    /// The first state from which no settled one is reachable.
     fn never_settled(&self) -> Option<u32> {
         let mut edges = self.edges.clone();
         edges.sort_unstable_by_key(|(_, to)| *to);

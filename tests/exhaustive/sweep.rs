@@ -1,8 +1,8 @@
-//! A process that sweeps: the order of its steps is that of `hb_service::sweep`, one access to store, topic or queue
-//! each, and every change of a record is a rule of `hb_domain`.
+//! A process that sweeps. The order of its steps is that of `hb_service::sweep`, each with one access to the store, topic
+//! or queue, and every change of a record is a rule of `hb_domain`.
 //!
-//! Within one sweep the tasks (publish, claim, digest, orphan) come in any order, which allows more than production
-//! does; the joins to a digest come one after the other, which allows less: any two of them are independent.
+//! Within one sweep the tasks (publish, claim, digest, orphan) run in any order, which allows more than production; the
+//! joins to a digest run one after the other, which allows less, but any two of them are independent.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ struct Turn<'a> {
     next: Vec<(Step, World)>,
 }
 
-/// All that process `me` can do next.
+/// All next steps of process `me`.
 pub(crate) fn turn(world: &World, me: u8) -> Vec<(Step, World)> {
     let mut turn = Turn {
         me,
@@ -51,7 +51,7 @@ impl Turn<'_> {
         &self.world.processes[usize::from(self.me)]
     }
 
-    /// A step that leads to `at`, and changes the world by `change`.
+    /// Adds a step that leads to `at`, and changes the world by `change`.
     fn step(
         &mut self,
         what: &'static str,
@@ -118,7 +118,7 @@ impl Turn<'_> {
         }
         if empty {
             self.step(
-                "has taken in all echoes",
+                "has received all echoes",
                 None,
                 At::Sweeping,
                 |world, process| {
@@ -146,7 +146,7 @@ impl Turn<'_> {
         match stored.map(|stored| (stored.record.echoed(epoch, echo.attempt), stored.version)) {
             Some((Echoed::Accepted(next), version)) => {
                 let at = swap(subject, next, version, Then::Echo(echo));
-                self.step("hears what nobody knew", Some(subject), at, |_, _| {});
+                self.step("learns of an acceptance", Some(subject), at, |_, _| {});
             }
             Some((Echoed::SecondCopy, _)) => {
                 self.step(
@@ -160,7 +160,7 @@ impl Turn<'_> {
             }
             Some((Echoed::Known, _)) | None => {
                 self.step(
-                    "hears nothing new",
+                    "learns nothing new",
                     Some(subject),
                     At::Acknowledge(echo),
                     |_, _| {},
@@ -180,7 +180,7 @@ impl Turn<'_> {
         );
     }
 
-    /// What a sweep may turn to.
+    /// The tasks of a sweep.
     fn tasks(&mut self, process: &Process) {
         let world = self.world;
         let hosts = self.hosts_for_a_digest();
@@ -199,7 +199,7 @@ impl Turn<'_> {
                 Record::Host(entry) if entry.digest().is_some() => {
                     let at = At::Orphan(subject, entry.clone(), version);
                     self.step(
-                        "finds a host that a digest has",
+                        "finds a host whose notice a digest took",
                         Some(subject),
                         at,
                         |_, _| {},
@@ -211,7 +211,7 @@ impl Turn<'_> {
                 }
                 Record::Digest(digest) if digest.stage == DigestStage::Accepted => {
                     let at = At::Release(subject, stored.record.clone(), version, 0);
-                    self.step("finds a digest that was told", Some(subject), at, |_, _| {});
+                    self.step("finds an accepted digest", Some(subject), at, |_, _| {});
                 }
                 Record::Host(_) | Record::Digest(_) => {}
             }
@@ -259,7 +259,7 @@ impl Turn<'_> {
         };
         let subject = Subject::Digest(n);
         let at = swap(subject, digest, 0, Then::Create(hosts));
-        self.step("begins a digest", Some(subject), at, |world, _| {
+        self.step("creates a digest", Some(subject), at, |world, _| {
             world.left.digests -= 1;
         });
     }
@@ -293,7 +293,7 @@ impl Turn<'_> {
         let next = released.map_or(At::Sweeping, |next| {
             swap(subject, next, version, Then::Orphan)
         });
-        self.step("asks its digest", Some(subject), next, |_, _| {});
+        self.step("looks up the digest", Some(subject), next, |_, _| {});
     }
 
     fn publish(&mut self, subject: Subject, sent: &Record, version: u32) {
@@ -303,7 +303,7 @@ impl Turn<'_> {
         };
         let attempt = pending.attempt;
         if pending.holder(now()) != Some(owner(version)) {
-            return self.step("was held up past its lease", on, At::Sweeping, |_, _| {});
+            return self.step("was paused past its lease", on, At::Sweeping, |_, _| {});
         }
         let then = |outcome| settle(subject, sent.clone(), sent.clone(), version, outcome, now());
         let unknown = || then(Publication::Unknown(String::new()));
@@ -325,13 +325,13 @@ impl Turn<'_> {
                 },
             );
             self.step(
-                "publishes, and nothing arrives",
+                "publishes, and the message is lost",
                 on,
                 unknown(),
                 |world, _| world.left.unknown -= 1,
             );
             self.step(
-                "publishes, and gives up before it arrives",
+                "publishes, and gives up before the message arrives",
                 on,
                 unknown(),
                 |world, _| {
@@ -364,7 +364,7 @@ impl Turn<'_> {
             return;
         };
         let host = member.host.as_str().parse().unwrap_or(u8::MAX);
-        // Of others nothing is needed any more.
+        // Entries that did not join are not needed.
         entries.push(
             self.world
                 .entry(host)
@@ -389,14 +389,14 @@ impl Turn<'_> {
     }
 
     fn release(&mut self, subject: Subject, digest: Record, version: u32, nth: usize) {
-        let Record::Digest(told) = &digest else {
+        let Record::Digest(accepted) = &digest else {
             return;
         };
         if self.process().stale {
             return self.step("is out of time", Some(subject), At::Idle, |_, _| {});
         }
-        let Some(member) = told.members.get(nth) else {
-            let closed = Digest::clone(told).closed();
+        let Some(member) = accepted.members.get(nth) else {
+            let closed = Digest::clone(accepted).closed();
             let next = closed.map_or(At::Sweeping, |closed| {
                 swap(subject, closed, version, Then::Close)
             });
@@ -415,14 +415,14 @@ impl Turn<'_> {
         let stored = self.world.store.get(&subject).cloned();
         let fits = stored.as_ref().map_or(0, |stored| stored.version) == swap.expected;
         let (version, stale) = (swap.expected + 1, self.process().stale);
-        // Its own writer token is in the record that the conflict returns.
+        // The conflict returns the record with its own writer token.
         if swap.again
             && stored
                 .as_ref()
                 .is_some_and(|stored| stored.version == version)
         {
             return self.step(
-                "learns that its swap was done",
+                "learns that its swap succeeded",
                 on,
                 done(swap, version, stale),
                 |_, _| {},

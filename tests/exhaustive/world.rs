@@ -1,4 +1,4 @@
-//! All that a state consists of, what happens to it from outside, and what must hold in it.
+//! A state of the search, the steps that need no process, and the invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,22 +9,22 @@ use hb_domain::{DigestStage, Echoed, Entry, Kind, Timestamp};
 use crate::process::Process;
 use crate::record::{Heard, Name, Record, Subject, now, older};
 
-/// How often what may go wrong does, and how much happens.
+/// How many faults and digests may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Budget {
-    /// Processes that die.
+    /// Processes that crash.
     pub(crate) crashes: u8,
-    /// Processes that time passes over while they are at work.
+    /// Processes that are paused at work.
     pub(crate) pauses: u8,
-    /// Publishes that nobody hears of again: accepted, lost, or accepted later.
+    /// Publishes without a reply: accepted, lost, or accepted later.
     pub(crate) unknown: u8,
     /// Publishes that are refused.
     pub(crate) refused: u8,
-    /// Swaps that are done, but their reply is lost.
+    /// Swaps that succeed without a reply.
     pub(crate) lost_replies: u8,
-    /// Notices for which W runs out while their echo is still on its way.
+    /// Notices whose echo takes longer than W.
     pub(crate) late_echoes: u8,
-    /// Sweeps that cannot reach the queue of echoes.
+    /// Sweeps that cannot reach the echo queue.
     pub(crate) echo_outages: u8,
     /// Digests that are built.
     pub(crate) digests: u8,
@@ -38,7 +38,7 @@ pub(crate) enum EchoLocation {
     /// Accepted, not in the queue yet.
     Travelling,
     Queued,
-    /// Received by a sweep, and hidden from all others.
+    /// Received by a sweep, and hidden from the others.
     Held,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Echo {
     pub(crate) place: EchoLocation,
 }
 
-/// A record, and how often it was swapped.
+/// A record with its version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Stored {
     pub(crate) record: Record,
@@ -60,23 +60,23 @@ pub(crate) struct Stored {
 pub(crate) struct World {
     pub(crate) store: BTreeMap<Subject, Arc<Stored>>,
     pub(crate) heard: Vec<Heard>,
-    /// Beats that are still to come: whether they are `ok`. After the last of them a host beats for ever.
+    /// Beats still to come: whether they are `ok`. After the last of them a host keeps beating.
     pub(crate) script: &'static [bool],
     pub(crate) silent: bool,
     pub(crate) echoes: Vec<Echo>,
     pub(crate) processes: Vec<Process>,
     pub(crate) left: Budget,
-    /// Whether a notice that a digest may take is never sent by itself. Production has it so when there are many.
+    /// Whether a notice that a digest may take is never sent alone, as in production when there are many.
     pub(crate) only_digests: bool,
-    /// Whether an echo that says nothing new is not waited for: no later one says more.
+    /// Whether an echo without news is dropped: it stays without news.
     pub(crate) drop_known: bool,
     /// What the topic accepted: notices with their attempts.
     pub(crate) copies: BTreeSet<(Name, u32)>,
-    /// By which notices people were told of an epoch of a host.
+    /// The accepted notices of each epoch of a host.
     pub(crate) accepted: BTreeSet<(u8, u64, Name)>,
-    /// Notices whose echo was not there when W was over: to lease them again makes a second copy unavoidable.
+    /// Notices whose echo did not arrive within W: leasing them again makes a second copy unavoidable.
     pub(crate) overdue: BTreeSet<Name>,
-    /// How many such leases there were.
+    /// How many such leases there were of each.
     pub(crate) late: BTreeMap<Name, u8>,
     /// Second copies that were counted.
     pub(crate) counted: BTreeSet<(Name, u32)>,
@@ -85,7 +85,7 @@ pub(crate) struct World {
     pub(crate) violation: Option<&'static str>,
 }
 
-/// Which process is which makes no difference.
+/// Processes are interchangeable.
 impl Hash for World {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let Self {
@@ -120,7 +120,7 @@ impl Hash for World {
     }
 }
 
-/// What happened, and to whom.
+/// A step, for the trace.
 #[derive(Clone, Copy, Debug)]
 #[expect(dead_code, reason = "read by people, in a trace")]
 pub(crate) enum Step {
@@ -136,7 +136,7 @@ impl World {
         }
     }
 
-    /// What happens without any process.
+    /// The steps that need no process.
     pub(crate) fn outside(&self) -> Vec<(Step, Self)> {
         let mut next = Vec::new();
         for (nth, echo) in self.echoes.iter().enumerate() {
@@ -189,7 +189,7 @@ impl World {
         next
     }
 
-    /// The world one step of time later; `None` if what this takes is used up.
+    /// The world one step of time later; `None` if the budget does not allow that.
     fn later(&self) -> Option<Self> {
         let mut world = self.clone();
         for process in &mut world.processes {
@@ -201,7 +201,7 @@ impl World {
         let mut over: Vec<Name> = self
             .processes
             .iter()
-            .filter_map(Process::knows_nothing_of)
+            .filter_map(Process::unrecorded_unknown)
             .collect();
         for (subject, stored) in &mut world.store {
             let record = stored.record.older();
@@ -226,7 +226,7 @@ impl World {
                 .iter_mut()
                 .for_each(|heard| *heard = heard.older());
         } else {
-            // It goes on beating, but what it failed at gets older.
+            // It keeps beating, but its failure gets older.
             world
                 .heard
                 .iter_mut()
@@ -235,7 +235,7 @@ impl World {
         Some(world)
     }
 
-    /// Takes away what makes no difference any more, and so makes many states one.
+    /// Merges states that no longer differ in anything that matters.
     pub(crate) fn reduced(&mut self) {
         if self.drop_known {
             let known = |echo: &Echo| {
@@ -252,7 +252,7 @@ impl World {
         self.begin_sweeps();
     }
 
-    /// Those that are idle begin to sweep when there is no echo to be taken in. It makes no difference: a sweep with
+    /// Starts the sweeps of idle processes when no echo is to be received. This loses no behaviour: a sweep with
     /// nothing in hand can end at any time.
     fn begin_sweeps(&mut self) {
         let none = self
@@ -285,7 +285,7 @@ impl World {
                 (Subject::Digest(_), _) => vec![],
             };
         if !self.copies.insert((name, attempt)) {
-            self.violation = Some("two copies of a notice say the same attempt");
+            self.violation = Some("two copies of a notice have the same attempt");
         }
         for (host, epoch) in about {
             let history = self.entry(host).map_or(&[][..], |entry| &entry.history);
@@ -294,8 +294,7 @@ impl World {
                 .iter()
                 .any(|last| last.epoch < epoch && last.accepted.is_none());
             if unknown {
-                self.violation =
-                    Some("a notice is accepted of which the ledger knows no transition");
+                self.violation = Some("a notice is accepted whose transition is not in the ledger");
             }
             if overtakes {
                 self.violation = Some("a notice overtakes the one before it");
@@ -310,25 +309,25 @@ impl World {
         self.echoes.sort_unstable();
     }
 
-    /// What must hold when `record` was swapped in.
+    /// Checks the history of a record that was swapped in.
     pub(crate) fn swapped(&mut self, subject: Subject, record: &Record) {
         let (Subject::Host(host), Record::Host(entry)) = (subject, record) else {
             return;
         };
         let decided = &mut self.decided[usize::from(host)];
-        for told in &entry.history {
-            let place = usize::try_from(told.epoch)
+        for transition in &entry.history {
+            let place = usize::try_from(transition.epoch)
                 .unwrap_or(usize::MAX)
                 .wrapping_sub(1);
             match decided.get(place) {
-                Some(kind) if *kind == told.kind => {}
-                None if place == decided.len() => decided.push(told.kind),
+                Some(kind) if *kind == transition.kind => {}
+                None if place == decided.len() => decided.push(transition.kind),
                 _ => self.violation = Some("an epoch of a host has two transitions, or none"),
             }
         }
     }
 
-    /// What is wrong with this state.
+    /// The invariant that this state violates.
     pub(crate) fn wrong(&self) -> Option<String> {
         if let Some(violation) = self.violation {
             return Some(violation.to_owned());
@@ -352,23 +351,23 @@ impl World {
                 .iter()
                 .any(|(h, e, other)| (h, e) == (host, epoch) && other != name)
             {
-                return Some(format!("two notices tell epoch {epoch} of host {host}"));
+                return Some(format!("two notices cover epoch {epoch} of host {host}"));
             }
         }
         for host in 0..u8::try_from(self.heard.len()).unwrap_or(u8::MAX) {
-            let told = self
+            let accepted = self
                 .entry(host)?
                 .history
                 .iter()
                 .filter(|transition| transition.accepted.is_some());
-            for epoch in told.map(|transition| transition.epoch) {
+            for epoch in accepted.map(|transition| transition.epoch) {
                 if !self
                     .accepted
                     .iter()
                     .any(|(h, e, _)| (*h, *e) == (host, epoch))
                 {
                     return Some(format!(
-                        "the ledger says that epoch {epoch} of host {host} was told: it was not"
+                        "the ledger has an acceptance of epoch {epoch} of host {host}, the topic has none"
                     ));
                 }
             }
@@ -376,9 +375,9 @@ impl World {
         None
     }
 
-    /// Whether nothing is left to be told, and all second copies are counted.
+    /// Whether every notice is accepted, and all second copies are counted.
     pub(crate) fn is_settled(&self) -> bool {
-        let at_rest = self.store.values().all(|stored| match &stored.record {
+        let delivered = self.store.values().all(|stored| match &stored.record {
             Record::Host(entry) => {
                 entry.pending.is_none()
                     && entry
@@ -392,7 +391,7 @@ impl World {
             |(name, _): &(Name, u32)| self.copies.iter().filter(|(n, _)| n == name).count() - 1;
         let counted = |name: &Name| self.counted.iter().filter(|(n, _)| n == name).count();
         let idle = self.processes.iter().all(Process::has_nothing_in_hand);
-        at_rest
+        delivered
             && idle
             && self.echoes.is_empty()
             && self

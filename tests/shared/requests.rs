@@ -1,16 +1,16 @@
-//! Requests and how they are answered, whoever answers: `hb serve` and the function must not differ.
+//! Requests with their expected responses, which must be the same from `hb serve` and from the Lambda function.
 //!
-//! Read by the tests of both (`tests/system`, `tests/aws`) from `requests.json`.
+//! The tests of both (`tests/system`, `tests/aws`) read them from `requests.json`.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// What whoever holds the connection puts in the head of an answer.
+/// Headers that the server of the connection adds.
 const OF_THE_CONNECTION: [&str; 4] = ["connection", "content-length", "date", "transfer-encoding"];
 
-/// A request, its answer and what is stored of it.
+/// A request, its response and what is stored of it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Case {
@@ -21,26 +21,26 @@ pub(crate) struct Case {
     /// Whose key: `ingest` (the default), `prefixed` (may beat for `web`), `read`, `typo`, `none`.
     #[serde(default = "ingest")]
     pub(crate) key: String,
-    /// Before the key: `x-api-key:` if nothing is said.
+    /// The text before the key, by default `x-api-key:`.
     r#as: Option<String>,
     #[serde(default)]
     sent: BTreeMap<String, String>,
     body: Option<String>,
     pub(crate) body_base64: Option<String>,
-    /// To how many bytes the body is filled with spaces.
+    /// The length to which the body is padded with spaces.
     #[serde(default)]
     padding: usize,
-    /// A load balancer without lists of values delivers another request.
+    /// Whether a load balancer that keeps only one value of a parameter changes the request.
     #[serde(default)]
     lost_by_balancers: bool,
     status: u16,
-    /// What makes an answer a problem: its `code`.
+    /// The `code` of a problem.
     code: Option<String>,
-    /// And its words for people.
+    /// The `detail` of a problem.
     detail: Option<String>,
-    /// The words when a gateway has percent-decoded the path, if that makes a difference.
+    /// The detail when a gateway has percent-decoded the path, if that makes a difference.
     detail_when_decoded: Option<String>,
-    /// Of its head, what not every answer has.
+    /// The headers that not every response has.
     #[serde(default)]
     headers: BTreeMap<String, String>,
     stored: Option<Stored>,
@@ -68,7 +68,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 impl Case {
-    /// Whether a front that delivers the last value of a parameter only delivers this request.
+    /// Whether this request passes unchanged through a proxy that, with `single_values`, keeps one value of a parameter.
     pub(crate) fn arrives(&self, single_values: bool) -> bool {
         !(self.lost_by_balancers && single_values)
     }
@@ -108,7 +108,7 @@ impl Case {
         ))
     }
 
-    /// What is stored of it, when its path came as it was sent or `decoded`.
+    /// What is stored of it, when its path arrived as sent or `decoded`.
     pub(crate) fn stored(&self, decoded: bool) -> Option<Stored> {
         self.stored_when_decoded
             .clone()
@@ -116,7 +116,7 @@ impl Case {
             .or(self.stored.clone())
     }
 
-    /// Holds a whole answer against what it should be; `decoded` as for [`Self::stored`].
+    /// Compares a whole response with the expected one; `decoded` as for [`Self::stored`].
     pub(crate) fn check(
         &self,
         decoded: bool,
@@ -141,13 +141,13 @@ impl Case {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
         let expected: BTreeMap<_, _> = always.into_iter().chain(own).collect();
-        let told = headers
+        let received = headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
-        let told: BTreeMap<_, _> = told
+        let received: BTreeMap<_, _> = received
             .filter(|(name, _)| !OF_THE_CONNECTION.contains(name))
             .collect();
-        assert_eq!(told, expected, "{what}");
+        assert_eq!(received, expected, "{what}");
         match (self.line().0, status) {
             ("HEAD", _) => assert_eq!(body, "", "{what}"),
             (_, 200) => assert_eq!(body, r#"{"message":"OK"}"#, "{what}"),

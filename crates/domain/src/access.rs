@@ -87,12 +87,9 @@ impl FromStr for KeyName {
     type Err = KeyNameError;
     fn from_str(text: &str) -> Result<Self, KeyNameError> {
         let text = text.trim();
-        let fits = (1..=limits::KEY_NAME_CHARS).contains(&text.chars().count());
-        if fits && !text.chars().any(char::is_control) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(KeyNameError)
-        }
+        let fits = (1..=limits::KEY_NAME_CHARS).contains(&text.chars().count())
+            && !text.chars().any(char::is_control);
+        fits.then(|| Self(text.to_owned())).ok_or(KeyNameError)
     }
 }
 

@@ -206,13 +206,10 @@ impl Entry {
         self.needs_recheck = false;
         self.epoch = transition.epoch;
         self.basis = transition.last_beat;
-        if self.settings.pause.is_some_and(|pause| {
-            pause
-                .until
-                .is_some_and(|until| until < transition.last_beat)
-        }) {
-            self.settings.pause = None;
-        }
+        let ended_before = |until| until < transition.last_beat;
+        self.settings
+            .pause
+            .take_if(|pause| pause.until.is_some_and(ended_before));
         self.pending = Some(Pending::new(transition.at));
         self.history.push(transition);
         let surplus = self.history.len().saturating_sub(limits::HISTORY);

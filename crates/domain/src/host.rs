@@ -34,13 +34,8 @@ impl Fleet {
 impl FromStr for Fleet {
     type Err = FleetError;
     fn from_str(text: &str) -> Result<Self, FleetError> {
-        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let fits = (1..=limits::FLEET_CHARS).contains(&text.len());
-        if fits && text.bytes().all(known) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(FleetError)
-        }
+        let fits = is_lower_name(text, limits::FLEET_CHARS);
+        fits.then(|| Self(text.to_owned())).ok_or(FleetError)
     }
 }
 
@@ -98,6 +93,12 @@ impl HostId {
     pub fn receiver() -> Self {
         Self(format!("{RESERVED}receiver"))
     }
+}
+
+/// Whether `text` is 1 to `longest` characters of `a-z 0-9 -`.
+pub(crate) fn is_lower_name(text: &str, longest: usize) -> bool {
+    let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    (1..=longest).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 /// Whether a character may separate the parts of a [`HostId`].
@@ -170,13 +171,8 @@ impl Region {
 impl FromStr for Region {
     type Err = RegionError;
     fn from_str(text: &str) -> Result<Self, RegionError> {
-        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let fits = (1..=limits::REGION_CHARS).contains(&text.len());
-        if fits && text.bytes().all(known) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(RegionError)
-        }
+        let fits = is_lower_name(text, limits::REGION_CHARS);
+        fits.then(|| Self(text.to_owned())).ok_or(RegionError)
     }
 }
 

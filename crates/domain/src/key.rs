@@ -56,12 +56,9 @@ impl KeyId {
 impl FromStr for KeyId {
     type Err = KeyIdError;
     fn from_str(text: &str) -> Result<Self, KeyIdError> {
-        let known = |b: u8| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b);
-        if text.len() == ID_CHARS && text.bytes().all(known) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(KeyIdError)
-        }
+        let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'2'..=b'7');
+        let fits = text.len() == ID_CHARS && text.bytes().all(allowed);
+        fits.then(|| Self(text.to_owned())).ok_or(KeyIdError)
     }
 }
 

@@ -7,7 +7,7 @@ use email_address::EmailAddress;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::host::{Fleet, name};
+use crate::host::{Fleet, is_lower_name, name};
 use crate::limits;
 use crate::notice::Notice;
 use crate::time::Timestamp;
@@ -212,13 +212,9 @@ impl SubscriptionId {
 impl FromStr for SubscriptionId {
     type Err = SubscriptionIdError;
     fn from_str(text: &str) -> Result<Self, SubscriptionIdError> {
-        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let fits = (1..=64).contains(&text.len()) && text.bytes().all(known);
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(SubscriptionIdError)
-        }
+        let fits = is_lower_name(text, 64);
+        fits.then(|| Self(text.to_owned()))
+            .ok_or(SubscriptionIdError)
     }
 }
 
@@ -287,11 +283,7 @@ impl FromStr for ConfirmationToken {
         let token = linked.unwrap_or_else(|| text.to_owned());
         let fits =
             (16..=1_024).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_alphanumeric());
-        if fits {
-            Ok(Self(token))
-        } else {
-            Err(ConfirmationTokenError)
-        }
+        fits.then_some(Self(token)).ok_or(ConfirmationTokenError)
     }
 }
 

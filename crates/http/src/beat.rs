@@ -6,41 +6,29 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use hb_domain::{Beat, HostId, Key, Scope, Timestamp};
 use hb_service::{AuthError, RecordError};
 
 use crate::error::{Dependency, Error};
 use crate::invalid::Invalid;
-use crate::{App, BY_PATH, answer, body, credential, report};
+use crate::{App, answer, body, credential, report};
 
 /// The activity in the log.
 const RECORDING: &str = "recording beats";
 
 /// `POST /v1/heartbeat`: the body names the host.
 pub(crate) async fn by_body(State(app): State<Arc<App>>, request: Request) -> Response {
-    beat(&app, request, "/v1/heartbeat", |_, query, body, now| {
-        report::by_body(query, body, now)
-    })
-    .await
+    beat(&app, request, "/v1/heartbeat", report::by_body).await
 }
 
 /// `/v1/heartbeat/{hostId}` and what may follow: the path names the host.
 pub(crate) async fn by_path(State(app): State<Arc<App>>, request: Request) -> Response {
-    beat(
-        &app,
-        request,
-        "/v1/heartbeat/{hostId}",
-        |path, query, body, now| {
-            let raw = path.strip_prefix(BY_PATH).unwrap_or_default();
-            report::by_path(raw, query, body, now)
-        },
-    )
-    .await
+    beat(&app, request, "/v1/heartbeat/{hostId}", report::by_path).await
 }
 
-type Read = fn(&str, Option<&str>, &[u8], Timestamp) -> Result<(HostId, Beat), Invalid>;
+type Read = fn(&Uri, &[u8], Timestamp) -> Result<(HostId, Beat), Invalid>;
 
 async fn beat(app: &App, request: Request, route: &'static str, read: Read) -> Response {
     let method = request.method().clone();
@@ -62,7 +50,7 @@ async fn record(app: &App, request: Request, read: Read) -> Result<(), Error> {
             .map_err(|wait| Error::TooMany { wait })?;
     }
     let body = body::read(body).await?;
-    let (host, beat) = read(head.uri.path(), head.uri.query(), &body, now)?;
+    let (host, beat) = read(&head.uri, &body, now)?;
     store(app, &key, host, beat, now).await
 }
 

@@ -51,12 +51,12 @@ pub(crate) enum Dependency {
 }
 
 impl Error {
-    /// How each error is answered.
+    /// The status, the stable code for programs, and when to retry.
     ///
     /// `curl --retry` sends again after 408, 429, 500, 502, 503 and 504 only, so these statuses stand for passing trouble
     /// and no others do.
-    fn facts(&self) -> Facts {
-        let bad = |code| Facts::new(StatusCode::BAD_REQUEST, code);
+    fn facts(&self) -> (StatusCode, &'static str, Option<Duration>) {
+        let bad = |code| (StatusCode::BAD_REQUEST, code, None);
         match self {
             Self::Invalid(invalid) => match invalid {
                 Invalid::EmptyBody
@@ -75,44 +75,22 @@ impl Error {
                 Invalid::Twice(_) => bad("duplicate_field"),
                 Invalid::ExitCode | Invalid::TrailingSlash => bad("invalid_path"),
             },
-            Self::Unauthenticated => Facts::new(StatusCode::UNAUTHORIZED, "unauthenticated"),
-            Self::Denied(Denied::Scope { .. }) => Facts::new(StatusCode::FORBIDDEN, "scope_denied"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", None),
+            Self::Denied(Denied::Scope { .. }) => (StatusCode::FORBIDDEN, "scope_denied", None),
             Self::Denied(Denied::Host(_) | Denied::Reserved(_)) => {
-                Facts::new(StatusCode::FORBIDDEN, "host_denied")
+                (StatusCode::FORBIDDEN, "host_denied", None)
             }
-            Self::NotFound => Facts::new(StatusCode::NOT_FOUND, "not_found"),
-            Self::MethodNotAllowed => {
-                Facts::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
-            }
-            Self::TooLarge => Facts::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
-            Self::TooMany { wait } => Facts {
-                retry_after: Some(*wait),
-                ..Facts::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited")
-            },
-            Self::Unavailable(_) => Facts {
-                retry_after: Some(TROUBLE),
-                ..Facts::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-            },
-            Self::Panicked => Facts::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
-            Self::TimedOut => Facts::new(StatusCode::REQUEST_TIMEOUT, "timed_out"),
-        }
-    }
-}
-
-/// How an error is answered, besides its text.
-struct Facts {
-    status: StatusCode,
-    /// Stable, for programs.
-    code: &'static str,
-    retry_after: Option<Duration>,
-}
-
-impl Facts {
-    fn new(status: StatusCode, code: &'static str) -> Self {
-        Self {
-            status,
-            code,
-            retry_after: None,
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", None),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
+            Self::TooMany { wait } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some(*wait)),
+            Self::Unavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                Some(TROUBLE),
+            ),
+            Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", None),
+            Self::TimedOut => (StatusCode::REQUEST_TIMEOUT, "timed_out", None),
         }
     }
 }
@@ -131,11 +109,7 @@ struct Problem<'a> {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let Facts {
-            status,
-            code,
-            retry_after,
-        } = self.facts();
+        let (status, code, wait) = self.facts();
         let text = self.to_string();
         let problem = Problem {
             r#type: "about:blank",
@@ -148,7 +122,7 @@ impl IntoResponse for Error {
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let mut response =
             (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
-        if let Some(wait) = retry_after {
+        if let Some(wait) = wait {
             response
                 .headers_mut()
                 .insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));

@@ -27,12 +27,8 @@ pub struct NoticeIdError;
 impl FromStr for NoticeId {
     type Err = NoticeIdError;
     fn from_str(text: &str) -> Result<Self, NoticeIdError> {
-        let good = text.len() == CHARS && text.chars().all(|c| ALPHABET.contains(c));
-        if good {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NoticeIdError)
-        }
+        let fits = text.len() == CHARS && text.chars().all(|c| ALPHABET.contains(c));
+        fits.then(|| Self(text.to_owned())).ok_or(NoticeIdError)
     }
 }
 

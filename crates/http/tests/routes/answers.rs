@@ -1,4 +1,4 @@
-//! Every answer that is no 200, in full.
+//! Every response other than 200, in full.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -152,7 +152,7 @@ async fn method_not_allowed() {
     assert_eq!(world.stored().await, "");
 }
 
-/// A body that comes in pieces, without an announced length.
+/// A body in pieces, without an announced length.
 fn pieces(pieces: Vec<Result<Bytes, std::io::Error>>) -> Body {
     Body::from_stream(stream::iter(pieces))
 }
@@ -215,7 +215,7 @@ async fn a_body_announced_as_too_large_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_no_beat() {
+async fn a_body_that_ends_early_is_not_a_beat() {
     let world = World::new().await;
     let broken = || Err(std::io::Error::other("connection reset"));
     for line in ["POST /v1/heartbeat", "PUT /v1/heartbeat/web-01"] {
@@ -254,7 +254,7 @@ async fn rate_limited() {
             "",
         ))
         .await;
-    assert_eq!(other.status, 200, "another key has its own share");
+    assert_eq!(other.status, 200, "another key has its own limit");
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(world.ask("GET /v1/heartbeat/web-04", "").await.status, 200);
     insta::assert_snapshot!(world.stored().await, @"
@@ -281,7 +281,7 @@ async fn panics_are_answered() {
 }
 
 #[tokio::test]
-async fn head_has_the_same_headers_and_no_body() {
+async fn head_has_the_headers_of_get_and_no_body() {
     let world = World::new().await;
     let panicking = World::with_clock(Arc::new(BrokenClock)).await;
     for (world, path) in [
@@ -307,7 +307,7 @@ async fn head_has_the_same_headers_and_no_body() {
 }
 
 #[tokio::test]
-async fn the_first_reason_in_order_is_the_answer() {
+async fn checks_run_in_order_and_the_first_failure_is_the_answer() {
     let world = World::limited(2).await;
     let send = async |key: &str, body: &str, length: &str| {
         let mut request = request("POST /v1/heartbeat", Some(key), body.to_owned());

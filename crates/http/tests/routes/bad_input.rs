@@ -1,10 +1,10 @@
-//! What is refused with 400, and what the sentence says.
+//! Requests that are refused with 400, and the messages.
 
 use std::fmt::Write;
 
 use crate::world::World;
 
-/// What is answered to each body, after making sure that nothing was stored.
+/// The response to each body, after checking that nothing was stored.
 async fn refused_bodies(bodies: &[&[u8]]) -> String {
     let (world, mut answers) = (World::new().await, String::new());
     for body in bodies {
@@ -23,7 +23,7 @@ async fn refused_bodies(bodies: &[&[u8]]) -> String {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_object() {
+async fn bodies_that_are_not_an_object() {
     let deep = format!(r#"{{"hostId": "web-01", "x": {}"#, "[".repeat(500));
     let answers = refused_bodies(&[
         b"",
@@ -81,7 +81,7 @@ async fn bodies_that_are_no_object() {
 }
 
 #[tokio::test]
-async fn hosts_that_are_none() {
+async fn invalid_host_ids() {
     let long = format!(r#"{{"hostId": "{}"}}"#, "x".repeat(201));
     let answers = refused_bodies(&[
         b"{}",
@@ -133,7 +133,7 @@ async fn hosts_that_are_none() {
 }
 
 #[tokio::test]
-async fn other_fields_that_are_wrong() {
+async fn invalid_values_of_other_fields() {
     let answers = refused_bodies(&[
         b"{\"hostId\": \"web-01\", \"intervalMs\": 999}",
         b"{\"hostId\": \"web-01\", \"intervalMs\": 31536000001}",
@@ -186,7 +186,7 @@ async fn other_fields_that_are_wrong() {
     "#);
 }
 
-/// What is answered to each request, after making sure that nothing was stored.
+/// The response to each request, after checking that nothing was stored.
 async fn refused(requests: &[(&str, &str)]) -> String {
     let (world, mut answers) = (World::new().await, String::new());
     for (line, body) in requests {
@@ -205,7 +205,7 @@ async fn refused(requests: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn paths_that_are_no_hosts() {
+async fn invalid_paths() {
     let answers = refused(&[
         ("GET /v1/heartbeat/", ""),
         ("GET /v1/heartbeat//", ""),
@@ -247,7 +247,7 @@ async fn paths_that_are_no_hosts() {
 }
 
 #[tokio::test]
-async fn parameters_that_are_wrong() {
+async fn invalid_query_parameters() {
     let answers = refused(&[
         ("GET /v1/heartbeat/web-01?intervalMs=999", ""),
         ("GET /v1/heartbeat/web-01?intervalMs=31536000001", ""),
@@ -295,7 +295,7 @@ async fn parameters_that_are_wrong() {
 }
 
 #[tokio::test]
-async fn requests_that_contradict_themselves() {
+async fn contradictory_requests() {
     let deep = format!(
         r#"{{"status": "fail", "x": {}{}}}"#,
         "[".repeat(200),
@@ -347,9 +347,9 @@ async fn requests_that_contradict_themselves() {
     "#);
 }
 
-/// A shell that spoils the quotes must not turn a `fail` into an `ok`.
+/// A shell that breaks quotes must not turn a `fail` into an `ok`.
 #[tokio::test]
-async fn what_begins_like_an_object_must_be_one() {
+async fn a_body_that_starts_like_an_object_must_be_valid() {
     let answers = refused(&[
         ("POST /v1/heartbeat/web-01", " { not json"),
         (

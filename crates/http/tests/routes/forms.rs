@@ -7,7 +7,7 @@ use axum::body::Body;
 use crate::world::{EDGE, MAIN, World, request, token};
 
 #[tokio::test]
-async fn a_beat_is_answered_in_full() {
+async fn the_response_to_a_beat() {
     let world = World::new().await;
     let answer = world
         .ask("POST /v1/heartbeat", r#"{"hostId": "web-01"}"#)
@@ -25,7 +25,7 @@ async fn a_beat_is_answered_in_full() {
 }
 
 #[tokio::test]
-async fn head_answers_like_get_and_records_too() {
+async fn head_records_and_answers_like_get() {
     let world = World::new().await;
     let get = world.ask("GET /v1/heartbeat/web-01", "").await;
     let head = world.ask("HEAD /v1/heartbeat/web-02/fail", "").await;
@@ -38,7 +38,7 @@ async fn head_answers_like_get_and_records_too() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_beats() {
+async fn valid_bodies() {
     let message = "x".repeat(2_000);
     let long = format!(r#"{{"hostId": "web-01", "status": "fail", "message": "{message}"}}"#);
     let full = format!(r#"{{"hostId": "web-01"}}{}"#, " ".repeat(4_096 - 20));
@@ -107,7 +107,7 @@ async fn bodies_that_are_beats() {
 }
 
 #[tokio::test]
-async fn paths_that_are_beats() {
+async fn valid_paths() {
     let cases = [
         ("POST /v1/heartbeat", r#"{"hostId": "web-01"}"#),
         (
@@ -207,7 +207,7 @@ async fn paths_that_are_beats() {
 }
 
 #[tokio::test]
-async fn any_content_type_will_do() {
+async fn any_content_type_is_accepted() {
     for kind in [
         "application/json",
         "application/x-www-form-urlencoded",
@@ -229,7 +229,7 @@ async fn any_content_type_will_do() {
 }
 
 #[tokio::test]
-async fn the_key_decides_the_fleet() {
+async fn the_key_determines_the_fleet() {
     let world = World::new().await;
     world
         .send(request(

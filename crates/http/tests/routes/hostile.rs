@@ -1,4 +1,4 @@
-//! No request, whatever its bytes, may panic or be answered with a 5xx.
+//! No request, whatever its bytes, may cause a panic or a 5xx.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -43,7 +43,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
     #[test]
-    fn nothing_breaks_the_router(
+    fn no_request_causes_a_panic_or_a_5xx(
         method in prop::sample::select(&["GET", "POST", "PUT", "HEAD", "DELETE", "X"]),
         uri in uri(),
         body in body(),

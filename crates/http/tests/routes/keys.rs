@@ -1,4 +1,4 @@
-//! Who may beat.
+//! Authentication of requests.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn with(headers: &[(&str, &[u8])]) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn both_headers_carry_a_key() {
+async fn either_header_may_contain_the_key() {
     let key = token(MAIN);
     let (bearer, lower, wrong) = (
         format!("Bearer {key}"),
@@ -42,7 +42,7 @@ async fn both_headers_carry_a_key() {
 }
 
 #[tokio::test]
-async fn all_who_are_refused_get_one_answer() {
+async fn every_refused_key_gets_the_same_response() {
     let (world, key, unknown) = (World::new().await, token(MAIN), token(UNKNOWN));
     let mut typo = key.clone();
     typo.pop();
@@ -97,7 +97,7 @@ async fn a_key_expires_at_its_instant() {
 }
 
 #[tokio::test]
-async fn nobody_else_beats_for_the_service_itself() {
+async fn an_ingest_key_cannot_beat_for_the_service_itself() {
     let world = World::new().await;
     let canary = request("GET /v1/heartbeat/hb:canary-0", Some(&token(MAIN)), "");
     let answer = world.send(canary).await.full();

@@ -1,4 +1,4 @@
-//! What reaches the log, and what must not.
+//! What is logged, and what must not be.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -23,8 +23,8 @@ impl Write for ThisThread {
     }
 }
 
-/// Captures all logs from now on, for all tests at once: `tracing` remembers per place in the code whether anybody
-/// listens, so a test that listens alone would miss what another had reached before.
+/// Captures all logs from now on, for all tests at once: `tracing` caches for each call site whether a subscriber wants
+/// it, so a test with its own subscriber would miss call sites that another test had reached before.
 pub(crate) fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -38,7 +38,7 @@ pub(crate) fn capture() {
     });
 }
 
-/// The lines that this test logged so far, since it last asked; those for debugging only if `debugging`.
+/// The lines that this test logged since the last call; those of DEBUG and TRACE only if `debugging`.
 pub(crate) fn logged(debugging: bool) -> String {
     let log = String::from_utf8(LOG.take()).unwrap();
     let hidden =
@@ -111,7 +111,7 @@ async fn secrets_never_reach_the_log() {
 }
 
 #[tokio::test]
-async fn a_beat_that_works_is_silent_but_for_debugging() {
+async fn a_recorded_beat_is_logged_at_debug_only() {
     let world = World::new().await;
     world.ask("GET /v1/heartbeat/web-01/7?message=x", "").await;
     insta::assert_snapshot!(logged(true), @r#"DEBUG hb_http::beat: beat method=GET route="/v1/heartbeat/{hostId}" status=200"#);

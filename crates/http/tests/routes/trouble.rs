@@ -1,4 +1,4 @@
-//! What clients and the log see while something fails.
+//! Responses and logs while a dependency fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,7 @@ async fn a_beat_that_is_not_stored_is_not_acknowledged() {
 }
 
 #[tokio::test]
-async fn the_status_says_what_is_in_trouble_and_when_it_is_over() {
+async fn the_status_names_the_failing_dependency_and_recovers() {
     let world = World::new().await;
     insta::assert_snapshot!(world.send(request("GET /v1/status", None, "")).await.full(), @r#"
     200 OK
@@ -75,7 +75,7 @@ async fn the_status_says_what_is_in_trouble_and_when_it_is_over() {
     "#);
     world.memory.fail_with(Some(CAUSE));
     let status = async || world.ask("GET /v1/status", "").await;
-    assert_eq!(status().await.status, 200, "believed for 30 s");
+    assert_eq!(status().await.status, 200, "cached for 30 s");
     assert_eq!(world.ask("GET /v1/heartbeat/web-01", "").await.status, 503);
     insta::assert_snapshot!(status().await.full(), @r#"
     503 Service Unavailable

@@ -1,4 +1,4 @@
-//! A router over memory, requests in one line, and answers as text.
+//! A router over memory, with requests and responses as text.
 
 use std::fmt::Write;
 use std::num::NonZeroU32;
@@ -35,10 +35,10 @@ pub(crate) const EDGE: u8 = 4;
 pub(crate) const EXPIRING: u8 = 5;
 /// Was revoked before the start.
 pub(crate) const REVOKED: u8 = 6;
-/// Nobody made it.
+/// Does not exist.
 pub(crate) const UNKNOWN: u8 = 7;
 
-/// The key of this number, as a machine sends it.
+/// The token of this key.
 pub(crate) fn token(key: u8) -> String {
     Token::new(KeyId::from_random([key; 7]), Secret::from_random([key; 32])).reveal()
 }
@@ -49,7 +49,7 @@ pub(crate) struct World {
     pub(crate) router: Router,
 }
 
-/// An answer, read to its end.
+/// A response with its whole body.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -68,7 +68,7 @@ impl Answer {
         format!("{text}\n{}", self.body)
     }
 
-    /// Its status, and its code and sentence if it is a problem.
+    /// The status, and of a problem its code and detail.
     pub(crate) fn short(&self) -> String {
         let problem: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
         match (problem["code"].as_str(), problem["detail"].as_str()) {
@@ -156,7 +156,7 @@ impl World {
         self.send(request(line, Some(&token(MAIN)), body)).await
     }
 
-    /// What is stored, one line a host.
+    /// What is stored, one line per host.
     pub(crate) async fn stored(&self) -> String {
         let page = self.memory.scan(Segment::WHOLE, None).await.unwrap();
         assert!(page.next.is_none() && page.unreadable.is_empty());
@@ -204,7 +204,7 @@ pub(crate) fn request(line: &str, key: Option<&str>, body: impl Into<Body>) -> R
     request.body(body.into()).unwrap()
 }
 
-/// A clock that nobody may ask.
+/// A clock that panics.
 pub(crate) struct BrokenClock;
 
 #[async_trait::async_trait]
