@@ -2,7 +2,7 @@
 test:
     cargo test --workspace
 
-# Format and lints, as CI asks for them.
+# Format and lints, as in CI.
 lint:
     cargo fmt --all --check && cargo clippy --workspace --all-targets --locked -- -D warnings
 
@@ -10,26 +10,26 @@ lint:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# The page of the command line, from the program.
+# Regenerate docs/cli.md.
 docs:
     cargo run --quiet --bin hb -- man --markdown >docs/cli.md
 
-# The whole service on this machine; options go after the recipe's name.
+# The whole service on this machine; options follow the recipe's name.
 serve *options:
     cargo run --bin hb -- serve {{ options }}
 
-# The templates of the deployment against the code (docs/development.md says what to install).
+# The templates of the deployment against the code (docs/development.md lists what to install).
 templates:
     target/deploy/bin/pytest tests/template
 
-# Everything that CI checks.
+# All checks of CI.
 ci:
     bash .ci/run
 
-# How many beats a second the embedded database takes.
+# Beats per second of the SQLite store.
 bench:
     cargo run --release -p hb-sqlite --example throughput
 
-# Run the tests and look at each changed snapshot (needs `cargo install cargo-insta`).
+# Run the tests and review each changed snapshot (needs `cargo install cargo-insta`).
 snapshots:
     cargo insta test --workspace --review

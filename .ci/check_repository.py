@@ -1,7 +1,7 @@
 """Checks on the repository as text.
 
 - No file names a path of the machine it was written on.
-- Every relative link of every Markdown file leads to a file that exists and, where it names one, to a heading.
+- Every relative link of every Markdown file leads to an existing file and, where it has an anchor, to a heading.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parent.parent
-# Not part of the repository: its history, what is built, what `hb serve` leaves behind.
+# Not part of the repository: its history, build output, data of `hb serve`.
 OUTSIDE = {".git", "target", "hb-data", ".aws-sam"}
 
 MACHINE_PATH = re.compile(rb"(?<![\w.~-])/(?:work|root)/")
@@ -37,12 +37,12 @@ def machine_paths(path):
 
 
 def blank(match):
-    """The same number of lines, without their text."""
+    """The same number of lines without their text, so that line numbers remain valid."""
     return "\n" * match.group().count("\n")
 
 
 def anchors(path):
-    """The anchors that the headings of a Markdown file get on the usual forges."""
+    """The anchors of the headings of a Markdown file, as the usual forges generate them."""
     seen = {}
     for heading in HEADING.findall(FENCE.sub(blank, path.read_text())):
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
@@ -53,7 +53,7 @@ def anchors(path):
 
 
 def broken_links(path):
-    """The relative links of a Markdown file that lead nowhere."""
+    """The broken relative links of a Markdown file."""
     text = CODE.sub("", FENCE.sub(blank, path.read_text()))
     for link in INLINE_LINK.findall(text) + REFERENCE.findall(text):
         if SCHEME.match(link):
@@ -80,7 +80,7 @@ def main():
         print(problem, file=sys.stderr)
     if problems:
         sys.exit(1)
-    print(f"no path of a machine; every relative link of {pages} Markdown files leads somewhere")
+    print(f"no path of a machine; every relative link of {pages} Markdown files is valid")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A second opinion on `hb serve`, from programs that are not ours: a mail server (aiosmtpd) and curl.
+"""Checks `hb serve` against third-party programs: a mail server (aiosmtpd) and curl.
 
-A host beats once and falls silent: exactly one e-mail says that it is missing. It beats again: exactly one says that
-it recovered. The line that old crontabs run is answered as it always was. SIGTERM ends the server with exit code 0.
+A host beats once and falls silent: exactly one e-mail reports it missing. It beats again: exactly one e-mail reports
+its recovery. The line of old crontabs still works. SIGTERM ends the server with exit code 0.
 
     python smtp_check.py PATH/TO/hb
 """
@@ -27,16 +27,16 @@ API_KEY = re.compile(r"hbk_[a-z2-7]{10}_[a-z2-7]{59}")
 TOKEN = re.compile(r"hb subscription confirm --token (\w+)")
 SUBJECT = re.compile(r"\[hb\] (\S+) (\w+) (?:since|at) ")
 
-# As users pasted it from the predecessor's README, its misspelt path included.
+# From the README of the predecessor, including its misspelt path.
 OLD_LINE = """curl -i -H "x-api-key: ${HB_API_KEY}" -d '{"hostId": "'${HOSTNAME}'"}' -X POST %s/v1/hearbeat"""
 
-# Seconds until a command, and until something that the server has to do on its own.
+# Time limits in seconds: for a command, and for an action of the server.
 COMMAND = 30
 SOON = 60
 
 
 class Failed(Exception):
-    """What was expected and did not happen."""
+    """Something expected did not happen."""
 
 
 class Inbox:
@@ -58,14 +58,14 @@ class Inbox:
         return [match[1] for match in subjects if match and match[2] == kind]
 
     def expect(self, **expected):
-        """Fails unless each kind was told about exactly these hosts."""
+        """Fails unless the e-mails of each kind are about exactly these hosts."""
         for kind, hosts in expected.items():
             if self.hosts(kind) != hosts:
                 raise Failed(f"expected e-mails `{kind}` about {hosts}, got about {self.hosts(kind)}")
 
 
 class Server:
-    """A running `hb serve` and what it has printed so far."""
+    """A running `hb serve` and its output so far."""
 
     def __init__(self, process):
         self.process = process
@@ -76,7 +76,7 @@ class Server:
         ]
 
     async def until(self, what, found, seconds=SOON):
-        """Waits for `found` to return something, as long as the server lives."""
+        """Waits until `found` returns a value, while the server runs."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while not (value := found()):
@@ -93,7 +93,7 @@ class Server:
         try:
             code = await asyncio.wait_for(self.process.wait(), COMMAND)
         except asyncio.TimeoutError:
-            raise Failed(f"the server still runs {COMMAND} s after SIGTERM") from None
+            raise Failed(f"the server is still running {COMMAND} s after SIGTERM") from None
         await asyncio.gather(*self.readers)
         return code
 
@@ -115,7 +115,7 @@ def first(pattern, lines):
 
 
 async def run(*command, env):
-    """Runs a command to its end and returns what it printed on stdout."""
+    """Runs a command and returns its standard output."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *command, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
@@ -125,7 +125,7 @@ async def run(*command, env):
     except asyncio.TimeoutError:
         process.kill()
         await process.wait()
-        raise Failed(f"{command[0]} {command[1]} still runs after {COMMAND} s") from None
+        raise Failed(f"{command[0]} {command[1]} is still running after {COMMAND} s") from None
     if process.returncode != 0:
         raise Failed(f"{command[0]} {command[1]} ended with exit code {process.returncode}: {err.decode()}")
     return out.decode()
@@ -145,7 +145,7 @@ async def check(hb, directory, inbox, mail_port, servers):
     url = (await server.until("line `listening on` on stderr", lambda: first(ADDRESS, server.errors)))[1]
     key = (await server.until("API key on stdout", lambda: first(API_KEY, server.output)))[0]
     await run(hb, "subscription", "add", "email", RECIPIENT, "--data-dir", directory, env=env)
-    token = await server.until("question by e-mail", lambda: inbox.token)
+    token = await server.until("confirmation e-mail", lambda: inbox.token)
     await run(hb, "subscription", "confirm", "--token", token, "--data-dir", directory, env=env)
 
     async def beat(interval_ms):
@@ -156,7 +156,7 @@ async def check(hb, directory, inbox, mail_port, servers):
     answer = await run("sh", "-c", OLD_LINE % url, env={**env, "HB_API_KEY": key, "HOSTNAME": "ci-old-01"})
     head, _, body = answer.partition("\r\n\r\n")
     if not re.match(r"HTTP/1\.1 200\b", head) or body != '{"message":"OK"}':
-        raise Failed(f"the old crontab line was answered by:\n{answer}")
+        raise Failed(f"the response to the old crontab line was:\n{answer}")
 
     await beat(2_000)
     await server.until("e-mail `missing`", lambda: inbox.hosts("missing"))
@@ -165,7 +165,7 @@ async def check(hb, directory, inbox, mail_port, servers):
     if not subject.startswith(f"[hb] {HOST} missing since"):
         raise Failed(f"the subject is {subject}")
 
-    # With a long interval, so that a slow machine between two beats is no second silence.
+    # A long interval, so that a slow machine does not cause a second silence.
     for _ in range(SOON):
         await beat(60_000)
         if inbox.hosts("recovered"):
@@ -197,15 +197,15 @@ async def main(hb):
         except Failed as failed:
             for server in servers:
                 await server.clean_up()
-                print("what the server said:", *server.errors[-50:], sep="\n  ", file=sys.stderr)
-            print("what the mail server got:", *inbox.mails, sep="\n  ", file=sys.stderr)
+                print("output of the server:", *server.errors[-50:], sep="\n  ", file=sys.stderr)
+            print("received by the mail server:", *inbox.mails, sep="\n  ", file=sys.stderr)
             print(f"failed: {failed}", file=sys.stderr)
             return 1
         finally:
             for server in servers:
                 await server.clean_up()
             mail.close()
-    print("one e-mail `missing`, one `recovered`; the old crontab line is answered; exit code 0 after SIGTERM")
+    print("one e-mail `missing`, one `recovered`; the old crontab line works; exit code 0 after SIGTERM")
     return 0
 
 

@@ -1,16 +1,16 @@
-"""What must hold of the tables."""
+"""Checks of the tables."""
 
 from collections.abc import Iterator
 
-import rust
+from facts import FACTS, NAMES
 from registry import check, in_each_deployment
 from templates import REGION, Deployment, Json, Templates
 
 
 @in_each_deployment
-def tables_are_those_of_the_code(deployment: Deployment) -> Iterator[str]:
-    """Names, keys, indexes and types are what the adapters use and `create_stage` makes."""
-    wanted = rust.tables("dev")
+def tables_match_the_code(deployment: Deployment) -> Iterator[str]:
+    """Names, keys, indexes and types are those that the adapters use and `create_stage` creates."""
+    wanted = FACTS["tables"]
     made = {table["TableName"]: table for table in deployment.tables().values()}
     if set(made) != set(wanted):
         yield f"tables {sorted(made)}, the code has {sorted(wanted)}"
@@ -18,23 +18,25 @@ def tables_are_those_of_the_code(deployment: Deployment) -> Iterator[str]:
         table, want = made[name], wanted[name]
         types = {a["AttributeName"]: a["AttributeType"] for a in table["AttributeDefinitions"]}
 
-        def key(schema: Json, types: dict[str, str] = types) -> list[tuple[str, str]]:
+        def key(schema: Json, types: dict[str, str] = types) -> list[list[str]]:
             order = [a["AttributeName"] for a in sorted(schema, key=lambda a: a["KeyType"])]
-            return [(attribute, types.get(attribute, "?")) for attribute in order]
+            return [[attribute, types.get(attribute, "?")] for attribute in order]
 
         if key(table["KeySchema"]) != want["key"]:
             yield f"the key of {name} is {key(table['KeySchema'])}, the code's {want['key']}"
-        indexes = [(i["IndexName"], key(i["KeySchema"])) for i in table.get("GlobalSecondaryIndexes", [])]
-        if indexes != ([(want["index"]["name"], want["index"]["key"])] if want["index"] else []):
+        indexes = [
+            {"name": i["IndexName"], "key": key(i["KeySchema"])} for i in table.get("GlobalSecondaryIndexes", [])
+        ]
+        if indexes != ([want["index"]] if want["index"] else []):
             yield f"the indexes of {name} are {indexes}, the code's {want['index']}"
         for index in table.get("GlobalSecondaryIndexes", []):
             if index["Projection"] != {"ProjectionType": "ALL"}:
-                yield f"the index {index['IndexName']} of {name} does not hold whole items"
+                yield f"the index {index['IndexName']} of {name} does not project whole items"
 
 
 @in_each_deployment
-def declared_attributes_are_those_of_keys(deployment: Deployment) -> Iterator[str]:
-    """DynamoDB refuses a table that declares an attribute that no key has, or has a key that it does not declare."""
+def declared_attributes_are_key_attributes(deployment: Deployment) -> Iterator[str]:
+    """DynamoDB refuses a table that declares an attribute outside of its keys, or a key without a declaration."""
     for table in deployment.tables().values():
         declared = {a["AttributeName"] for a in table["AttributeDefinitions"]}
         schemas = [table["KeySchema"], *(i["KeySchema"] for i in table.get("GlobalSecondaryIndexes", []))]
@@ -44,29 +46,29 @@ def declared_attributes_are_those_of_keys(deployment: Deployment) -> Iterator[st
 
 
 @in_each_deployment
-def tables_are_charged_by_request(deployment: Deployment) -> Iterator[str]:
-    """Provisioned mode would need settings of capacity, in the table and in each replica; nothing here has any."""
+def tables_are_billed_per_request(deployment: Deployment) -> Iterator[str]:
+    """Provisioned mode would need capacity settings in the table and in each replica."""
     for table in deployment.tables().values():
         if table.get("BillingMode") != "PAY_PER_REQUEST":
-            yield f"{table['TableName']} is in mode {table.get('BillingMode', 'PROVISIONED')}"
+            yield f"{table['TableName']} has the billing mode {table.get('BillingMode', 'PROVISIONED')}"
 
 
 @in_each_deployment
 def eventual_tables_have_a_stream(deployment: Deployment) -> Iterator[str]:
-    """Replication reads it. With one region it is there already: it cannot be added together with a replica."""
+    """Replication reads the stream. It exists with one region too, since it cannot be added together with a replica."""
     for table in deployment.data.of_type("AWS::DynamoDB::GlobalTable").values():
-        claims = table["TableName"] == rust.names("dev")["ledger"]
+        is_ledger = table["TableName"] == NAMES["ledger"]
         stream = table.get("StreamSpecification", {}).get("StreamViewType")
-        if not claims and stream != "NEW_AND_OLD_IMAGES":
+        if not is_ledger and stream != "NEW_AND_OLD_IMAGES":
             yield f"{table['TableName']} has the stream {stream}"
 
 
 @in_each_deployment
-def claims_are_strong_over_regions(deployment: Deployment) -> Iterator[str]:
-    """The ledger alone, and only with two regions; then with a witness, and without a time-to-live."""
+def the_ledger_is_strongly_consistent_across_regions(deployment: Deployment) -> Iterator[str]:
+    """Only the ledger, and only with two regions; then with a witness in a third region of the same area."""
     for table in deployment.data.of_type("AWS::DynamoDB::GlobalTable").values():
         name, regions = table["TableName"], [replica["Region"] for replica in table["Replicas"]]
-        wanted = name == rust.names("dev")["ledger"] and len(regions) > 1
+        wanted = name == NAMES["ledger"] and len(regions) > 1
         witnesses = [witness["Region"] for witness in table.get("GlobalTableWitnesses", [])]
         if (table.get("MultiRegionConsistency") == "STRONG") != wanted:
             yield f"{name} in {regions} has the consistency {table.get('MultiRegionConsistency')}"
@@ -74,25 +76,25 @@ def claims_are_strong_over_regions(deployment: Deployment) -> Iterator[str]:
             yield f"{name} in {regions} has the witnesses {witnesses}"
         areas = {region.split("-")[0] for region in regions + witnesses}
         if wanted and len(areas) > 1:
-            yield f"{name} would be strong over {sorted(areas)}, which DynamoDB does not offer"
+            yield f"{name} would be strongly consistent over {sorted(areas)}, which DynamoDB does not offer"
 
 
 @in_each_deployment
-def regions_share_all_tables_but_their_own(deployment: Deployment) -> Iterator[str]:
-    """Each of the data stack has the same replicas; `system` holds the subscriptions of a region's own topic."""
+def regions_share_all_tables_except_system(deployment: Deployment) -> Iterator[str]:
+    """All tables of the data stack have the same replicas; `system` belongs to one region."""
     tables = deployment.data.of_type("AWS::DynamoDB::GlobalTable").values()
     wanted = [REGION, *filter(None, [deployment.data.values["SecondRegion"]])]
     for table in tables:
         regions = [replica["Region"] for replica in table["Replicas"]]
         if regions != wanted:
             yield f"{table['TableName']} is in {regions}, not in {wanted}"
-    if rust.names("dev")["system"] in {table["TableName"] for table in tables}:
-        yield "system is a table of all regions"
+    if NAMES["system"] in {table["TableName"] for table in tables}:
+        yield "system is replicated"
 
 
 @check
 def data_outlives_its_stack(templates: Templates) -> Iterator[str]:
-    """Retained, restorable, encrypted, protected against deletion, in every replica; nothing expires by itself."""
+    """Every replica is retained, restorable, encrypted and protected against deletion; no item expires."""
     for deployment in templates.deployments:
         for stack in (deployment.main, deployment.data):
             for name, resource in stack.resources.items():
@@ -100,11 +102,11 @@ def data_outlives_its_stack(templates: Templates) -> Iterator[str]:
                     continue
                 table = resource["Properties"]
                 if {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")} != {"Retain"}:
-                    yield f"{name} would be deleted with its stack, or when it is replaced"
+                    yield f"{name} would be deleted with its stack or on replacement"
                 if not table.get("SSESpecification", {}).get("SSEEnabled"):
-                    yield f"{name} is not encrypted under a key of the account"
+                    yield f"{name} is not encrypted with a key of the account"
                 if "TimeToLiveSpecification" in table:
-                    yield f"{name} has a time-to-live, and nothing in it an expiry in seconds"
+                    yield f"{name} has a time-to-live, but no item has an expiry in seconds"
                 for copy in table.get("Replicas", [table]):
                     recovery = copy.get("PointInTimeRecoverySpecification", {})
                     if recovery.get("PointInTimeRecoveryEnabled") is not True:

@@ -1,33 +1,30 @@
-"""What must hold of functions, their schedules and their logs."""
+"""Checks of functions, their schedules and their logs."""
 
 import json
 import tomllib
 from collections.abc import Iterator
 
-import rust
+from facts import FACTS, FUNCTIONS, SECONDS, profile
 from registry import check, in_each_deployment
-from templates import Deployment, Json, Templates
-
-PROGRAMS = {"Ingest": "ingest", "Sweep": "sweep", "Canary": "sweep"}
-"""The program that each function runs."""
+from templates import ROOT, Deployment, Json, Templates
 
 
 @check
-def functions_run_the_programs_of_the_code(templates: Templates) -> Iterator[str]:
+def functions_run_the_measured_programs(templates: Templates) -> Iterator[str]:
     """The binaries exist, are built with the measured profile, and start as `bootstrap` on a bare runtime."""
     for name, function in functions(templates.raw["template.yaml"]).items():
         program = function.get("Metadata", {}).get("BuildProperties", {}).get("Binary")
-        if PROGRAMS.get(name) != program or function["Metadata"].get("BuildMethod") != "rust-cargolambda":
+        if FUNCTIONS[name]["program"] != program or function["Metadata"].get("BuildMethod") != "rust-cargolambda":
             yield f"{name} is built as {function.get('Metadata')}"
-        if not (rust.CRATES / f"lambda/src/bin/{program}.rs").is_file():
-            yield f"{name} runs {program}, which the code does not have"
+        if not (ROOT / f"crates/lambda/src/bin/{program}.rs").is_file():
+            yield f"{name} runs {program}, which does not exist"
     runtime = templates.raw["template.yaml"]["Globals"]["Function"]
     if (runtime["Runtime"], runtime["Handler"], runtime["CodeUri"]) != ("provided.al2023", "bootstrap", "crates/lambda"):
         yield "functions are not bootstraps of crates/lambda on provided.al2023"
     build = tomllib.loads(templates.texts.files["crates/lambda/Cargo.toml"])["package"]["metadata"]["lambda"]["build"]
     given = tomllib.loads("\n".join(build["config"]))["profile"]["release"]
-    if given != rust.profile() or not build["disable_optimizations"]:
-        yield f"sam build would use {build}, [profile.lambda] is {rust.profile()}"
+    if given != profile() or not build["disable_optimizations"]:
+        yield f"sam build would use {build}, [profile.lambda] is {profile()}"
 
 
 def functions(template: Json) -> dict[str, Json]:
@@ -36,17 +33,12 @@ def functions(template: Json) -> dict[str, Json]:
 
 
 @check
-def variables_are_those_that_the_code_reads(templates: Templates) -> Iterator[str]:
-    """Each that is set is read, and each that is read can be set; the canary's belong to its function alone."""
-    read, deployment = rust.variables(), templates.deployments[1]
-    lambdas = deployment.main.of_type("AWS::Lambda::Function")
+def variables_match_those_the_code_reads(templates: Templates) -> Iterator[str]:
+    """Each function is given exactly the variables that it reads."""
+    lambdas = templates.deployments[1].main.of_type("AWS::Lambda::Function")
     for name, function in lambdas.items():
         given = set(function.get("Environment", {}).get("Variables", {}))
-        wanted = set(read[PROGRAMS[name]])
-        if name == "Sweep":
-            wanted -= rust.CANARY_VARIABLES
-        if name == "Canary":
-            wanted = rust.CANARY_VARIABLES | (read["ingest"] & read["sweep"])
+        wanted = set(FUNCTIONS[name]["variables"])
         for variable in sorted(given - wanted):
             yield f"{name} is given {variable}, which it does not read"
         for variable in sorted(wanted - given):
@@ -54,47 +46,48 @@ def variables_are_those_that_the_code_reads(templates: Templates) -> Iterator[st
 
 
 @in_each_deployment
-def functions_have_time_and_no_second_try(deployment: Deployment) -> Iterator[str]:
-    """A sweep has its passes and its margin; no more of them at once than may send; what failed is not tried again."""
-    minute, margin = rust.sweep_timing()
+def functions_have_enough_time_and_no_retries(deployment: Deployment) -> Iterator[str]:
+    """A sweep has time for its passes and its margin; concurrent sweeps stay below the limit of SNS; nothing is retried."""
+    minute, margin, rate = SECONDS["minute"], SECONDS["margin"], FACTS["messagesPerSecond"]
     for name, function in deployment.main.of_type("AWS::Lambda::Function").items():
         if name == "Sweep":
             if not minute + margin <= function["Timeout"] < 2 * minute:
                 yield f"Sweep has {function['Timeout']} s; passes and margin take {minute + margin} s"
             most = function.get("ReservedConcurrentExecutions", -(-function["Timeout"] // minute))
-            if most * rust.messages_per_second() >= 10:
-                yield f"{most} sweeps at once send {most * rust.messages_per_second()} messages a second"
+            if most * rate >= 10:
+                yield f"{most} concurrent sweeps send {most * rate} messages per second"
         if name in ("Sweep", "Canary"):
             invoked = deployment.main.resources.get(f"{name}EventInvokeConfig", {}).get("Properties", {})
             if invoked.get("MaximumRetryAttempts") != 0:
-                yield f"Lambda would start {name} again after an error"
+                yield f"Lambda would retry {name} after an error"
 
 
 @in_each_deployment
-def schedules_start_functions_once_a_minute(deployment: Deployment) -> Iterator[str]:
-    """`rate(1 minute)`, at once, without a second try, with the event that the code knows, by a role that may."""
+def schedules_invoke_functions_every_minute(deployment: Deployment) -> Iterator[str]:
+    """`rate(1 minute)`, without a flexible window or retries, with the event that the code expects."""
     made = deployment.main.of_type("AWS::Scheduler::Schedule")
-    wanted = {f"{name}.Arn": name.lower() for name in deployment.main.of_type("AWS::Lambda::Function") if name != "Ingest"}
+    tasks = {name: FUNCTIONS[name]["task"] for name in deployment.main.of_type("AWS::Lambda::Function")}
+    wanted = {f"{name}.Arn": task for name, task in tasks.items() if task}
     if {schedule["Target"]["Arn"] for schedule in made.values()} != set(wanted):
-        yield f"schedules start {[schedule['Target']['Arn'] for schedule in made.values()]}, not {sorted(wanted)}"
+        yield f"schedules invoke {[schedule['Target']['Arn'] for schedule in made.values()]}, not {sorted(wanted)}"
     for name, schedule in made.items():
         target = schedule["Target"]
         if schedule["ScheduleExpression"] != "rate(1 minute)" or schedule["FlexibleTimeWindow"] != {"Mode": "OFF"}:
             yield f"{name} runs at {schedule['ScheduleExpression']}, {schedule['FlexibleTimeWindow']}"
         if target.get("RetryPolicy", {}).get("MaximumRetryAttempts") != 0:
-            yield f"{name} tries again"
+            yield f"{name} retries"
         if json.loads(target["Input"]) != {"task": wanted.get(target["Arn"])}:
             yield f"{name} sends {target['Input']}"
         if schedule.get("State", "ENABLED") != "ENABLED":
-            yield f"{name} is off"
-    # One canary may be late by a quarter of a minute without a blackout.
-    if not 60 < rust.canary_freshness() < 120:
-        yield f"a canary a minute, and it is believed for {rust.canary_freshness()} s"
+            yield f"{name} is disabled"
+    # A canary may be 15 s late without causing a blackout; a lost one must cause it.
+    if not 60 < SECONDS["canaryFresh"] < 120:
+        yield f"there is a canary per minute, and the receiver counts as healthy for {SECONDS['canaryFresh']} s"
 
 
 @in_each_deployment
-def log_groups_are_the_functions_own(deployment: Deployment) -> Iterator[str]:
-    """Each function writes JSON to a group of its own, named after it, which is kept for a while and not for ever."""
+def each_function_has_its_own_log_group(deployment: Deployment) -> Iterator[str]:
+    """Each function writes JSON to a log group named after it, with limited retention."""
     groups = deployment.main.of_type("AWS::Logs::LogGroup")
     for name, function in deployment.main.of_type("AWS::Lambda::Function").items():
         log = function.get("LoggingConfig", {})
@@ -105,4 +98,4 @@ def log_groups_are_the_functions_own(deployment: Deployment) -> Iterator[str]:
             yield f"{name} logs as {log.get('LogFormat')}"
     for name, group in groups.items():
         if not group.get("RetentionInDays"):
-            yield f"{name} keeps logs for ever"
+            yield f"{name} keeps logs forever"

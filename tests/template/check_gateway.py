@@ -1,4 +1,4 @@
-"""What must hold of the gateway and the name of the service."""
+"""Checks of the gateway and the domain name of the service."""
 
 import json
 import re
@@ -9,8 +9,8 @@ from templates import REGION, Deployment
 
 
 @in_each_deployment
-def gateway_throttles_what_it_routes(deployment: Deployment) -> Iterator[str]:
-    """One route for everything, to ingest, throttled by default; settings of other routes would match nothing."""
+def gateway_throttles_its_only_route(deployment: Deployment) -> Iterator[str]:
+    """One route for everything, to ingest, throttled by the default settings; other settings would match no route."""
     api = deployment.main.resources["Api"]["Properties"]["Body"]
     stage = deployment.main.resources["ApiApiGatewayDefaultStage"]["Properties"]
     routes = {path: list(methods) for path, methods in api["paths"].items()}
@@ -18,7 +18,7 @@ def gateway_throttles_what_it_routes(deployment: Deployment) -> Iterator[str]:
         yield f"routes are {routes}"
     for route in stage.get("RouteSettings", {}):
         if route not in routes:
-            yield f"settings of the route {route}, which is none"
+            yield f"settings of the route {route}, which does not exist"
     settings = stage.get("DefaultRouteSettings", {})
     if not settings.get("ThrottlingRateLimit") or not settings.get("ThrottlingBurstLimit"):
         yield "requests are not throttled"
@@ -31,53 +31,53 @@ def gateway_throttles_what_it_routes(deployment: Deployment) -> Iterator[str]:
 
 @in_each_deployment
 def access_log_is_json_without_secrets(deployment: Deployment) -> Iterator[str]:
-    """Neither headers nor query, which may hold keys and messages."""
+    """No headers and no query, which may contain keys and messages."""
     log = deployment.main.resources["ApiApiGatewayDefaultStage"]["Properties"].get("AccessLogSettings", {})
     try:
         members = json.loads(log["Format"])
     except (KeyError, ValueError) as error:
-        yield f"its format is no JSON: {error}"
+        yield f"its format is not JSON: {error}"
         return
     for value in members.values():
         if re.search(r"header|authorizer|query|routeKey\.query|path\?", value):
-            yield f"it shows {value}"
+            yield f"it logs {value}"
     if log["DestinationArn"] != "ApiLog.Arn":
         yield f"it goes to {log['DestinationArn']}"
 
 
 @in_each_deployment
-def client_certificates_close_the_other_door(deployment: Deployment) -> Iterator[str]:
-    """Where they are asked for, the default address, which does not ask, is off; and nothing of ours depends on it."""
+def client_certificates_disable_the_default_address(deployment: Deployment) -> Iterator[str]:
+    """The default address, which does not require them, is disabled, and nothing of ours depends on it."""
     [server] = deployment.main.resources["Api"]["Properties"]["Body"].get("servers", [{}])
-    off = server.get("x-amazon-apigateway-endpoint-configuration", {}).get("disableExecuteApiEndpoint", False)
+    disabled = server.get("x-amazon-apigateway-endpoint-configuration", {}).get("disableExecuteApiEndpoint", False)
     domain = deployment.main.resources.get("Domain", {}).get("Properties", {})
-    asked = "MutualTlsAuthentication" in domain
-    if asked != bool(deployment.main.values["TruststoreUri"]):
-        yield f"client certificates are asked for: {asked}"
-    if off != asked:
-        yield f"the default address is off: {off}"
+    required = "MutualTlsAuthentication" in domain
+    if required != bool(deployment.main.values["TruststoreUri"]):
+        yield f"client certificates are required: {required}"
+    if disabled != required:
+        yield f"the default address is disabled: {disabled}"
     for name in ("Canary", "HealthCheck", "RegionLost"):
-        if asked and name in deployment.main.resources:
+        if required and name in deployment.main.resources:
             yield f"{name} needs the default address"
 
 
 @in_each_deployment
-def regions_share_the_name(deployment: Deployment) -> Iterator[str]:
-    """A record by latency, one a region; Route 53 asks the region's own address, and people are told elsewhere."""
+def regions_share_the_domain_name(deployment: Deployment) -> Iterator[str]:
+    """One latency record per region; Route 53 and the canary use the region's own address."""
     for name, record in deployment.main.of_type("AWS::Route53::RecordSet").items():
         if (record.get("SetIdentifier"), record.get("Region")) != (REGION, REGION):
-            yield f"{name} is not this region's own"
+            yield f"{name} is not the record of this region"
         if "HealthCheck" in deployment.main.resources and record.get("HealthCheckId") != "HealthCheck":
             yield f"{name} has no health check"
     for name, health in deployment.main.of_type("AWS::Route53::HealthCheck").items():
         config = health["HealthCheckConfig"]
         own = f"Api.execute-api.{REGION}.amazonaws.com"
         if (config.get("FullyQualifiedDomainName"), config.get("ResourcePath")) != (own, "/v1/status"):
-            yield f"{name} asks {config.get('FullyQualifiedDomainName')}{config.get('ResourcePath')}"
+            yield f"{name} checks {config.get('FullyQualifiedDomainName')}{config.get('ResourcePath')}"
     for name, function in deployment.main.of_type("AWS::Lambda::Function").items():
         url = function["Environment"]["Variables"].get("HB_CANARY_URL")
         if url not in (None, f"https://Api.execute-api.{REGION}.amazonaws.com"):
             yield f"the canary of {name} goes to {url}, which may be another region"
     watched = bool(deployment.main.values["OtherRegion"]) and "Canary" in deployment.main.resources
     if ("RegionLost" in deployment.main.resources) != watched:
-        yield f"the loss of the other region raises an alarm: {not watched}"
+        yield f"the loss of the other region raises an alarm: {not watched}, expected {watched}"

@@ -1,30 +1,30 @@
-"""What must hold of permissions: the code says what is needed."""
+"""Checks of permissions: the code lists what each function needs."""
 
 from collections.abc import Iterator
 
-import rust
+from facts import FACTS, permissions
 from registry import as_list, in_each_deployment
 from templates import ACCOUNT, REGION, Deployment, Json
 
 OF_PLATFORM = {
-    "logs:CreateLogStream": "Lambda writes the log in the function's name",
+    "logs:CreateLogStream": "Lambda writes the log with the role of the function",
     "logs:PutLogEvents": "the same",
-    "kms:GenerateDataKey": "SNS encrypts a message in the name of who publishes it",
+    "kms:GenerateDataKey": "SNS encrypts a message with the role of the publisher",
     "kms:Decrypt": "the same (SNS developer guide, key management)",
-    "sqs:SendMessage": "Lambda and the scheduler report a failure in the name of the role",
-    "lambda:InvokeFunction": "the scheduler starts the function",
+    "sqs:SendMessage": "Lambda and the scheduler report a failure with the role",
+    "lambda:InvokeFunction": "the scheduler invokes the function",
 }
-"""Actions that no call in the code needs, and who needs them."""
+"""Actions that the code does not call, and what needs them."""
 
 ANY_RESOURCE = {
-    ("TopicKey", "Account"): "the policy of a key: * is the key itself, and without this nobody could ever change it",
+    ("TopicKey", "Account"): "the policy of a key: * is the key itself, and without this no one could ever change it",
     ("TopicKey", "Alarms"): "the policy of a key: * is the key itself",
 }
-"""The statements that may name every resource, and why."""
+"""The statements that may name every resource, with the reason."""
 
 
 def statements(deployment: Deployment) -> Iterator[tuple[str, Json]]:
-    """All statements about permissions, with the logical id of the resource that has them."""
+    """All statements of policies, with the logical id of their resource."""
     for name, role in deployment.main.of_type("AWS::IAM::Role").items():
         for policy in role.get("Policies", []):
             yield from ((name, statement) for statement in as_list(policy["PolicyDocument"]["Statement"]))
@@ -38,8 +38,8 @@ def statements(deployment: Deployment) -> Iterator[tuple[str, Json]]:
 
 
 @in_each_deployment
-def statements_name_resources_of_the_stack(deployment: Deployment) -> Iterator[str]:
-    """No action with a star, no resource with one, nothing that the stack or its tables do not have."""
+def policies_name_resources_of_the_stack(deployment: Deployment) -> Iterator[str]:
+    """No wildcards, and no resource outside of the stack and its tables."""
     tables = [table["TableName"] for table in deployment.tables().values()]
     arns = {f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}{end}" for name in tables for end in ("", "/index/open")}
     resources = deployment.main.resources
@@ -55,26 +55,26 @@ def statements_name_resources_of_the_stack(deployment: Deployment) -> Iterator[s
                 yield f"{name} {sid} names {resource}"
     for name, role in deployment.main.of_type("AWS::IAM::Role").items():
         if role.get("ManagedPolicyArns"):
-            yield f"{name} has {role['ManagedPolicyArns']}, which says more than is needed"
+            yield f"{name} has {role['ManagedPolicyArns']}, which allows more than is needed"
 
 
 @in_each_deployment
-def outsiders_act_for_this_account_only(deployment: Deployment) -> Iterator[str]:
-    """A service of AWS that is let in is held to this account or to one resource of it."""
+def services_act_for_this_account_only(deployment: Deployment) -> Iterator[str]:
+    """A service of AWS that a policy admits is restricted to this account or to one resource of it."""
     trusts = ((n, s) for n, r in deployment.main.of_type("AWS::IAM::Role").items()
               for s in r["AssumeRolePolicyDocument"]["Statement"])  # fmt: skip
     for name, statement in [*statements(deployment), *trusts]:
         service = statement.get("Principal", {}).get("Service")
         conditions = {key for values in statement.get("Condition", {}).values() for key in values}
         if statement.get("Principal") == "*" or statement.get("Principal", {}).get("AWS") == "*":
-            yield f"{name} {statement.get('Sid')} lets everybody in"
+            yield f"{name} {statement.get('Sid')} admits everyone"
         if service not in (None, "lambda.amazonaws.com") and not conditions & {"aws:SourceAccount", "aws:SourceArn"}:
-            yield f"{name} {statement.get('Sid')} lets {service} in for any account"
+            yield f"{name} {statement.get('Sid')} admits {service} for any account"
 
 
 @in_each_deployment
-def functions_may_do_what_they_call_and_nothing_else(deployment: Deployment) -> Iterator[str]:
-    """The permissions of each role are the calls in the code of its function, resource by resource."""
+def roles_allow_exactly_what_functions_call(deployment: Deployment) -> Iterator[str]:
+    """The permissions of each role are the calls of its function, resource by resource."""
     physical = {f"{n}.Arn": q["QueueName"] for n, q in deployment.main.of_type("AWS::SQS::Queue").items()}
     physical |= {n: t["TopicName"] for n, t in deployment.main.of_type("AWS::SNS::Topic").items()}
     physical |= {f"{n}.Arn": t["TableName"] for n, t in deployment.main.of_type("AWS::DynamoDB::Table").items()}
@@ -86,21 +86,21 @@ def functions_may_do_what_they_call_and_nothing_else(deployment: Deployment) -> 
                 for action in as_list(statement["Action"]):
                     for resource in as_list(statement["Resource"]):
                         given.add((action, physical.get(resource, resource.rsplit(":table/")[-1])))
-        needed = rust.permissions(function, "dev")
+        needed = permissions(function)
         for action, resource in sorted(needed - given):
-            yield f"{function} calls {action} on {resource} and may not"
+            yield f"{function} calls {action} on {resource} without permission"
         for action, resource in sorted(given - needed):
             if action not in OF_PLATFORM:
-                yield f"{function} may {action} on {resource} and never does"
+                yield f"{function} has permission for {action} on {resource} and never calls it"
 
 
 @in_each_deployment
-def conditions_narrow_items_and_attributes(deployment: Deployment) -> Iterator[str]:
-    """Beats write their own attributes, the sweep its own record, the canary records of receivers; no more, no less."""
+def conditions_restrict_items_and_attributes(deployment: Deployment) -> Iterator[str]:
+    """Beats write exactly their own attributes, the sweep its own records, the canary records of receivers."""
     wanted = {
-        ("IngestRole", "RecordBeats"): ("dynamodb:Attributes", rust.beat_attributes()),
-        ("SweepRole", "RememberSweeps"): ("dynamodb:LeadingKeys", {rust.sweep_record()}),
-        ("CanaryRole", "RememberCanaries"): ("dynamodb:LeadingKeys", {rust.canary_prefix() + "*"}),
+        ("IngestRole", "RecordBeats"): ("dynamodb:Attributes", set(FACTS["beatAttributes"])),
+        ("SweepRole", "RememberSweeps"): ("dynamodb:LeadingKeys", {FACTS["sweepKind"]}),
+        ("CanaryRole", "RememberCanaries"): ("dynamodb:LeadingKeys", {FACTS["receiverPrefix"] + "*"}),
     }
     present = dict(((name, s.get("Sid")), s) for name, s in statements(deployment))
     for (role, sid), (key, values) in wanted.items():

@@ -1,17 +1,17 @@
-"""What must hold of parameters and environments."""
+"""Checks of parameters and environments."""
 
 import tomllib
 from collections.abc import Iterator
 
-import rust
+from facts import FACTS
 from registry import check
 from templates import Templates
 
 
 @check
-def environments_set_parameters_that_exist(templates: Templates) -> Iterator[str]:
-    """samconfig.toml names parameters of the template that it deploys, with values that they may have; the two regions
-    name each other, and the data stack both."""
+def environments_set_existing_parameters(templates: Templates) -> Iterator[str]:
+    """samconfig.toml sets parameters of the template that it deploys, to allowed values; the two regions name each
+    other, and the data stack both."""
     config = tomllib.loads(templates.texts.files["samconfig.toml"])
     given: dict[str, dict[str, str]] = {}
     for environment in ("default", "data", "region-1", "region-2"):
@@ -23,7 +23,7 @@ def environments_set_parameters_that_exist(templates: Templates) -> Iterator[str
         for name, value in values.items():
             about = template["Parameters"].get(name)
             if name != "region" and about is None:
-                yield f"{environment} sets {name}, which is no parameter"
+                yield f"{environment} sets {name}, which is not a parameter"
             elif about and "AllowedValues" in about and value not in map(str, about["AllowedValues"]):
                 yield f"{environment} sets {name} to {value}"
     data, first, second = given["data"], given["region-1"], given["region-2"]
@@ -37,9 +37,9 @@ def environments_set_parameters_that_exist(templates: Templates) -> Iterator[str
 
 
 @check
-def stages_are_named_as_in_the_code(templates: Templates) -> Iterator[str]:
-    """Both templates take the stages that the code takes."""
+def stage_names_match_the_code(templates: Templates) -> Iterator[str]:
+    """Both templates accept the stages that the code accepts."""
     for name, template in templates.raw.items():
         pattern = template["Parameters"]["Stage"]["AllowedPattern"]
-        if pattern != f"[a-z0-9-]{{1,{rust.stage_pattern()}}}":
-            yield f"{name} takes {pattern}"
+        if pattern != f"[a-z0-9-]{{1,{FACTS['stageChars']}}}":
+            yield f"{name} accepts {pattern}"

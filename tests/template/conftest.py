@@ -1,4 +1,4 @@
-"""Lets the modules beside the tests be imported by their names."""
+"""Makes the modules of this folder importable by the tests."""
 
 import os
 

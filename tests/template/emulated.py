@@ -1,7 +1,7 @@
-"""The resources of the templates on emulated AWS, made of their own properties: there is no second definition.
+"""The resources of the templates on emulated AWS, created from their own properties.
 
-A property that is not known here is an error, so that none is left out unseen. Those that an emulator cannot show are
-named with the reason.
+An unknown property is an error, so that none is omitted unnoticed. Those that the emulator does not support are listed
+with the reason.
 """
 
 import json
@@ -15,27 +15,27 @@ from moto.server import ThreadedMotoServer
 
 from templates import ACCOUNT, REGION, Deployment, Json
 
-UNSHOWN = {
+UNSUPPORTED = {
     "Replicas": "one region is emulated",
     "MultiRegionConsistency": "the same",
     "GlobalTableWitnesses": "the same",
-    "PointInTimeRecoverySpecification": "set after a table is made; nothing here restores one",
+    "PointInTimeRecoverySpecification": "set after a table is created; no test restores one",
     "KmsMasterKeyId": "no key is emulated",
 }
-"""Properties that are not handed on, and why."""
+"""Properties that are not passed on, with the reason."""
 
 CREDENTIALS: Any = {"aws_access_key_id": "AKIDTEST", "aws_secret_access_key": "hunter2hunter2", "region_name": REGION}
 
 
 class UnknownPropertyError(Exception):
-    """A template has something that the emulated stage would lack."""
+    """A template has a property that the emulated stage would lack."""
 
 
 def pick(properties: dict[str, Json], known: set[str]) -> dict[str, Json]:
-    """The known properties; none may be left but those that an emulator does not show."""
-    unknown = set(properties) - known - set(UNSHOWN)
+    """The known properties; all others must be unsupported by the emulator."""
+    unknown = set(properties) - known - set(UNSUPPORTED)
     if unknown:
-        raise UnknownPropertyError(f"teach tests/template/emulated.py {sorted(unknown)}")
+        raise UnknownPropertyError(f"add to tests/template/emulated.py: {sorted(unknown)}")
     return {name: value for name, value in properties.items() if name in known}
 
 
@@ -52,7 +52,7 @@ class Stage:
             self.create_table(table)
         for topic in deployment.main.of_type("AWS::SNS::Topic").values():
             self.create_topic(topic)
-        # Dead letters first: others name them.
+        # Dead-letter queues first: other queues refer to them.
         queues = deployment.main.of_type("AWS::SQS::Queue")
         for queue in sorted(queues.values(), key=lambda queue: "RedrivePolicy" in queue):
             self.create_queue(queue)
@@ -103,12 +103,12 @@ class Stage:
         )  # fmt: skip
 
     def arn(self, service: str, logical: str) -> str:
-        """The address of a topic or queue of the template."""
+        """The ARN of a topic or queue of the template."""
         properties = self.deployment.main.resources[logical]["Properties"]
         return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{properties.get('TopicName') or properties.get('QueueName')}"
 
     def listen(self, name: str) -> str:
-        """A new queue that hears all notices; gives its URL."""
+        """A new queue that receives all notices; returns its URL."""
         url: str = self.sqs.create_queue(QueueName=name)["QueueUrl"]
         self.sns.subscribe(
             TopicArn=self.arn("sns", "Notices"), Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}",
@@ -117,7 +117,7 @@ class Stage:
         return url
 
     def messages(self, url: str) -> list[str]:
-        """The bodies of all messages that wait in a queue."""
+        """The bodies of all messages in a queue."""
         bodies: list[str] = []
         while some := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             bodies += [message["Body"] for message in some]
@@ -135,7 +135,7 @@ def emulated(deployment: Deployment) -> Iterator[Stage]:
     server.start()
     try:
         host, port = server.get_host_and_port()
-        # Its state is that of the process.
+        # The state is global to the process.
         moto_api_backend.reset()
         yield Stage(deployment, f"http://{host}:{port}")
     finally:

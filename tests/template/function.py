@@ -1,5 +1,5 @@
-"""A function of the template as a process: what `sam build` made, with the template's variables and time, between a
-Lambda Runtime API and emulated AWS.
+"""A function of the template as a process: the output of `sam build` with the variables and the timeout of the template,
+between a Lambda Runtime API and emulated AWS.
 
 Source: Lambda developer guide, "Using the Lambda runtime API for custom runtimes".
 """
@@ -16,7 +16,7 @@ from templates import REGION, Json
 
 
 class RuntimeApi(ThreadingHTTPServer):
-    """Hands events to one function, and takes its answers."""
+    """Passes events to one function and receives its answers."""
 
     daemon_threads = True
 
@@ -76,13 +76,13 @@ class Function:
         self.lock = threading.Lock()
 
     def invoke(self, event: Json) -> tuple[str, Json]:
-        """`response` or `error`, and what the function said."""
+        """`response` or `error`, and the answer of the function."""
         with self.lock:
             self.api.events.put((json.dumps(event).encode(), self.timeout))
             return self.api.outcomes.get(timeout=self.timeout)
 
     def stop(self) -> tuple[list[Json], list[Json]]:
-        """Ends it. Its metrics and its log."""
+        """Ends the process; returns its metrics and its log."""
         self.process.kill()
         out, err = self.process.communicate()
         self.api.shutdown()
@@ -90,7 +90,7 @@ class Function:
 
 
 def http_event(method: str, path: str, headers: dict[str, str], body: str = "") -> Json:
-    """An event as an HTTP API sends it, in the format that the template asks for."""
+    """An event as an HTTP API sends it, in the format that the template requests."""
     return {
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": headers,
         "requestContext": {"http": {"method": method, "path": path}, "stage": "$default"},
@@ -99,7 +99,7 @@ def http_event(method: str, path: str, headers: dict[str, str], body: str = "") 
 
 
 class Gateway(ThreadingHTTPServer):
-    """HTTP in front of a function, as an HTTP API does it."""
+    """An HTTP server in front of a function, like an HTTP API."""
 
     daemon_threads = True
 

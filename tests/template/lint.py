@@ -1,4 +1,4 @@
-"""cfn-lint on the templates as they are written, and on what SAM makes of them, which is where half of the mistakes show."""
+"""cfn-lint on the templates as written and on the output of SAM, where half of the mistakes show."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from templates import REGION, Texts, expand, parse
 
 
 def problems_of(text: str) -> list[str]:
-    """Errors and warnings. What cfn-lint only informs about is style."""
+    """Errors and warnings. Informational findings are style."""
     config = ManualArgs(regions=[REGION], ignore_checks=["I"])
     return [f"{match.rule.id} {match.message}" for match in lint(text, config=config)]
 
@@ -23,7 +23,7 @@ def lint_problems(texts: Texts, files: tuple[str, ...] = ("template.yaml", "data
     if "template.yaml" in files:
         try:
             expanded = expand(parse(texts.files["template.yaml"]))
-        except Exception as error:  # noqa: BLE001 - whatever SAM refuses is a problem of the template
+        except Exception as error:  # noqa: BLE001 - every refusal by SAM is a problem of the template
             yield "cfn-lint expanded", f"SAM does not expand it: {error}"
             return
         for problem in problems_of(json.dumps(expanded, indent=1)):

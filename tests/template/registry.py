@@ -1,4 +1,4 @@
-"""The checks by their names, and how one is written."""
+"""The checks by name, and the decorators that register them."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,13 +9,13 @@ CHECKS: dict[str, Check] = {}
 
 
 def check(of_all: Check) -> Check:
-    """Names a check after its function."""
+    """Registers a check under the name of its function."""
     CHECKS[of_all.__name__.replace("_", " ")] = of_all
     return of_all
 
 
 def in_each_deployment(of_one: Callable[[Deployment], Iterator[str]]) -> Check:
-    """A check of one deployment as a check of all scenarios."""
+    """Registers a check of one deployment for all scenarios."""
 
     def all_scenarios(templates: Templates) -> Iterator[str]:
         for deployment in templates.deployments:

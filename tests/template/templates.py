@@ -1,6 +1,6 @@
 """The templates as CloudFormation would see them: SAM expanded, parameters and conditions put in.
 
-An attribute that only AWS knows stays a token, `Sweep.Arn` or `Notices` for a `Ref`, so that checks can compare it.
+An attribute that only AWS knows remains a token, `Sweep.Arn` or `Notices` for a `Ref`, so that checks can compare it.
 """
 
 import copy
@@ -26,11 +26,11 @@ PSEUDO = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 
-# It warns that nobody fetches its figures on itself.
+# It warns that no one collects its own metrics.
 logging.getLogger("samtranslator.metrics.metrics").setLevel(logging.ERROR)
 
 Json = Any
-"""What a template is made of: dicts, lists, strings, numbers."""
+"""A node of a template: dict, list, string or number."""
 
 NOTHING = object()
 """The value of AWS::NoValue."""
@@ -38,7 +38,7 @@ NOTHING = object()
 
 @dataclass(frozen=True)
 class Texts:
-    """The files of the deployment as text, so that a mutation can change a word of one."""
+    """The files of the deployment as text, so that a mutation can change them."""
 
     files: dict[str, str]
 
@@ -48,7 +48,7 @@ class Texts:
         return Texts({name: (ROOT / name).read_text() for name in names})
 
     def replaced(self, file: str, old: str, new: str) -> "Texts":
-        """The same with the first `old` of a file replaced; an error if it is not there."""
+        """A copy with the first `old` of a file replaced; an error if there is none."""
         if old not in self.files[file]:
             raise LookupError(f"{file} has no {old!r}")
         return Texts({**self.files, file: self.files[file].replace(old, new, 1)})
@@ -56,7 +56,7 @@ class Texts:
 
 @dataclass
 class Scenario:
-    """What somebody deploys: values of parameters, by template."""
+    """A deployment: values of parameters, by template."""
 
     name: str
     template: dict[str, Json] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Scenario:
 
 KEY = "hbk_" + "a" * 10 + "_" + "a" * 59
 SCENARIOS = [
-    Scenario("one region, as it comes"),
+    Scenario("one region, defaults"),
     Scenario(
         "two regions, own name, everything on",
         {
@@ -83,14 +83,14 @@ SCENARIOS = [
 
 
 def parse(text: str) -> Json:
-    """A template with its short forms (`!Sub`) as long ones."""
+    """A template with short forms (`!Sub`) expanded to long ones."""
     return json.loads(json.dumps(yaml_parse(text)))
 
 
 def expand(template: Json) -> Json:
-    """What SAM makes of a template, without asking AWS."""
+    """The output of SAM for a template, without calls to AWS."""
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
-    # Where `sam deploy` would have put the code and the nested template.
+    # Where `sam deploy` would upload the code and the nested template.
     local = copy.deepcopy(template)
     for resource in local["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
@@ -104,12 +104,12 @@ def expand(template: Json) -> Json:
 
 
 class Resolver:
-    """Puts the values of parameters, pseudo-parameters and conditions into a template."""
+    """Resolves parameters, pseudo-parameters and conditions of a template."""
 
     def __init__(self, template: Json, values: dict[str, Json]):
         unknown = set(values) - set(template["Parameters"])
         if unknown:
-            raise LookupError(f"no such parameters: {sorted(unknown)}")
+            raise LookupError(f"unknown parameters: {sorted(unknown)}")
         defaults = {name: about.get("Default") for name, about in template["Parameters"].items()}
         self.values = {**PSEUDO, **defaults, **values}
         self.template = template
@@ -152,7 +152,7 @@ class Resolver:
                 return argument[0].join(map(str, self.value(argument[1])))
             case "Fn::Sub":
                 return self.sub(argument)
-        raise NotImplementedError(f"{name}: teach Resolver.function what it means")
+        raise NotImplementedError(f"{name}: not supported by Resolver.function")
 
     def sub(self, argument: Json) -> str:
         text, own = argument if isinstance(argument, list) else (argument, {})
@@ -191,7 +191,7 @@ class Stack:
 
 @dataclass
 class Deployment:
-    """All that one scenario deploys."""
+    """All stacks of one scenario."""
 
     scenario: Scenario
     main: Stack
@@ -207,7 +207,7 @@ class Deployment:
 
 @dataclass
 class Templates:
-    """Everything that checks look at."""
+    """The input of the checks."""
 
     texts: Texts
     raw: dict[str, Json]
@@ -225,5 +225,5 @@ class Templates:
 
 
 if __name__ == "__main__":
-    # For the linters: the template as SAM expands it.
+    # For the linters.
     print(json.dumps(expand(parse(Texts.read().files["template.yaml"])), indent=1))

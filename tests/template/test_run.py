@@ -1,6 +1,6 @@
-"""What `sam build` made runs on the resources that the templates describe: a beat, a silence, a notice, a canary.
+"""The output of `sam build` runs on the resources that the templates describe: a beat, a silence, a notice, a canary.
 
-`HB_BUILD` names a folder with what `sam build` wrote for each architecture, `x86_64` and `arm64`; the one of this
+`HB_BUILD` names a folder with the output of `sam build` for each architecture, `x86_64` and `arm64`; that of this
 machine runs.
 """
 
@@ -23,18 +23,18 @@ from templates import Deployment, Templates, Texts
 
 SET = os.environ.get("HB_BUILD")
 if not SET:
-    assert not os.environ.get("CI"), "in CI the build must not be skipped: set HB_BUILD"
-    pytest.skip("the build did NOT run: set HB_BUILD to the folder that sam build wrote", allow_module_level=True)
+    assert not os.environ.get("CI"), "CI must not skip the build: set HB_BUILD"
+    pytest.skip("SKIPPED: set HB_BUILD to the output folder of sam build", allow_module_level=True)
 BUILD = Path(SET)
 HERE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 MACHINES = {"x86_64": 0x3E, "arm64": 0xB7}
-"""How ELF names each architecture."""
+"""The ELF code of each architecture."""
 GLIBC = 34
 """The minor version of glibc 2 in Amazon Linux 2023, on which `provided.al2023` runs."""
 
 
 @pytest.mark.parametrize("architecture", MACHINES)
-def test_programs_are_of_the_machine_and_the_runtime(architecture: str, deployment: Deployment) -> None:
+def test_programs_fit_the_architecture_and_the_runtime(architecture: str, deployment: Deployment) -> None:
     for name in deployment.main.of_type("AWS::Lambda::Function"):
         program = (BUILD / architecture / name / "bootstrap").read_bytes()
         assert program[:4] == b"\x7fELF" and program[18] == MACHINES[architecture]
@@ -95,35 +95,35 @@ def api_key(stage: Stage, scope: str) -> str:
     return body + checksum
 
 
-def test_a_silent_host_is_told_once(stage: Stage, running: Running) -> None:
+def test_a_silent_host_is_reported_once(stage: Stage, running: Running) -> None:
     ingest, sweep = running.start("Ingest"), running.start("Sweep")
-    told, key = stage.listen("on-call"), api_key(stage, "ingest")
+    queue, key = stage.listen("on-call"), api_key(stage, "ingest")
     beat = http_event("POST", "/v1/heartbeat", {"x-api-key": key}, '{"hostId": "web-01", "intervalMs": 1000}')
     kind, answer = ingest.invoke(beat)
     assert (kind, answer["statusCode"], answer["body"]) == ("response", 200, '{"message":"OK"}')
-    # The interval and the skew of clocks that the sweep allows.
+    # The interval, and the clock skew that the sweep allows.
     time.sleep(7)
     for _ in range(3):
         kind, minute = sweep.invoke({"task": "sweep"})
         assert (kind, minute["failed"], minute["skipped"]) == ("response", 0, 0)
-    notices = [json.loads(body) for body in stage.messages(told)]
+    notices = [json.loads(body) for body in stage.messages(queue)]
     assert [(n["kind"], n["hosts"][0]["hostId"], n["attempt"]) for n in notices] == [("missing", "web-01", 1)]
     metrics, log = sweep.stop()
     assert [line["SweepCompleted"] for line in metrics] == [1, 1, 1]
     assert not [line for line in log if line["level"] == "ERROR"]
 
 
-def test_the_status_finds_table_and_topic(running: Running) -> None:
+def test_the_status_checks_table_and_topic(running: Running) -> None:
     kind, answer = running.start("Ingest").invoke(http_event("GET", "/v1/status", {}))
     assert (kind, answer["statusCode"]) == ("response", 200)
 
 
-def test_a_canary_goes_the_whole_way(stage: Stage, running: Running) -> None:
+def test_a_canary_takes_the_whole_path(stage: Stage, running: Running) -> None:
     gateway = Gateway(running.start("Ingest"))
     canary = running.start("Canary", HB_CANARY_URL=gateway.url, HB_CANARY_KEY=api_key(stage, "canary"))
     kind, done = canary.invoke({"task": "canary"})
     gateway.shutdown()
-    assert (kind, done) == ("response", {"deafSeconds": 0})
+    assert (kind, done) == ("response", {"blackoutSeconds": 0})
     beats = {item["h"]["S"] for item in stage.items("hb-dev-heartbeats")}
     assert len(beats) == 3
     [receiver] = stage.items("hb-dev-ledger")
@@ -132,6 +132,6 @@ def test_a_canary_goes_the_whole_way(stage: Stage, running: Running) -> None:
     assert [line["CanaryAccepted"] for line in metrics] == [1]
 
 
-def test_an_event_that_is_no_request_is_an_error(running: Running) -> None:
+def test_an_event_that_is_not_a_request_is_an_error(running: Running) -> None:
     kind, error = running.start("Ingest").invoke({"detail-type": "Scheduled Event"})
     assert (kind, error["errorType"]) == ("error", "NotHttp")

@@ -1,4 +1,4 @@
-"""The templates keep to the code, and a mistake in them is found by the check that says so."""
+"""The templates match the code, and each mistake in them is found by the checks that the table names."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -35,14 +35,14 @@ def caught(mutation: Mutation) -> set[str]:
     found = {name for name, _ in lint_problems(texts, files)}
     try:
         mutated = Templates.of(texts)
-    except Exception:  # noqa: BLE001 - SAM refuses it, and `lint_problems` has said so
+    except Exception:  # noqa: BLE001 - SAM refuses it, which `lint_problems` reports
         return found
     for name, check in CHECKS.items():
         try:
             if next(check(mutated), None):
                 found.add(name)
         except (KeyError, LookupError):
-            # What it looks at is not there.
+            # What it checks is missing.
             found.add(name)
     return found
 
@@ -59,18 +59,18 @@ def test_a_mistake_is_found_by(mutation: Mutation, all_caught: dict[str, set[str
 
 
 def test_each_check_finds_a_mistake() -> None:
-    """A check that no mutation proves may be one that cannot fail."""
+    """A check without a mutation may be unable to fail."""
     proven = {name for mutation in MUTATIONS for name in mutation.caught_by}
     assert set(CHECKS) - proven == set()
 
 
 def test_the_table_is_the_list() -> None:
-    """`HB_WRITE=1 pytest tests/template` writes it anew."""
+    """`HB_WRITE=1 pytest tests/template` regenerates the table."""
     rows = [f"| {m.mistake} | {m.file} | {'; '.join(m.caught_by)} |" for m in MUTATIONS]
     table = "\n".join([
         "# Mistakes, and the checks that find them", "",
-        "Made from `mutations.py`; a test holds the two together and makes each mistake. Each is found by the checks",
-        "named and by no other.", "", "| mistake | in | found by |", "| --- | --- | --- |", *rows, "",
+        "Generated from `mutations.py`. A test makes each mistake, and exactly the named checks find it.", "",
+        "| mistake | in | found by |", "| --- | --- | --- |", *rows, "",
     ])  # fmt: skip
     if os.environ.get("HB_WRITE"):
         TABLE.write_text(table)

@@ -14,7 +14,7 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
-use crate::meter::Meter;
+use crate::meter::{Meter, Operation};
 
 /// Pinned, so that a newer SDK does not change its defaults under us.
 pub(crate) fn behavior() -> BehaviorVersion {
@@ -199,6 +199,16 @@ impl Clients {
     #[must_use]
     pub fn meter(&self) -> &Arc<Meter> {
         &self.meter
+    }
+
+    /// The same clients with a meter of their own, for a program that may call these operations only. Another call is
+    /// a bug, which a debug build reports with a panic: emulators do not check permissions.
+    #[must_use]
+    pub fn limited_to(&self, operations: impl IntoIterator<Item = Operation>) -> Self {
+        Self {
+            meter: Arc::new(Meter::limited_to(operations)),
+            ..self.clone()
+        }
     }
 
     /// The region that requests go to.

@@ -34,6 +34,9 @@ pub(crate) const SHARD: &str = "open";
 /// The index of open records, by shard and key.
 pub(crate) const OPEN: &str = "open";
 
+/// What the keys of receivers begin with; the role of the canary function allows no other keys.
+pub const RECEIVER_PREFIX: &str = "#receiver/";
+
 /// Shards of the index that hold entries: one partition of DynamoDB takes 1,000 write units a second, and a power cut opens thousands
 /// of entries at once.
 const SHARDS: u32 = 16;
@@ -61,7 +64,7 @@ impl RecordLocation {
                 count: 1,
             },
             Receiver::TABLE => Self {
-                prefix: "#receiver/",
+                prefix: RECEIVER_PREFIX,
                 first: SHARDS + 1,
                 count: 1,
             },

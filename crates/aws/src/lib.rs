@@ -26,6 +26,14 @@ mod system;
 mod table;
 mod topic;
 
+/// What the templates of a deployment repeat; `tests/template` compares both.
+pub mod facts {
+    pub use crate::heartbeats::stored::ATTRIBUTES as BEAT_ATTRIBUTES;
+    pub use crate::ledger::RECEIVER_PREFIX;
+    pub use crate::names::STAGE_CHARS;
+    pub use crate::system::SWEEP as SWEEP_KIND;
+}
+
 pub use client::{Clients, ClientsError, https};
 pub use create::{
     Attribute, Found, IndexDefinition, TableDefinition, create_stage, find_stage, find_topic,

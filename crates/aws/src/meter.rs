@@ -1,6 +1,6 @@
 //! What the calls to AWS cost, for metrics and for tests that hold the cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An operation of AWS that this crate calls.
@@ -115,6 +115,8 @@ pub struct Meter {
     calls: [AtomicU64; Operation::ALL.len()],
     read_millis: AtomicU64,
     write_millis: AtomicU64,
+    /// What may be called; `None` for everything.
+    allowed: Option<BTreeSet<Operation>>,
 }
 
 /// What a [`Meter`] stood at.
@@ -130,6 +132,13 @@ pub struct Usage {
 }
 
 impl Meter {
+    pub(crate) fn limited_to(operations: impl IntoIterator<Item = Operation>) -> Self {
+        Self {
+            allowed: Some(operations.into_iter().collect()),
+            ..Self::default()
+        }
+    }
+
     /// What it stands at. The numbers only rise; a metric is the difference of two.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -146,6 +155,13 @@ impl Meter {
 
     /// Counts a call, whatever came of it.
     pub(crate) fn called(&self, operation: Operation) {
+        debug_assert!(
+            self.allowed
+                .as_ref()
+                .is_none_or(|allowed| allowed.contains(&operation)),
+            "{} is not among the permissions of this program",
+            operation.action()
+        );
         if let Some(place) = Operation::ALL.iter().position(|op| *op == operation) {
             self.calls[place].fetch_add(1, Ordering::Relaxed);
         }
@@ -198,6 +214,14 @@ mod tests {
                 calls
             }
         );
+    }
+
+    #[test]
+    #[should_panic(expected = "sns:Publish is not among the permissions of this program")]
+    fn a_call_without_a_permission_panics_in_debug_builds() {
+        let meter = Meter::limited_to([Operation::GetItem]);
+        meter.called(Operation::GetItem);
+        meter.called(Operation::Publish);
     }
 
     #[test]

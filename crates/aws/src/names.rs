@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Longest stage, in characters: names of functions (64, AWS Lambda API reference) are made of it, too.
-const STAGE_CHARS: usize = 24;
+pub const STAGE_CHARS: usize = 24;
 
 /// A deployed copy of the service, such as `dev` or `prod`: 1 to 24 characters of `a-z 0-9 -`. Names everything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -10,6 +10,9 @@ use crate::names::Stage;
 use crate::records::Records;
 use crate::size::AttributeMap;
 
+/// The kind of the records about sweeps; the role of the sweep function allows no other kind.
+pub const SWEEP: &str = "sweep";
+
 const BEGAN: &str = "began";
 const ENDED: &str = "ended";
 const HOSTS: &str = "hosts";
@@ -25,7 +28,7 @@ impl DynamoSystem {
     #[must_use]
     pub fn new(clients: &Clients, stage: &Stage) -> Self {
         Self {
-            sweeps: Records::new(clients, stage, "sweep"),
+            sweeps: Records::new(clients, stage, SWEEP),
         }
     }
 }

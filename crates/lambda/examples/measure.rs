@@ -1,12 +1,12 @@
-//! How the functions start and answer, measured between a Lambda Runtime API and a DynamoDB that answer at once.
+//! How fast the functions start and answer, between a Lambda Runtime API and an AWS that answer at once.
 //!
 //! ```text
-//! cargo build --release -p hb-lambda
-//! cargo run --release -p hb-lambda --example measure target/release
+//! cargo build --profile lambda -p hb-lambda
+//! cargo run --release -p hb-lambda --example measure target/lambda [STARTS] [EVENTS]
 //! ```
 //!
-//! Every start is a process of its own with nothing in its environment but what Lambda sets. What AWS adds, the network
-//! above all, is not in it.
+//! Starts each program STARTS times (20) and sends it EVENTS warm events (200). Every start is a new process with only
+//! the variables that Lambda sets. The figures leave out what AWS adds, above all the network.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -14,186 +14,72 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use data_encoding::BASE64;
-use hb_domain::{KeyId, Secret, Token};
-use serde_json::json;
-
-/// Processes started of each function.
-const STARTS: usize = 20;
-/// Events after the first one in each process.
-const WARM: usize = 200;
+use support::{Aws, Function, http_event};
 
 fn main() {
-    let dir = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "target/release".to_owned());
-    let token = Token::new(KeyId::from_random([7; 7]), Secret::from_random([9; 32]));
-    let beat = json!({
-        "version": "2.0", "routeKey": "$default", "rawPath": "/v1/heartbeat/web-01", "rawQueryString": "",
-        "headers": {"x-api-key": token.reveal()}, "isBase64Encoded": false,
-        "requestContext": {"http": {"method": "POST", "path": "/v1/heartbeat/web-01"}, "stage": "$default"},
-    });
-    let dynamodb = dynamodb(&token);
-    measure(
-        &Path::new(&dir).join("ingest"),
-        &beat.to_string(),
-        &dynamodb,
-        r#""statusCode":200"#,
-    );
-    measure(
-        &Path::new(&dir).join("sweep"),
-        "{}",
-        &dynamodb,
-        r#""failed":0"#,
-    );
+    let mut arguments = std::env::args().skip(1);
+    let dir = arguments.next().unwrap_or("target/lambda".to_owned());
+    let mut number = |default| arguments.next().map_or(default, |n| n.parse().unwrap());
+    let (starts, events) = (number(20), number(200));
+    let aws = Aws::start(false);
+    let beat = http_event("POST", "/v1/heartbeat/web-01").to_string();
+    for (program, event, expected) in [
+        ("ingest", beat.as_str(), r#""statusCode":200"#),
+        ("sweep", "{}", r#""failed":0"#),
+    ] {
+        let program = Path::new(&dir).join(program);
+        let mut figures = Figures::default();
+        for _ in 0..starts {
+            figures.measure(&program, &aws, event, expected, events);
+        }
+        figures.print(&program);
+    }
 }
 
-/// Starts `program` again and again, gives each process the `event` often, and prints what that took.
-fn measure(program: &Path, event: &str, dynamodb: &str, expected: &str) {
-    let (mut starts, mut firsts, mut warm, mut peaks) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..STARTS {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+#[derive(Default)]
+struct Figures {
+    starts: Vec<Duration>,
+    firsts: Vec<Duration>,
+    warm: Vec<Duration>,
+    peak_kib: u64,
+}
+
+impl Figures {
+    /// Starts a process, and sends it `events` events after the first one.
+    fn measure(&mut self, program: &Path, aws: &Aws, event: &str, expected: &str, events: usize) {
         let began = Instant::now();
-        let mut process = start(
-            program,
-            &listener.local_addr().unwrap().to_string(),
-            dynamodb,
-        );
-        let mut api = BufReader::new(listener.accept().unwrap().0);
-        request(&mut api).unwrap();
-        starts.push(began.elapsed());
-        firsts.push(invoke(&mut api, event, expected));
-        warm.extend((0..WARM).map(|_| invoke(&mut api, event, expected)));
-        peaks.push(peak_kib(&process));
-        process.kill().unwrap();
-        process.wait().unwrap();
+        let mut function = Function::start(program, aws, &[]);
+        self.starts.push(began.elapsed());
+        let mut invoke = || {
+            let began = Instant::now();
+            let answer = function.invoke(event);
+            assert!(answer.contains(expected), "{answer}");
+            began.elapsed()
+        };
+        self.firsts.push(invoke());
+        self.warm.extend((0..events).map(|_| invoke()));
+        self.peak_kib = self.peak_kib.max(peak_kib(function.process.id()));
     }
-    println!(
-        "{}, {} bytes",
-        program.display(),
-        program.metadata().unwrap().len()
-    );
-    println!("  start to first invocation/next  {}", spread(starts));
-    println!("  first invoke                    {}", spread(firsts));
-    println!("  warm invoke                     {}", spread(warm));
-    println!(
-        "  peak memory                     {} KiB",
-        peaks.into_iter().max().unwrap()
-    );
-}
 
-fn start(program: &Path, api: &str, dynamodb: &str) -> Child {
-    let mut command = Command::new(program);
-    command
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .envs([
-            ("AWS_LAMBDA_RUNTIME_API", api),
-            ("AWS_LAMBDA_FUNCTION_NAME", "measure"),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
-            ("AWS_REGION", "eu-west-1"),
-            ("AWS_ACCESS_KEY_ID", "AKIDTEST"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_SESSION_TOKEN", "token"),
-            ("AWS_ENDPOINT_URL", dynamodb),
-            ("HB_STAGE", "measure"),
-            // One pass an invocation.
-            ("HB_SWEEP_EVERY_S", "60"),
-        ]);
-    // AWS has its certificates in one file, Debian in hundreds; `SSL_CERT_FILE` names the one.
-    command.envs(std::env::var_os("SSL_CERT_FILE").map(|file| ("SSL_CERT_FILE", file)));
-    command.spawn().unwrap()
-}
-
-/// Answers the function's waiting request for an event, and takes its answer and its next request.
-fn invoke(api: &mut BufReader<TcpStream>, event: &str, expected: &str) -> Duration {
-    let began = Instant::now();
-    let head = "lambda-runtime-aws-request-id: 1\r\nlambda-runtime-deadline-ms: 4102444800000\r\n\
-                lambda-runtime-invoked-function-arn: arn:aws:lambda:eu-west-1:123456789012:function:measure\r\n";
-    respond(api.get_mut(), head, event);
-    let (_, answer) = request(api).unwrap();
-    let took = began.elapsed();
-    assert!(answer.contains(expected), "{answer}");
-    respond(api.get_mut(), "", "{}");
-    request(api).unwrap();
-    took
-}
-
-/// A DynamoDB with one key, no hosts, and no delay; gives its URL.
-fn dynamodb(token: &Token) -> String {
-    let key = json!({"Item": {
-        "id": {"S": token.id().as_str()}, "name": {"S": "measure"}, "fleet": {"S": "main"}, "scope": {"S": "ingest"},
-        "hash": {"B": BASE64.encode(token.secret().hash().as_bytes())}, "prefixes": {"L": []}, "created": {"N": "0"},
-    }})
-    .to_string();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let key = key.clone();
-            std::thread::spawn(move || {
-                let mut stream = BufReader::new(stream);
-                while let Some((head, body)) = request(&mut stream) {
-                    let of_keys = head.contains(".GetItem") && body.contains("-keys");
-                    let answer = if of_keys {
-                        &key
-                    } else {
-                        r#"{"Items": [], "Count": 0, "ScannedCount": 0}"#
-                    };
-                    respond(stream.get_mut(), "", answer);
-                }
-            });
-        }
-    });
-    url
-}
-
-/// The next request on a connection: its head in small letters, but for values, and its body.
-fn request(stream: &mut BufReader<TcpStream>) -> Option<(String, String)> {
-    let mut head = String::new();
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            break;
-        }
-        head += &line;
+    fn print(self, program: &Path) {
+        let size = program.metadata().unwrap().len();
+        println!("{}, {size} bytes", program.display());
+        println!("  start to first invocation/next  {}", spread(self.starts));
+        println!("  first invoke                    {}", spread(self.firsts));
+        println!("  warm invoke                     {}", spread(self.warm));
+        println!("  peak memory                     {} KiB", self.peak_kib);
     }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).ok()?;
-    Some((head, String::from_utf8(body).unwrap()))
-}
-
-fn respond(stream: &mut TcpStream, head: &str, body: &str) {
-    let whole = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{head}\r\n{body}",
-        body.len()
-    );
-    // Whoever has gone does not want it.
-    let _ = stream.write_all(whole.as_bytes());
 }
 
 /// The most memory that the process ever held (`VmHWM`, proc(5)).
-fn peak_kib(process: &Child) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+fn peak_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))
@@ -201,7 +87,7 @@ fn peak_kib(process: &Child) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Median, and from least to most.
+/// Median and, in brackets, minimum and maximum.
 fn spread(mut times: Vec<Duration>) -> String {
     times.sort();
     let millis = |place: usize| times[place].as_secs_f64() * 1_000.0;

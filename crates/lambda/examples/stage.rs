@@ -1,4 +1,4 @@
-//! Makes the tables and the topic of a bare stage, and a key for beats, which it prints: for emulators.
+//! Creates the tables and the topic of a bare stage on an emulator, and prints an API key for beats.
 //!
 //! Reads `HB_STAGE` and the variables that the functions read: region, credentials, `AWS_ENDPOINT_URL`.
 #![expect(clippy::print_stdout, reason = "a tool for developers")]

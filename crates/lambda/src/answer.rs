@@ -1,4 +1,4 @@
-//! Answers as the gateways want them.
+//! Answers in the form that each gateway expects.
 //!
 //! Sources: Lambda developer guide, "Response payload format" of function URLs; API Gateway developer guide, "Output
 //! format of a Lambda function for proxy integration"; Elastic Load Balancing guide, "Respond to the load balancer".
@@ -17,7 +17,7 @@ use crate::event::Format;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Answer {
     pub(crate) status_code: u16,
-    /// Only load balancers ask for it.
+    /// For load balancers only.
     #[serde(skip_serializing_if = "Option::is_none")]
     status_description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,11 +29,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The answer with this head and body, in the form of `format`.
     pub(crate) fn new(format: Format, head: &Parts, body: &[u8]) -> Self {
         let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in &head.headers {
-            // The connection is the gateway's, and so is the length of what it sends.
+            // The gateway sets these for its own connection.
             if ![CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
                 let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
                 lists.entry(name.to_string()).or_default().push(value);
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn each_gateway_gets_its_form() {
+    fn each_gateway_gets_the_form_it_expects() {
         let answers = [
             answer(Format::Flat, b"hb"),
             answer(Format::Lists, b"hb"),

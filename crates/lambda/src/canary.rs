@@ -1,4 +1,4 @@
-//! Canaries: beats that the sweep function sends to the public address of the service, so that all of the way is in them.
+//! Canaries: beats that the sweep function sends to the public address of the service, so that they test the whole path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,44 +15,39 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 
-use crate::metrics;
-use crate::run::Print;
+use crate::function::Function;
+use crate::metrics::{self, Canary, Print};
 use crate::settings::{CanarySettings, SweepFunctionSettings};
 
-/// How long an answer may take: a host's `curl` would not wait longer either.
+/// The time limit of one request: a host's `curl` would not wait longer either.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends canaries, when the function is asked to.
 pub(crate) struct CanaryTask {
+    /// `None` when no canaries are configured.
     canaries: Option<Canaries>,
     clock: Arc<dyn Clock>,
     stage: String,
     print: Print,
 }
 
-/// What became of a canary.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CanaryResult {
-    /// How long nobody could be heard before it, in whole seconds.
-    deaf_seconds: u64,
+    /// How long no beat could be received before this canary, in whole seconds.
+    blackout_seconds: u64,
 }
 
-/// The canary proves nothing.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum CanaryFailed {
-    /// The function does not know where and with which key.
     #[error(
-        "no canary can be sent: set HB_CANARY_URL and HB_CANARY_KEY, or remove the schedule of canaries"
+        "cannot send canaries: set HB_CANARY_URL and HB_CANARY_KEY, or remove the schedule of canaries"
     )]
     NotConfigured,
-    /// It was not heard.
     #[error("{0}")]
     Unacknowledged(String),
 }
 
 impl CanaryTask {
-    /// The canaries of a stage.
     pub(crate) fn new(
         settings: &SweepFunctionSettings,
         clock: Arc<dyn Clock>,
@@ -60,45 +55,42 @@ impl CanaryTask {
         fresh: Duration,
         print: Print,
     ) -> Result<Self, std::io::Error> {
+        let shared = &settings.shared;
+        let clients = Function::Canary.clients(&shared.clients);
         let caller = settings.canary.as_ref().map(HttpsCaller::new).transpose()?;
         let canaries = caller.map(|caller| Canaries {
             caller: Arc::new(caller),
-            ports: hb_aws::ports(
-                &settings.shared.clients,
-                &settings.shared.stage,
-                clock.clone(),
-                ids,
-            ),
-            region: settings.shared.region.clone(),
+            ports: hb_aws::ports(&clients, &shared.stage, clock.clone(), ids),
+            region: shared.region.clone(),
             fresh,
         });
         Ok(Self {
             canaries,
             clock,
-            stage: settings.shared.stage.to_string(),
+            stage: shared.stage.to_string(),
             print,
         })
     }
 
-    /// Sends one; logs and counts what came of it.
+    /// Sends canaries once, logs and counts the result.
     pub(crate) async fn run(&self) -> Result<CanaryResult, CanaryFailed> {
         let canaries = self.canaries.as_ref().ok_or(CanaryFailed::NotConfigured)?;
         let sent = canaries.send().await;
-        let deaf = sent.as_ref().ok().copied().flatten();
-        let line = metrics::of_canary(&self.stage, self.clock.now(), sent.is_ok(), deaf);
-        if let Some(line) = line {
+        let canary = Canary {
+            acknowledged: sent.is_ok(),
+            blackout: sent.as_ref().ok().copied().flatten(),
+        };
+        if let Some(line) = metrics::of_canary(&self.stage, self.clock.now(), &canary) {
             (self.print)(&line);
         }
-        if let Some(deaf) = deaf {
+        let blackout_seconds = canary.blackout.unwrap_or_default().as_secs();
+        if canary.blackout.is_some() {
             tracing::warn!(
-                "no beat could be heard for {} s: that time is not silence of hosts",
-                deaf.as_secs()
+                "no beats could be received for {blackout_seconds} s; this time does not count as silence of hosts"
             );
         }
         match sent {
-            Ok(_) => Ok(CanaryResult {
-                deaf_seconds: deaf.unwrap_or_default().as_secs(),
-            }),
+            Ok(_) => Ok(CanaryResult { blackout_seconds }),
             Err(error) => {
                 tracing::error!("{error}");
                 Err(CanaryFailed::Unacknowledged(error.to_string()))
@@ -133,20 +125,20 @@ impl Caller for HttpsCaller {
     async fn beat(&self, host: &HostId) -> Result<(), String> {
         let uri: Uri = format!("{}/v1/heartbeat/{host}", self.url)
             .parse()
-            .map_err(|_| "HB_CANARY_URL is no URL")?;
+            .map_err(|_| "HB_CANARY_URL is not a URL")?;
         let request = Request::post(uri).header("x-api-key", self.token.reveal());
         let request = request
             .body(Body::empty())
             .map_err(|error| error.to_string())?;
+        let url = &self.url;
         match tokio::time::timeout(TIMEOUT, self.client.request(request)).await {
             Err(_elapsed) => Err(format!(
-                "{} does not answer within {} s",
-                self.url,
+                "{url} did not answer within {} s",
                 TIMEOUT.as_secs()
             )),
-            Ok(Err(error)) => Err(format!("{}: {error}", self.url)),
+            Ok(Err(error)) => Err(format!("{url}: {error}")),
             Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
-            Ok(Ok(answer)) => Err(format!("{} answers {}", self.url, answer.status())),
+            Ok(Ok(answer)) => Err(format!("{url} answered {}", answer.status())),
         }
     }
 }

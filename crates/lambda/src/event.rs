@@ -1,6 +1,6 @@
-//! HTTP requests as events: what each gateway delivers, and the request that the client sent.
+//! HTTP requests as events: from what each gateway delivers to the request that the client sent.
 //!
-//! The router parts `rack%2F7` (a host) from `rack/7` (exit code 7 of a host), so a path should arrive as it was sent:
+//! The router distinguishes `rack%2F7` (a host) from `rack/7` (exit code 7 of a host), so a path should arrive as it was sent:
 //!
 //! | from | path | query |
 //! | --- | --- | --- |
@@ -8,13 +8,13 @@
 //! | REST API | as sent | decoded |
 //! | HTTP API | **decoded** | as sent (format 2.0), decoded (1.0) |
 //!
-//! What is decoded is encoded again. What decoding lost cannot come back: through an HTTP API, `rack%2F7` is `rack/7`.
+//! Decoded text is encoded again. What decoding lost cannot be restored: through an HTTP API, `rack%2F7` is `rack/7`.
 //!
 //! Sources: Lambda developer guide, "Invoking Lambda function URLs"; API Gateway developer guide, "Create AWS Lambda
 //! proxy integrations for HTTP APIs" and "Lambda proxy integrations in API Gateway"; Elastic Load Balancing guide,
-//! "Lambda functions as targets" (the query is not decoded). About paths these are silent; for REST APIs
+//! "Lambda functions as targets" (the query is not decoded). They do not describe paths; for REST APIs
 //! github.com/localstack/localstack/pull/7728, for HTTP APIs github.com/fastify/aws-lambda-fastify/issues/169, for
-//! all four github.com/middleapi/standard-server/pull/93 report what was seen on AWS.
+//! all four github.com/middleapi/standard-server/pull/93 report observations on AWS.
 
 mod target;
 
@@ -31,18 +31,15 @@ use serde_json::Value;
 
 use self::target::Path;
 
-/// In which form a gateway wants its answer.
+/// The form in which a gateway expects its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// One value a header: HTTP APIs in format 2.0, function URLs.
+    /// One value per header: HTTP APIs in format 2.0, function URLs.
     Flat,
     /// Lists of values: REST APIs, and HTTP APIs in format 1.0.
     Lists,
-    /// A load balancer; whether its target group has lists of values switched on shows in what it sends.
-    Balancer {
-        /// It has.
-        lists: bool,
-    },
+    /// A load balancer; `lists` when its target group has multi-value headers enabled.
+    Balancer { lists: bool },
 }
 
 /// An HTTP request, and how to answer it.
@@ -51,12 +48,14 @@ pub(crate) struct HttpEvent {
     pub(crate) format: Format,
 }
 
-/// An event that is no HTTP request. Never quotes the event, which may hold a secret.
+/// An event that is not an HTTP request. Never quotes the event, which may hold a secret.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("this event is no HTTP request of a function URL, an API Gateway or a load balancer: {0}")]
+#[error(
+    "the event is not an HTTP request of a function URL, an API Gateway or a load balancer: {0}"
+)]
 pub(crate) struct NotHttp(&'static str);
 
-/// What is read of an event; everything may be absent or `null`.
+/// The members of an event that are read; each may be absent or `null`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -81,7 +80,7 @@ type Multiple = BTreeMap<String, Option<Vec<String>>>;
 #[serde(rename_all = "camelCase")]
 struct RequestContext {
     http: Option<HttpContext>,
-    /// Of a load balancer.
+    /// Present for load balancers.
     elb: Option<Value>,
     domain_name: Option<String>,
     stage: Option<String>,
@@ -93,10 +92,9 @@ struct HttpContext {
 }
 
 impl HttpEvent {
-    /// Reads an event.
     pub(crate) fn read(event: Value) -> Result<Self, NotHttp> {
-        // The parser's own words would quote the event.
-        let mut raw = Event::deserialize(event).map_err(|_| NotHttp("it is built otherwise"))?;
+        // The parser's message would quote the event.
+        let mut raw = Event::deserialize(event).map_err(|_| NotHttp("unknown structure"))?;
         let context = raw.request_context.take().unwrap_or_default();
         let (method, path, query, format) = match context {
             RequestContext {
@@ -105,7 +103,7 @@ impl HttpEvent {
             } => {
                 let method = http.method.clone();
                 let path = raw.raw_path.take();
-                // A function URL has a domain of its own, and no other way to tell it from an HTTP API.
+                // Only its domain distinguishes a function URL from an HTTP API.
                 let decoded = !context
                     .domain_name
                     .as_ref()
@@ -132,7 +130,7 @@ impl HttpEvent {
                 )
             }
             _ => {
-                // Only HTTP APIs name their version.
+                // Only HTTP APIs send a version.
                 let decoded = raw.version.is_some();
                 let path = raw.path.take().map(|path| Path { path, decoded });
                 (
@@ -143,21 +141,21 @@ impl HttpEvent {
                 )
             }
         };
-        let method = method.ok_or(NotHttp("it has no method"))?;
+        let method = method.ok_or(NotHttp("no method"))?;
         let method =
-            Method::from_bytes(method.as_bytes()).map_err(|_| NotHttp("its method is none"))?;
-        let path = path.ok_or(NotHttp("it has no path"))?;
+            Method::from_bytes(method.as_bytes()).map_err(|_| NotHttp("invalid method"))?;
+        let path = path.ok_or(NotHttp("no path"))?;
         let uri = target::uri(&path, context.stage.as_deref(), &query);
         let mut request = Request::new(raw.body());
         *request.method_mut() = method;
-        *request.uri_mut() = uri.map_err(|_| NotHttp("its path and query are too long"))?;
+        *request.uri_mut() = uri.map_err(|_| NotHttp("path and query are too long"))?;
         *request.headers_mut() = raw.headers();
         Ok(Self { request, format })
     }
 }
 
 impl Event {
-    /// The query parameters, each value by itself.
+    /// The query parameters, one pair per value.
     fn parameters(&mut self) -> Vec<(String, String)> {
         flatten(
             self.multi_value_query_string_parameters.take(),
@@ -167,7 +165,7 @@ impl Event {
 
     fn headers(&mut self) -> HeaderMap {
         let pairs = flatten(self.multi_value_headers.take(), self.headers.take());
-        // What is no header cannot be one that the router asks for.
+        // The router needs no header that is invalid.
         let header = |(name, value): (String, String)| {
             Some((
                 name.parse::<HeaderName>().ok()?,
@@ -181,8 +179,8 @@ impl Event {
         headers
     }
 
-    /// The body. One that is not the base64 that it claims to be breaks off when it is read, so that the router
-    /// answers it like any other broken body, after it has looked at the key.
+    /// Invalid base64 makes a body that fails when it is read, so that the router checks the key first and then answers
+    /// as for any body that ends early.
     fn body(&mut self) -> Body {
         let body = self.body.take().unwrap_or_default();
         if !self.is_base64_encoded.unwrap_or_default() {
@@ -199,7 +197,7 @@ impl Event {
     }
 }
 
-/// Names with values, each value by itself. Where lists are sent, they hold all; the single values are the last ones.
+/// One pair per value. Lists, where they are sent, hold all values; single values are the last of each list.
 fn flatten(multiple: Option<Multiple>, single: Option<Single>) -> Vec<(String, String)> {
     if let Some(lists) = multiple.filter(|lists| !lists.is_empty()) {
         let each = |(name, values): (String, Option<Vec<String>>)| {

@@ -1,4 +1,4 @@
-//! One HTTP event: read, answered by the router, counted.
+//! Answers one HTTP event with the router, and counts it.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,16 +17,15 @@ use tower::ServiceExt;
 
 use crate::answer::Answer;
 use crate::event::{HttpEvent, NotHttp};
-use crate::metrics::{self, Capacity, RequestOutcome};
-use crate::run::Print;
+use crate::function::Function;
+use crate::metrics::{self, Capacity, Print, RequestOutcome};
 use crate::settings::IngestFunctionSettings;
 
-/// Kept of the function's time to say that it was not enough.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-/// The path that is asked often and is no beat.
+/// Reserved at the end of the function's time, to answer that it ran out.
+const ANSWER_RESERVE: Duration = Duration::from_millis(500);
+/// Requested often, and not a beat.
 const STATUS: &str = "/v1/status";
 
-/// Answers HTTP events.
 pub(crate) struct Ingest {
     router: Router,
     clock: Arc<dyn Clock>,
@@ -35,54 +34,50 @@ pub(crate) struct Ingest {
     print: Print,
 }
 
-/// Why there is no answer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum IngestError {
-    /// The event is none for this function.
     #[error(transparent)]
     NotHttp(#[from] NotHttp),
-    /// A bug; the log has the place.
-    #[error("the code panicked while it answered; the log says where")]
+    #[error("the function panicked while answering; the log has the location")]
     Panicked,
 }
 
 impl Ingest {
-    /// The whole service of a stage, as far as beats go.
     pub(crate) fn new(
         settings: &IngestFunctionSettings,
         clock: Arc<dyn Clock>,
         print: Print,
     ) -> Self {
         let IngestFunctionSettings { shared, rate_limit } = settings;
-        let (clients, stage) = (&shared.clients, &shared.stage);
+        let stage = &shared.stage;
+        let clients = Function::Ingest.clients(&shared.clients);
+        // Not `hb_aws::ports`: what is not named here is not linked.
         let ports = IngestPorts {
-            heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
-            keys: Arc::new(DynamoKeys::new(clients, stage)),
-            topic: Arc::new(StageTopic::new(clients, stage)),
+            heartbeats: Arc::new(DynamoHeartbeats::new(&clients, stage)),
+            keys: Arc::new(DynamoKeys::new(&clients, stage)),
+            topic: Arc::new(StageTopic::new(&clients, stage)),
             clock: clock.clone(),
         };
         let region = shared.region.clone();
         let keys = CachePolicy::default();
         let app = App::new(ports, region, keys, *rate_limit, Arc::default());
-        let (stage, meter) = (stage.to_string(), clients.meter().clone());
         Self {
             router: hb_http::router(app),
             clock,
-            stage,
-            meter,
+            stage: stage.to_string(),
+            meter: clients.meter().clone(),
             print,
         }
     }
 
-    /// The answer to `event`, which will be of no use after `deadline`. An error is one of the event or of this code;
-    /// the next event is answered all the same.
+    /// Answers `event` before `deadline`. An error concerns this event only.
     pub(crate) async fn answer(
         &self,
         event: Value,
         deadline: Timestamp,
     ) -> Result<Answer, IngestError> {
         let before = self.meter.usage();
-        // The router answers its own panics; this is for what stands around it.
+        // The router answers its own panics; this catches those outside of it.
         let answered = AssertUnwindSafe(self.route(event, deadline))
             .catch_unwind()
             .await;
@@ -90,7 +85,7 @@ impl Ingest {
             answered
                 .unwrap_or(Err(IngestError::Panicked))
                 .inspect_err(|error| {
-                    // The log has the place of a panic already.
+                    // A panic is logged already.
                     if let IngestError::NotHttp(_) = error {
                         tracing::error!("{error}");
                     }
@@ -109,12 +104,12 @@ impl Ingest {
     ) -> Result<(Answer, RequestOutcome), IngestError> {
         let HttpEvent { request, format } = HttpEvent::read(event)?;
         let status = request.uri().path() == STATUS;
-        let time = deadline.minus(LAST_WORDS).since(self.clock.now());
+        let time = deadline.minus(ANSWER_RESERVE).since(self.clock.now());
         let answered = tokio::time::timeout(time, self.router.clone().oneshot(request)).await;
         let Ok(response) = answered.unwrap_or_else(|_elapsed| Ok(hb_http::timed_out()));
         let (head, body) = response.into_parts();
         let Ok(body) = body.collect().await.map(Collected::to_bytes) else {
-            // The router's bodies are in memory.
+            // Bodies of the router are in memory and cannot fail.
             return Err(IngestError::Panicked);
         };
         let outcome = match head.status {
@@ -128,7 +123,7 @@ impl Ingest {
     }
 }
 
-/// The `code` of a problem. An answer to `HEAD` has lost it.
+/// The `code` of a problem. An answer to `HEAD` has no body.
 fn reason(body: &[u8]) -> Option<String> {
     let problem: Value = serde_json::from_slice(body).ok()?;
     Some(problem.get("code")?.as_str()?.to_owned())

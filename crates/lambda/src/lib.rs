@@ -1,12 +1,13 @@
-//! The two functions on AWS Lambda: `ingest` answers HTTP events by the router, `sweep` looks for the silent.
+//! The functions on AWS Lambda: `ingest` answers HTTP events with the router, `sweep` looks for silent hosts.
 //!
-//! Both read their settings from the environment, build the adapters of a stage and run; what they do is written
-//! elsewhere. HTTP events are read here rather than by `lambda_http`, because what the gateways deliver differs in ways
-//! that matter (see `event`), and because a bad event must be answered, not end in a panic.
+//! Both read their settings from the environment, build the adapters of a stage and run; the rules are elsewhere. HTTP
+//! events are read here rather than by `lambda_http`, because what the gateways deliver differs in ways that matter
+//! (see `event`), and because a malformed event must be answered, not end in a panic.
 
 mod answer;
 mod canary;
 mod event;
+mod function;
 mod ingest;
 mod log;
 mod metrics;
@@ -15,3 +16,11 @@ mod run;
 mod settings;
 
 pub use run::{ingest, sweep};
+
+/// What the templates of a deployment repeat. `examples/facts.rs` prints it for `tests/template`.
+pub mod facts {
+    pub use crate::function::{Function, Permission};
+    pub use crate::metrics::{NAMESPACE, emitted as metrics};
+    pub use crate::passes::{MARGIN, MINUTE, SLACK};
+    pub use crate::settings::VARIABLES;
+}

@@ -1,4 +1,4 @@
-//! What the functions say: one line of JSON an event, on standard error, which Lambda hands to CloudWatch Logs.
+//! The log: one line of JSON per event on standard error, which Lambda forwards to CloudWatch Logs.
 
 use std::io;
 use std::panic::PanicHookInfo;
@@ -8,7 +8,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What is ours. All others are heard from `warn` upwards only, whatever the level: the Lambda runtime traces whole
+/// Our own targets. All others are logged from `warn` upwards only, at any level: the Lambda runtime traces whole
 /// events, with the API keys in their headers, and the AWS SDK its requests.
 const OURS: [&str; 6] = [
     "hb_aws",
@@ -18,14 +18,14 @@ const OURS: [&str; 6] = [
     "hb_service",
     "panic",
 ];
-/// Where the runtime logs each error of an invocation. Ours are logged already, in words instead of in code.
-const SAID_TWICE: &str = "lambda_runtime::layers::panic";
+/// Where the runtime logs each error of an invocation. Ours are logged already.
+const DUPLICATES: &str = "lambda_runtime::layers::panic";
 
-/// Starts the log at `level`; from then on a panic is a line of it, too.
+/// Starts the log at `level`. From then on a panic is logged as one line.
 pub(crate) fn start(level: LevelFilter) {
     let others = Targets::new().with_default(level.min(LevelFilter::WARN));
     let targets = others.with_targets(OURS.map(|target| (target, level)));
-    let targets = targets.with_target(SAID_TWICE, LevelFilter::OFF);
+    let targets = targets.with_target(DUPLICATES, LevelFilter::OFF);
     let layer = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
@@ -42,11 +42,11 @@ pub(crate) fn start(level: LevelFilter) {
     std::panic::set_hook(Box::new(panicked));
 }
 
-/// Says where, and not the panic's own words: they may quote a request, and would be many lines.
+/// Logs the location without the panic's message, which may quote a request and span lines.
 fn panicked(panic: &PanicHookInfo) {
-    let place = panic
+    let location = panic
         .location()
         .map(ToString::to_string)
         .unwrap_or_default();
-    tracing::error!(target: "panic", "a bug: the code panicked at {place}");
+    tracing::error!(target: "panic", "a bug: the code panicked at {location}");
 }

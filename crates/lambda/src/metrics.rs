@@ -1,8 +1,11 @@
-//! Metrics as lines of log: CloudWatch makes metrics of lines in its embedded metric format, so that nothing is sent
-//! and nobody waits.
+//! Metrics as log lines: CloudWatch reads metrics from lines in its embedded metric format, so no request is sent.
+//!
+//! Every metric is one row of a table: name, unit, dimensions and value. A line holds what its tables yield.
 //!
 //! The format: Amazon CloudWatch user guide, "Specification: Embedded metric format".
 
+use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hb_aws::Usage;
@@ -11,22 +14,126 @@ use hb_service::SweepReport;
 use serde_json::{Map, Value, json};
 
 /// Where CloudWatch lists the metrics.
-const NAMESPACE: &str = "Heartbeat";
+pub const NAMESPACE: &str = "Heartbeat";
 /// The dimensions, spelt as CloudWatch shows them.
 const STAGE: &str = "Stage";
 const REASON: &str = "Reason";
 
-/// What the adapters were charged between two looks at their meter.
+/// Sets of dimensions; a metric appears once under each, and each costs.
+type Dimensions = &'static [&'static [&'static str]];
+const BY_STAGE: Dimensions = &[&[STAGE]];
+const BY_STAGE_AND_REASON: Dimensions = &[&[STAGE], &[STAGE, REASON]];
+
+/// Where lines of metrics go.
+pub(crate) type Print = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Standard output, which CloudWatch reads as it reads the log. A line that cannot be written is dropped.
+pub(crate) fn stdout() -> Print {
+    Arc::new(|line| {
+        let _ = writeln!(io::stdout().lock(), "{line}");
+    })
+}
+
+/// A metric of `S`; without a value it is left out.
+struct Metric<S> {
+    name: &'static str,
+    unit: &'static str,
+    dimensions: Dimensions,
+    value: fn(&S) -> Option<f64>,
+}
+
+const fn count<S>(name: &'static str, value: fn(&S) -> Option<f64>) -> Metric<S> {
+    Metric {
+        name,
+        unit: "Count",
+        dimensions: BY_STAGE,
+        value,
+    }
+}
+
+const fn seconds<S>(name: &'static str, value: fn(&S) -> Option<f64>) -> Metric<S> {
+    Metric {
+        unit: "Seconds",
+        ..count(name, value)
+    }
+}
+
+const REQUEST: [Metric<RequestOutcome>; 2] = [
+    count("Beats", |outcome| {
+        matches!(outcome, RequestOutcome::Beat).then_some(1.0)
+    }),
+    Metric {
+        dimensions: BY_STAGE_AND_REASON,
+        ..count("RefusedBeats", |outcome| {
+            matches!(outcome, RequestOutcome::Refused(_)).then_some(1.0)
+        })
+    },
+];
+
+const PASS: [Metric<Pass>; 16] = [
+    count("SweepCompleted", |pass| number(pass.completed.into())),
+    count("HostsScanned", |pass| number(pass.report.hosts)),
+    count("Claims", |Pass { report, .. }| {
+        number(report.decided.total())
+    }),
+    count("NoticesAccepted", |pass| number(pass.report.accepted)),
+    count("NoticesRefused", |pass| number(pass.report.refused)),
+    count("NoticesUnknown", |pass| number(pass.report.unknown)),
+    count("NoticesEchoed", |pass| number(pass.report.echoed)),
+    count("NoticesBatched", |pass| number(pass.report.batched)),
+    count("SecondCopies", |pass| number(pass.report.second_copies)),
+    count("HostsHeld", |pass| number(pass.report.held)),
+    count("HostsMissing", |pass| number(pass.report.counts.missing)),
+    count("HostsFailing", |pass| number(pass.report.counts.failing)),
+    count("HostsPaused", |pass| number(pass.report.counts.paused)),
+    count("RegionsUnheard", |pass| number(pass.report.regions_unheard)),
+    count("UnreadableItems", |pass| number(pass.report.unreadable)),
+    seconds("SweepSeconds", |Pass { report, .. }| {
+        Some(report.ended.since(report.began).as_secs_f64())
+    }),
+];
+
+const CANARY: [Metric<Canary>; 2] = [
+    count("CanaryAccepted", |canary| {
+        number(canary.acknowledged.into())
+    }),
+    seconds("BlackoutSeconds", |canary| {
+        canary.blackout.map(|blackout| blackout.as_secs_f64())
+    }),
+];
+
+const CAPACITY: [Metric<Capacity>; 2] = [
+    count("ReadUnits", |units| Some(units.read).filter(|n| *n > 0.0)),
+    count("WriteUnits", |units| Some(units.write).filter(|n| *n > 0.0)),
+];
+
+/// All metrics with their units and dimensions.
+#[must_use]
+pub fn emitted() -> Vec<(&'static str, &'static str, Dimensions)> {
+    fn rows<S>(metrics: &[Metric<S>]) -> Vec<(&'static str, &'static str, Dimensions)> {
+        let row = |metric: &Metric<S>| (metric.name, metric.unit, metric.dimensions);
+        metrics.iter().map(row).collect()
+    }
+    [rows(&REQUEST), rows(&PASS), rows(&CANARY), rows(&CAPACITY)].concat()
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::unnecessary_wraps,
+    reason = "exact up to 2^53; the type of a metric's value"
+)]
+fn number(count: u64) -> Option<f64> {
+    Some(count as f64)
+}
+
+/// What DynamoDB charged between two readings of the meter.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Capacity {
-    /// Read units.
     pub(crate) read: f64,
-    /// Write units.
     pub(crate) write: f64,
 }
 
 impl Capacity {
-    /// What `after` has more than `before`.
     #[must_use]
     pub(crate) fn between(before: &Usage, after: &Usage) -> Self {
         #[expect(
@@ -48,8 +155,21 @@ pub(crate) enum RequestOutcome {
     Beat,
     /// It was refused, for this reason: the `code` of the answer.
     Refused(String),
-    /// It was no beat, such as a look at `/v1/status`.
+    /// It was not a beat, such as a request for `/v1/status`.
     Other,
+}
+
+/// One pass of the sweep, whether it completed or not.
+pub(crate) struct Pass {
+    pub(crate) report: SweepReport,
+    pub(crate) completed: bool,
+}
+
+/// One canary.
+pub(crate) struct Canary {
+    pub(crate) acknowledged: bool,
+    /// The time before it in which no beat could be received.
+    pub(crate) blackout: Option<Duration>,
 }
 
 /// The line of one HTTP request; `None` when there is nothing to count.
@@ -61,79 +181,35 @@ pub(crate) fn of_request(
     capacity: Capacity,
 ) -> Option<String> {
     let mut line = Line::new(stage, at);
-    match outcome {
-        RequestOutcome::Beat => line.counts([("Beats", 1.0)]),
-        RequestOutcome::Refused(reason) => {
-            line.text(REASON, reason);
-            // In sum, and for each reason.
-            line.directive(
-                &[&[STAGE], &[STAGE, REASON]],
-                [("RefusedBeats", "Count", 1.0)],
-            );
-        }
-        RequestOutcome::Other => {}
+    if let RequestOutcome::Refused(reason) = outcome {
+        line.dimension(REASON, reason);
     }
-    line.capacity(capacity);
+    line.add(&REQUEST, outcome);
+    line.add(&CAPACITY, &capacity);
     line.end()
 }
 
-/// The line of one pass of the sweep, however it ended.
+/// The line of one pass of the sweep.
 #[must_use]
-pub(crate) fn of_pass(
-    stage: &str,
-    report: &SweepReport,
-    completed: bool,
-    capacity: Capacity,
-) -> Option<String> {
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-    let number = |count: u64| count as f64;
-    let mut line = Line::new(stage, report.ended);
-    line.counts([
-        ("SweepCompleted", f64::from(u8::from(completed))),
-        ("HostsScanned", number(report.hosts)),
-        ("Claims", number(report.decided.total())),
-        ("NoticesAccepted", number(report.accepted)),
-        ("NoticesRefused", number(report.refused)),
-        ("NoticesUnknown", number(report.unknown)),
-        ("NoticesEchoed", number(report.echoed)),
-        ("NoticesBatched", number(report.batched)),
-        ("SecondCopies", number(report.second_copies)),
-        ("HostsHeld", number(report.held)),
-        ("HostsMissing", number(report.counts.missing)),
-        ("HostsFailing", number(report.counts.failing)),
-        ("HostsPaused", number(report.counts.paused)),
-        ("RegionsUnheard", number(report.regions_unheard)),
-        ("UnreadableItems", number(report.unreadable)),
-    ]);
-    let seconds = report.ended.since(report.began).as_secs_f64();
-    line.directive(&[&[STAGE]], [("SweepSeconds", "Seconds", seconds)]);
-    line.capacity(capacity);
+pub(crate) fn of_pass(stage: &str, pass: &Pass, capacity: Capacity) -> Option<String> {
+    let mut line = Line::new(stage, pass.report.ended);
+    line.add(&PASS, pass);
+    line.add(&CAPACITY, &capacity);
     line.end()
 }
 
-/// The line of a canary; `deaf` is how long nobody could be heard before it.
+/// The line of a canary.
 #[must_use]
-pub(crate) fn of_canary(
-    stage: &str,
-    at: Timestamp,
-    heard: bool,
-    deaf: Option<Duration>,
-) -> Option<String> {
+pub(crate) fn of_canary(stage: &str, at: Timestamp, canary: &Canary) -> Option<String> {
     let mut line = Line::new(stage, at);
-    line.counts([("CanaryAccepted", f64::from(u8::from(heard)))]);
-    if let Some(deaf) = deaf {
-        line.directive(
-            &[&[STAGE]],
-            [("BlackoutSeconds", "Seconds", deaf.as_secs_f64())],
-        );
-    }
+    line.add(&CANARY, canary);
     line.end()
 }
 
-/// A line that grows.
 struct Line {
     at: Timestamp,
-    directives: Vec<Value>,
+    /// The metrics of each set of dimensions.
+    directives: Vec<(Dimensions, Vec<Value>)>,
     members: Map<String, Value>,
 }
 
@@ -144,204 +220,44 @@ impl Line {
             directives: Vec::new(),
             members: Map::new(),
         };
-        line.text(STAGE, stage);
+        line.dimension(STAGE, stage);
         line
     }
 
-    /// The value of a dimension.
-    fn text(&mut self, name: &str, value: &str) {
+    fn dimension(&mut self, name: &str, value: &str) {
         self.members.insert(name.to_owned(), value.into());
     }
 
-    /// Metrics of the stage that count something.
-    fn counts(&mut self, counts: impl IntoIterator<Item = (&'static str, f64)>) {
-        self.directive(
-            &[&[STAGE]],
-            counts
-                .into_iter()
-                .map(|(name, value)| (name, "Count", value)),
-        );
-    }
-
-    /// Metrics with unit and value, each once under every set of `dimensions`. Each is paid for by itself.
-    fn directive(
-        &mut self,
-        dimensions: &[&[&str]],
-        metrics: impl IntoIterator<Item = (&'static str, &'static str, f64)>,
-    ) {
-        let mut named = Vec::new();
-        for (name, unit, value) in metrics {
-            named.push(json!({"Name": name, "Unit": unit}));
-            self.members.insert(name.to_owned(), value.into());
+    fn add<S>(&mut self, metrics: &[Metric<S>], of: &S) {
+        for metric in metrics {
+            let Some(value) = (metric.value)(of) else {
+                continue;
+            };
+            self.members.insert(metric.name.to_owned(), value.into());
+            let named = json!({"Name": metric.name, "Unit": metric.unit});
+            match self.directives.last_mut() {
+                Some((dimensions, group)) if *dimensions == metric.dimensions => group.push(named),
+                _ => self.directives.push((metric.dimensions, vec![named])),
+            }
         }
-        if !named.is_empty() {
-            let directive =
-                json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": named});
-            self.directives.push(directive);
-        }
-    }
-
-    fn capacity(&mut self, Capacity { read, write }: Capacity) {
-        let units = [("ReadUnits", read), ("WriteUnits", write)];
-        self.counts(units.into_iter().filter(|(_, units)| *units > 0.0));
     }
 
     fn end(mut self) -> Option<String> {
         if self.directives.is_empty() {
             return None;
         }
-        let root = json!({"Timestamp": self.at.as_millis(), "CloudWatchMetrics": self.directives});
+        let directives: Vec<_> = self
+            .directives
+            .iter()
+            .map(|(dimensions, group)| {
+                json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": group})
+            })
+            .collect();
+        let root = json!({"Timestamp": self.at.as_millis(), "CloudWatchMetrics": directives});
         self.members.insert("_aws".to_owned(), root);
         Some(Value::Object(self.members).to_string())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use hb_domain::Kind;
-    use insta::assert_snapshot;
-
-    use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_millis((1_700_000_000 + seconds) * 1_000).unwrap()
-    }
-
-    fn request(outcome: &RequestOutcome, capacity: Capacity) -> String {
-        of_request("dev", at(0), outcome, capacity).unwrap_or_default()
-    }
-
-    #[test]
-    fn a_beat_is_a_short_line() {
-        let line = request(
-            &RequestOutcome::Beat,
-            Capacity {
-                read: 0.0,
-                write: 1.0,
-            },
-        );
-        assert_snapshot!(line, @r#"{"Beats":1.0,"Stage":"dev","WriteUnits":1.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"]],"Metrics":[{"Name":"Beats","Unit":"Count"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"WriteUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000000000}}"#);
-    }
-
-    #[test]
-    fn a_refused_beat_counts_by_its_reason_and_in_sum() {
-        let outcome = RequestOutcome::Refused("unauthenticated".to_owned());
-        let line = request(
-            &outcome,
-            Capacity {
-                read: 0.5,
-                write: 0.0,
-            },
-        );
-        assert_snapshot!(line, @r#"{"ReadUnits":0.5,"Reason":"unauthenticated","RefusedBeats":1.0,"Stage":"dev","_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"],["Stage","Reason"]],"Metrics":[{"Name":"RefusedBeats","Unit":"Count"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"ReadUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000000000}}"#);
-    }
-
-    #[test]
-    fn what_is_no_beat_costs_a_line_only_when_it_costs_units() {
-        assert_eq!(
-            of_request("dev", at(0), &RequestOutcome::Other, Capacity::default()),
-            None
-        );
-        let line = request(
-            &RequestOutcome::Other,
-            Capacity {
-                read: 0.0,
-                write: 1.0,
-            },
-        );
-        assert_snapshot!(line, @r#"{"Stage":"dev","WriteUnits":1.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"]],"Metrics":[{"Name":"WriteUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000000000}}"#);
-    }
-
-    #[test]
-    fn a_sweep_counts_as_completed_only_when_it_was() {
-        let report = SweepReport {
-            began: at(0),
-            ended: at(2),
-            hosts: 100_000,
-            decided: [(Kind::Missing, 3), (Kind::Recovered, 1)].into(),
-            accepted: 2,
-            unknown: 1,
-            refused: 1,
-            unreadable: 1,
-            ..SweepReport::default()
-        };
-        let line = |completed| {
-            of_pass(
-                "prod",
-                &report,
-                completed,
-                Capacity {
-                    read: 1_562.5,
-                    write: 12.0,
-                },
-            )
-            .unwrap()
-        };
-        assert_snapshot!(line(true), @r#"{"Claims":4.0,"HostsFailing":0.0,"HostsHeld":0.0,"HostsMissing":0.0,"HostsPaused":0.0,"HostsScanned":100000.0,"NoticesAccepted":2.0,"NoticesBatched":0.0,"NoticesEchoed":0.0,"NoticesRefused":1.0,"NoticesUnknown":1.0,"ReadUnits":1562.5,"RegionsUnheard":0.0,"SecondCopies":0.0,"Stage":"prod","SweepCompleted":1.0,"SweepSeconds":2.0,"UnreadableItems":1.0,"WriteUnits":12.0,"_aws":{"CloudWatchMetrics":[{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepCompleted","Unit":"Count"},{"Name":"HostsScanned","Unit":"Count"},{"Name":"Claims","Unit":"Count"},{"Name":"NoticesAccepted","Unit":"Count"},{"Name":"NoticesRefused","Unit":"Count"},{"Name":"NoticesUnknown","Unit":"Count"},{"Name":"NoticesEchoed","Unit":"Count"},{"Name":"NoticesBatched","Unit":"Count"},{"Name":"SecondCopies","Unit":"Count"},{"Name":"HostsHeld","Unit":"Count"},{"Name":"HostsMissing","Unit":"Count"},{"Name":"HostsFailing","Unit":"Count"},{"Name":"HostsPaused","Unit":"Count"},{"Name":"RegionsUnheard","Unit":"Count"},{"Name":"UnreadableItems","Unit":"Count"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"SweepSeconds","Unit":"Seconds"}],"Namespace":"Heartbeat"},{"Dimensions":[["Stage"]],"Metrics":[{"Name":"ReadUnits","Unit":"Count"},{"Name":"WriteUnits","Unit":"Count"}],"Namespace":"Heartbeat"}],"Timestamp":1700000002000}}"#);
-        let line: Value = serde_json::from_str(&line(false)).unwrap();
-        assert_eq!(line["SweepCompleted"], 0.0);
-    }
-
-    /// What the format demands: each metric and each dimension is a member, metrics are numbers, dimensions text.
-    #[test]
-    fn lines_keep_to_the_format() {
-        let lines = [
-            request(
-                &RequestOutcome::Refused("x".to_owned()),
-                Capacity {
-                    read: 1.0,
-                    write: 1.0,
-                },
-            ),
-            of_pass(
-                "prod",
-                &SweepReport::default(),
-                true,
-                Capacity {
-                    read: 1.0,
-                    write: 1.0,
-                },
-            )
-            .unwrap(),
-        ];
-        for line in lines {
-            assert!(!line.contains('\n'));
-            let line: Value = serde_json::from_str(&line).unwrap();
-            assert!(line["_aws"]["Timestamp"].is_u64());
-            for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
-                for set in directive["Dimensions"].as_array().unwrap() {
-                    let names = set.as_array().unwrap();
-                    assert!(
-                        names
-                            .iter()
-                            .all(|name| line[name.as_str().unwrap()].is_string())
-                    );
-                }
-                let metrics = directive["Metrics"].as_array().unwrap();
-                assert!((1..=100).contains(&metrics.len()));
-                assert!(
-                    metrics
-                        .iter()
-                        .all(|metric| line[metric["Name"].as_str().unwrap()].is_number())
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn capacity_is_what_came_to_it() {
-        let usage = |read_millis, write_millis| Usage {
-            read_millis,
-            write_millis,
-            ..Usage::default()
-        };
-        let capacity = Capacity::between(&usage(500, 1_000), &usage(2_000, 4_500));
-        assert_eq!(
-            capacity,
-            Capacity {
-                read: 1.5,
-                write: 3.5
-            }
-        );
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! One invocation of the sweep: the passes of a minute, each until the function's time is nearly over.
+//! One invocation of the sweep: the passes of a minute, each ending before the function runs out of time.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -11,22 +11,21 @@ use hb_service::ports::{Clock, Ids};
 use hb_service::{Sweep, SweepError, SweepReport, SweepSettings};
 use serde::Serialize;
 
-use crate::metrics::{self, Capacity};
-use crate::run::Print;
+use crate::function::Function;
+use crate::metrics::{self, Capacity, Pass, Print};
 use crate::settings::SweepFunctionSettings;
 
 /// The time that the passes of an invocation share: the schedule's period.
-const MINUTE: Duration = Duration::from_mins(1);
-/// Nothing is begun in this last part of the function's time. What may be under way then is a host that is being
-/// claimed and told: a publish (given up after 8 s) and the writes around it, with time for one of them to be tried
-/// again (given up after 5 s).
-const MARGIN: Duration = Duration::from_secs(20);
-/// How much longer than the function can live a lease is, since clocks differ.
-const SLACK: Duration = Duration::from_secs(10);
+pub const MINUTE: Duration = Duration::from_mins(1);
+/// Nothing is started in this last part of the function's time. It covers one host being claimed and its notice
+/// published: a publish (times out after 8 s) and the writes around it, with time to retry one of them (times out
+/// after 5 s).
+pub const MARGIN: Duration = Duration::from_secs(20);
+/// A lease exceeds the function's remaining time by this much, because clocks differ.
+pub const SLACK: Duration = Duration::from_secs(10);
 
-/// Sweeps several times an invocation.
 pub(crate) struct Passes {
-    /// Its lease is that of an invocation that just began.
+    /// The lease is set anew for each invocation.
     sweep: Sweep,
     every: Duration,
     stage: String,
@@ -37,17 +36,17 @@ pub(crate) struct Passes {
 /// What an invocation did.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Minute {
-    /// Each pass that completed, in order.
+    /// The passes that completed, in order.
     passes: Vec<SweepReport>,
-    /// How many did not.
+    /// How many passes did not complete.
     failed: usize,
-    /// How many had no time left to begin.
+    /// How many passes were not started for lack of time.
     skipped: usize,
 }
 
-/// At least one pass did not complete. The others had their chance; the schedule tries again in a minute.
+/// At least one pass did not complete. The others ran all the same, and the schedule tries again in a minute.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{failed} of {begun} passes did not complete, the last one because: {cause}")]
+#[error("{failed} of {begun} passes failed, the last one because: {cause}")]
 pub(crate) struct PassesFailed {
     failed: usize,
     begun: usize,
@@ -55,41 +54,40 @@ pub(crate) struct PassesFailed {
 }
 
 impl Passes {
-    /// The sweep of a stage.
     pub(crate) fn new(
         settings: &SweepFunctionSettings,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         print: Print,
     ) -> Self {
-        let (clients, stage) = (&settings.shared.clients, &settings.shared.stage);
+        let clients = Function::Sweep.clients(&settings.shared.clients);
+        let stage = &settings.shared.stage;
         let mut rules = SweepSettings::distributed(settings.shared.region.clone(), SLACK);
         rules.segments = settings.segments.unwrap_or(rules.segments);
         rules.concurrency = settings.concurrency.unwrap_or(rules.concurrency);
         let sweep = Sweep {
-            ports: hb_aws::ports(clients, stage, clock, ids),
+            ports: hb_aws::ports(&clients, stage, clock, ids),
             settings: rules,
         };
-        let (stage, meter) = (stage.to_string(), clients.meter().clone());
         Self {
             sweep,
             every: settings.every,
-            stage,
-            meter,
+            stage: stage.to_string(),
+            meter: clients.meter().clone(),
             print,
         }
     }
 
-    /// How long a canary shows that the receiver hears.
+    /// How long the receiver counts as healthy after a canary.
     pub(crate) fn fresh(&self) -> Duration {
         self.sweep.settings.canaries.fresh
     }
 
-    /// Sweeps at once and then every period, for a minute or until shortly before `deadline`, when the function ends.
+    /// Sweeps now and then once per period, for a minute or until shortly before `deadline`, when the function ends.
     pub(crate) async fn run(&self, deadline: Timestamp) -> Result<Minute, PassesFailed> {
         let began = self.sweep.ports.clock.now();
         let until = deadline.minus(MARGIN);
-        let sweep = self.until(deadline, began);
+        let sweep = self.with_lease_until(deadline, began);
         let mut minute = Minute {
             passes: Vec::new(),
             failed: 0,
@@ -99,16 +97,16 @@ impl Passes {
         let mut place = Some(0);
         while let Some(now) = place {
             let at = began.plus(self.every * now);
-            // The first one always begins, if only to say that there is no time.
+            // The first one always runs, if only to report that there is no time.
             if now > 0 && at >= until {
                 minute.skipped += 1;
             } else {
                 tokio::time::sleep(at.since(self.sweep.ports.clock.now())).await;
                 match self.pass(&sweep, until).await {
                     Ok(report) => minute.passes.push(report),
-                    Err(words) => {
+                    Err(error) => {
                         minute.failed += 1;
-                        cause = words;
+                        cause = error;
                     }
                 }
             }
@@ -116,7 +114,7 @@ impl Passes {
         }
         if minute.skipped > 0 {
             tracing::warn!(
-                "{} passes did not fit into the function's time: give it at least {} s",
+                "{} passes did not fit into the function's timeout; set it to at least {} s",
                 minute.skipped,
                 (MINUTE + MARGIN).as_secs(),
             );
@@ -133,15 +131,15 @@ impl Passes {
         }
     }
 
-    /// The place of the pass after that of place `now`, if the minute has one more. Of several that are late, one.
+    /// The place of the pass after place `now`, if the minute has one more. Of several late passes, only one runs.
     fn next(&self, now: u32, elapsed: Duration) -> Option<u32> {
         let late = elapsed.as_millis() / self.every.as_millis();
         let next = u32::try_from(late).unwrap_or(u32::MAX).max(now + 1);
         (self.every.saturating_mul(next) < MINUTE).then_some(next)
     }
 
-    /// The sweep of an invocation that has from `began` to `deadline`: no lease of it ends before it is surely gone.
-    fn until(&self, deadline: Timestamp, began: Timestamp) -> Sweep {
+    /// The sweep of an invocation from `began` to `deadline`. Its leases outlive the function, whatever the clocks.
+    fn with_lease_until(&self, deadline: Timestamp, began: Timestamp) -> Sweep {
         let mut settings = self.sweep.settings.clone();
         settings.delivery.lease = deadline.since(began) + SLACK;
         Sweep {
@@ -150,9 +148,10 @@ impl Passes {
         }
     }
 
-    /// Sweeps once; logs and counts what came of it. An error is why it did not complete.
+    /// Sweeps once, logs and counts the result. The error is the reason why it did not complete.
     async fn pass(&self, sweep: &Sweep, until: Timestamp) -> Result<SweepReport, String> {
-        let (began, before) = (sweep.ports.clock.now(), self.meter.usage());
+        let began = sweep.ports.clock.now();
+        let before = self.meter.usage();
         let result = AssertUnwindSafe(sweep.run_until(until))
             .catch_unwind()
             .await;
@@ -165,23 +164,24 @@ impl Passes {
                     ended: sweep.ports.clock.now(),
                     ..SweepReport::default()
                 };
-                (
-                    report,
-                    Some("the code panicked; the log says where".to_owned()),
-                )
+                let cause = "the code panicked; the log has the location";
+                (report, Some(cause.to_owned()))
             }
         };
         let capacity = Capacity::between(&before, &self.meter.usage());
-        if let Some(line) = metrics::of_pass(&self.stage, &report, cause.is_none(), capacity) {
+        let pass = Pass {
+            report,
+            completed: cause.is_none(),
+        };
+        if let Some(line) = metrics::of_pass(&self.stage, &pass, capacity) {
             (self.print)(&line);
         }
-        tell(&report, cause.as_deref());
-        cause.map_or(Ok(report), Err)
+        log(&pass.report, cause.as_deref());
+        cause.map_or(Ok(pass.report), Err)
     }
 }
 
-/// Logs a pass.
-fn tell(report: &SweepReport, cause: Option<&str>) {
+fn log(report: &SweepReport, cause: Option<&str>) {
     for trouble in &report.troubles {
         tracing::warn!("{trouble}");
     }
@@ -194,7 +194,7 @@ fn tell(report: &SweepReport, cause: Option<&str>) {
         held,
         ..
     } = report;
-    // The log writes longer numbers as text.
+    // The log writes wider integers as text.
     let millis = u64::try_from(ended.since(*began).as_millis()).unwrap_or(u64::MAX);
     if let Some(cause) = cause {
         tracing::error!(
@@ -204,7 +204,7 @@ fn tell(report: &SweepReport, cause: Option<&str>) {
             recovered = decided[Kind::Recovered],
             accepted,
             millis,
-            "a sweep did not complete: {cause}"
+            "the sweep failed: {cause}"
         );
     } else if decided.total() + accepted + held > 0 {
         tracing::info!(
@@ -216,10 +216,10 @@ fn tell(report: &SweepReport, cause: Option<&str>) {
             accepted,
             held,
             millis,
-            "swept"
+            "sweep completed"
         );
     } else {
-        tracing::debug!(hosts, millis, "swept");
+        tracing::debug!(hosts, millis, "sweep completed");
     }
 }
 

@@ -1,6 +1,5 @@
-//! How a function starts: settings, log, and the loop over events. The only place that looks at the environment.
+//! Starts a function: settings, log, and the loop over events. The only place that reads the environment.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +14,16 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, Span};
 
 use crate::canary::{CanaryFailed, CanaryResult, CanaryTask};
+use crate::function::Function;
 use crate::ingest::{Ingest, IngestError};
 use crate::log;
+use crate::metrics::stdout;
 use crate::passes::{Minute, Passes, PassesFailed};
 use crate::settings::{
     self, IngestFunctionSettings, SettingError, SweepFunctionSettings, Variables,
 };
 
-/// Takes a line of metrics.
-pub(crate) type Print = Arc<dyn Fn(&str) + Send + Sync>;
-
-/// What Lambda sets, and its runtime crate panics without.
+/// Set by Lambda; the runtime crate panics without them.
 const OF_LAMBDA: [&str; 4] = [
     "AWS_LAMBDA_RUNTIME_API",
     "AWS_LAMBDA_FUNCTION_NAME",
@@ -33,7 +31,7 @@ const OF_LAMBDA: [&str; 4] = [
     "AWS_LAMBDA_FUNCTION_VERSION",
 ];
 
-/// The function `ingest`: runs until Lambda ends it.
+/// The program `ingest`: runs until Lambda ends it.
 #[must_use]
 pub fn ingest() -> ExitCode {
     start(IngestFunctionSettings::read, async |settings| {
@@ -48,17 +46,19 @@ pub fn ingest() -> ExitCode {
     })
 }
 
-/// The function `sweep`: runs until Lambda ends it. For the event `{"task": "canary"}` it sends a canary; whatever else
-/// the event says, it sweeps.
+/// The program `sweep`: runs until Lambda ends it. For the event `{"task": "canary"}` it sends canaries; for any other
+/// event it sweeps.
 #[must_use]
 pub fn sweep() -> ExitCode {
     start(SweepFunctionSettings::read, async |settings| {
-        let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+        let clock = Arc::new(SystemClock);
+        let ids = Arc::new(SystemIds);
         let passes = &Passes::new(&settings, clock.clone(), ids.clone(), stdout());
         let canary = &CanaryTask::new(&settings, clock, ids, passes.fresh(), stdout())?;
         let run = async move |LambdaEvent { payload, context }: LambdaEvent<Value>| {
             let work = async {
-                if payload.get("task").is_some_and(|task| task == "canary") {
+                let task = payload.get("task").and_then(Value::as_str);
+                if task.is_some() && task == Function::Canary.task() {
                     Ok(Done::Canary(canary.run().await?))
                 } else {
                     Ok::<_, Diagnostic>(Done::Sweeps(passes.run(deadline(&context)).await?))
@@ -70,7 +70,6 @@ pub fn sweep() -> ExitCode {
     })
 }
 
-/// What an invocation of `sweep` did.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Done {
@@ -78,8 +77,8 @@ enum Done {
     Canary(CanaryResult),
 }
 
-/// Reads the settings and serves. What is wrong with the start is one line of log, and the process ends, which Lambda
-/// shows as an error of the initialisation.
+/// Reads the settings and serves. An invalid setting is logged in one line and ends the process, which Lambda reports as
+/// an initialisation error.
 fn start<S>(
     read: impl FnOnce(Variables) -> Result<S, SettingError>,
     serve: impl AsyncFnOnce(S) -> Result<(), lambda_runtime::Error>,
@@ -97,7 +96,7 @@ fn start<S>(
             return ExitCode::FAILURE;
         }
     };
-    // One thread: an environment answers one event at a time, and has a part of a core.
+    // One thread: an environment handles one event at a time, on a fraction of a core.
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -106,7 +105,7 @@ fn start<S>(
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("this function ends: {error}");
+            tracing::error!("the function stopped: {error}");
             ExitCode::FAILURE
         }
     }
@@ -115,38 +114,28 @@ fn start<S>(
 fn on_lambda(variables: Variables) -> Result<(), SettingError> {
     match OF_LAMBDA.into_iter().find(|name| variables(name).is_none()) {
         None => Ok(()),
-        Some(name) => Err(SettingError::Missing(
-            name,
-            "this program runs on AWS Lambda; on a machine, run hb serve",
-        )),
+        Some(name) => Err(SettingError::NotOnLambda(name)),
     }
 }
 
-/// What each line of log about an invocation bears, so that Lambda's own lines about it are found. The runtime has such
-/// a span too, but the log does not hear it below `warn`.
+/// Puts the request id into each line of log, to correlate it with Lambda's own lines. The runtime has such a span too,
+/// but below `warn` the log leaves it out.
 fn request(context: &Context) -> Span {
     tracing::error_span!("invocation", requestId = context.request_id)
 }
 
 /// When Lambda ends the process, if the event is not answered.
 ///
-/// No invocation takes longer than 15 minutes (Lambda quotas), and none begins after its end: an emulator says so
-/// (`cargo lambda watch` sends 600), and means that it does not care.
+/// No invocation takes longer than 15 minutes (Lambda quotas). A deadline in the past counts as none: `cargo lambda
+/// watch` sends 600.
 fn deadline(context: &Context) -> Timestamp {
     let now = SystemClock.now();
     let longest = now.plus(Duration::from_mins(15));
     let millis = i64::try_from(context.deadline).ok();
-    let told = millis.and_then(|millis| Timestamp::from_millis(millis).ok());
-    told.filter(|told| *told > now)
-        .map_or(longest, |told| told.min(longest))
-}
-
-/// Metrics go to standard output, which CloudWatch reads like the log, each a line by itself.
-fn stdout() -> Print {
-    Arc::new(|line| {
-        // Without a reader there is nobody to tell.
-        let _ = writeln!(io::stdout().lock(), "{line}");
-    })
+    let given = millis.and_then(|millis| Timestamp::from_millis(millis).ok());
+    given
+        .filter(|given| *given > now)
+        .map_or(longest, |given| given.min(longest))
 }
 
 impl From<IngestError> for Diagnostic {
@@ -155,27 +144,25 @@ impl From<IngestError> for Diagnostic {
             IngestError::NotHttp(_) => "NotHttp",
             IngestError::Panicked => "Panicked",
         };
-        Self {
-            error_type: error_type.to_owned(),
-            error_message: error.to_string(),
-        }
+        diagnostic(error_type, &error)
     }
 }
 
 impl From<CanaryFailed> for Diagnostic {
     fn from(error: CanaryFailed) -> Self {
-        Self {
-            error_type: "CanaryFailed".to_owned(),
-            error_message: error.to_string(),
-        }
+        diagnostic("CanaryFailed", &error)
     }
 }
 
 impl From<PassesFailed> for Diagnostic {
     fn from(error: PassesFailed) -> Self {
-        Self {
-            error_type: "PassesFailed".to_owned(),
-            error_message: error.to_string(),
-        }
+        diagnostic("PassesFailed", &error)
+    }
+}
+
+fn diagnostic(error_type: &str, error: &dyn std::error::Error) -> Diagnostic {
+    Diagnostic {
+        error_type: error_type.to_owned(),
+        error_message: error.to_string(),
     }
 }

@@ -1,7 +1,9 @@
-//! What the environment says: read once, at the start, into values.
+//! Settings: the environment, read once at the start into values.
+//!
+//! A variable of ours can only be read when [`VARIABLES`] lists it; `tests/template` compares the list with the templates.
 
-use std::fmt::Display;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,56 +11,75 @@ use hb_aws::{Clients, ClientsError, Stage};
 use hb_domain::{Region, Token};
 use tracing::level_filters::LevelFilter;
 
-/// Seconds between two sweeps that an invocation a minute can keep. Below, a pass costs more than it finds sooner.
-const SWEEP_EVERY: std::ops::RangeInclusive<u64> = 10..=60;
-/// Most segments: each holds up to a page of 1 MiB.
-const SEGMENTS: std::ops::RangeInclusive<u32> = 1..=64;
-/// Most hosts in hand at a time: each is a few requests under way.
-const CONCURRENCY: std::ops::RangeInclusive<usize> = 1..=256;
+use crate::function::Function::{self, Canary, Ingest, Sweep};
+
+/// Our variables, and the functions that read each.
+pub const VARIABLES: [(&str, &[Function]); 8] = [
+    ("HB_STAGE", &Function::ALL),
+    ("HB_LOG", &Function::ALL),
+    ("HB_RATE_LIMIT", &[Ingest]),
+    ("HB_SWEEP_EVERY_S", &[Sweep]),
+    ("HB_SEGMENTS", &[Sweep]),
+    ("HB_CONCURRENCY", &[Sweep]),
+    ("HB_CANARY_URL", &[Canary]),
+    ("HB_CANARY_KEY", &[Canary]),
+];
+
+/// Seconds between two sweeps, as an invocation per minute can keep them. Below, a pass costs more than it gains.
+const SWEEP_EVERY: RangeInclusive<u64> = 10..=60;
+/// Each segment holds up to a page of 1 MiB.
+const SEGMENTS: RangeInclusive<u32> = 1..=64;
+/// Hosts that are processed at the same time: each has a few requests under way.
+const CONCURRENCY: RangeInclusive<usize> = 1..=256;
 
 /// Gives the value of a variable that is set.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// A setting that a function cannot start with. The text names the variable and what it may be.
+/// A setting with which a function cannot start.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum SettingError {
-    /// It is not set, and there is no default.
-    #[error("{0} is not set: {1}")]
-    Missing(&'static str, &'static str),
-    /// It is set to something that it cannot be.
-    #[error("{0} is {1:?}: {2}")]
-    Bad(&'static str, String, String),
-    /// The adapters' own variables.
+    #[error("{variable} is not set; expected {expected}")]
+    Missing {
+        variable: &'static str,
+        expected: String,
+    },
+    #[error("{variable} is {value:?}; expected {expected}")]
+    Invalid {
+        variable: &'static str,
+        value: String,
+        expected: String,
+    },
+    #[error("{0} is not set: this program runs on AWS Lambda; on a machine, run hb serve")]
+    NotOnLambda(&'static str),
+    /// A variable of the AWS clients.
     #[error(transparent)]
     Clients(#[from] ClientsError),
 }
 
-/// What both functions need.
+/// What all functions need.
 #[derive(Clone, Debug)]
 pub(crate) struct FunctionSettings {
     /// `HB_STAGE`: names the tables and the topic.
     pub(crate) stage: Stage,
-    /// `AWS_REGION`: stands in heartbeats and notices.
+    /// `AWS_REGION`: appears in heartbeats and notices.
     pub(crate) region: Region,
-    /// Clients, as [`Clients::from_env`] makes them.
+    /// As [`Clients::from_env`] makes them.
     pub(crate) clients: Clients,
 }
 
-/// What the function `ingest` needs.
+/// What the program `ingest` needs.
 #[derive(Clone, Debug)]
 pub(crate) struct IngestFunctionSettings {
-    /// What both need.
     pub(crate) shared: FunctionSettings,
-    /// `HB_RATE_LIMIT`: beats a second that each execution environment takes of one key; without it, all.
+    /// `HB_RATE_LIMIT`: beats per second that each execution environment accepts from one key; without it, all.
     pub(crate) rate_limit: Option<NonZeroU32>,
 }
 
-/// What the function `sweep` needs.
+/// What the program `sweep` needs.
 #[derive(Clone, Debug)]
 pub(crate) struct SweepFunctionSettings {
-    /// What both need.
     pub(crate) shared: FunctionSettings,
-    /// `HB_SWEEP_EVERY_S`: from the begin of a pass to that of the next, 10 to 60 s; 60 s without it.
+    /// `HB_SWEEP_EVERY_S`: from the start of a pass to the start of the next, 10 to 60 s; 60 s without it.
     pub(crate) every: Duration,
     /// `HB_SEGMENTS`: parts of a scan that are read at the same time, 1 to 64.
     pub(crate) segments: Option<u32>,
@@ -85,39 +106,92 @@ impl std::fmt::Debug for CanarySettings {
     }
 }
 
+/// The environment as one function may read it.
+#[derive(Clone, Copy)]
+struct Environment<'a> {
+    variables: Variables<'a>,
+    function: Function,
+}
+
+impl Environment<'_> {
+    /// The value of a variable. An empty one counts as not set, because templates write optional values so.
+    fn get(&self, variable: &'static str) -> Option<String> {
+        let listed = |(name, functions): &(&str, &[Function])| {
+            *name == variable && functions.contains(&self.function)
+        };
+        debug_assert!(
+            VARIABLES.iter().any(listed),
+            "VARIABLES lists no {variable} for {:?}",
+            self.function
+        );
+        (self.variables)(variable).filter(|value| !value.is_empty())
+    }
+
+    fn required(&self, variable: &'static str, expected: &str) -> Result<String, SettingError> {
+        self.get(variable).ok_or_else(|| SettingError::Missing {
+            variable,
+            expected: expected.to_owned(),
+        })
+    }
+
+    fn optional<T: FromStr>(
+        &self,
+        variable: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>, SettingError> {
+        let parse = |value: String| {
+            value
+                .parse()
+                .map_err(|_| invalid(variable, value, expected))
+        };
+        self.get(variable).map(parse).transpose()
+    }
+
+    fn within<T>(
+        &self,
+        variable: &'static str,
+        range: &RangeInclusive<T>,
+    ) -> Result<Option<T>, SettingError>
+    where
+        T: FromStr + PartialOrd + std::fmt::Debug,
+    {
+        let expected = format!("a whole number in {range:?}");
+        match self.optional(variable, &expected)? {
+            Some(number) if !range.contains(&number) => {
+                Err(invalid(variable, format!("{number:?}"), &expected))
+            }
+            number => Ok(number),
+        }
+    }
+}
+
+fn invalid(variable: &'static str, value: impl Into<String>, expected: &str) -> SettingError {
+    SettingError::Invalid {
+        variable,
+        value: value.into(),
+        expected: expected.to_owned(),
+    }
+}
+
 impl CanarySettings {
-    /// What `HB_CANARY_KEY` is.
+    const URL: &str = "the public address of the service, https://HOST";
     const KEY: &str = "an API key with the scope canary";
 
-    /// Reads them; both or neither is set. The key is not in the error of a wrong one.
-    fn read(variables: Variables) -> Result<Option<Self>, SettingError> {
-        let (url, key) = (
-            set(variables, "HB_CANARY_URL"),
-            set(variables, "HB_CANARY_KEY"),
-        );
-        let Some(url) = url else {
-            return match key {
-                None => Ok(None),
-                Some(_) => Err(SettingError::Missing(
-                    "HB_CANARY_URL",
-                    "name the public address of the service",
-                )),
-            };
-        };
-        if !["https://", "http://"]
-            .iter()
-            .any(|scheme| url.starts_with(scheme))
-        {
-            return Err(bad(
-                "HB_CANARY_URL",
-                url,
-                "the public address of the service, https://HOST",
-            ));
+    /// Both variables are set, or neither. The error of an invalid key does not quote it.
+    fn read(environment: &Environment) -> Result<Option<Self>, SettingError> {
+        let url = environment.get("HB_CANARY_URL");
+        let key = environment.get("HB_CANARY_KEY");
+        if url.is_none() && key.is_none() {
+            return Ok(None);
         }
-        let key = key.ok_or(SettingError::Missing("HB_CANARY_KEY", Self::KEY))?;
+        let url = environment.required("HB_CANARY_URL", Self::URL)?;
+        let key = environment.required("HB_CANARY_KEY", Self::KEY)?;
+        if !url.starts_with("https://") && !url.starts_with("http://") {
+            return Err(invalid("HB_CANARY_URL", url, Self::URL));
+        }
         let token = key
             .parse()
-            .map_err(|_| bad("HB_CANARY_KEY", "a secret", Self::KEY))?;
+            .map_err(|_| invalid("HB_CANARY_KEY", "a secret", Self::KEY))?;
         Ok(Some(Self {
             url: url.trim_end_matches('/').to_owned(),
             token,
@@ -127,27 +201,25 @@ impl CanarySettings {
 
 /// `HB_LOG`: `off`, `error`, `warn`, `info`, `debug` or `trace`; `info` without it.
 pub(crate) fn log_level(variables: Variables) -> Result<LevelFilter, SettingError> {
-    Ok(optional(
+    // All functions read it.
+    let environment = Environment {
         variables,
-        "HB_LOG",
-        &"one of off, error, warn, info, debug, trace",
-        |_| true,
-    )?
-    .unwrap_or(LevelFilter::INFO))
+        function: Ingest,
+    };
+    let level = environment.optional("HB_LOG", "one of off, error, warn, info, debug, trace")?;
+    Ok(level.unwrap_or(LevelFilter::INFO))
 }
 
 impl FunctionSettings {
-    fn read(variables: Variables) -> Result<Self, SettingError> {
-        let stage = set(variables, "HB_STAGE").ok_or(SettingError::Missing(
-            "HB_STAGE",
-            "name the stage, such as dev or prod",
-        ))?;
-        let stage = Stage::parse(&stage).map_err(|error| bad("HB_STAGE", stage, error))?;
-        let clients = Clients::from_env(variables)?;
+    fn read(environment: &Environment) -> Result<Self, SettingError> {
+        let expected = "1 to 24 characters of a-z, 0-9 and -, such as dev";
+        let stage = environment.required("HB_STAGE", expected)?;
+        let stage = Stage::parse(&stage).map_err(|_| invalid("HB_STAGE", stage, expected))?;
+        let clients = Clients::from_env(environment.variables)?;
         let region = clients.region().unwrap_or_default();
         let region = region
             .parse()
-            .map_err(|error| bad("AWS_REGION", region, error))?;
+            .map_err(|_| invalid("AWS_REGION", region, "a region, such as eu-west-1"))?;
         Ok(Self {
             stage,
             region,
@@ -157,195 +229,37 @@ impl FunctionSettings {
 }
 
 impl IngestFunctionSettings {
-    /// Reads them.
     pub(crate) fn read(variables: Variables) -> Result<Self, SettingError> {
-        let shared = FunctionSettings::read(variables)?;
-        let rate_limit = optional(
+        let environment = Environment {
             variables,
-            "HB_RATE_LIMIT",
-            &"beats a second, from 1",
-            |_| true,
-        )?;
-        Ok(Self { shared, rate_limit })
-    }
-}
-
-impl SweepFunctionSettings {
-    /// Reads them.
-    pub(crate) fn read(variables: Variables) -> Result<Self, SettingError> {
-        let shared = FunctionSettings::read(variables)?;
-        let within = |range: &dyn std::fmt::Debug| format!("a whole number in {range:?}");
-        let every = optional(variables, "HB_SWEEP_EVERY_S", &within(&SWEEP_EVERY), |n| {
-            SWEEP_EVERY.contains(n)
-        })?;
-        let segments = optional(variables, "HB_SEGMENTS", &within(&SEGMENTS), |n| {
-            SEGMENTS.contains(n)
-        })?;
-        let concurrency = optional(variables, "HB_CONCURRENCY", &within(&CONCURRENCY), |n| {
-            CONCURRENCY.contains(n)
-        })?;
-        let every = Duration::from_secs(every.unwrap_or(*SWEEP_EVERY.end()));
+            function: Ingest,
+        };
         Ok(Self {
-            shared,
-            every,
-            segments,
-            concurrency,
-            canary: CanarySettings::read(variables)?,
+            shared: FunctionSettings::read(&environment)?,
+            rate_limit: environment.optional("HB_RATE_LIMIT", "beats per second, from 1")?,
         })
     }
 }
 
-/// A variable that is set to something: an empty one is as good as none, as templates write it.
-fn set(variables: Variables, name: &'static str) -> Option<String> {
-    variables(name).filter(|value| !value.is_empty())
-}
-
-fn bad(name: &'static str, value: impl Into<String>, right: impl Display) -> SettingError {
-    SettingError::Bad(name, value.into(), right.to_string())
-}
-
-/// The value of a variable, if it is set; `right` says what it may be.
-fn optional<T: FromStr>(
-    variables: Variables,
-    name: &'static str,
-    right: &dyn Display,
-    allowed: impl Fn(&T) -> bool,
-) -> Result<Option<T>, SettingError> {
-    let read = |value: String| match value.parse() {
-        Ok(parsed) if allowed(&parsed) => Ok(parsed),
-        _ => Err(bad(name, value, right)),
-    };
-    set(variables, name).map(read).transpose()
+impl SweepFunctionSettings {
+    pub(crate) fn read(variables: Variables) -> Result<Self, SettingError> {
+        let environment = Environment {
+            variables,
+            function: Sweep,
+        };
+        let every = environment.within("HB_SWEEP_EVERY_S", &SWEEP_EVERY)?;
+        Ok(Self {
+            shared: FunctionSettings::read(&environment)?,
+            every: Duration::from_secs(every.unwrap_or(*SWEEP_EVERY.end())),
+            segments: environment.within("HB_SEGMENTS", &SEGMENTS)?,
+            concurrency: environment.within("HB_CONCURRENCY", &CONCURRENCY)?,
+            canary: CanarySettings::read(&Environment {
+                function: Canary,
+                ..environment
+            })?,
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINIMUM: [(&str, &str); 4] = [
-        ("HB_STAGE", "dev"),
-        ("AWS_REGION", "eu-west-1"),
-        ("AWS_ACCESS_KEY_ID", "id"),
-        ("AWS_SECRET_ACCESS_KEY", "hunter2hunter2"),
-    ];
-
-    /// The error of the minimum with `changed`; the empty value takes a variable away.
-    fn error(name: &str, value: &str) -> String {
-        let variables = |asked: &str| {
-            let known = MINIMUM
-                .iter()
-                .find(|(known, _)| *known == asked)
-                .map(|(_, value)| (*value).to_owned());
-            if asked == name {
-                Some(value.to_owned())
-            } else {
-                known
-            }
-        };
-        let errors = [
-            IngestFunctionSettings::read(&variables).err(),
-            SweepFunctionSettings::read(&variables).err(),
-            log_level(&variables).err(),
-        ];
-        errors
-            .into_iter()
-            .flatten()
-            .map(|error| error.to_string())
-            .next()
-            .unwrap_or_default()
-    }
-
-    #[test]
-    fn defaults_stand_where_nothing_is_set() {
-        let variables = |asked: &str| {
-            MINIMUM
-                .iter()
-                .find(|(name, _)| *name == asked)
-                .map(|(_, v)| (*v).to_owned())
-        };
-        let (ingest, sweep) = (
-            IngestFunctionSettings::read(&variables).unwrap(),
-            SweepFunctionSettings::read(&variables).unwrap(),
-        );
-        assert_eq!(
-            (ingest.shared.stage.as_str(), ingest.shared.region.as_str()),
-            ("dev", "eu-west-1")
-        );
-        assert_eq!(ingest.rate_limit, None);
-        assert_eq!(
-            (sweep.every, sweep.segments, sweep.concurrency),
-            (Duration::from_mins(1), None, None)
-        );
-        assert_eq!(log_level(&variables).unwrap(), LevelFilter::INFO);
-        assert!(
-            !format!("{ingest:?}").contains("hunter2"),
-            "a secret in {ingest:?}"
-        );
-    }
-
-    #[test]
-    fn errors_name_the_variable_and_what_it_may_be() {
-        let cases = [
-            (
-                "HB_STAGE",
-                "",
-                "HB_STAGE is not set: name the stage, such as dev or prod",
-            ),
-            (
-                "HB_STAGE",
-                "Dev",
-                r#"HB_STAGE is "Dev": "Dev" is no stage: write 1 to 24 characters of a-z, 0-9 and -, such as dev"#,
-            ),
-            (
-                "AWS_REGION",
-                "",
-                "the region is not known: set AWS_REGION, or name one in the profile",
-            ),
-            (
-                "AWS_ACCESS_KEY_ID",
-                "",
-                "no credentials: AWS_ACCESS_KEY_ID is not set",
-            ),
-            (
-                "HB_RATE_LIMIT",
-                "0",
-                r#"HB_RATE_LIMIT is "0": beats a second, from 1"#,
-            ),
-            (
-                "HB_SWEEP_EVERY_S",
-                "9",
-                r#"HB_SWEEP_EVERY_S is "9": a whole number in 10..=60"#,
-            ),
-            (
-                "HB_SWEEP_EVERY_S",
-                "20s",
-                r#"HB_SWEEP_EVERY_S is "20s": a whole number in 10..=60"#,
-            ),
-            (
-                "HB_SEGMENTS",
-                "65",
-                r#"HB_SEGMENTS is "65": a whole number in 1..=64"#,
-            ),
-            (
-                "HB_CONCURRENCY",
-                "-1",
-                r#"HB_CONCURRENCY is "-1": a whole number in 1..=256"#,
-            ),
-            (
-                "HB_LOG",
-                "verbose",
-                r#"HB_LOG is "verbose": one of off, error, warn, info, debug, trace"#,
-            ),
-        ];
-        for (name, value, text) in cases {
-            assert_eq!(error(name, value), text);
-        }
-        for (name, value) in [
-            ("HB_RATE_LIMIT", ""),
-            ("HB_SWEEP_EVERY_S", "10"),
-            ("HB_LOG", "debug"),
-        ] {
-            assert_eq!(error(name, value), "", "{name}={value}");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! How the programs start, and how they say that they cannot. What they do is shown by `tests/aws/functions`.
+//! How the programs report that they cannot start. `tests/aws/functions` tests what they do.
 #![expect(
     clippy::unwrap_used,
     reason = "a failed assertion is what a test is for"
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 const PROGRAMS: [&str; 2] = [env!("CARGO_BIN_EXE_ingest"), env!("CARGO_BIN_EXE_sweep")];
 
-/// The message of the one line that `program` logs, with all that it needs in its environment but for this `variable`.
+/// The message of the only line that `program` logs when this `variable` is changed in a complete environment.
 fn message(program: &str, variable: &str, value: Option<&str>) -> String {
     let mut command = Command::new(program);
-    // Nobody listens on port 9.
+    // Port 9 refuses connections.
     command.env_clear().stdin(Stdio::null()).envs([
         ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9"),
         ("AWS_LAMBDA_FUNCTION_NAME", "test"),
@@ -44,7 +44,7 @@ fn message(program: &str, variable: &str, value: Option<&str>) -> String {
 }
 
 #[test]
-fn a_function_that_cannot_start_says_why_in_one_line() {
+fn a_function_that_cannot_start_logs_the_reason_in_one_line() {
     for program in PROGRAMS {
         for variable in [
             "HB_STAGE",
@@ -61,13 +61,13 @@ fn a_function_that_cannot_start_says_why_in_one_line() {
         }
         let message = message(program, "HB_LOG", Some("loud"));
         assert!(
-            message.contains(r#"HB_LOG is "loud": one of off, error"#),
+            message.contains(r#"HB_LOG is "loud"; expected one of off, error"#),
             "{message}"
         );
     }
     let message = message(PROGRAMS[1], "HB_SWEEP_EVERY_S", Some("5"));
     assert!(
-        message.contains(r#"HB_SWEEP_EVERY_S is "5": a whole number in 10..=60"#),
+        message.contains(r#"HB_SWEEP_EVERY_S is "5"; expected a whole number in 10..=60"#),
         "{message}"
     );
 }

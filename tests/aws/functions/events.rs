@@ -50,7 +50,7 @@ async fn an_event_that_is_no_request_is_an_error_and_the_next_one_is_answered() 
         assert_eq!(error["errorType"], "NotHttp");
         let text = error["errorMessage"].as_str().unwrap();
         assert!(
-            text.starts_with("this event is no HTTP request of a function URL"),
+            text.starts_with("the event is not an HTTP request of a function URL"),
             "{text}"
         );
         assert!(!text.contains(&secret[16..]));

@@ -211,7 +211,7 @@ async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_begins_anew() {
         .await
         .unwrap_err();
     assert_eq!(error["errorType"], "PassesFailed");
-    let text = "1 of 1 passes did not complete, the last one because: it ran out of time";
+    let text = "1 of 1 passes failed, the last one because: it ran out of time";
     assert_eq!(error["errorMessage"], text);
     let metrics = function.metrics(2).await.remove(1);
     assert_eq!(
@@ -228,7 +228,7 @@ async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_begins_anew() {
     );
     assert_eq!(
         line["message"],
-        "a sweep did not complete: it ran out of time"
+        "the sweep failed: it ran out of time"
     );
     assert_eq!(
         (world.last_sweep().await, world.state().await),
@@ -291,7 +291,7 @@ async fn passes_that_do_not_fit_into_the_time_are_skipped_and_told() {
     assert_eq!(done["passes"].as_array().unwrap().len(), 1);
     assert_eq!((&done["failed"], &done["skipped"]), (&json!(0), &json!(3)));
     let log = function.log(1).await;
-    let text = "3 passes did not fit into the function's time: give it at least 80 s";
+    let text = "3 passes did not fit into the function's timeout; set it to at least 80 s";
     assert_eq!(
         (&log[0]["level"], &log[0]["message"]),
         (&json!("WARN"), &json!(text))
@@ -329,7 +329,7 @@ async fn a_failed_pass_is_an_error_and_the_next_invocation_works() {
     let error = function.invoke(&scheduled()).await.unwrap_err();
     let text = error["errorMessage"].as_str().unwrap();
     assert!(
-        text.contains("1 of 1 passes did not complete") && text.contains("Scan"),
+        text.contains("1 of 1 passes failed") && text.contains("Scan"),
         "{text}"
     );
     assert_eq!(function.metrics(1).await[0]["SweepCompleted"], 0.0);

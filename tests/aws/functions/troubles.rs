@@ -156,7 +156,7 @@ async fn a_stage_that_is_not_there_is_named() {
     let log = function.log(1).await;
     assert_eq!(log.len(), 1, "{log:#?}");
     assert!(
-        message(&log[0]).starts_with("a sweep did not complete: "),
+        message(&log[0]).starts_with("the sweep failed: "),
         "{log:#?}"
     );
 }
@@ -213,7 +213,7 @@ async fn a_sweep_that_cannot_read_or_write_is_one_line_an_error_and_no_completio
         let text = message(&log[i]);
         assert!(
             text.starts_with(&format!(
-                "a sweep did not complete: {thing} is unavailable: "
+                "the sweep failed: {thing} is unavailable: "
             )),
             "{text}"
         );
@@ -278,7 +278,7 @@ async fn a_notice_that_the_topic_refuses_is_one_line_and_stays_pending() {
         assert!(message(refused).contains(words), "{refused}");
         assert_eq!(
             (&refused["level"], message(swept)),
-            (&json!("WARN"), "swept")
+            (&json!("WARN"), "sweep completed")
         );
         let metrics = function.metrics(1).await.remove(0);
         assert_eq!(

@@ -23,6 +23,9 @@ pub(super) const FAILED: &str = "x";
 /// What the host said about the last failure.
 pub(super) const MESSAGE: &str = "m";
 
+/// All attributes that a beat may write; the role of the ingest function allows no other.
+pub const ATTRIBUTES: [&str; 8] = [HOST, REGION, LAST, INTERVAL, FIRST, SIGNAL, FAILED, MESSAGE];
+
 /// The value of [`SIGNAL`] that means a failure.
 pub(super) const FAIL: &str = "f";
 
@@ -100,6 +103,16 @@ mod tests {
         ] {
             assert_eq!(decode(&item(&told)).unwrap(), told);
         }
+    }
+
+    #[test]
+    fn the_largest_item_has_exactly_the_listed_attributes() {
+        let item = item(&heard("a/b", Signal::Fail, Some("disk full")));
+        let mut listed = ATTRIBUTES.to_vec();
+        listed.sort_unstable();
+        let mut written: Vec<_> = item.keys().map(String::as_str).collect();
+        written.sort_unstable();
+        assert_eq!(written, listed);
     }
 
     #[test]

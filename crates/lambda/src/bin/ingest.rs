@@ -1,4 +1,4 @@
-//! The function that takes beats: HTTP events in, answers out.
+//! The function that receives beats: HTTP events in, answers out.
 
 fn main() -> std::process::ExitCode {
     hb_lambda::ingest()

@@ -1,11 +1,11 @@
-//! Path and query of an event as the target of a request.
+//! The request target: path and query of an event.
 
 use http::Uri;
 use http::uri::InvalidUri;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::form_urlencoded;
 
-/// What cannot stand in a path or query, and would have been refused by the gateway had it been sent so.
+/// What a path or query cannot contain. A client cannot have sent it unencoded: the gateway would have refused it.
 const FORBIDDEN: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -15,25 +15,24 @@ const FORBIDDEN: &AsciiSet = &CONTROLS
     .add(b'`')
     .add(b'{')
     .add(b'}');
-/// The same in a path.
+/// What a path cannot contain.
 const IN_PATH: &AsciiSet = &FORBIDDEN.add(b'?');
-/// The same in a path that was decoded, in which a percent sign is one.
+/// What a decoded path cannot contain: there a percent sign is literal.
 const IN_DECODED_PATH: &AsciiSet = &IN_PATH.add(b'%');
 
-/// Behind the stage that an HTTP API puts before its paths.
+/// What follows the stage that an HTTP API prepends to its paths.
 const ROOT: &str = "/v1/";
 
-/// A path as an event has it.
 pub(super) struct Path {
     pub(super) path: String,
-    /// The gateway has percent-decoded it.
+    /// Whether the gateway percent-decoded it.
     pub(super) decoded: bool,
 }
 
-/// What the client asked for. HTTP APIs, unless their stage is `$default`, put the stage before the path.
+/// The target that the client requested. HTTP APIs, unless their stage is `$default`, prepend the stage to the path.
 pub(super) fn uri(path: &Path, stage: Option<&str>, query: &str) -> Result<Uri, InvalidUri> {
     let named = |stage| path.path.strip_prefix('/')?.strip_prefix(stage);
-    // Only before a path of ours: a REST API with a stage `v1` has `/v1/heartbeat` without it.
+    // Removed only in front of a path of ours: a REST API with a stage `v1` sends `/v1/heartbeat` without it.
     let bare = stage
         .and_then(named)
         .filter(|rest| rest.starts_with(ROOT))
@@ -45,14 +44,12 @@ pub(super) fn uri(path: &Path, stage: Option<&str>, query: &str) -> Result<Uri, 
     };
     let slash = if bare.starts_with('/') { "" } else { "/" };
     let mark = if query.is_empty() { "" } else { "?" };
-    let (bare, query) = (
-        utf8_percent_encode(bare, set),
-        utf8_percent_encode(query, FORBIDDEN),
-    );
+    let bare = utf8_percent_encode(bare, set);
+    let query = utf8_percent_encode(query, FORBIDDEN);
     format!("{slash}{bare}{mark}{query}").parse()
 }
 
-/// A query of parameters that are still encoded.
+/// A query from parameters that are still encoded.
 pub(super) fn joined(parameters: Vec<(String, String)>) -> String {
     let parameters: Vec<_> = parameters
         .into_iter()
@@ -61,7 +58,7 @@ pub(super) fn joined(parameters: Vec<(String, String)>) -> String {
     parameters.join("&")
 }
 
-/// A query of parameters that were decoded.
+/// A query from decoded parameters.
 pub(super) fn encoded(parameters: Vec<(String, String)>) -> String {
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(parameters)

@@ -15,7 +15,7 @@ fn v2(domain: &str, stage: &str, path: &str, query: &str) -> Value {
 }
 
 #[test]
-fn paths_are_as_the_client_sent_them_where_the_gateway_says() {
+fn paths_arrive_as_sent_unless_the_gateway_decodes_them() {
     let (url, api) = (
         "abc.lambda-url.eu-west-1.on.aws",
         "abc.execute-api.eu-west-1.amazonaws.com",
@@ -75,7 +75,7 @@ fn paths_are_as_the_client_sent_them_where_the_gateway_says() {
 }
 
 #[test]
-fn parameters_that_were_decoded_are_encoded_again_and_no_others() {
+fn only_decoded_parameters_are_encoded_again() {
     let query = |event: Value| read(event).request.uri().query().map(ToOwned::to_owned);
     let event = |context: Value, single: Value, multiple: Value| {
         json!({"httpMethod": "GET", "path": "/", "requestContext": context,
@@ -107,7 +107,7 @@ fn parameters_that_were_decoded_are_encoded_again_and_no_others() {
 }
 
 #[test]
-fn headers_are_read_from_lists_when_there_are_some() {
+fn header_lists_take_precedence_over_single_values() {
     let event = |single: Value, multiple: Value| {
         json!({"httpMethod": "GET", "path": "/", "headers": single, "multiValueHeaders": multiple,
                "requestContext": {"elb": {}}})
@@ -138,7 +138,7 @@ fn headers_are_read_from_lists_when_there_are_some() {
 }
 
 #[tokio::test]
-async fn bodies_are_decoded_and_bad_base64_breaks_off() {
+async fn bodies_are_decoded_and_invalid_base64_fails_on_reading() {
     let body = async |body: &str, base64: Value| {
         let event =
             json!({"httpMethod": "POST", "path": "/", "body": body, "isBase64Encoded": base64});
@@ -158,7 +158,7 @@ async fn bodies_are_decoded_and_bad_base64_breaks_off() {
 }
 
 #[test]
-fn the_answer_has_the_form_of_the_gateway() {
+fn the_format_follows_the_gateway() {
     let format = |event: Value| read(event).format;
     assert_eq!(
         format(v2("x.lambda-url.eu-west-1.on.aws", "$default", "/", "")),
@@ -175,7 +175,7 @@ fn the_answer_has_the_form_of_the_gateway() {
 }
 
 #[test]
-fn other_events_are_refused_and_not_quoted() {
+fn other_events_are_refused_without_quoting_them() {
     let secret = "hbk_secret";
     let events = [
         Value::Null,
@@ -196,7 +196,7 @@ fn other_events_are_refused_and_not_quoted() {
             .map(|error| error.to_string())
             .unwrap_or_default();
         assert!(
-            text.starts_with("this event is no HTTP request of"),
+            text.starts_with("the event is not an HTTP request of"),
             "{event:.80}: {text}"
         );
         assert!(!text.contains(secret), "{text}");

@@ -13,7 +13,7 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(NOW + millis).unwrap()
 }
 
-/// An `Ingest` over any router, and what it prints.
+/// An `Ingest` over any router, and the lines that it prints.
 fn ingest(router: Router, clock: Arc<dyn Clock>) -> (Ingest, Arc<Mutex<Vec<String>>>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = lines.clone();
@@ -35,15 +35,12 @@ fn event(method: &Method, path: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_panic_ends_one_request_and_no_more() {
+async fn a_panic_ends_one_request_only() {
     struct Dropped(AtomicBool);
     #[async_trait::async_trait]
     impl Clock for Dropped {
         fn now(&self) -> Timestamp {
-            assert!(
-                !self.0.swap(false, Ordering::SeqCst),
-                "the clock fell off the wall"
-            );
+            assert!(!self.0.swap(false, Ordering::SeqCst), "the clock is broken");
             at(0)
         }
 
@@ -76,12 +73,12 @@ async fn a_panic_ends_one_request_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_takes_too_long_is_answered_before_the_function_ends() {
+async fn a_slow_request_is_answered_before_the_function_ends() {
     let router = Router::new().fallback(async || tokio::time::sleep(Duration::from_hours(1)).await);
     let (ingest, lines) = ingest(router, Arc::new(ManualClock::new(at(0))));
     #[expect(
         clippy::disallowed_methods,
-        reason = "the paused clock of the test has to begin somewhere"
+        reason = "the paused clock of the test needs an origin"
     )]
     let begin = tokio::time::Instant::now();
     let answer = ingest
@@ -96,7 +93,7 @@ async fn what_takes_too_long_is_answered_before_the_function_ends() {
 }
 
 #[tokio::test]
-async fn each_answer_counts_once() {
+async fn each_answer_is_counted_once() {
     let router = Router::new().fallback(async |method: Method, uri: http::Uri| match uri.path() {
         "/v1/heartbeat/ok" => (StatusCode::OK, "{}"),
         _ if method == Method::HEAD => (StatusCode::UNAUTHORIZED, ""),
@@ -126,7 +123,7 @@ async fn each_answer_counts_once() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_no_request_is_an_error_and_counts_as_nothing() {
+async fn an_event_that_is_not_a_request_is_an_error_and_is_not_counted() {
     let (ingest, lines) = ingest(Router::new(), Arc::new(ManualClock::new(at(0))));
     let error = ingest
         .answer(json!({"source": "aws.events"}), at(3_000))

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::*;
 
-/// Time as the tests have it: it stands still while something is done, and jumps to the next timer.
+/// Stands still while work is done, and jumps to the next timer.
 struct Paused(Instant);
 
 #[async_trait]
@@ -37,7 +37,7 @@ impl World {
         let sink = lines.clone();
         #[expect(
             clippy::disallowed_methods,
-            reason = "the paused clock of the tests has to begin somewhere"
+            reason = "the paused clock of the tests needs an origin"
         )]
         let clock = Arc::new(Paused(Instant::now()));
         let sweep = Sweep {
@@ -116,7 +116,7 @@ fn seconds_into(world: &World, minute: &Minute) -> Vec<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_passes_of_a_minute_are_a_period_apart() {
+async fn passes_start_one_period_apart() {
     for (every, places) in [
         (60, vec![0]),
         (30, vec![0, 30]),
@@ -132,7 +132,7 @@ async fn the_passes_of_a_minute_are_a_period_apart() {
 }
 
 #[test]
-fn passes_that_are_late_are_one() {
+fn several_late_passes_become_one() {
     let next = |now, elapsed| {
         World::new(20)
             .passes
@@ -160,7 +160,7 @@ fn passes_that_are_late_are_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pass_that_fails_leaves_the_others_their_chance() {
+async fn a_failed_pass_does_not_stop_the_others() {
     let world = World::new(20);
     let memory = world.memory.clone();
     let trouble = async {
@@ -180,7 +180,7 @@ async fn a_pass_that_fails_leaves_the_others_their_chance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn passes_without_time_are_skipped() {
+async fn passes_that_do_not_fit_into_the_time_are_skipped() {
     let world = World::new(20);
     let minute = world.run(45).await.unwrap();
     assert_eq!(seconds_into(&world, &minute), [0, 20]);
@@ -188,7 +188,7 @@ async fn passes_without_time_are_skipped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_without_time_does_not_complete_a_sweep() {
+async fn a_sweep_without_enough_time_does_not_complete() {
     let world = World::new(60);
     world.silent_host().await;
     let error = world.run(19).await.unwrap_err();
@@ -198,12 +198,12 @@ async fn a_function_without_time_does_not_complete_a_sweep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_a_pass_that_failed() {
+async fn a_panic_counts_as_a_failed_pass() {
     struct Broken;
     #[async_trait]
     impl Topic for Broken {
         async fn publish(&self, _: &Notice) -> Publication {
-            panic!("the topic fell off the wall")
+            panic!("the topic is broken")
         }
         async fn check(&self) -> PortResult<()> {
             Ok(())
@@ -216,7 +216,7 @@ async fn a_panic_is_a_pass_that_failed() {
     assert_eq!(
         (error.failed, error.begun),
         (1, 2),
-        "the lease keeps the second pass from the topic"
+        "the lease keeps the second pass from publishing"
     );
     assert_eq!(world.completed(), [false, true]);
 }
@@ -227,7 +227,7 @@ async fn a_lease_outlives_the_function() {
     let began = world.now();
     let sweep = world
         .passes
-        .until(began.plus(Duration::from_secs(90)), began);
+        .with_lease_until(began.plus(Duration::from_secs(90)), began);
     assert_eq!(sweep.settings.delivery.lease, Duration::from_secs(100));
     assert_eq!(sweep.settings.delivery.echo_wait, Duration::from_mins(3));
 }

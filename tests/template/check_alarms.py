@@ -1,40 +1,40 @@
-"""What must hold of topics, queues, alarms and the dashboard."""
+"""Checks of topics, queues, alarms and the dashboard."""
 
 import json
 import re
 from collections.abc import Iterator
 
-import rust
 from check_permissions import statements
+from facts import FACTS, NAMES
 from registry import as_list, in_each_deployment
 from templates import Deployment
 
 
 @in_each_deployment
-def topic_and_queue_are_those_of_the_code(deployment: Deployment) -> Iterator[str]:
-    """Their names; the echo hears everything, as it is; what nobody can read goes to a queue of its own."""
-    names, main = rust.names("dev"), deployment.main
+def topic_and_queue_match_the_code(deployment: Deployment) -> Iterator[str]:
+    """Their names; the echo queue receives every notice unchanged; unreadable messages go to a queue of their own."""
+    main = deployment.main
     topics = {n: t["TopicName"] for n, t in main.of_type("AWS::SNS::Topic").items()}
     queues = {n: q["QueueName"] for n, q in main.of_type("AWS::SQS::Queue").items()}
-    if topics.get("Notices") != names["notices"] or queues.get("Echo") != names["echo"]:
+    if topics.get("Notices") != NAMES["notices"] or queues.get("Echo") != NAMES["echo"]:
         yield f"they are called {topics.get('Notices')} and {queues.get('Echo')}"
     echo = main.resources.get("EchoSubscription", {}).get("Properties", {})
     wanted = {"TopicArn": "Notices", "Protocol": "sqs", "Endpoint": "Echo.Arn", "RawMessageDelivery": True}
     if echo != wanted:
-        yield f"the echo listens with {echo}"
+        yield f"the echo subscription has {echo}"
     dead = main.resources["Echo"]["Properties"].get("RedrivePolicy", {}).get("deadLetterTargetArn")
     if dead != "EchoDead.Arn":
-        yield f"what cannot be read goes to {dead}"
+        yield f"unreadable messages go to {dead}"
     allowed = [s for n, s in statements(deployment) if n == "EchoPolicy"]
     if [(s["Action"], s["Resource"], s["Condition"]) for s in allowed] != [
         ("sqs:SendMessage", "Echo.Arn", {"ArnEquals": {"aws:SourceArn": "Notices"}})
     ]:
-        yield f"the topic may not send to the echo, or others may: {allowed}"
+        yield f"the topic cannot send to the echo queue, or others can: {allowed}"
 
 
 @in_each_deployment
-def alarms_reach_people_through_an_encrypted_topic(deployment: Deployment) -> Iterator[str]:
-    """CloudWatch may publish to the topic of operations and use its key; else alarms are lost without a word."""
+def alarms_can_use_the_encrypted_topic(deployment: Deployment) -> Iterator[str]:
+    """CloudWatch may publish to the operations topic and use its key; otherwise alarms are lost silently."""
     main = deployment.main
     may = {(name, action, statement.get("Principal", {}).get("Service"))
            for name, statement in statements(deployment) for action in as_list(statement["Action"])}  # fmt: skip
@@ -50,7 +50,8 @@ def alarms_reach_people_through_an_encrypted_topic(deployment: Deployment) -> It
             yield f"{name} is encrypted under {topic.get('KmsMasterKeyId')}"
     for name, alarm in main.of_type("AWS::CloudWatch::Alarm").items():
         if alarm.get("AlarmActions") != ["Ops"] or alarm.get("OKActions") != ["Ops"]:
-            yield f"{name} tells nobody when it begins or ends"
+            yield f"{name} notifies no one when it starts or ends"
+
 
 OF_AWS: dict[str, dict[str, tuple[str, ...]]] = {
     "AWS/Lambda": {"Errors": ("FunctionName",), "Throttles": ("FunctionName",)},
@@ -58,17 +59,17 @@ OF_AWS: dict[str, dict[str, tuple[str, ...]]] = {
     "AWS/SNS": {"NumberOfNotificationsFailed": ("TopicName",), "SMSMonthToDateSpentUSD": ()},
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible": ("QueueName",)},
 }
-"""The metrics of AWS that are used, with their dimensions. Sources: the pages on metrics in the developer guides of
+"""The metrics of AWS that are used, with their dimensions. Sources: the metrics pages of the developer guides of
 Lambda, API Gateway (HTTP APIs), SNS and SQS."""
 
 
 def metric_problem(namespace: str, metric: str, dimensions: frozenset[str]) -> str | None:
-    ours, emitted = rust.metrics()
-    if namespace == ours:
-        known = emitted.get(metric)
+    if namespace == FACTS["namespace"]:
+        known = FACTS["metrics"].get(metric)
         if known is None:
-            return f"nobody emits {namespace} {metric}"
-        return None if dimensions in known else f"{metric} is emitted by {known}, not by {set(dimensions)}"
+            return f"the code does not emit {namespace} {metric}"
+        emitted = {frozenset(by) for by in known["dimensions"]}
+        return None if dimensions in emitted else f"{metric} is emitted by {known}, not by {set(dimensions)}"
     of_aws = OF_AWS.get(namespace, {}).get(metric)
     if of_aws is None or frozenset(of_aws) != dimensions:
         return f"{namespace} has no {metric} by {set(dimensions)}"
@@ -76,8 +77,8 @@ def metric_problem(namespace: str, metric: str, dimensions: frozenset[str]) -> s
 
 
 @in_each_deployment
-def alarms_watch_metrics_that_are_emitted(deployment: Deployment) -> Iterator[str]:
-    """Name, namespace and dimensions are those of the code or of AWS, and the values are resources of the stack."""
+def alarms_watch_emitted_metrics(deployment: Deployment) -> Iterator[str]:
+    """Name, namespace and dimensions are those of the code or of AWS; the values are resources of the stack."""
     main = deployment.main
     for name, alarm in main.of_type("AWS::CloudWatch::Alarm").items():
         dimensions = {d["Name"]: d["Value"] for d in alarm.get("Dimensions", [])}
@@ -89,33 +90,33 @@ def alarms_watch_metrics_that_are_emitted(deployment: Deployment) -> Iterator[st
                 yield f"{name}: {value} is not in the stack"
 
 
-LATE = {"SweepMissing": "SweepCompleted", "CanaryMissing": "CanaryAccepted"}
-"""Alarms on something that does not happen, and what."""
+ABSENCE = {"SweepMissing": "SweepCompleted", "CanaryMissing": "CanaryAccepted"}
+"""Alarms on the absence of an event, with its metric."""
 
 
 @in_each_deployment
-def silence_of_the_service_is_an_alarm(deployment: Deployment) -> Iterator[str]:
-    """A sweep or canary that is not heard of raises an alarm; elsewhere no data is no trouble."""
+def silence_of_the_service_raises_an_alarm(deployment: Deployment) -> Iterator[str]:
+    """A missing sweep or canary raises an alarm; for all other alarms missing data is healthy."""
     for name, alarm in deployment.main.of_type("AWS::CloudWatch::Alarm").items():
-        wanted = "breaching" if name in LATE else "notBreaching"
+        wanted = "breaching" if name in ABSENCE else "notBreaching"
         if alarm.get("TreatMissingData") != wanted:
-            yield f"{name} takes missing data for {alarm.get('TreatMissingData')}"
-        if name in LATE and (alarm["MetricName"], alarm["ComparisonOperator"]) != (LATE[name], "LessThanThreshold"):
+            yield f"{name} treats missing data as {alarm.get('TreatMissingData')}"
+        if name in ABSENCE and (alarm["MetricName"], alarm["ComparisonOperator"]) != (ABSENCE[name], "LessThanThreshold"):
             yield f"{name} watches {alarm['MetricName']} {alarm['ComparisonOperator']}"
     canaries = "Canary" in deployment.main.resources
-    for name in LATE:
+    for name in ABSENCE:
         if (name in deployment.main.resources) != (canaries or name == "SweepMissing"):
-            yield f"{name} is there, canaries are {canaries}"
+            yield f"{name} exists, canaries: {canaries}"
 
 
 @in_each_deployment
-def dashboard_shows_metrics_that_are_emitted(deployment: Deployment) -> Iterator[str]:
-    """Its body is JSON, its widgets do not overlap, and each metric exists."""
+def dashboard_shows_emitted_metrics(deployment: Deployment) -> Iterator[str]:
+    """The body is JSON, widgets do not overlap, and each metric exists."""
     body = deployment.main.resources["Dashboard"]["Properties"]["DashboardBody"]
     try:
         widgets = json.loads(body)["widgets"]
     except ValueError as error:
-        yield f"its body is no JSON: {error}"
+        yield f"the body is not JSON: {error}"
         return
     places: set[tuple[int, int]] = set()
     for widget in widgets:
@@ -123,7 +124,7 @@ def dashboard_shows_metrics_that_are_emitted(deployment: Deployment) -> Iterator
         cells = {(x, y) for x in range(widget["x"], widget["x"] + widget["width"])
                  for y in range(widget["y"], widget["y"] + widget["height"])}  # fmt: skip
         if cells & places or max(x for x, _ in cells) >= 24:
-            yield f"{title} lies over another widget or over the edge"
+            yield f"{title} overlaps another widget or the edge"
         places |= cells
         ids = {m[-1]["id"] for m in widget["properties"]["metrics"] if isinstance(m[-1], dict) and "id" in m[-1]}
         for metric in widget["properties"]["metrics"]:
