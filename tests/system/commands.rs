@@ -152,7 +152,7 @@ fn wrong_words_end_with_2_and_change_nothing() {
                 "--kind",
                 "late",
             ],
-            "no kind of notice",
+            "the kind must be",
         ),
         (&["key", "create", "x", "--fleet", "Main"], "a fleet is"),
         (&["key", "create", "x", "--expires", "soon"], "90d"),

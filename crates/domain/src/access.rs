@@ -1,6 +1,5 @@
 //! What an API key may do.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -9,42 +8,17 @@ use crate::host::{Fleet, HostId, is_delimiter, name};
 use crate::key::{KeyId, SecretHash};
 use crate::limits;
 use crate::time::Timestamp;
+use crate::words::words;
 
-/// What a key is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Sending beats.
-    Ingest,
-    /// Reading hosts.
-    Read,
-    /// Sending the service's own beats, and no others.
-    Canary,
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ingest => "ingest",
-            Self::Read => "read",
-            Self::Canary => "canary",
-        })
-    }
-}
-
-/// A string that is no [`Scope`].
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a scope is ingest, read or canary")]
-pub struct ScopeError;
-
-impl FromStr for Scope {
-    type Err = ScopeError;
-    fn from_str(text: &str) -> Result<Self, ScopeError> {
-        let named = |scope: &Self| scope.to_string() == text;
-        [Self::Ingest, Self::Read, Self::Canary]
-            .into_iter()
-            .find(named)
-            .ok_or(ScopeError)
+words! {
+    /// What a key is for.
+    pub enum Scope: "scope" {
+        /// Sending beats.
+        Ingest = "ingest",
+        /// Reading hosts.
+        Read = "read",
+        /// Sending the service's own beats, and no others.
+        Canary = "canary",
     }
 }
 

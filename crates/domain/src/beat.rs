@@ -6,15 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::time::Timestamp;
+use crate::words::words;
 
-/// What a beat says of its sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Signal {
-    /// All is well.
-    Ok,
-    /// The job ran and failed.
-    Fail,
+words! {
+    /// What a beat says of its host.
+    pub enum Signal: "signal" {
+        /// All is well.
+        Ok = "ok",
+        /// The job ran and failed.
+        Fail = "fail",
+    }
 }
 
 /// How long a host may stay silent: 1 s to 365 d, in whole milliseconds.

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::Caveat;
 use crate::host::{Fleet, Region};
 use crate::limits;
 use crate::time::Timestamp;
+use crate::transition::Caveat;
 
 /// A time in which a receiver could not have heard a beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

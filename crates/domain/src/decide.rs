@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::beat::{Heartbeat, Signal};
 use crate::coverage::Coverage;
-use crate::entry::{Entry, HostSettings, Kind, State, Transition};
+use crate::entry::{Entry, HostSettings};
 use crate::host::HostKey;
 use crate::limits;
 use crate::time::Timestamp;
+use crate::transition::{Kind, State, Transition};
 
 /// What a decision depends on besides the host.
 #[derive(Clone, Debug, Default)]

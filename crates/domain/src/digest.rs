@@ -13,12 +13,13 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::entry::{Caveat, Entry, Kind};
+use crate::entry::Entry;
 use crate::host::{Fleet, HostId, HostKey};
 use crate::limits;
-use crate::notice::NoticeId;
+use crate::notice::id::NoticeId;
 use crate::pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Publication};
 use crate::time::Timestamp;
+use crate::transition::{Caveat, Kind};
 
 /// A host of a digest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -20,21 +20,19 @@ mod pending;
 mod subscription;
 mod text;
 mod time;
+mod transition;
+mod words;
 
-pub use access::{
-    Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope, ScopeError,
-};
+pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope};
 pub use backoff::{jittered, pause, splay};
 pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Message, Signal};
 pub use coverage::{Blackout, Breaker, CanaryPolicy, Coverage, Receiver, ReceiverHealth};
 pub use decide::{Rules, deadline, decide, is_silent};
 pub use digest::{Digest, DigestStage, Member, digest_parts};
-pub use entry::{Caveat, Entry, HostSettings, Kind, Pause, PauseError, State, Transition};
+pub use entry::{Entry, HostSettings, Pause, PauseError};
 pub use host::{Fleet, FleetError, HostId, HostIdError, HostKey, Region, RegionError};
 pub use key::{KeyId, KeyIdError, Secret, SecretHash, Token, TokenError};
-pub use notice::{
-    About, Notice, NoticeHost, NoticeId, NoticeIdError, Severity, SeverityError, Subject,
-};
+pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Subject};
 pub use pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
 pub use subscription::{
     ConfirmationToken, ConfirmationTokenError, Endpoint, EndpointError, Filter, Protocol,
@@ -42,3 +40,5 @@ pub use subscription::{
 };
 pub use text::{human_duration, human_time};
 pub use time::{Timestamp, TimestampError};
+pub use transition::{Caveat, Kind, Severity, State, Transition};
+pub use words::UnknownWord;

@@ -3,117 +3,20 @@
 //! Everything in a notice follows from the ledger entry (or the digest) and the attempt, so that every region and every
 //! attempt makes the same one.
 
+pub(crate) mod id;
 mod json;
 mod text;
 
-use std::fmt;
-use std::str::FromStr;
-
-use data_encoding::{Encoding, Specification};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::beat::{Interval, Message};
-use crate::digest::{Digest as HostDigest, Member};
-use crate::entry::{Caveat, Entry, Kind, Transition};
-use crate::host::{Fleet, HostId, HostKey, Region, name};
+use crate::digest::{Digest, Member};
+use crate::entry::Entry;
+use crate::host::{Fleet, HostId, HostKey, Region};
 use crate::time::Timestamp;
+use crate::transition::{Caveat, Kind, Transition};
 
-/// The short name of a notice, the same at every attempt and in every region: 10 characters of Crockford's
-/// base32 (50 bits of the SHA-256 of host, epoch and kind). For people; machines compare [`Notice::identity`].
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct NoticeId(String);
-
-/// Crockford's base32.
-const ALPHABET: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// Characters of an id.
-const CHARS: usize = 10;
-
-/// A string that is no [`NoticeId`].
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the id of a notice is {CHARS} characters of {ALPHABET}")]
-pub struct NoticeIdError;
-
-impl FromStr for NoticeId {
-    type Err = NoticeIdError;
-    fn from_str(text: &str) -> Result<Self, NoticeIdError> {
-        let good = text.len() == CHARS && text.chars().all(|c| ALPHABET.contains(c));
-        if good {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NoticeIdError)
-        }
-    }
-}
-
-impl NoticeId {
-    fn of(identity: &str) -> Self {
-        Self::of_bytes(Sha256::digest(identity).into())
-    }
-
-    /// The id that 50 of these bits make: drawn by chance for a digest.
-    #[must_use]
-    pub fn of_bytes(bytes: [u8; 32]) -> Self {
-        static CROCKFORD: std::sync::LazyLock<Encoding> = std::sync::LazyLock::new(|| {
-            let mut specification = Specification::new();
-            specification.symbols.push_str(ALPHABET);
-            specification
-                .encoding()
-                .unwrap_or(data_encoding::BASE32_NOPAD)
-        });
-        let mut text = CROCKFORD.encode(&bytes[..CHARS]);
-        text.truncate(CHARS);
-        Self(text)
-    }
-}
-
-name!(NoticeId, NoticeIdError);
-
-/// How much a notice wants to wake somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Something is wrong: `missing`, `failing`.
-    Critical,
-    /// Good to know: `registered`, `recovered`.
-    Info,
-}
-
-impl Severity {
-    /// The severity of all notices of a kind.
-    #[must_use]
-    pub fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Missing | Kind::Failing => Self::Critical,
-            Kind::Registered | Kind::Recovered => Self::Info,
-        }
-    }
-
-    /// As machines and filters write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Critical => "critical",
-            Self::Info => "info",
-        }
-    }
-}
-
-/// A string that is no [`Severity`].
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("a severity is critical (missing, failing) or info (registered, recovered)")]
-pub struct SeverityError;
-
-impl FromStr for Severity {
-    type Err = SeverityError;
-    fn from_str(text: &str) -> Result<Self, SeverityError> {
-        [Self::Critical, Self::Info]
-            .into_iter()
-            .find(|known| known.as_str() == text)
-            .ok_or(SeverityError)
-    }
-}
+pub use id::{NoticeId, NoticeIdError};
 
 /// One host in a notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,7 +115,7 @@ impl Notice {
 
     /// The notice of a digest whose list is frozen and not told yet.
     #[must_use]
-    pub fn of_digest(digest: &HostDigest, region: &Region) -> Option<Self> {
+    pub fn of_digest(digest: &Digest, region: &Region) -> Option<Self> {
         let pending = digest.pending.as_ref()?;
         Some(Self {
             id: digest.id.clone(),

@@ -10,7 +10,7 @@ use crate::backoff::pause;
 use crate::digest::{Digest, DigestStage};
 use crate::entry::Entry;
 use crate::limits;
-use crate::notice::NoticeId;
+use crate::notice::id::NoticeId;
 use crate::time::Timestamp;
 
 /// How far a pending notice has come.

@@ -7,40 +7,28 @@ use email_address::EmailAddress;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::entry::Kind;
 use crate::host::{Fleet, name};
 use crate::limits;
-use crate::notice::{Notice, Severity};
+use crate::notice::Notice;
 use crate::time::Timestamp;
+use crate::transition::{Kind, Severity};
+use crate::words::words;
 
-/// How a subscription is delivered; the words are those of SNS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// A line on the terminal of `hb serve`.
-    Console,
-    /// An e-mail.
-    Email,
-    /// A text message to a phone.
-    Sms,
-    /// A POST to a URL in the clear.
-    Http,
-    /// A POST to a URL over TLS.
-    Https,
-    /// A message in an SQS queue.
-    Sqs,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Console => "console",
-            Self::Email => "email",
-            Self::Sms => "sms",
-            Self::Http => "http",
-            Self::Https => "https",
-            Self::Sqs => "sqs",
-        })
+words! {
+    /// How a subscription is delivered; the words are those of SNS.
+    pub enum Protocol: "protocol" {
+        /// A line on the terminal of `hb serve`.
+        Console = "console",
+        /// An e-mail.
+        Email = "email",
+        /// A text message to a phone.
+        Sms = "sms",
+        /// A POST to a URL in the clear.
+        Http = "http",
+        /// A POST to a URL over TLS.
+        Https = "https",
+        /// A message in an SQS queue.
+        Sqs = "sqs",
     }
 }
 
@@ -87,7 +75,7 @@ impl Endpoint {
             Protocol::Http | Protocol::Https => {
                 let url =
                     Url::parse(address).map_err(|e| EndpointError::Url(protocol, e.to_string()))?;
-                if url.scheme() != protocol.to_string() {
+                if url.scheme() != protocol.as_str() {
                     let cause = format!("the scheme is {}", url.scheme());
                     return Err(EndpointError::Url(protocol, cause));
                 }
@@ -254,25 +242,15 @@ impl fmt::Debug for ConfirmationToken {
     }
 }
 
-/// Whether a subscription is told anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SubscriptionState {
-    /// It is.
-    Confirmed,
-    /// Not before whoever is there confirms.
-    Pending,
-    /// The topic does not know it any more: it was unsubscribed elsewhere, or not confirmed in time.
-    Gone,
-}
-
-impl fmt::Display for SubscriptionState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Confirmed => "confirmed",
-            Self::Pending => "pending",
-            Self::Gone => "gone",
-        })
+words! {
+    /// Whether a subscription receives notices.
+    pub enum SubscriptionState: "state of a subscription" {
+        /// It does.
+        Confirmed = "confirmed",
+        /// Not before the owner of the endpoint confirms.
+        Pending = "pending",
+        /// The topic no longer knows it: it was unsubscribed elsewhere, or not confirmed in time.
+        Gone = "gone",
     }
 }
 

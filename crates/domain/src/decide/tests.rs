@@ -271,7 +271,7 @@ fn a_host_that_comes_back_and_failed_meanwhile_is_failing() {
 #[test]
 fn only_what_fails_has_the_hosts_message_and_only_silence_a_caveat() {
     let coverage = Coverage {
-        caveat: Some(crate::entry::Caveat::ReceiverDown),
+        caveat: Some(crate::transition::Caveat::ReceiverDown),
         ..Coverage::default()
     };
     let rules = Rules {

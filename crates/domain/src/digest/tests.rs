@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::beat::Interval;
-use crate::entry::{State, Transition};
 use crate::pending::Phase;
+use crate::transition::{State, Transition};
 
 const POLICY: DeliveryPolicy = DeliveryPolicy {
     lease: Duration::from_secs(10),

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{About, Notice, NoticeHost, Severity, Subject};
-use crate::entry::Caveat;
+use super::{About, Notice, NoticeHost, Subject};
 use crate::host::HostKey;
+use crate::transition::{Caveat, Severity};
 
 impl Notice {
     /// What machines get, in the format of `version` 1; at most [`limits::NOTICE_BYTES`](crate::limits::NOTICE_BYTES).

@@ -175,7 +175,7 @@ fn digest(
     }
     let all: Vec<_> = entries.iter().collect();
     let part = digest_parts(&all).swap_remove(0);
-    let open = HostDigest::new(id.clone(), &part, at(AT_10 + 21_000)).unwrap();
+    let open = Digest::new(id.clone(), &part, at(AT_10 + 21_000)).unwrap();
     let join = |entry: &&Entry| (*entry).clone().batched(&id, at(AT_10 + 30_000)).unwrap();
     let joined: Vec<_> = part.iter().map(join).collect();
     let mut frozen = open.frozen(&joined, at(AT_10 + 31_000)).unwrap();

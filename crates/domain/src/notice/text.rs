@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{About, Notice, NoticeHost, Severity};
+use super::{About, Notice, NoticeHost};
 use crate::beat::Interval;
 use crate::digest::Member;
-use crate::entry::{Caveat, Kind};
 use crate::host::HostId;
 use crate::limits;
 use crate::text::{ascii, human_duration, human_time, line};
 use crate::time::Timestamp;
+use crate::transition::{Caveat, Kind, Severity, State};
 
 /// Longest name of a host in a line, in characters.
 const NAME: usize = 100;
@@ -211,9 +211,9 @@ impl Notice {
             0 => String::new(),
             rest => format!("  and {rest} more\n"),
         };
-        let status = match self.kind {
-            Kind::Missing | Kind::Failing => format!(" --status {}", self.kind),
-            Kind::Registered | Kind::Recovered => String::new(),
+        let status = match self.kind.leads_to() {
+            State::Up => String::new(),
+            state => format!(" --status {state}"),
         };
         format!(
             "{}\n\nfleet      {}\nsince      {}\nregion     {}\nnotice     {}, attempt {}\n\n{}{rest}\n\

@@ -137,5 +137,5 @@ fn news_of_the_receiver_waits_for_the_notice_before_it() {
         "it is so already"
     );
     let over = told.of_receiver(None, at(3)).unwrap();
-    assert_eq!((over.epoch, over.state), (2, crate::entry::State::Up));
+    assert_eq!((over.epoch, over.state), (2, crate::State::Up));
 }

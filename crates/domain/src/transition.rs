@@ -1,0 +1,114 @@
+//! States of a host, and the changes between them that people are notified of.
+//!
+//! When a transition follows from beats is decided in [`decide`](crate::decide()).
+
+use serde::{Deserialize, Serialize};
+
+use crate::beat::{Interval, Message};
+use crate::host::Region;
+use crate::pending::Acceptance;
+use crate::time::Timestamp;
+use crate::words::words;
+
+words! {
+    /// The state of a host.
+    pub enum State: "state" {
+        /// Beating in time, as far as people were notified.
+        Up = "up",
+        /// Silent past its deadline.
+        Missing = "missing",
+        /// Beating, and its last signal was a failure.
+        Failing = "failing",
+        /// An admin wants no notices of it. Shown, never stored: a pause lies over the state beneath.
+        Paused = "paused",
+        /// An admin removed it; the next beat registers it again, under the next epoch.
+        Forgotten = "forgotten",
+    }
+}
+
+words! {
+    /// The kind of a transition, and so of a notice.
+    pub enum Kind: "kind" {
+        /// The first beat of a host arrived.
+        Registered = "registered",
+        /// The host is silent past its deadline.
+        Missing = "missing",
+        /// The host reported a failure.
+        Failing = "failing",
+        /// The host beats again, or reports again that all is well.
+        Recovered = "recovered",
+    }
+}
+
+words! {
+    /// How urgent a notice is.
+    pub enum Severity: "severity" {
+        /// Something is wrong.
+        Critical = "critical",
+        /// Nothing needs to be done.
+        Info = "info",
+    }
+}
+
+impl Kind {
+    /// What follows from the kind alone: the state it leads to, and the severity of its notices.
+    const fn facts(self) -> (State, Severity) {
+        match self {
+            Self::Registered | Self::Recovered => (State::Up, Severity::Info),
+            Self::Missing => (State::Missing, Severity::Critical),
+            Self::Failing => (State::Failing, Severity::Critical),
+        }
+    }
+
+    /// The state that a transition of this kind leads to.
+    #[must_use]
+    pub const fn leads_to(self) -> State {
+        self.facts().0
+    }
+}
+
+impl Severity {
+    /// The severity of all notices of a kind.
+    #[must_use]
+    pub const fn of(kind: Kind) -> Self {
+        kind.facts().1
+    }
+}
+
+/// One change of a host's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Transition {
+    /// Its number, counted per host from 1.
+    pub epoch: u64,
+    /// What happened.
+    pub kind: Kind,
+    /// Since when: for `missing` the deadline that passed, not the moment the sweep noticed.
+    pub since: Timestamp,
+    /// The last beat it was decided on.
+    pub last_beat: Timestamp,
+    /// The interval that was in force.
+    pub interval: Interval,
+    /// The message of a failing host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Message>,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Why it may be wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caveat: Option<Caveat>,
+    /// When and how the topic accepted its notice; `None` before that.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "told")]
+    pub accepted: Option<Acceptance>,
+}
+
+/// Why a transition may be wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Caveat {
+    /// Nothing arrives from this region, which may have received beats of the host.
+    #[serde(alias = "unheard")]
+    RegionUnreachable(Region),
+    /// Many hosts fell silent at once, and no canary shows that the receiver works.
+    #[serde(alias = "deaf")]
+    ReceiverDown,
+}
