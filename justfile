@@ -12,7 +12,7 @@ doc:
 
 # The page of the command line, from the program.
 docs:
-    cargo run --quiet --bin hb -- man --markdown >docs/cli.md
+    cargo run --quiet --features full -- man --markdown >docs/cli.md
 
 # The whole service on this machine; options go after the recipe's name.
 serve *options:

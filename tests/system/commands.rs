@@ -1,6 +1,8 @@
 //! The admin's commands: what they print, and the numbers they end with.
 
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -52,7 +54,7 @@ fn keys_are_shown_once_listed_and_revoked() {
     assert_eq!((unknown.code, unknown.stdout.as_str()), (1, ""));
     assert_eq!(
         unknown.stderr,
-        "hb: there is no key aaaaaaaaaa\n    `hb key list` shows the keys there are\n"
+        "hb: there is no key aaaaaaaaaa\n    `hb key list` shows all keys\n"
     );
 }
 
@@ -300,6 +302,37 @@ async fn hosts_are_listed_by_name_and_filtered() {
             "HOST", "FLEET", "STATE", "LAST", "BEAT", "INTERVAL", "DEADLINE"
         ]
     );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_list_of_100_000_hosts_is_streamed() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["host", "list"]);
+    let sql = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 100000)
+        INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal)
+        SELECT 'main', printf('host-%06d', n), 'local', 1, 1, 600000, 0 FROM numbers";
+    sandbox.database().execute(sql, []).unwrap();
+    let mut hb = sandbox
+        .hb(&["host", "list"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(hb.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("HOST "));
+    // The pipe is full of unread rows now: what is not printed yet is not in memory either.
+    std::thread::sleep(Duration::from_secs(1));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", hb.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes: u64 = peak
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
+    assert!(kilobytes < 64 * 1024, "{kilobytes} kB");
+    assert_eq!(lines.map(Result::unwrap).count(), 100_000);
+    assert!(hb.wait().unwrap().success());
 }
 
 #[tokio::test]

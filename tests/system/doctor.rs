@@ -231,7 +231,7 @@ fn a_server_that_never_answers_is_given_up() {
     assert!(
         about(&diagnosis, "server")[0]
             .1
-            .contains("no answer in 5 s"),
+            .contains("no answer within 5 s"),
         "{diagnosis}"
     );
 }

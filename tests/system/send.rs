@@ -148,7 +148,7 @@ async fn what_will_not_change_is_not_tried_again() {
             done.stderr
         );
         assert!(
-            answers[0].0 != 308 || done.stderr.contains("it points to https://elsewhere"),
+            answers[0].0 != 308 || done.stderr.contains("it redirects to https://elsewhere"),
             "{}",
             done.stderr
         );
@@ -156,15 +156,15 @@ async fn what_will_not_change_is_not_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_waits_longer_than_all_tries_may_take() {
+async fn send_gives_up_after_its_timeout() {
     let sandbox = Sandbox::new();
-    // The server wants an hour; and one that never answers.
+    // One server asks for a pause of an hour, the other never answers.
     let busy = Scripted::answering(&[(503, &[("retry-after", "3600")])]).await;
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     for (url, tries) in [
-        (&busy.url, "in 1 tries: the server answers 503"),
-        (&silent, "tries: "),
+        (&busy.url, "(tries: 1): the server answers 503"),
+        (&silent, "(tries: "),
     ] {
         let done = Done::from(sandbox.send(url, &["--timeout", "2s"]).output().unwrap());
         assert_eq!(done.code, 5, "{}", done.stderr);

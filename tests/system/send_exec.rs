@@ -200,11 +200,11 @@ async fn a_beat_that_is_not_sent_does_not_touch_the_exit_code() {
             Some(SOME_KEY),
             "hb: the server refused the beat with 401",
         ),
-        (refusing.url.as_str(), None, "hb: no API key"),
+        (refusing.url.as_str(), None, "hb: there is no API key"),
         (
             refusing.url.as_str(),
             Some("hbk_typo"),
-            "hb: what HB_API_KEY",
+            "hb: HB_API_KEY or the key file",
         ),
         ("no url", Some(SOME_KEY), "hb: --url"),
         (

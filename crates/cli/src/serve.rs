@@ -5,6 +5,7 @@ mod first_key;
 mod listener;
 mod log;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,22 +19,24 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use crate::args::{Format, Serve, Target};
+use crate::args::Serve;
 use crate::backend::Backend;
 use crate::exit::Failure;
-use crate::output;
+use crate::output::{self, Format};
 
 /// The keys lie beside: asking for them costs little, and a revoked one is refused soon.
 const KEYS_FRESH: Duration = Duration::from_secs(2);
 
 /// Runs until SIGINT or SIGTERM.
-pub(crate) async fn run(target: &Target, format: Format, serve: Serve) -> Result<(), Failure> {
+pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<(), Failure> {
     log::start(format);
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
     let senders = senders(&serve, format)?;
-    let dir = target.folder()?;
     let store = Store::open(&dir)?;
-    let listening = |error| Failure::Listen(serve.listen, error);
+    let listening = |source| Failure::Listen {
+        address: serve.listen,
+        source,
+    };
     let listener = TcpListener::bind(serve.listen).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
     let backend = Backend::embedded(&store);

@@ -7,10 +7,9 @@ use hb_service::admin::{KeyAdmin, KeyRequest};
 use hb_sqlite::SqliteKeys;
 use serde::Serialize;
 
-use crate::args::Format;
 use crate::command::key::NewKey;
 use crate::exit::Failure;
-use crate::output;
+use crate::output::{self, Format};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

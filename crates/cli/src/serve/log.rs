@@ -6,7 +6,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::Format;
+use crate::output::Format;
 
 /// Starts the log. `HB_LOG` is a level, or targets with levels such as `info,hb_http=debug`; others are not heard.
 pub(crate) fn start(format: Format) {

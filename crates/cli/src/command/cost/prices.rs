@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// Where the prices are from, and of when.
-pub(crate) const SOURCE: &str =
+pub(super) const SOURCE: &str =
     "list prices of us-east-1 as of 2025, without free tiers, notices not included";
 
 /// Prices in US dollars.
@@ -64,15 +64,15 @@ const ALARMS: f64 = 18.0;
 
 /// One line of the bill.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Item {
+pub(super) struct Item {
     /// What is paid for.
-    pub(crate) what: &'static str,
+    pub(super) what: &'static str,
     /// US dollars a month, in all regions.
-    pub(crate) dollars: f64,
+    pub(super) dollars: f64,
 }
 
 /// What `hosts` that beat every `interval` cost a month, in one or two regions.
-pub(crate) fn monthly(hosts: u64, interval: Duration, regions: u8) -> Vec<Item> {
+pub(super) fn monthly(hosts: u64, interval: Duration, regions: u8) -> Vec<Item> {
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 hosts")]
     let hosts = hosts as f64;
     let regions = f64::from(regions);
@@ -116,7 +116,7 @@ pub(crate) fn monthly(hosts: u64, interval: Duration, regions: u8) -> Vec<Item> 
 }
 
 /// The sum.
-pub(crate) fn total(items: &[Item]) -> f64 {
+pub(super) fn total(items: &[Item]) -> f64 {
     items.iter().map(|item| item.dollars).sum()
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn total(items: &[Item]) -> f64 {
 mod tests {
     use super::*;
 
-    const PAGE: &str = include_str!("../../../docs/costs.md");
+    const PAGE: &str = include_str!("../../../../../docs/costs.md");
 
     #[test]
     fn a_large_fleet_pays_for_its_beats() {
