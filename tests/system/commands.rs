@@ -1,4 +1,4 @@
-//! The admin's commands: what they print, and the numbers they end with.
+//! The admin's commands: their output and their exit codes.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -59,7 +59,7 @@ fn keys_are_shown_once_listed_and_revoked() {
 }
 
 #[test]
-fn a_fleet_costs_what_its_lines_sum_up_to() {
+fn the_total_cost_is_the_sum_of_its_items() {
     let sandbox = Sandbox::new();
     let bill = sandbox.json(&[
         "cost",
@@ -123,7 +123,7 @@ fn subscriptions_are_added_listed_and_removed() {
 }
 
 #[test]
-fn what_one_machine_cannot_deliver_is_said_with_what_to_use_instead() {
+fn an_unsupported_protocol_is_refused_with_alternatives() {
     let sandbox = Sandbox::new();
     let sms = sandbox.run(&["subscription", "add", "sms", "+15550100123"]);
     assert_eq!(sms.code, 2);
@@ -134,11 +134,11 @@ fn what_one_machine_cannot_deliver_is_said_with_what_to_use_instead() {
 }
 
 #[test]
-fn wrong_words_end_with_2_and_change_nothing() {
+fn wrong_usage_exits_with_2_and_changes_nothing() {
     let sandbox = Sandbox::new();
     for (args, cause) in [
         (
-            &["subscription", "add", "email", "nobody"][..],
+            &["subscription", "add", "email", "on-call"][..],
             "no e-mail address",
         ),
         (
@@ -191,7 +191,7 @@ fn wrong_words_end_with_2_and_change_nothing() {
 }
 
 #[test]
-fn an_unknown_host_ends_with_1_and_says_where_to_look() {
+fn an_unknown_host_exits_with_1_and_a_next_step() {
     let sandbox = Sandbox::new();
     for verb in ["show", "pause", "resume", "forget"] {
         let done = sandbox.run(&["host", verb, "typo", "--fleet", "lab"]);
@@ -226,7 +226,7 @@ fn a_closed_pipe_is_not_a_failure() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_used_ends_with_3() {
+fn an_unusable_folder_exits_with_3() {
     let sandbox = Sandbox::new();
     std::fs::write(sandbox.path().join("file"), "").unwrap();
     let done = sandbox.run(&[
@@ -240,7 +240,7 @@ fn a_folder_that_cannot_be_used_ends_with_3() {
 }
 
 #[test]
-fn a_database_of_a_newer_version_is_left_alone() {
+fn a_database_of_a_newer_version_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.key(&[]);
     sandbox
@@ -336,7 +336,7 @@ fn a_list_of_100_000_hosts_is_streamed() {
 }
 
 #[tokio::test]
-async fn the_first_start_makes_one_key_and_later_ones_none() {
+async fn only_the_first_start_creates_a_key() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &[]).await;
     let key = server.first_key();
@@ -356,7 +356,7 @@ async fn the_first_start_makes_one_key_and_later_ones_none() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_ends_with_6_and_shows_no_key() {
+async fn an_address_in_use_exits_with_6_and_shows_no_key() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &[]).await;
     let other = Sandbox::new();
@@ -370,7 +370,7 @@ async fn an_address_that_is_taken_ends_with_6_and_shows_no_key() {
 }
 
 #[tokio::test]
-async fn a_machine_without_certificates_still_serves_and_sends_in_the_clear() {
+async fn a_machine_without_certificates_still_serves_and_sends_over_http() {
     let sandbox = Sandbox::new();
     let bare = |args: &[&str]| {
         let mut command = sandbox.hb(args);
@@ -382,7 +382,7 @@ async fn a_machine_without_certificates_still_serves_and_sends_in_the_clear() {
     let server = Server::start_by(bare(&["serve", "--listen", "127.0.0.1:0"])).await;
     assert!(
         server.stderr().join("\n").contains("ca-certificates"),
-        "it is said what does not work"
+        "the log names what does not work"
     );
     let sent = bare(&["send", "web-01", "--url", &server.url])
         .env("HB_API_KEY", server.first_key())
