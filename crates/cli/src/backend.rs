@@ -1,4 +1,4 @@
-//! Chooses the adapters that commands work on: those of the local database, or of a deployed stage.
+//! Chooses the adapters of a command: the SQLite database of one machine, or a deployed stage.
 
 mod embedded;
 #[cfg(feature = "stage")]

@@ -218,7 +218,7 @@ async fn find(key_admin: &KeyAdmin, reference: KeyRef, now: Timestamp) -> Result
     }
 }
 
-/// Shows what a token itself says, without a backend: a leaked key can be identified by whoever finds it.
+/// Shows the id in a token, without a backend, so that the finder of a leaked key can report it.
 pub(crate) fn inspect(format: Format, token: &str) -> Result<(), Failure> {
     let text = if token == "-" {
         std::io::read_to_string(std::io::stdin()).map_err(|error| Failure::Input {
