@@ -12,7 +12,7 @@ doc:
 
 # Regenerate docs/cli.md.
 docs:
-    cargo run --quiet --bin hb -- man --markdown >docs/cli.md
+    cargo run --quiet --features full -- man --markdown >docs/cli.md
 
 # The whole service on this machine; options follow the recipe's name.
 serve *options:

@@ -276,7 +276,7 @@ fn of_two_regions_one_may_be_down_and_all_can_be_done_again() {
         said[1].starts_with("us-east-1: FAILED: table hb-two-"),
         "{half:?}"
     );
-    assert_eq!(said[2], "hb: done in part: 1 of 2 regions failed");
+    assert_eq!(said[2], "hb: partly done: 1 of 2 regions failed");
     let listed = hb(&["subscription", "list", "--output", "json"]);
     assert!(
         listed.code == 7
@@ -295,7 +295,7 @@ fn of_two_regions_one_may_be_down_and_all_can_be_done_again() {
     );
     assert_eq!(
         whole.stderr,
-        "eu-west-1: listens already\nus-east-1: added\n"
+        "eu-west-1: already subscribed\nus-east-1: added\n"
     );
     let listed = hb(&["subscription", "list", "--output", "json"]);
     let both = r#""regions":{"eu-west-1":"confirmed","us-east-1":"confirmed"}"#;

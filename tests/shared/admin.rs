@@ -1,5 +1,4 @@
-//! The admin's commands and all that they say, whatever stands behind them: an embedded database and a deployed stage
-//! must not differ.
+//! The admin's commands and all their output, which must be the same on a local database and on a deployed stage.
 //!
 //! Read by the tests of both (`tests/system`, `tests/aws`) from `admin.json`, in which ids, keys and instants have names.
 
@@ -13,7 +12,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// A service whose admin somebody is.
+/// The service that the commands administer.
 pub(crate) trait Service {
     /// Runs `hb ARGS` on it, with this standard input.
     fn hb(&self, args: &[&str], stdin: &str) -> Ended;
@@ -35,7 +34,7 @@ struct Step {
     args: Vec<String>,
     #[serde(default)]
     stdin: String,
-    /// What the key or the subscription that it makes is called from now on: `{name}` is its id, `{name.key}` the key.
+    /// The name of the key or subscription that it creates: `{name}` is its id, `{name.key}` the key.
     r#as: Option<String>,
     /// Whether the lines are compared in the order of their words: that of the ids is random.
     #[serde(default)]
@@ -84,7 +83,7 @@ pub(crate) fn run(service: &impl Service) {
     }
     assert!(
         differences.is_empty(),
-        "these ended otherwise:\n{}",
+        "unexpected results:\n{}",
         differences.join("\n")
     );
 }
@@ -99,8 +98,7 @@ fn learn(names: &mut Names, name: &str, made: &str) {
     }
 }
 
-/// What was printed, with names for what is another each time, and without what only one of the services has: the
-/// deliveries of an embedded topic.
+/// The printed lines, with names for what differs each time, and without the deliveries, which only a local topic has.
 fn lines(text: &str, names: &Names) -> Vec<String> {
     let line = |line: &str| {
         let mut line = names.iter().fold(line.to_owned(), |line, (value, name)| {

@@ -1,4 +1,4 @@
-//! The admin's commands on an embedded database, as they are on a deployed stage.
+//! The admin's commands on a local database, with the same expectations as on a deployed stage.
 
 #[path = "../shared/admin.rs"]
 mod commands;
@@ -43,6 +43,6 @@ impl Service for Sandbox {
 }
 
 #[test]
-fn the_commands_of_an_admin_end_as_they_do_on_a_stage() {
+fn admin_commands_print_the_same_as_on_a_stage() {
     commands::run(&Sandbox::new());
 }

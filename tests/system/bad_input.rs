@@ -1,9 +1,9 @@
-//! Bad input over a real socket: each has its status, and nothing is stored.
+//! Invalid input over a real socket: each gets its status, and nothing is stored.
 
 use crate::support::{Sandbox, Server};
 
 #[tokio::test]
-async fn bad_input_has_its_status_and_stores_nothing() {
+async fn invalid_input_is_rejected_and_not_stored() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &[]).await;
     let key = server.first_key();
@@ -62,7 +62,7 @@ async fn bad_input_has_its_status_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn bad_keys_have_their_status_and_store_nothing() {
+async fn invalid_keys_are_rejected_and_nothing_is_stored() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &[]).await;
     let good = server.first_key();
@@ -100,7 +100,7 @@ async fn bad_keys_have_their_status_and_store_nothing() {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_methods_are_told_apart() {
+async fn unknown_paths_get_404_and_wrong_methods_405() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &[]).await;
     for (status, method, path) in [

@@ -1,15 +1,15 @@
-//! The main job: a machine beats, falls silent, people are told once; it beats again, they are told once.
+//! The main use case: a machine stops beating and people are notified once; it beats again, and they are notified once.
 
 use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{Mailbox, Sandbox, Server, Webhook, eventually, have};
 
-/// Long enough for two more sweeps to say something twice, if they would.
+/// Long enough for two more sweeps to send a notice again, if they did.
 const TWO_SWEEPS: Duration = Duration::from_millis(2_500);
 
 #[tokio::test]
-async fn silence_is_told_once_everywhere_and_so_is_the_return() {
+async fn missing_and_recovered_are_each_notified_once_on_every_channel() {
     let (sandbox, webhook, mailbox) = (
         Sandbox::new(),
         Webhook::start().await,
@@ -32,7 +32,7 @@ async fn silence_is_told_once_everywhere_and_so_is_the_return() {
         "--kind",
         "missing,recovered",
     ]);
-    let token = eventually("the question", async || mailbox.token()).await;
+    let token = eventually("the confirmation request", async || mailbox.token()).await;
     assert_eq!(
         sandbox
             .run(&["subscription", "confirm", "--token", &token])
@@ -47,13 +47,13 @@ async fn silence_is_told_once_everywhere_and_so_is_the_return() {
             .unwrap(),
         200
     );
-    let told = |kind: &'static str| {
+    let notified = |kind: &'static str| {
         let (webhook, mailbox) = (&webhook, &mailbox);
         eventually(kind, async move || {
             (!webhook.hosts(kind).is_empty() && !mailbox.subjects(kind).is_empty()).then_some(())
         })
     };
-    told("missing").await;
+    notified("missing").await;
     tokio::time::sleep(TWO_SWEEPS).await;
     assert_eq!(
         server
@@ -62,22 +62,22 @@ async fn silence_is_told_once_everywhere_and_so_is_the_return() {
             .unwrap(),
         200
     );
-    told("recovered").await;
+    notified("recovered").await;
     tokio::time::sleep(TWO_SWEEPS).await;
 
     for kind in ["missing", "recovered"] {
         assert_eq!(webhook.hosts(kind), ["web-01"], "{kind}");
         assert_eq!(mailbox.subjects(kind).len(), 1, "{kind}");
         let lines = server.stdout();
-        let said: Vec<_> = lines
+        let notices: Vec<_> = lines
             .iter()
             .filter(|line| line.contains("web-01") && line.contains(kind))
             .collect();
-        // `recovered` says after how long `missing` it came.
+        // The text of `recovered` contains the word `missing`, with the duration.
         assert_eq!(
-            said.len(),
+            notices.len(),
             if kind == "missing" { 2 } else { 1 },
-            "{said:?}"
+            "{notices:?}"
         );
     }
     let received = webhook.received();
@@ -100,9 +100,9 @@ async fn silence_is_told_once_everywhere_and_so_is_the_return() {
     assert_eq!(code, 0, "{log:?}");
 }
 
-/// A typo must not mail a stranger for ever.
+/// A mistyped address must not send mail to a stranger for ever.
 #[tokio::test]
-async fn an_address_that_does_not_confirm_gets_one_mail() {
+async fn an_unconfirmed_address_gets_one_mail() {
     let (sandbox, mailbox) = (Sandbox::new(), Mailbox::start().await);
     let mail = [
         "--smtp-url",
@@ -112,7 +112,7 @@ async fn an_address_that_does_not_confirm_gets_one_mail() {
     ];
     let server = Server::start(&sandbox, &[&["--sweep-every", "1s"], &mail[..]].concat()).await;
     sandbox.json(&["subscription", "add", "email", "stranger@example.com"]);
-    let token = eventually("the question", async || mailbox.token()).await;
+    let token = eventually("the confirmation request", async || mailbox.token()).await;
     assert_eq!(
         sandbox.json(&["subscription", "list"])[0]["regions"]["local"],
         "pending"
@@ -174,7 +174,7 @@ async fn an_address_that_does_not_confirm_gets_one_mail() {
 }
 
 #[tokio::test]
-async fn two_hundred_hosts_at_once_are_each_told_once() {
+async fn two_hundred_hosts_at_once_are_each_notified_once() {
     let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
@@ -246,13 +246,13 @@ async fn a_webhook_that_was_down_gets_each_notice_in_order() {
         (names.map(Into::into).into(), names.map(Into::into).into())
     );
     for name in names {
-        let kinds: Vec<_> = webhook
+        let notices: Vec<_> = webhook
             .received()
             .into_iter()
             .filter(|r| r.notice["hosts"][0]["hostId"] == name)
             .collect();
         assert_eq!(
-            kinds[0].notice["kind"], "missing",
+            notices[0].notice["kind"], "missing",
             "{name}: recovered came first"
         );
     }
@@ -265,7 +265,7 @@ async fn a_webhook_that_was_down_gets_each_notice_in_order() {
 }
 
 #[tokio::test]
-async fn a_failing_job_is_told_with_its_message() {
+async fn the_notice_of_a_failing_job_has_its_message() {
     let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
@@ -301,7 +301,7 @@ async fn a_failing_job_is_told_with_its_message() {
 }
 
 #[tokio::test]
-async fn the_predecessors_own_line_works_unchanged() {
+async fn the_curl_line_of_hb_api_works_unchanged() {
     const LINE: &str = r#"curl -i -H "x-api-key: ${HB_API_KEY}" -d '{"hostId": "'${HOSTNAME}'"}' -X POST "$URL"/v1/hearbeat"#;
     if !have(&["curl", "sh"]) {
         return;
@@ -333,7 +333,7 @@ async fn the_predecessors_own_line_works_unchanged() {
 }
 
 #[tokio::test]
-async fn a_paused_host_is_not_told_and_a_forgotten_one_is_gone() {
+async fn no_notice_is_sent_about_a_paused_or_forgotten_host() {
     let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();

@@ -1,4 +1,4 @@
-//! Three servers on one folder, `kill -9` for all of them at random moments, and every host told exactly once.
+//! Three servers on one folder are killed (`kill -9`) at random moments, and every host is notified exactly once.
 //!
 //! `HB_CHAOS=60s cargo test -p hb-cli --test system chaos` is the long form, with 2,000 hosts. `HB_CHAOS_SEED` draws the
 //! moments of an earlier run again.
@@ -14,17 +14,17 @@ use crate::support::{Received, Sandbox, Server, Webhook, beat_all, say, stopwatc
 const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--sweep-every", "1s"];
 /// Longest life of a server, in milliseconds: some sweeps. The shortest ends before it listens.
 const LIFE: u64 = 4_000;
-/// How long everything may take to be told that the killed left behind: their leases are over after 45 s at most.
+/// How long the notices that killed servers left behind may take: their leases expire after 45 s at most.
 const SETTLED: Duration = Duration::from_mins(5);
-/// An interval in which nobody falls silent.
+/// An interval that does not end during the test.
 const LONG: u64 = 3_600_000;
 
-/// How much of it.
+/// The size of the test.
 struct Extent {
     hosts: usize,
     kill_for: Duration,
     seed: u64,
-    /// Whether to wait until the leases of the killed are over by themselves.
+    /// Whether to wait until the leases of killed servers expire.
     patient: bool,
 }
 
@@ -50,8 +50,8 @@ impl Extent {
 }
 
 impl Extent {
-    /// In milliseconds. Half of the hosts fall silent at once, the others a wave each second, in turns large and small:
-    /// a small one is told host by host.
+    /// In milliseconds. Half of the hosts go missing at once, the others in waves, one each second, in turns large and
+    /// small: each host of a small wave has its own notice.
     fn interval(&self, host: usize) -> u64 {
         const SMALL: usize = 4;
         let pairs = usize::try_from(self.kill_for.as_secs() / 2).unwrap().max(1);
@@ -65,12 +65,12 @@ impl Extent {
     }
 }
 
-/// The servers that live, and what the dead ones said.
+/// The running servers, and the logs of the killed ones.
 #[derive(Default)]
 struct Three {
     urls: Mutex<[Option<String>; 3]>,
     log: Mutex<Vec<String>>,
-    /// Each with whether it came in the middle of a digest.
+    /// For each kill whether it came in the middle of a digest.
     kills: Mutex<Vec<bool>>,
 }
 
@@ -88,7 +88,7 @@ impl Three {
         )
     }
 
-    /// Starts all of them again and again and kills them, for so long. Then none is left.
+    /// Starts and kills all of them repeatedly for `time`. Then none is left.
     async fn live(&self, sandbox: &Sandbox, extent: &Extent, time: Duration) {
         let began = stopwatch();
         let one = |number: usize| async move {
@@ -105,7 +105,7 @@ impl Three {
         tokio::join!(one(0), one(1), one(2));
     }
 
-    /// Starts one and kills it after so long, or when it is `aimed` at in the middle of a digest, its own or another's.
+    /// Starts one and kills it after `life`, or, if `aimed`, in the middle of a digest of any server.
     async fn life(&self, sandbox: &Sandbox, number: usize, life: Duration, aimed: bool) {
         let mut server = Server::spawn(sandbox.hb(&SERVE));
         let serve = async {
@@ -123,7 +123,7 @@ impl Three {
         self.log.lock().unwrap().extend(server.stderr());
     }
 
-    /// Starts three that stay.
+    /// Starts three that are not killed.
     async fn stay(&self, sandbox: &Sandbox) -> [Server; 3] {
         let start = || async { Server::start_by(sandbox.hb(&SERVE)).await };
         let servers: [Server; 3] = tokio::join!(start(), start(), start()).into();
@@ -131,7 +131,7 @@ impl Three {
         servers
     }
 
-    /// Kills those that stayed.
+    /// Kills those.
     fn end(&self, servers: [Server; 3]) {
         *self.urls.lock().unwrap() = Default::default();
         for mut server in servers {
@@ -161,20 +161,20 @@ fn number(sandbox: &Sandbox, sql: &str) -> i64 {
         .unwrap()
 }
 
-/// Whether nothing is left to be told: no pending notice, no unfinished digest, no delivery under way.
+/// Whether all notices are delivered: none pending, no unfinished digest, no delivery under way.
 fn is_settled(sandbox: &Sandbox) -> bool {
     let left = "SELECT (SELECT count(*) FROM ledger WHERE record ->> 'pending' IS NOT NULL)
         + (SELECT count(*) FROM digests WHERE open = 1) + (SELECT count(*) FROM lanes)";
     number(sandbox, left) == 0
 }
 
-/// The leases of servers that are all dead are over, as they will be in 45 s.
+/// Expires the leases of killed servers, which would take up to 45 s.
 fn end_leases(sandbox: &Sandbox) {
     let sql = "UPDATE deliveries SET due = 0 WHERE state = 'due' AND owner IS NOT NULL";
     sandbox.database().execute(sql, []).unwrap();
 }
 
-/// The hosts that the ledger has as missing, people told or not.
+/// The hosts that are missing in the ledger, notified or not.
 fn claimed(sandbox: &Sandbox) -> BTreeSet<String> {
     let database = sandbox.database();
     let mut query = database
@@ -188,7 +188,7 @@ fn claimed(sandbox: &Sandbox) -> BTreeSet<String> {
         .collect()
 }
 
-/// Hosts that beat again as soon as their silence was decided, whatever became of its notice.
+/// Makes hosts beat again as soon as they are decided to be missing, whether notified or not.
 async fn come_back(sandbox: &Sandbox, three: &Three, key: &str, hosts: &BTreeSet<String>) {
     let mut away = hosts.clone();
     while !away.is_empty() {
@@ -205,19 +205,19 @@ async fn come_back(sandbox: &Sandbox, three: &Three, key: &str, hosts: &BTreeSet
     }
 }
 
-/// Each of `hosts` was told this exactly once, by one notice, of which copies may have come.
-fn assert_told_once(webhook: &Webhook, kind: &str, hosts: &BTreeSet<String>) {
+/// Each of `hosts` has exactly one notice of `kind`, of which copies may have arrived.
+fn assert_notified_once(webhook: &Webhook, kind: &str, hosts: &BTreeSet<String>) {
     let notices = webhook.notices(kind);
     let lost: Vec<_> = hosts
         .iter()
         .filter(|host| !notices.contains_key(*host))
         .collect();
-    assert!(lost.is_empty(), "never told {kind}: {lost:?}");
+    assert!(lost.is_empty(), "no {kind} notice: {lost:?}");
     let twice: Vec<_> = notices
         .iter()
         .filter(|(host, ids)| ids.len() != 1 || !hosts.contains(*host))
         .collect();
-    assert!(twice.is_empty(), "told {kind} not exactly once: {twice:?}");
+    assert!(twice.is_empty(), "not exactly one {kind} notice: {twice:?}");
 }
 
 fn assert_in_order(webhook: &Webhook) {
@@ -233,7 +233,7 @@ fn assert_in_order(webhook: &Webhook) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_servers_that_are_killed_all_the_time_tell_each_host_once() {
+async fn three_servers_under_random_kills_notify_once_per_host() {
     let extent = Extent::set();
     let began = stopwatch();
     let (sandbox, webhook, three) = (Sandbox::new(), Webhook::start().await, Three::default());
@@ -273,20 +273,20 @@ async fn three_servers_that_are_killed_all_the_time_tell_each_host_once() {
         silence(extent.kill_for),
         come_back(&sandbox, &three, &key, &back)
     );
-    let told = |kind: &'static str, hosts: &BTreeSet<String>| {
-        let told = webhook.notices(kind);
-        (hosts.iter().all(|host| told.contains_key(host)) && is_settled(&sandbox)).then_some(())
+    let notified = |kind: &'static str, hosts: &BTreeSet<String>| {
+        let notices = webhook.notices(kind);
+        (hosts.iter().all(|host| notices.contains_key(host)) && is_settled(&sandbox)).then_some(())
     };
     within(SETTLED, "every missing host", async || {
-        told("missing", &all)
+        notified("missing", &all)
     })
     .await;
     within(SETTLED, "those that came back", async || {
-        told("recovered", &back)
+        notified("recovered", &back)
     })
     .await;
-    assert_told_once(&webhook, "missing", &all);
-    assert_told_once(&webhook, "recovered", &back);
+    assert_notified_once(&webhook, "missing", &all);
+    assert_notified_once(&webhook, "recovered", &back);
 
     three.end(servers);
     let again = beat_all(
@@ -296,13 +296,13 @@ async fn three_servers_that_are_killed_all_the_time_tell_each_host_once() {
     );
     let (servers, ()) = tokio::join!(silence(extent.kill_for / 4), again);
     within(SETTLED, "every recovered host", async || {
-        told("recovered", &all)
+        notified("recovered", &all)
     })
     .await;
-    // Long enough for two more sweeps to say something twice, if they would.
+    // Long enough for two more sweeps to send a notice again, if they did.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     for kind in ["missing", "recovered"] {
-        assert_told_once(&webhook, kind, &all);
+        assert_notified_once(&webhook, kind, &all);
     }
     let registered = webhook.notices("registered");
     assert!(
@@ -313,30 +313,30 @@ async fn three_servers_that_are_killed_all_the_time_tell_each_host_once() {
     three.end(servers);
 
     let log = three.log.lock().unwrap();
-    let said = |word: &str| {
+    let lines = |word: &str| {
         log.iter()
             .filter(|line| line.contains(word))
             .collect::<Vec<_>>()
     };
-    assert!(said("panicked").is_empty(), "{:?}", said("panicked"));
+    assert!(lines("panicked").is_empty(), "{:?}", lines("panicked"));
     let received = webhook.received();
     let digests = received
         .iter()
         .filter(|received| received.is("missing") && received.notice["digest"] == true);
-    assert!(digests.count() > 0, "no host was told by a digest");
+    assert!(digests.count() > 0, "no digest was sent");
     let kills = three.kills.lock().unwrap();
     assert!(
         kills.contains(&true),
         "no kill came in the middle of a digest"
     );
-    tell(&received, &kills, began.elapsed());
-    [said("WARN"), said("ERROR")]
+    print_summary(&received, &kills, began.elapsed());
+    [lines("WARN"), lines("ERROR")]
         .concat()
         .into_iter()
         .for_each(|line| say(line));
 }
 
-fn tell(received: &[Received], kills: &[bool], time: Duration) {
+fn print_summary(received: &[Received], kills: &[bool], time: Duration) {
     let count =
         |wanted: fn(&Received) -> bool| received.iter().filter(|received| wanted(received)).count();
     let ids: BTreeSet<_> = received

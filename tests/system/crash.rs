@@ -8,7 +8,7 @@ use crate::support::{Sandbox, Server, Webhook, client, eventually};
 
 /// How often the server is killed.
 const KILLS: u64 = 6;
-/// Machines that send at the same time, each for hosts of its own.
+/// Machines that send at the same time, each for its own hosts.
 const MACHINES: usize = 8;
 
 /// Sends beats until it is aborted, each for a new host, again and again until it is acknowledged.
@@ -41,7 +41,7 @@ async fn machine(
 }
 
 #[tokio::test]
-async fn no_acknowledged_beat_is_lost_and_no_silence_is_told_twice() {
+async fn random_kills_lose_no_acknowledged_beat_and_repeat_no_notice() {
     let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
     let mut server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
@@ -68,7 +68,7 @@ async fn no_acknowledged_beat_is_lost_and_no_silence_is_told_twice() {
         })
         .collect();
     for kill in 0..KILLS {
-        // Spread over the sweep's second, so that each kill meets another step of it.
+        // Spread over the period of the sweep, so that each kill hits another step.
         tokio::time::sleep(Duration::from_millis(700 + kill * 170)).await;
         server.kill();
         server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
@@ -93,23 +93,27 @@ async fn no_acknowledged_beat_is_lost_and_no_silence_is_told_twice() {
         .map(|host| host["hostId"].as_str().unwrap().to_owned())
         .collect();
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
-    assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
 
-    // A beat whose answer the kill cut off is stored but not acknowledged; its host is told all the same.
-    let told = || sandbox.told("missing");
+    // A beat may be stored but not acknowledged, if a kill cut off the answer; its host is reported as well.
+    let notified = || sandbox.notified("missing");
     eventually("every silent host", async || {
-        (told().into_iter().collect::<BTreeSet<_>>() == stored).then_some(())
+        (notified().into_iter().collect::<BTreeSet<_>>() == stored).then_some(())
     })
     .await;
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    assert_eq!(told().len(), stored.len(), "a silence was told twice");
+    assert_eq!(
+        notified().len(),
+        stored.len(),
+        "a notice was published twice"
+    );
     eventually("every webhook", async || {
-        let told: BTreeSet<_> = webhook.hosts("missing").into_iter().collect();
-        (told == stored).then_some(())
+        let delivered: BTreeSet<_> = webhook.hosts("missing").into_iter().collect();
+        (delivered == stored).then_some(())
     })
     .await;
-    // Delivery is at least once: a kill between the receiver's answer and our note of it sends a copy, with the
-    // same id.
+    // Delivery is at least once: a kill between the answer of the receiver and its record in the database sends a copy,
+    // with the same id.
     let received = webhook.received();
     let ids: BTreeSet<_> = received
         .iter()

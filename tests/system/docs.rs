@@ -49,7 +49,7 @@ async fn run_page(page: &str, at_least: usize) {
 }
 
 #[tokio::test]
-async fn the_commands_of_the_admins_pages_work() {
+async fn the_commands_of_the_admin_pages_work() {
     if !have(&["sh"]) {
         return;
     }

@@ -21,7 +21,7 @@ fn diagnose(sandbox: &Sandbox, args: &[&str]) -> (i32, Value) {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_a_problem_and_is_not_made() {
+fn a_missing_folder_is_a_problem_and_is_not_created() {
     let sandbox = Sandbox::new();
     let (code, diagnosis) = diagnose(&sandbox, &[]);
     assert_eq!((code, &diagnosis["verdict"]), (1, &json!("problem")));
@@ -30,7 +30,7 @@ fn a_folder_that_is_not_there_is_a_problem_and_is_not_made() {
 }
 
 #[tokio::test]
-async fn a_service_that_runs_is_well_but_for_those_who_listen() {
+async fn a_running_service_has_no_finding_but_missing_subscriptions() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let args = ["--url", &server.url];
@@ -51,28 +51,28 @@ async fn a_service_that_runs_is_well_but_for_those_who_listen() {
         .iter()
         .cloned()
         .map(bare);
-    let well = |thing: &str, cause: &str| json!({"verdict": "ok", "thing": thing, "cause": cause, "nextStep": null});
-    // What the path of a temporary folder holds is its own affair.
+    let ok = |thing: &str, cause: &str| json!({"verdict": "ok", "thing": thing, "cause": cause, "nextStep": null});
+    // The free space of the temporary folder varies.
     let findings: Vec<_> = findings
         .filter(|finding| finding["thing"] != "data folder")
         .collect();
     let expected = [
-        well("config file", "none"),
-        well("database", "SQLite finds no damage"),
-        well("sweep", "the last one ended  s ago and scanned  hosts"),
-        well("canaries", "the last one was received  s ago"),
-        well("notices", " pending, none stuck"),
+        ok("config file", "none"),
+        ok("database", "SQLite finds no damage"),
+        ok("sweep", "the last one ended  s ago and saw  hosts"),
+        ok("canaries", "the last one was heard  s ago"),
+        ok("notices", " are on their way, none for long"),
         json!({
-            "verdict": "warning", "thing": "subscriptions", "cause": "there are none: notices are not sent to anyone",
-            "nextStep": "run `hb subscription add email ADDRESS`, or `https` with the URL of a webhook",
+            "verdict": "warning", "thing": "subscriptions", "cause": "there are none: no notice reaches anybody",
+            "nextStep": "`hb subscription add email ADDRESS`, or https with the URL of a webhook",
         }),
-        well("keys", " can send beats, none expires within  d"),
-        well("server", "http://...: answers"),
-        well("clock", "agrees with the service's"),
+        ok("keys", " can send, none ends within  d"),
+        ok("server", "http://...: answers"),
+        ok("clock", "as the service's"),
     ];
     assert_eq!(findings, expected);
     let table = sandbox.run(&[&["doctor"], &args[..]].concat());
-    let warning = "warning  subscriptions  there are none: notices are not sent to anyone\n                        -> run `hb";
+    let warning = "warning  subscriptions  there are none: no notice reaches anybody\n                        -> `hb";
     assert!(
         table.code == 0 && table.stdout.contains(warning),
         "{}",
@@ -82,7 +82,7 @@ async fn a_service_that_runs_is_well_but_for_those_who_listen() {
 }
 
 #[tokio::test]
-async fn a_service_that_was_killed_is_told_by_its_sweeps_and_canaries() {
+async fn a_killed_service_is_found_by_its_sweeps_and_canaries() {
     let sandbox = Sandbox::new();
     let mut server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     eventually("a sweep", async || {
@@ -90,7 +90,7 @@ async fn a_service_that_was_killed_is_told_by_its_sweeps_and_canaries() {
     })
     .await;
     server.kill();
-    // As if hours had passed.
+    // Simulates that hours have passed.
     let database = sandbox.database();
     database
         .execute_batch(
@@ -104,12 +104,12 @@ async fn a_service_that_was_killed_is_told_by_its_sweeps_and_canaries() {
     for thing in ["sweep", "canaries", "server"] {
         assert_eq!(about(&diagnosis, thing)[0].0, "problem", "{diagnosis}");
     }
-    // Without its address, nobody knows whether it should be there.
+    // Without --url it is unknown whether a server should run there.
     assert_ne!(about(&diagnose(&sandbox, &[]).1, "server")[0].0, "problem");
 }
 
 #[test]
-fn what_an_admin_forgot_is_told() {
+fn expiring_keys_and_dead_deliveries_are_found() {
     let sandbox = Sandbox::new();
     sandbox.key(&["--expires", "3d"]);
     sandbox.json(&["subscription", "add", "https", "https://example.com/s3cr3t"]);
@@ -126,7 +126,7 @@ fn what_an_admin_forgot_is_told() {
         panic!("{diagnosis}")
     };
     assert!(
-        verdict == "problem" && cause.ends_with("was given up; last error: the answer was 500"),
+        verdict == "problem" && cause.ends_with("were given up; last error: the answer was 500"),
         "{cause}"
     );
     let [(verdict, cause)] = &about(&diagnosis, "keys")[..] else {
@@ -140,7 +140,7 @@ fn what_an_admin_forgot_is_told() {
 }
 
 #[test]
-fn a_config_file_gives_defaults_below_environment_and_flags() {
+fn the_config_file_yields_to_environment_and_options() {
     let sandbox = Sandbox::new();
     let (file, elsewhere) = (
         sandbox.path().join(".config/heartbeat/config.toml"),
@@ -182,18 +182,18 @@ fn a_config_file_gives_defaults_below_environment_and_flags() {
         run(&["doctor"], &[])
             .stdout
             .contains(file.to_str().unwrap()),
-        "it is shown"
+        "doctor shows the file"
     );
     assert!(
         run(&["key", "list"], &[("HB_CONFIG", "")])
             .stdout
             .starts_with("ID "),
-        "none is wanted"
+        "an empty name means no file"
     );
 }
 
 #[test]
-fn a_config_file_that_is_wrong_ends_with_2_and_its_line() {
+fn a_wrong_config_file_exits_with_2_and_names_the_line() {
     let sandbox = Sandbox::new();
     let file = sandbox.path().join("hb.toml");
     let run =
@@ -201,7 +201,7 @@ fn a_config_file_that_is_wrong_ends_with_2_and_its_line() {
     assert_eq!(
         run(&["key", "list"]).code,
         2,
-        "a file that is named must be there"
+        "a file that is named must exist"
     );
     std::fs::write(&file, "output = \"json\"\n\ncolour = \"red\"\n").unwrap();
     let done = run(&["key", "list"]);
@@ -216,12 +216,12 @@ fn a_config_file_that_is_wrong_ends_with_2_and_its_line() {
     );
     assert!(!sandbox.path().join("data").exists());
     for args in [&["--help"][..], &["--version"], &["key", "--help"]] {
-        assert_eq!(run(args).code, 0, "help is there all the same");
+        assert_eq!(run(args).code, 0, "help works with a wrong file");
     }
 }
 
 #[test]
-fn a_server_that_never_answers_is_given_up() {
+fn doctor_gives_up_on_a_server_that_never_answers() {
     let sandbox = Sandbox::new();
     sandbox.key(&[]);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -231,7 +231,7 @@ fn a_server_that_never_answers_is_given_up() {
     assert!(
         about(&diagnosis, "server")[0]
             .1
-            .contains("no answer in 5 s"),
+            .contains("no answer within 5 s"),
         "{diagnosis}"
     );
 }

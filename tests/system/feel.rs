@@ -1,23 +1,23 @@
-//! What `hb` says of itself, and how it behaves among other programs.
+//! Help, completions and man pages; pipes and colour.
 
 use std::process::{Command, Stdio};
 
 use crate::support::{Done, Sandbox, have};
 
 #[test]
-fn the_page_of_the_command_line_is_what_the_program_says() {
+fn docs_cli_md_is_up_to_date() {
     let page =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md")).unwrap();
     let done = Sandbox::new().run(&["man", "--markdown"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(
         done.stdout == page,
-        "docs/cli.md is not what the program says: run `just docs`"
+        "docs/cli.md is outdated: run `just docs`"
     );
 }
 
 #[test]
-fn help_ends_with_the_exit_codes() {
+fn help_lists_the_exit_codes() {
     let help = Sandbox::new().run(&["--help"]).stdout;
     let (_, codes) = help.split_once("\nExit codes:\n").unwrap();
     let numbers: Vec<_> = codes
@@ -33,7 +33,7 @@ fn help_ends_with_the_exit_codes() {
 }
 
 #[test]
-fn every_shell_gets_its_completions() {
+fn completions_are_printed_for_every_shell() {
     let sandbox = Sandbox::new();
     for (shell, mark) in [
         ("bash", "complete -F _hb"),
@@ -127,7 +127,7 @@ fn a_closed_pipe_is_not_a_failure_of_any_command() {
 }
 
 #[test]
-fn colour_is_for_terminals_and_not_for_those_who_want_none() {
+fn colour_is_printed_on_request_and_never_with_no_color() {
     let sandbox = Sandbox::new();
     let coloured = |env: &[(&str, &str)]| {
         let output = sandbox

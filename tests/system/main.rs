@@ -1,7 +1,7 @@
 //! The whole system: the real binary, an empty environment, real sockets.
 //!
-//! Tests run in parallel, each with a folder, ports and processes of its own, and leave nothing behind. What the
-//! service does in its own time is polled for, with a generous limit.
+//! Tests run in parallel, each with its own folder, ports and processes, and clean up after themselves. What the service
+//! does in the background is polled for, with a generous limit.
 #![expect(
     clippy::unwrap_used,
     reason = "a failed assertion is what a test is for"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{Answer, Done, Sandbox, Scripted, Server};
 
 #[tokio::test]
-async fn a_beat_is_sent_and_a_failing_one_says_why() {
+async fn send_delivers_a_beat_with_status_and_message() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &[]).await;
     let send = |args: &[&str]| {
@@ -39,7 +39,7 @@ async fn a_beat_is_sent_and_a_failing_one_says_why() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_final_and_says_what_to_do() {
+async fn a_refused_beat_is_not_retried_and_has_a_next_step() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &[]).await;
     let key_file = sandbox.path().join("key");
@@ -66,7 +66,7 @@ async fn a_refusal_is_final_and_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_tried_again_until_it_is_back() {
+async fn send_retries_until_the_server_is_back() {
     let sandbox = Sandbox::new();
     let mut server = Server::start(&sandbox, &[]).await;
     let (key, address) = (
@@ -96,7 +96,7 @@ async fn a_server_that_is_away_is_tried_again_until_it_is_back() {
 const OK: Answer = (200, &[]);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn passing_trouble_is_tried_again_and_the_beat_is_the_same() {
+async fn transient_errors_are_retried_with_the_same_beat() {
     let sandbox = Sandbox::new();
     let service = Scripted::answering(&[
         (408, &[]),
@@ -131,7 +131,7 @@ async fn passing_trouble_is_tried_again_and_the_beat_is_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_will_not_change_is_not_tried_again() {
+async fn permanent_errors_are_not_retried() {
     let answers: [&'static [Answer]; 4] = [
         &[(400, &[]), OK],
         &[(401, &[("retry-after", "1")]), OK],
@@ -148,7 +148,7 @@ async fn what_will_not_change_is_not_tried_again() {
             done.stderr
         );
         assert!(
-            answers[0].0 != 308 || done.stderr.contains("it points to https://elsewhere"),
+            answers[0].0 != 308 || done.stderr.contains("it redirects to https://elsewhere"),
             "{}",
             done.stderr
         );
@@ -156,15 +156,15 @@ async fn what_will_not_change_is_not_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_waits_longer_than_all_tries_may_take() {
+async fn send_gives_up_after_its_timeout() {
     let sandbox = Sandbox::new();
-    // The server wants an hour; and one that never answers.
+    // One server asks for a pause of an hour, the other never answers.
     let busy = Scripted::answering(&[(503, &[("retry-after", "3600")])]).await;
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     for (url, tries) in [
-        (&busy.url, "in 1 tries: the server answers 503"),
-        (&silent, "tries: "),
+        (&busy.url, "(tries: 1): the server answers 503"),
+        (&silent, "(tries: "),
     ] {
         let done = Done::from(sandbox.send(url, &["--timeout", "2s"]).output().unwrap());
         assert_eq!(done.code, 5, "{}", done.stderr);

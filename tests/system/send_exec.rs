@@ -1,4 +1,4 @@
-//! `hb send --exec`: a command runs as if nobody watched, and the beat says how it ended.
+//! `hb send --exec`: a command runs unchanged, and its result is sent.
 #![cfg(unix)]
 
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use crate::support::{Answer, Done, SOME_KEY, Sandbox, Scripted, Server, have, sk
 
 const OK: &[Answer] = &[(200, &[])];
 
-/// Runs `sh -c SCRIPT` under `hb send --exec`; gives how that ended, and the one beat.
+/// Runs `sh -c SCRIPT` under `hb send --exec`; returns its result and the only beat.
 async fn run(script: &str) -> (Done, Value) {
     let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
     let done = Done::from(
@@ -34,8 +34,8 @@ fn with(sandbox: &Sandbox, url: &str, command: &[&str]) -> Command {
     hb
 }
 
-/// The same command, also where the tests themselves were told to ignore signals, as behind `&` in a script.
-fn heedful(hb: &Command) -> Command {
+/// The same command with default signal handlers, in case the tests run with ignored signals, as after `&` in a script.
+fn with_default_signals(hb: &Command) -> Command {
     let mut command = Command::new("env");
     let set = |(name, value): (&OsStr, Option<&OsStr>)| Some((name.to_owned(), value?.to_owned()));
     command
@@ -54,7 +54,7 @@ fn message(beat: &Value) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_ends_well_beats_ok() {
+async fn a_successful_job_sends_ok() {
     let (done, beat) = run("echo out; echo err >&2").await;
     assert_eq!(
         (done.code, done.stdout.as_str(), done.stderr.as_str()),
@@ -67,7 +67,7 @@ async fn a_job_that_ends_well_beats_ok() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_fails_says_how_and_why() {
+async fn a_failed_job_sends_its_exit_code_and_output() {
     let (done, beat) = run("echo out; echo 'disk \u{1b}[31mfull\u{1b}[0m' >&2; exit 3").await;
     assert_eq!((done.code, done.stdout.as_str()), (3, "out\n"));
     assert_eq!(
@@ -87,7 +87,7 @@ async fn a_job_that_fails_says_how_and_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_outputs_to_one_place_keep_their_order() {
+async fn stdout_and_stderr_to_one_file_keep_their_order() {
     if !have(&["sh"]) {
         return;
     }
@@ -100,7 +100,7 @@ async fn both_outputs_to_one_place_keep_their_order() {
         .stderr(writer)
         .spawn()
         .unwrap();
-    // It holds the ends that are written to.
+    // It holds the writing ends.
     drop(hb);
     let mut both = String::new();
     reader.read_to_string(&mut both).unwrap();
@@ -113,7 +113,7 @@ async fn both_outputs_to_one_place_keep_their_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_and_foreign_output_passes_whole_and_its_end_is_a_message_that_fits() {
+async fn large_output_passes_unchanged_and_the_message_is_bounded() {
     let script = r#"i=0; while [ $i -lt 20000 ]; do echo "line $i"; i=$((i+1)); done; printf '\377\000\033[2J"\\ende'; exit 1"#;
     let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
     let output = with(&sandbox, &service.url, &["sh", "-c", script])
@@ -134,7 +134,7 @@ async fn large_and_foreign_output_passes_whole_and_its_end_is_a_message_that_fit
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_server_keeps_how_a_job_ended() {
+async fn hb_serve_stores_the_result_of_a_job() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let mut hb = with(
@@ -162,7 +162,7 @@ async fn a_real_server_keeps_how_a_job_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_cannot_run_is_a_failure_with_a_beat() {
+async fn a_command_that_cannot_run_sends_fail() {
     let sandbox = Sandbox::new();
     for (program, code, cause) in [
         ("no-such-program", 127, "No such file"),
@@ -191,7 +191,7 @@ async fn a_command_that_cannot_run_is_a_failure_with_a_beat() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_beat_that_is_not_sent_does_not_touch_the_exit_code() {
+async fn an_undelivered_beat_does_not_change_the_exit_code() {
     let sandbox = Sandbox::new();
     let refusing = Scripted::answering(&[(401, &[])]).await;
     for (url, key, cause) in [
@@ -200,11 +200,11 @@ async fn a_beat_that_is_not_sent_does_not_touch_the_exit_code() {
             Some(SOME_KEY),
             "hb: the server refused the beat with 401",
         ),
-        (refusing.url.as_str(), None, "hb: no API key"),
+        (refusing.url.as_str(), None, "hb: there is no API key"),
         (
             refusing.url.as_str(),
             Some("hbk_typo"),
-            "hb: what HB_API_KEY",
+            "hb: HB_API_KEY or the key file",
         ),
         ("no url", Some(SOME_KEY), "hb: --url"),
         (
@@ -234,12 +234,13 @@ async fn a_beat_that_is_not_sent_does_not_touch_the_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signals_reach_the_command_which_decides() {
-    let script = "trap 'echo told; exit 42' TERM INT HUP; echo ready; while :; do sleep 0.05; done";
+async fn signals_are_forwarded_to_the_command() {
+    let script =
+        "trap 'echo got it; exit 42' TERM INT HUP; echo ready; while :; do sleep 0.05; done";
     for signal in ["TERM", "INT", "HUP"] {
         let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
-        let mut hb = heedful(&with(&sandbox, &service.url, &["sh", "-c", script]));
-        // A group of its own, so that no terminal tells the command as well.
+        let mut hb = with_default_signals(&with(&sandbox, &service.url, &["sh", "-c", script]));
+        // A process group of its own, so that no terminal signals the command as well.
         let mut hb = hb.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(hb.stdout.take().unwrap());
         let mut line = String::new();
@@ -253,7 +254,7 @@ async fn signals_reach_the_command_which_decides() {
         out.read_to_string(&mut line).unwrap();
         assert_eq!(
             (hb.wait().unwrap().code(), line.as_str()),
-            (Some(42), "ready\ntold\n"),
+            (Some(42), "ready\ngot it\n"),
             "{signal}"
         );
         assert!(message(&service.beats()[0]).starts_with("exit 42 after "));
@@ -261,7 +262,7 @@ async fn signals_reach_the_command_which_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_is_killed_ends_with_128_and_the_signal() {
+async fn a_killed_command_exits_with_128_plus_the_signal() {
     let (done, beat) = run("kill -9 $$").await;
     assert_eq!(done.code, 137);
     assert!(
@@ -271,7 +272,7 @@ async fn a_command_that_is_killed_ends_with_128_and_the_signal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_command_leaves_behind_is_not_waited_for() {
+async fn processes_left_behind_are_not_waited_for() {
     // Both hold the pipe; one of them keeps writing.
     for left in ["sleep 5 &", "(while echo busy; do sleep 0.01; done) &"] {
         let (done, beat) = run(&format!("{left} echo done; exit 9")).await;
@@ -284,7 +285,7 @@ async fn what_a_command_leaves_behind_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_goes_away_ends_the_command_as_without_us() {
+async fn a_closed_output_ends_the_command_with_sigpipe() {
     let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
     let mut hb = with(
         &sandbox,
@@ -306,7 +307,7 @@ async fn a_reader_that_goes_away_ends_the_command_as_without_us() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_is_full_does_not_end_the_job() {
+async fn a_full_disk_does_not_end_the_job() {
     let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
         skipped("there is no /dev/full");
         return;
@@ -331,7 +332,7 @@ async fn a_log_that_is_full_does_not_end_the_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_is_in_no_title_and_in_no_message() {
+async fn the_key_is_neither_in_the_process_title_nor_in_a_message() {
     let (done, beat) =
         run("tr '\\0' ' ' </proc/$PPID/cmdline; echo; echo key $HB_API_KEY; exit 1").await;
     let title = done.stdout.lines().next().unwrap();
@@ -347,7 +348,7 @@ async fn the_key_is_in_no_title_and_in_no_message() {
 }
 
 #[test]
-fn exec_needs_a_command_and_nothing_that_says_how_it_ended() {
+fn exec_needs_a_command_and_conflicts_with_status_and_message() {
     let sandbox = Sandbox::new();
     for args in [
         &["--exec"][..],

@@ -1,4 +1,4 @@
-//! The requests that every front answers alike, against the local server.
+//! The requests that all front ends answer alike, against the local server.
 
 #[path = "../shared/requests.rs"]
 mod requests;
@@ -63,7 +63,7 @@ fn stored(sandbox: &Sandbox) -> Vec<Stored> {
 }
 
 #[tokio::test]
-async fn the_local_server_answers_as_the_table_says() {
+async fn the_local_server_answers_the_shared_requests() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &[]).await;
     let (ingest, prefixed, read) = (

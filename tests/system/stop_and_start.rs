@@ -1,4 +1,4 @@
-//! How a server ends, and several that begin at once.
+//! Stops and starts of servers, of several at once as well.
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::support::{Sandbox, Server, Webhook, client, eventually};
 
 #[tokio::test]
-async fn a_request_under_way_is_answered_before_the_server_ends() {
+async fn a_request_under_way_is_answered_before_the_server_exits() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &[]).await;
     let (key, address) = (
@@ -27,7 +27,7 @@ async fn a_request_under_way_is_answered_before_the_server_ends() {
     let mut slow = TcpStream::connect(&address).await.unwrap();
     slow.write_all(head.as_bytes()).await.unwrap();
     slow.write_all(&body.as_bytes()[..5]).await.unwrap();
-    // An idle connection keeps nobody waiting.
+    // An idle connection does not delay the exit.
     let _idle = TcpStream::connect(&address).await.unwrap();
     eventually("the slow request to be seen", async || {
         (server.status().await.status() == 200).then_some(())
@@ -53,7 +53,7 @@ async fn a_request_under_way_is_answered_before_the_server_ends() {
 }
 
 #[tokio::test]
-async fn servers_that_start_at_once_on_an_empty_folder_make_one_key() {
+async fn servers_started_together_on_an_empty_folder_create_one_key() {
     let sandbox = Sandbox::new();
     let start = || Server::start(&sandbox, &["--sweep-every", "1s"]);
     let (a, b, c) = tokio::join!(start(), start(), start());
@@ -71,7 +71,7 @@ async fn servers_that_start_at_once_on_an_empty_folder_make_one_key() {
     })
     .await;
     assert_eq!(printed.iter().filter(|printed| **printed).count(), 1);
-    // Any of them takes a beat, and between them they tell it once.
+    // Each of them accepts a beat, and together they send one notice.
     let first = [&a, &b, &c]
         .into_iter()
         .zip(printed)
@@ -84,20 +84,19 @@ async fn servers_that_start_at_once_on_an_empty_folder_make_one_key() {
             .unwrap(),
         200
     );
-    let told = || {
+    let notices = || {
         let lines = [&a, &b, &c].map(Server::stdout).concat();
         lines
             .iter()
             .filter(|line| line.contains("web-01 is registered"))
             .count()
     };
-    eventually("the notice", async || (told() > 0).then_some(())).await;
+    eventually("the notice", async || (notices() > 0).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    assert_eq!(told(), 1);
+    assert_eq!(notices(), 1);
 }
 
-/// Sends beats of `hosts`, a third of them each second: half as often as their interval says, and none twice when
-/// nobody listens.
+/// Sends beats of `hosts`, a third of them each second: twice within their interval, without retries.
 async fn machines(key: &str, url: &Mutex<String>, hosts: &[String]) {
     let client = client();
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
@@ -121,7 +120,7 @@ async fn machines(key: &str, url: &Mutex<String>, hosts: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_long_stop_only_who_stays_silent_is_told() {
+async fn after_a_long_stop_only_silent_hosts_are_reported_missing() {
     let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let (key, url) = (server.first_key(), Mutex::new(server.url.clone()));
@@ -142,9 +141,9 @@ async fn after_a_long_stop_only_who_stays_silent_is_told() {
         tokio::time::sleep(Duration::from_secs(13)).await;
         let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
         url.lock().unwrap().clone_from(&server.url);
-        let told = || (!webhook.hosts("missing").is_empty()).then_some(());
-        eventually("the silent host", async || told()).await;
-        // Long enough for two more sweeps to say something twice, if they would.
+        let missing = || (!webhook.hosts("missing").is_empty()).then_some(());
+        eventually("the silent host", async || missing()).await;
+        // Long enough for two more sweeps to send a notice again, if they did.
         tokio::time::sleep(Duration::from_millis(2_500)).await;
         server
     };
@@ -157,7 +156,7 @@ async fn after_a_long_stop_only_who_stays_silent_is_told() {
     let log = server.stderr();
     assert!(
         log.iter()
-            .any(|line| line.contains("no beat could be heard for 1")),
+            .any(|line| line.contains("no beats could be received for 1")),
         "{log:?}"
     );
     hosts.push("silent".to_owned());
@@ -166,7 +165,7 @@ async fn after_a_long_stop_only_who_stays_silent_is_told() {
 }
 
 #[tokio::test]
-async fn a_short_stop_is_no_silence_of_those_who_beat_often() {
+async fn a_short_stop_does_not_report_frequent_hosts_missing() {
     let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
     let mut server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
@@ -179,13 +178,13 @@ async fn a_short_stop_is_no_silence_of_those_who_beat_often() {
     .await;
     assert_eq!(server.beat(&key, body).await.unwrap(), 200);
     server.kill();
-    // Longer than its interval, and shorter than what a running server takes for a late canary.
+    // Longer than its interval, and shorter than the age at which a running server considers a canary late.
     tokio::time::sleep(Duration::from_millis(4_500)).await;
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     eventually("the blackout", async || {
         let log = server.stderr();
         log.iter()
-            .any(|line| line.contains("no beat could be heard for"))
+            .any(|line| line.contains("no beats could be received for"))
             .then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! What the tests share: a place to run `hb` in, a running server, and the receivers of notices.
+//! Shared by the tests: a sandbox to run `hb` in, a running server, and receivers of notices.
 
 mod crowd;
 mod mailbox;
@@ -16,14 +16,14 @@ pub(crate) use scripted::{Answer, Scripted};
 pub(crate) use server::{Server, client};
 pub(crate) use webhook::{Received, Webhook};
 
-/// How long anything may take that the service does on its own.
+/// The limit for what the service does in the background.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// An API key that is well-formed and that no service knows.
 pub(crate) const SOME_KEY: &str =
     "hbk_a4dqobyha4_fivcukrkfivcukrkfivcukrkfivcukrkfivcukrkfivcukrkfivajrcfnci";
 
-/// A folder of one's own, and `hb` in it with an empty environment.
+/// An own folder, and `hb` in it with an empty environment.
 pub(crate) struct Sandbox {
     dir: tempfile::TempDir,
 }
@@ -87,8 +87,8 @@ impl Sandbox {
             .collect()
     }
 
-    /// The hosts that were told so, in the order in which the topic accepted it; those of digests as well.
-    pub(crate) fn told(&self, kind: &str) -> Vec<String> {
+    /// The hosts of all accepted notices of `kind`, in order of acceptance; those of digests as well.
+    pub(crate) fn notified(&self, kind: &str) -> Vec<String> {
         let sql = "SELECT ifnull(notice ->> 'host' ->> 'hostId', member.value ->> 0) FROM notices
             LEFT JOIN json_each(notice, '$.members') AS member WHERE notice ->> 'kind' = ?1
             ORDER BY accepted, notices.rowid";
@@ -151,13 +151,13 @@ pub(crate) async fn within<T>(
         .unwrap_or_else(|_| panic!("{what}: not within {limit:?}"))
 }
 
-/// For what a test measures and prints; nothing is asserted of it.
+/// For measurements that a test prints and does not assert.
 #[expect(clippy::disallowed_methods, reason = "a stopwatch")]
 pub(crate) fn stopwatch() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// Whether the programs that a test needs are here. Says loudly that the test is skipped when not; CI has them all.
+/// Whether the programs that a test needs are installed. If not, prints that the test is skipped; CI has them all.
 pub(crate) fn have(programs: &[&str]) -> bool {
     let found = |program: &&str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -175,7 +175,7 @@ pub(crate) fn have(programs: &[&str]) -> bool {
     false
 }
 
-/// Says loudly that a test did not run.
+/// Prints that a test did not run.
 pub(crate) fn skipped(why: &str) {
     let test = std::thread::current();
     say(&format!(
@@ -184,7 +184,7 @@ pub(crate) fn skipped(why: &str) {
     ));
 }
 
-/// Prints past the test runner, which keeps back what a test that passes prints.
+/// Prints past the test runner, which captures the output of passing tests.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Storage in trouble: beats get 503 with `Retry-After`, the log says it once per cause, and it heals by itself.
+//! Failing storage: beats get 503 with `Retry-After`, each cause is logged once, and the service recovers by itself.
 
 use std::process::Command;
 
@@ -6,8 +6,8 @@ use crate::support::{Sandbox, Server, eventually, have, skipped};
 
 const BEAT: &str = r#"{"hostId": "web-01"}"#;
 
-/// Beats and `/v1/status` answer 503, as long as the trouble lasts.
-async fn assert_trouble(server: &Server, key: &str) {
+/// Beats and `/v1/status` get 503.
+async fn assert_unavailable(server: &Server, key: &str) {
     for _ in 0..20 {
         let answer = server
             .client
@@ -23,8 +23,8 @@ async fn assert_trouble(server: &Server, key: &str) {
     assert!(status.headers().contains_key("retry-after"));
 }
 
-async fn assert_heals(server: &Server, key: &str) {
-    eventually("healing", async || {
+async fn assert_recovers(server: &Server, key: &str) {
+    eventually("recovery", async || {
         (server.beat(key, BEAT).await.unwrap() == 200).then_some(())
     })
     .await;
@@ -33,12 +33,12 @@ async fn assert_heals(server: &Server, key: &str) {
     })
     .await;
     let log = server.stderr();
-    let said = |text| {
+    let logged = |text| {
         log.iter()
             .filter_map(|line| Some(line.split_once(text)?.1))
             .collect::<Vec<_>>()
     };
-    let mut causes = said("recording beats fails");
+    let mut causes = logged("recording beats fails");
     let lines = causes.len();
     causes.sort_unstable();
     causes.dedup();
@@ -48,11 +48,11 @@ async fn assert_heals(server: &Server, key: &str) {
         "once per cause, not per beat: {log:#?}"
     );
     assert!((1..=2).contains(&lines), "{log:#?}");
-    assert_eq!(said("recording beats works again").len(), 1, "{log:#?}");
+    assert_eq!(logged("recording beats works again").len(), 1, "{log:#?}");
 }
 
 #[tokio::test]
-async fn a_missing_table_is_trouble_until_it_is_back() {
+async fn a_missing_table_gives_503_until_it_is_back() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let key = server.first_key();
@@ -61,32 +61,33 @@ async fn a_missing_table_is_trouble_until_it_is_back() {
         .database()
         .execute_batch("ALTER TABLE heartbeats RENAME TO elsewhere")
         .unwrap();
-    assert_trouble(&server, &key).await;
+    assert_unavailable(&server, &key).await;
     sandbox
         .database()
         .execute_batch("ALTER TABLE elsewhere RENAME TO heartbeats")
         .unwrap();
-    assert_heals(&server, &key).await;
+    assert_recovers(&server, &key).await;
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_full_disk_is_trouble_until_there_is_room() {
+async fn a_full_disk_gives_503_until_there_is_space() {
     if !have(&["sh", "prlimit"]) {
         return;
     }
     let sandbox = Sandbox::new();
     // The limit on the size of files stands in for the disk: with SIGXFSZ ignored, writes beyond it fail.
     let hb = sandbox.hb(&["serve", "--listen", "127.0.0.1:0"]);
-    let mut deaf = Command::new("sh");
-    deaf.args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#])
+    let mut ignoring = Command::new("sh");
+    ignoring
+        .args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#])
         .arg(hb.get_program())
         .args(hb.get_args());
-    deaf.env_clear().envs(
+    ignoring.env_clear().envs(
         hb.get_envs()
             .filter_map(|(name, value)| Some((name, value?))),
     );
-    let server = Server::start_by(deaf).await;
+    let server = Server::start_by(ignoring).await;
     let key = server.first_key();
     let limit = |size: &str| {
         let args = [
@@ -102,20 +103,20 @@ async fn a_full_disk_is_trouble_until_there_is_room() {
         );
     };
     limit("4096");
-    assert_trouble(&server, &key).await;
+    assert_unavailable(&server, &key).await;
     assert_eq!(
         sandbox.json(&["host", "list"]),
         serde_json::json!([]),
-        "what was refused is not stored"
+        "a refused beat is not stored"
     );
     limit("unlimited");
-    assert_heals(&server, &key).await;
+    assert_recovers(&server, &key).await;
 }
 
 /// Files that turn read-only under a running server: `chattr +i` stops even those that have them open.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_read_only_folder_is_trouble_until_it_can_be_written() {
+async fn a_read_only_folder_gives_503_until_it_is_writable() {
     /// Takes the attribute off again, whatever happens, so that the folder can be deleted.
     struct Immutable(Vec<std::path::PathBuf>);
     impl Immutable {
@@ -148,7 +149,7 @@ async fn a_read_only_folder_is_trouble_until_it_can_be_written() {
         skipped("only root may use chattr, and not on every file system");
         return;
     }
-    assert_trouble(&server, &key).await;
+    assert_unavailable(&server, &key).await;
     assert!(immutable.set("-i"));
-    assert_heals(&server, &key).await;
+    assert_recovers(&server, &key).await;
 }

@@ -1,49 +1,47 @@
 //! The command line: nouns, then verbs. The comments on the arguments are the help that users read.
+//!
+//! The same for every set of features: a command that is not built in says so when it is run.
 #![expect(
     clippy::doc_markdown,
     reason = "help is shown as it stands, without backticks"
 )]
 
-use std::ffi::OsString;
 mod host;
 mod key;
 mod subscription;
 mod target;
 
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::command::cost::Cost;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use hb_domain::{HostId, Interval, Message};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use hb_domain::{HostId, Interval, Message, Signal};
+
+use crate::output::Format;
 
 pub(crate) use host::*;
 pub(crate) use key::*;
 pub(crate) use subscription::*;
 pub(crate) use target::{Chosen, Target};
 
-/// Machines call home; when one stops calling, people are told once.
+/// Machines call home; when one stops calling, people are notified once.
 #[derive(Debug, Parser)]
 #[command(name = "hb", version, propagate_version = true, after_help = crate::exit::help())]
 pub(crate) struct Hb {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// How results are printed.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table, env = "HB_OUTPUT")]
-    pub(crate) output: Format,
+    /// How results are printed [default: table].
+    #[arg(long, global = true, value_enum, env = "HB_OUTPUT")]
+    pub(crate) output: Option<Format>,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -53,32 +51,32 @@ pub(crate) enum Command {
     /// API keys, with which machines send beats.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Who is told.
+    /// Who is notified, and how.
     #[command(subcommand)]
     Subscription(SubscriptionCommand),
     /// The machines and jobs that are watched.
     #[command(subcommand)]
     Host(HostCommand),
-    /// Send a beat, with retries; with --exec run a command and send how it ended. The key is read from HB_API_KEY or
+    /// Send a beat, with retries; with --exec run a command and send its result. The key is read from HB_API_KEY or
     /// --key-file.
-    Send(Send),
-    /// Look for what is wrong: config, data folder, database, sweeps, notices, subscriptions, keys, server, clock.
-    /// Changes nothing; ends with 1 when there is a problem.
+    Send(SendArgs),
+    /// Check the config, data folder, database, sweeps, notices, subscriptions, keys, server and clock. Changes nothing;
+    /// exits with 1 when there is a problem.
     Doctor(DoctorArgs),
-    /// Print what completes hb in a shell, to be put where the shell looks for it.
+    /// Print the completions of a shell, to be installed where the shell looks for them.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
     /// Print the man page.
     Man(ManArgs),
-    /// What a fleet would cost a month on AWS. Nothing is asked of AWS.
+    /// Estimate what a fleet costs a month on AWS, from list prices. Does not connect to AWS.
     Cost(Cost),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 picks a free port.
     #[arg(
         long,
         value_name = "ADDR:PORT",
@@ -86,11 +84,11 @@ pub(crate) struct Serve {
         env = "HB_LISTEN"
     )]
     pub(crate) listen: SocketAddr,
-    /// How often hosts are looked at, 1s to 1h.
+    /// How often all hosts are checked, 1s to 1h.
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = sweep_period, env = "HB_SWEEP_EVERY")]
     pub(crate) sweep_every: Duration,
-    /// The mail server: smtp://HOST:PORT, smtp://USER:PASSWORD@HOST:587?tls=required, or smtps://... Better set in
-    /// the environment than here, where others see it in the list of processes.
+    /// The mail server: smtp://HOST:PORT, smtp://USER:PASSWORD@HOST:587?tls=required, or smtps://... Set it
+    /// in the environment rather than here, where others see it in the list of processes.
     #[arg(long, value_name = "URL", env = "HB_SMTP_URL", hide_env_values = true)]
     pub(crate) smtp_url: Option<String>,
     /// The sender of e-mails, such as "Heartbeat <hb@example.com>".
@@ -101,41 +99,41 @@ pub(crate) struct Serve {
         requires = "smtp_url"
     )]
     pub(crate) smtp_from: Option<String>,
-    /// Beats a second and key that are let through; more get 429. No limit when not given.
+    /// Beats per second accepted from each key; more get 429 [default: no limit].
     #[arg(long, value_name = "N", env = "HB_RATE_LIMIT")]
     pub(crate) rate_limit: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Send {
+pub(crate) struct SendArgs {
     /// The host to beat for.
     pub(crate) host: HostId,
-    /// How long the host may then stay silent [default: 10m].
+    /// How long the host may stay silent after this beat [default: 10m].
     #[arg(long, value_name = "DURATION", value_parser = interval)]
     pub(crate) interval: Option<Interval>,
-    /// What to say.
-    #[arg(long, value_enum, default_value_t = StatusArg::Ok)]
-    pub(crate) status: StatusArg,
-    /// What is wrong; kept with --status fail only.
+    /// The signal.
+    #[arg(long, default_value = "ok", value_parser = one_of(Signal::ALL))]
+    pub(crate) status: Signal,
+    /// What went wrong; stored with --status fail only.
     #[arg(long)]
     pub(crate) message: Option<Message>,
-    /// The service.
-    #[arg(long, default_value = "http://127.0.0.1:8080", env = "HB_URL")]
-    pub(crate) url: String,
+    /// The address of the service [default: http://127.0.0.1:8080].
+    #[arg(long, env = "HB_URL")]
+    pub(crate) url: Option<String>,
     /// A file that holds the API key.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// Wait first, up to this long, each host always the same time: spreads a fleet whose cron jobs start together.
+    /// First wait up to this long, the same time on every run of a host: spreads a fleet whose cron jobs start together.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) splay: Option<Duration>,
-    /// How often to try again when the network or the server is in trouble.
+    /// How often to retry when the network or the server fails.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) retries: u32,
-    /// How long all tries and the pauses between them may take.
+    /// How long all tries may take, with the pauses between them.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
     pub(crate) timeout: Duration,
-    /// Run the command after --, pass its output through, and send how it ended: its exit code, how long it took and,
-    /// when it failed, the end of its output. Ends with the command's own exit code, also when the beat was not sent.
+    /// Run the command after --, pass its output through, and send its result: the exit code, how long it took and, when
+    /// it failed, the end of its output. Exits with the command's own exit code, even when the beat was not sent.
     #[arg(long, requires = "command", conflicts_with_all = ["status", "message"])]
     pub(crate) exec: bool,
     /// The command of --exec and its arguments.
@@ -145,7 +143,7 @@ pub(crate) struct Send {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// The service, to be asked as well [default: http://127.0.0.1:8080, if somebody is there].
+    /// The address of the service, which is checked as well [default: http://127.0.0.1:8080, if it answers].
     #[arg(long, env = "HB_URL")]
     pub(crate) url: Option<String>,
 }
@@ -160,10 +158,29 @@ pub(crate) struct ManArgs {
     pub(crate) markdown: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum StatusArg {
-    Ok,
-    Fail,
+#[derive(Debug, Args)]
+pub(crate) struct Cost {
+    /// The number of hosts.
+    #[arg(long, value_name = "N")]
+    pub(crate) hosts: u64,
+    /// How often each host beats.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub(crate) interval: Duration,
+    /// The number of regions, 1 or 2.
+    #[arg(long = "regions", value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub(crate) in_regions: u8,
+}
+
+/// Where `hb serve` listens by default.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
+/// One of `all`, by the words of the domain.
+fn one_of<T>(all: impl IntoIterator<Item = T>) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Error + Send + Sync + 'static> + Display + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.into_iter().map(|value| value.to_string()))
+        .try_map(|word| word.parse())
 }
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -199,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tree_is_sound() {
+    fn clap_accepts_the_command_tree() {
         use clap::CommandFactory as _;
         Hb::command().debug_assert();
     }

@@ -1,4 +1,4 @@
-//! The seam between commands and adapters: the embedded database, or a deployed stage.
+//! Chooses the adapters of a command: the SQLite database of one machine, or a deployed stage.
 
 mod embedded;
 #[cfg(feature = "stage")]
@@ -9,24 +9,22 @@ use hb_service::admin::{HostAdmin, KeyAdmin, RegionalTopic, SubscriptionAdmin};
 use hb_service::ports::Ports;
 use hb_sqlite::{Store, UnsupportedError};
 
-use crate::args::{Chosen, Target};
+use crate::args::Chosen;
 use crate::exit::Failure;
 
-/// What admin commands work on, whatever stands behind it.
+/// What admin commands work on.
 pub(crate) struct Backend {
-    /// All of the place, of its first region on AWS.
+    /// On AWS those of the first region.
     pub(crate) ports: Ports,
-    /// Where this is.
     pub(crate) region: Region,
-    /// Whether the topic can deliver so.
+    /// Whether the topic can deliver by a protocol.
     pub(crate) supports: fn(Protocol) -> Result<(), UnsupportedError>,
-    /// Where the topics are.
     topics: Topics,
 }
 
-/// Where the topics are: those of a stage have to be asked for, which not every command needs.
+/// The topics of all regions. Those of a stage take requests to find, which not every command needs.
 enum Topics {
-    Here(RegionalTopic),
+    Local(RegionalTopic),
     #[cfg(feature = "stage")]
     Deployed(Box<stage::Deployed>),
 }
@@ -35,9 +33,12 @@ enum Topics {
 pub(crate) use stage::examine as examine_stage;
 
 impl Backend {
-    /// Opens the place that the command line names.
-    pub(crate) async fn open(target: &Target) -> Result<Self, Failure> {
-        match target.choose()? {
+    #[cfg_attr(
+        not(feature = "stage"),
+        expect(clippy::unused_async, reason = "a stage awaits")
+    )]
+    pub(crate) async fn open(target: Chosen) -> Result<Self, Failure> {
+        match target {
             Chosen::Folder(dir) => Ok(Self::embedded(&Store::open(dir)?)),
             #[cfg(feature = "stage")]
             Chosen::Stage {
@@ -46,18 +47,16 @@ impl Backend {
                 regions,
             } => Self::deployed(&name, profile.as_deref(), regions).await,
             #[cfg(not(feature = "stage"))]
-            Chosen::Stage { .. } => Err(Failure::BuiltWithoutStages),
+            Chosen::Stage { .. } => Err(Failure::NotBuiltIn("stage")),
         }
     }
 
-    /// What admins do with keys.
     pub(crate) fn keys(&self) -> KeyAdmin {
         KeyAdmin {
             ports: self.ports.clone(),
         }
     }
 
-    /// What admins do with hosts.
     pub(crate) fn hosts(&self) -> HostAdmin {
         HostAdmin {
             ports: self.ports.clone(),
@@ -65,10 +64,14 @@ impl Backend {
         }
     }
 
-    /// The subscriptions, in all regions.
+    /// Of all regions.
+    #[cfg_attr(
+        not(feature = "stage"),
+        expect(clippy::unused_async, reason = "a stage awaits")
+    )]
     pub(crate) async fn subscribers(&self) -> Result<SubscriptionAdmin, Failure> {
         let topics = match &self.topics {
-            Topics::Here(topic) => vec![topic.clone()],
+            Topics::Local(topic) => vec![topic.clone()],
             #[cfg(feature = "stage")]
             Topics::Deployed(stage) => stage.topics().await?,
         };

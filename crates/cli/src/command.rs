@@ -1,5 +1,6 @@
-//! The commands, one module a noun.
+//! The commands, one module per noun.
 
+#[cfg(feature = "cost")]
 pub(crate) mod cost;
 pub(crate) mod doctor;
 pub(crate) mod host;
@@ -12,11 +13,11 @@ use hb_service::ports::Unreadable;
 
 use crate::output;
 
-/// Says which stored items were left out of a listing because they cannot be read.
-fn tell_unreadable(what: &str, unreadable: &[Unreadable]) {
+/// Reports the stored items that a listing leaves out because they cannot be read.
+fn report_unreadable(what: &str, unreadable: &[Unreadable]) {
     for Unreadable { key, cause } in unreadable {
         output::remark(&format!(
-            "warning: {what} {key} is stored but unreadable and left out: {cause}"
+            "warning: {what} {key} is left out, its stored record is unreadable: {cause}"
         ));
     }
 }

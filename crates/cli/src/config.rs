@@ -1,109 +1,52 @@
-//! The config file: defaults for options, below what the command line and the environment say.
+//! The config file: values for options that neither the command line nor the environment gives.
 //!
 //! `heartbeat/config.toml` in the user's config folder, or the file that `HB_CONFIG` names; an empty name means none.
+//! Where an option is used, its value is taken from the command line, else the environment, else this file, else its
+//! default; nothing here knows the options.
 
-use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Command, CommandFactory, FromArgMatches, ValueEnum};
 use etcetera::BaseStrategy;
 use serde::Deserialize;
 
-use crate::args::{Format, Hb};
+use crate::args::Command;
 use crate::exit::Failure;
+use crate::output::Format;
 
-/// What the file may hold.
+/// What the file says.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    data_dir: Option<PathBuf>,
-    stage: Option<String>,
-    profile: Option<String>,
-    #[serde(default)]
-    regions: Vec<String>,
-    output: Option<Output>,
-    url: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Output {
-    Table,
-    Json,
-}
-
-/// The defaults that were read.
-#[derive(Debug, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     /// The file, if there is one.
+    #[serde(skip)]
     pub(crate) path: Option<PathBuf>,
-    /// Options of the command line, by their names there, and their values.
-    defaults: Vec<(&'static str, Vec<OsString>)>,
-}
-
-/// Reads the command line, and under it the config file. Ends the process where clap does: for help, the version, and
-/// usage that is wrong.
-pub(crate) fn parse() -> Result<(Hb, Config), Failure> {
-    let matches = Hb::command().get_matches();
-    let config = if is_about_hb(&matches) {
-        Config::default()
-    } else {
-        Config::load(&matches)?
-    };
-    let matches = if config.defaults.is_empty() {
-        matches
-    } else {
-        config.under(Hb::command()).get_matches()
-    };
-    let hb =
-        Hb::from_arg_matches(&matches).map_err(|error| Failure::Internal(error.to_string()))?;
-    Ok((hb, config))
-}
-
-/// Commands that look at nothing but `hb` itself work with any file.
-fn is_about_hb(matches: &ArgMatches) -> bool {
-    matches!(matches.subcommand_name(), Some("completions" | "man"))
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) stage: Option<String>,
+    pub(crate) profile: Option<String>,
+    pub(crate) regions: Vec<String>,
+    pub(crate) output: Option<Format>,
+    pub(crate) url: Option<String>,
 }
 
 impl Config {
-    fn load(matches: &ArgMatches) -> Result<Self, Failure> {
-        let named = std::env::var_os("HB_CONFIG").map(PathBuf::from);
-        if named
-            .as_ref()
-            .is_some_and(|named| named.as_os_str().is_empty())
-        {
+    /// Reads the file, unless `command` only prints what `hb` knows of itself: that works with a wrong file as well.
+    pub(crate) fn load(command: &Command) -> Result<Self, Failure> {
+        if matches!(command, Command::Completions { .. } | Command::Man(_)) {
             return Ok(Self::default());
         }
+        let named = std::env::var_os("HB_CONFIG").map(PathBuf::from);
         let usual = || {
-            Some(
-                etcetera::choose_base_strategy()
-                    .ok()?
-                    .config_dir()
-                    .join("heartbeat/config.toml"),
-            )
+            let base = etcetera::choose_base_strategy().ok()?;
+            Some(base.config_dir().join("heartbeat/config.toml"))
         };
-        let Some(path) = named.clone().or_else(usual) else {
+        let path = named.clone().or_else(usual).unwrap_or_default();
+        if path.as_os_str().is_empty() {
             return Ok(Self::default());
-        };
+        }
         match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                let typed = |id: &str| {
-                    matches.ids().any(|known| known == id)
-                        && matches!(
-                            matches.value_source(id),
-                            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
-                        )
-                };
-                let given = |id: &str| typed(id) || variable(id).is_some_and(is_set);
-                let defaults = defaults(&text, &path, given)?;
-                Ok(Self {
-                    path: Some(path),
-                    defaults,
-                })
-            }
-            // Nobody said that there is one.
-            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(text) => Self::parse(&text, path),
+            Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => {
                 Ok(Self::default())
             }
             Err(error) => Err(Failure::Config(format!(
@@ -113,155 +56,73 @@ impl Config {
         }
     }
 
-    /// The same command with these defaults.
-    fn under(&self, mut command: Command) -> Command {
-        let known: Vec<_> = command
-            .get_arguments()
-            .map(|arg| arg.get_id().to_string())
-            .collect();
-        for (id, values) in self
-            .defaults
-            .iter()
-            .filter(|(id, _)| known.iter().any(|known| known == id))
-        {
-            command = command.mut_arg(id, |arg| arg.default_values(values.clone()));
-        }
-        let names: Vec<_> = command
-            .get_subcommands()
-            .map(|command| command.get_name().to_owned())
-            .collect();
-        for name in names {
-            command = command.mut_subcommand(name, |command| self.under(command));
-        }
-        command
-    }
-}
-
-/// The variable of an option that is not clap's business (see [`Target`](crate::args::Target)).
-fn variable(id: &str) -> Option<&'static str> {
-    match id {
-        "data_dir" => Some("HB_DATA_DIR"),
-        "stage" => Some("HB_STAGE"),
-        "profile" => Some("AWS_PROFILE"),
-        _ => None,
-    }
-}
-
-fn is_set(variable: &str) -> bool {
-    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
-}
-
-/// The defaults in `text`. Those that name another service than the one that was `given` otherwise do not count.
-fn defaults(
-    text: &str,
-    path: &Path,
-    given: impl Fn(&str) -> bool,
-) -> Result<Vec<(&'static str, Vec<OsString>)>, Failure> {
-    let wrong =
-        |line: usize, cause: &str| Failure::Config(format!("{}:{line}: {cause}", path.display()));
-    let file: File = toml::from_str(text).map_err(|error| {
-        let before = error
-            .span()
-            .and_then(|span| text.get(..span.start))
-            .unwrap_or_default();
-        wrong(before.matches('\n').count() + 1, error.message())
-    })?;
-    if file.data_dir.is_some() && file.stage.is_some() {
-        return Err(wrong(
-            1,
-            "data_dir and stage name two services: keep one of them",
-        ));
-    }
-    let data_dir = file
-        .data_dir
-        .filter(|_| !given("stage") && !given("data_dir"));
-    // A path means the same wherever a command is run.
-    let data_dir = data_dir.map(|dir| {
-        path.parent()
-            .map_or_else(|| dir.clone(), |home| home.join(&dir))
-    });
-    let of_stage = !given("data_dir");
-    let text = |value: Option<String>| value.map(|value| vec![OsString::from(value)]);
-    let regions: Vec<_> = file.regions.into_iter().map(OsString::from).collect();
-    let output = file.output.and_then(|output| {
-        let format = match output {
-            Output::Table => Format::Table,
-            Output::Json => Format::Json,
+    /// Parses the text of the file at `path`; an error names the file, the line and the key.
+    fn parse(text: &str, path: PathBuf) -> Result<Self, Failure> {
+        let wrong = |line: usize, cause: &str| {
+            Failure::Config(format!("{}:{line}: {cause}", path.display()))
         };
-        Some(format.to_possible_value()?.get_name().to_owned())
-    });
-    let all = [
-        ("data_dir", data_dir.map(|dir| vec![dir.into_os_string()])),
-        (
-            "stage",
-            text(file.stage).filter(|_| of_stage && !given("stage")),
-        ),
-        (
-            "profile",
-            text(file.profile).filter(|_| of_stage && !given("profile")),
-        ),
-        (
-            "regions",
-            Some(regions).filter(|regions| of_stage && !regions.is_empty()),
-        ),
-        ("output", text(output)),
-        ("url", text(file.url)),
-    ];
-    Ok(all
-        .into_iter()
-        .filter_map(|(id, values)| Some((id, values?)))
-        .collect())
+        let mut config: Self = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = text[..start].matches('\n').count();
+            let key = text.lines().nth(line).and_then(|line| line.split_once('='));
+            let message = error.message();
+            match key.map(|(key, _)| key.trim()) {
+                Some(key) if !message.contains(key) => {
+                    wrong(line + 1, &format!("{key}: {message}"))
+                }
+                _ => wrong(line + 1, message),
+            }
+        })?;
+        if config.data_dir.is_some() && config.stage.is_some() {
+            return Err(wrong(
+                1,
+                "data_dir and stage name two services: keep one of them",
+            ));
+        }
+        // Relative to the file, so that it means the same wherever a command is run.
+        let folder = path.parent().unwrap_or(Path::new(""));
+        config.data_dir = config.data_dir.map(|dir| folder.join(dir));
+        config.path = Some(path);
+        Ok(config)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str, given: &str) -> Result<Vec<&'static str>, String> {
-        let read = defaults(text, Path::new("/etc/hb.toml"), |id| id == given);
-        read.map(|all| all.into_iter().map(|(id, _)| id).collect())
-            .map_err(|failure| failure.to_string())
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, "/etc/hb/config.toml".into()).map_err(|failure| failure.to_string())
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
-        let said = |text| read(text, "").unwrap_err();
-        assert!(
-            said("url = 'a'\n\ncolour = true")
-                .starts_with("the config file is wrong: /etc/hb.toml:3: unknown field `colour`")
-        );
-        assert!(
-            said("output = 'xml'")
-                .starts_with("the config file is wrong: /etc/hb.toml:1: unknown variant `xml`")
-        );
-        assert!(said("\nregions = 'eu'").contains("/etc/hb.toml:2: "));
-        assert!(said("url = ").contains("/etc/hb.toml:1: "));
-        assert!(said("data_dir = 'a'\nstage = 'b'").contains("name two services"));
-        assert!(!said("url = 'a'\nurl = 'b'").contains('\n'), "one line");
+    fn errors_name_the_file_the_line_and_the_key() {
+        for (text, expected) in [
+            ("url = 'a'\n\ncolour = true", "3: unknown field `colour`"),
+            ("output = 'xml'", "1: output: unknown variant `xml`"),
+            ("\nregions = 'eu'", "2: regions: invalid type: string"),
+            ("url = 7", "1: url: invalid type: integer `7`"),
+            ("url = ", "1: url: "),
+            (
+                "data_dir = 'a'\nstage = 'b'",
+                "1: data_dir and stage name two services",
+            ),
+        ] {
+            let message = parse(text).unwrap_err();
+            let expected = format!("the config file is wrong: /etc/hb/config.toml:{expected}");
+            assert!(message.starts_with(&expected), "{message}");
+        }
+        let twice = parse("url = 'a'\nurl = 'b'").unwrap_err();
+        assert!(!twice.contains('\n'), "one line: {twice}");
     }
 
     #[test]
-    fn who_names_a_service_gets_that_one() {
-        let stage = "stage = 'prod'\nprofile = 'ops'\nregions = ['eu-west-1']\noutput = 'json'";
+    fn a_relative_data_folder_is_relative_to_the_file() {
+        let data_dir = |text| parse(text).unwrap().data_dir.unwrap();
+        assert_eq!(data_dir("data_dir = 'data'"), Path::new("/etc/hb/data"));
         assert_eq!(
-            read(stage, ""),
-            Ok(vec!["stage", "profile", "regions", "output"])
+            data_dir("data_dir = '/var/lib/hb'"),
+            Path::new("/var/lib/hb")
         );
-        assert_eq!(read(stage, "data_dir"), Ok(vec!["output"]));
-        assert_eq!(read("data_dir = 'x'\nurl = 'u'", "stage"), Ok(vec!["url"]));
-        assert_eq!(read("data_dir = 'x'", "data_dir"), Ok(vec![]));
-        assert_eq!(read("", ""), Ok(vec![]));
-    }
-
-    #[test]
-    fn a_folder_lies_beside_the_file_wherever_one_is() {
-        let folder = |text| {
-            defaults(text, Path::new("/etc/hb/config.toml"), |_| false)
-                .unwrap()
-                .remove(0)
-                .1
-        };
-        assert_eq!(folder("data_dir = 'data'"), ["/etc/hb/data"]);
-        assert_eq!(folder("data_dir = '/var/lib/hb'"), ["/var/lib/hb"]);
     }
 }

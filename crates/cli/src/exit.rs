@@ -1,62 +1,71 @@
-//! How a command ends: one error type, one number for each sort of it.
+//! How a command ends: one error type, and for each of its variants the exit code and the next step.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use hb_domain::{ConfirmationTokenError, EndpointError};
+use hb_domain::{ConfirmationTokenError, EndpointError, TokenError};
 use hb_service::admin::{HostError, KeyError, SubscribeError};
 use hb_service::ports::PortError;
 
 use crate::output;
 
-/// What the numbers mean that the process ends with.
+/// The exit codes and their meaning.
 pub(crate) const CODES: [(&str, &str); 12] = [
-    ("0", "done; of `hb doctor`: no problem"),
+    ("0", "success; `hb doctor`: no problem found"),
     (
         "1",
-        "the answer is no, such as: no such host; of `hb doctor`: there is a problem",
+        "the answer is no, for example: no such host; `hb doctor`: there is a problem",
     ),
     (
         "2",
-        "usage: a word, an option, a setting or the config file is wrong; nothing was done",
+        "wrong usage: an argument, an option, a setting or the config file; nothing was done",
     ),
-    (
-        "3",
-        "the store, the stage, a file or the system does not do its part",
-    ),
+    ("3", "the store, the stage, a file or the system failed"),
     ("4", "the server refused the beat"),
-    (
-        "5",
-        "the server was not reached, or was in trouble for too long",
-    ),
-    ("6", "the address cannot be listened on"),
+    ("5", "the server could not be reached, or kept failing"),
+    ("6", "cannot listen on the address"),
     (
         "7",
-        "done in part, such as in one of two regions: run it again",
+        "partly done, for example in one of two regions: run it again",
     ),
-    ("126", "of `hb send --exec`: the command cannot be run"),
-    ("127", "of `hb send --exec`: the command was not found"),
+    ("126", "`hb send --exec`: the command cannot be run"),
+    ("127", "`hb send --exec`: the command was not found"),
     (
         "128 + n",
-        "of `hb send --exec`: signal n ended the command; any other code of it is kept as well",
+        "`hb send --exec`: signal n ended the command; its other exit codes are passed on",
     ),
-    (
-        "130",
-        "of `hb serve`: told twice to stop, it stopped at once",
-    ),
+    ("130", "`hb serve`: a second signal stopped it at once"),
 ];
 
-/// The same as the end of `hb --help`.
-pub(crate) fn help() -> String {
-    let lines = CODES
-        .iter()
-        .map(|(code, meaning)| format!("  {code:<8} {meaning}"));
-    format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
+/// The features that this `hb` was built without.
+fn missing_features() -> impl Iterator<Item = &'static str> {
+    [
+        ("stage", cfg!(feature = "stage")),
+        ("watch", cfg!(feature = "watch")),
+        ("cost", cfg!(feature = "cost")),
+    ]
+    .into_iter()
+    .filter_map(|(feature, built_in)| (!built_in).then_some(feature))
 }
 
-/// Why a command did not do what it was told. The message says what and why, [`Failure::next_step`] what to do.
+/// The end of `hb --help`.
+pub(crate) fn help() -> String {
+    let mut lines = vec!["Exit codes:".to_owned()];
+    lines.extend(
+        CODES
+            .iter()
+            .map(|(code, meaning)| format!("  {code:<8} {meaning}")),
+    );
+    let missing: Vec<_> = missing_features().collect();
+    if !missing.is_empty() {
+        lines.push(format!("\nBuilt without: {}", missing.join(", ")));
+    }
+    lines.join("\n")
+}
+
+/// Why a command failed. The message states what failed and why, [`Facts::next_step`] what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
@@ -67,40 +76,41 @@ pub(crate) enum Failure {
     Key(#[from] KeyError),
     #[error(transparent)]
     Host(#[from] HostError),
-    #[error("HB_DATA_DIR and HB_STAGE are both set, and nothing says which is meant")]
-    TwoPlaces,
-    #[error("--profile and --region belong to a stage, and none is named")]
+    #[error("HB_DATA_DIR and HB_STAGE are both set, and name two services")]
+    TwoTargets,
+    #[error("--profile and --region need a stage")]
     NoStage,
     #[error("hb serve runs on one machine, not on a stage")]
     ServeOnStage,
-    #[cfg(not(feature = "stage"))]
-    #[error("this hb was built without stages")]
-    BuiltWithoutStages,
-    #[cfg(feature = "stage")]
+    #[allow(dead_code, reason = "not constructed when every feature is built in")]
+    #[error("this hb was built without the feature `{0}`, which the command needs")]
+    NotBuiltIn(&'static str),
+    #[allow(dead_code, reason = "constructed with the feature `stage` only")]
     #[error("{0}")]
     Stage(String),
-    #[error("there is no key called {0:?}")]
+    #[error("no key has the name {0:?}")]
     NoSuchKeyName(String),
-    #[error("{} keys are called {name:?}: {}", ids.len(), ids.join(", "))]
+    #[error("{} keys have the name {name:?}: {}", ids.len(), ids.join(", "))]
     AmbiguousKey { name: String, ids: Vec<String> },
-    #[error("{0}: {1}")]
-    Input(String, String),
-    #[error("{wrong} of {of} rows are wrong, and nothing was done")]
+    #[error("{source_name}: {cause}")]
+    Input { source_name: String, cause: String },
+    #[error("{wrong} of {of} rows are wrong; nothing was done")]
     WrongRows { wrong: usize, of: usize },
     #[error("{0}")]
-    NoToken(hb_domain::TokenError),
+    NotAToken(TokenError),
     #[error(transparent)]
     Confirmation(#[from] ConfirmationTokenError),
-    #[error("the token confirms nothing here")]
+    #[error("the token does not belong to a pending subscription")]
     NotConfirmed,
-    #[error("done in part: {failed} of {of} {what} failed")]
+    #[error("partly done: {failed} of {of} {what} failed")]
     InPart {
         failed: usize,
         of: usize,
         what: &'static str,
     },
-    #[error("the output is no terminal")]
-    NoTerminal,
+    #[allow(dead_code, reason = "constructed with the feature `watch` only")]
+    #[error("the output is not a terminal")]
+    NotATerminal,
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
     #[error("there is no subscription {0}")]
@@ -111,29 +121,32 @@ pub(crate) enum Failure {
     Unsupported(#[from] hb_sqlite::UnsupportedError),
     #[error("the mail settings are wrong: {0}")]
     Smtp(String),
-    #[error("no API key: HB_API_KEY is not set and there is no --key-file")]
+    #[error("there is no API key: HB_API_KEY is not set and --key-file is not given")]
     NoApiKey,
-    #[error("the key file {0} cannot be read: {1}")]
-    KeyFile(PathBuf, io::Error),
-    #[error("what HB_API_KEY or the key file holds is no API key: {0}")]
-    BadApiKey(hb_domain::TokenError),
-    #[error("--url {0:?} is no URL of the form http://host:port: {1}")]
-    Url(String, String),
-    #[error("the server refused the beat with {0}: {1}")]
-    Refused(u16, String),
-    #[error("the beat was not delivered, in {0} tries: {1}")]
-    NotDelivered(u32, String),
+    #[error("the key file {path} cannot be read: {source}")]
+    KeyFile { path: PathBuf, source: io::Error },
+    #[error("HB_API_KEY or the key file does not hold an API key: {0}")]
+    BadApiKey(TokenError),
+    #[error("--url {url:?} is not a URL of the form http://host:port: {cause}")]
+    Url { url: String, cause: String },
+    #[error("the server refused the beat with {status}: {cause}")]
+    Refused { status: u16, cause: String },
+    #[error("the beat was not delivered (tries: {tries}): {cause}")]
+    NotDelivered { tries: u32, cause: String },
     #[error("the config file is wrong: {0}")]
     Config(String),
-    #[error("the folder {0} cannot be written: {1}")]
-    Dir(PathBuf, io::Error),
-    #[error("cannot listen on {0}: {1}")]
-    Listen(SocketAddr, io::Error),
-    #[error("this should not happen, please report it: {0}")]
+    #[error("the folder {path} cannot be written: {source}")]
+    Dir { path: PathBuf, source: io::Error },
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("internal error, please report it: {0}")]
     Internal(String),
     #[error("the runtime cannot start: {0}")]
     Runtime(io::Error),
-    /// Whoever read our output wants no more of it.
+    /// The reader of our output wants no more of it.
     #[error("the output was closed")]
     ClosedPipe,
     #[error("the output cannot be written: {0}")]
@@ -150,140 +163,160 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// What follows from a failure.
+#[derive(Debug, PartialEq, Eq)]
+struct Facts {
+    code: u8,
+    /// What to do about it; empty where the message says it already.
+    next_step: &'static str,
+}
+
+const fn facts(code: u8, next_step: &'static str) -> Facts {
+    Facts { code, next_step }
+}
+
+const fn no(next_step: &'static str) -> Facts {
+    facts(1, next_step)
+}
+
+const fn usage(next_step: &'static str) -> Facts {
+    facts(2, next_step)
+}
+
+const fn failed(next_step: &'static str) -> Facts {
+    facts(3, next_step)
+}
+
+const LIST_KEYS: &str = "`hb key list` shows all keys";
+
 impl Failure {
-    /// Says on standard error what failed and what to do about it.
-    pub(crate) fn tell(&self, on_stage: bool) {
+    /// Reports on standard error what failed and what to do about it; `on_stage` says whether the target is a stage.
+    pub(crate) fn report(&self, on_stage: bool) {
         if !matches!(self, Self::ClosedPipe) {
             output::remark(&format!("hb: {self}"));
         }
-        if let Some(next_step) = self.next_step(on_stage) {
+        let Facts { next_step, .. } = self.facts(on_stage);
+        if !next_step.is_empty() {
             output::remark(&format!("    {next_step}"));
         }
     }
 
-    /// The number that the process ends with; they are listed in `hb --help`.
+    /// The exit code; `hb --help` lists them.
     pub(crate) fn code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::ClosedPipe => 0,
-            Self::NoSuchSubscription(_)
-            | Self::NoSuchKeyName(_)
-            | Self::AmbiguousKey { .. }
-            | Self::NoToken(_)
-            | Self::NotConfirmed
-            | Self::Subscribe(_)
-            | Self::Key(KeyError::NoSuchKey(_) | KeyError::Dead(_))
-            | Self::Host(HostError::NoSuchHost(_) | HostError::Busy(_)) => 1,
-            #[cfg(feature = "stage")]
-            Self::Stage(_) => 2,
-            #[cfg(not(feature = "stage"))]
-            Self::BuiltWithoutStages => 2,
-            Self::TwoPlaces
-            | Self::NoStage
-            | Self::ServeOnStage
-            | Self::Input(..)
-            | Self::WrongRows { .. }
-            | Self::NoTerminal
-            | Self::Confirmation(_)
-            | Self::Endpoint(_)
-            | Self::Unsupported(_)
-            | Self::Smtp(_)
-            | Self::NoApiKey
-            | Self::KeyFile(..)
-            | Self::BadApiKey(_)
-            | Self::Url(..)
-            | Self::Config(_)
-            | Self::Key(KeyError::TooManyPrefixes(_))
-            | Self::Host(HostError::Pause(_)) => 2,
-            Self::Store(_)
-            | Self::Port(_)
-            | Self::Internal(_)
-            | Self::Runtime(_)
-            | Self::Output(_)
-            | Self::Dir(..)
-            | Self::Key(KeyError::NotRandom | KeyError::Port(_))
-            | Self::Host(HostError::Port(_)) => 3,
-            Self::Refused(..) => 4,
-            Self::NotDelivered(..) => 5,
-            Self::Listen(..) => 6,
-            Self::InPart { .. } => 7,
-        })
+        ExitCode::from(self.facts(false).code)
     }
 
-    /// What a person can do about it; `on_stage` is whether the command is about a deployed stage.
-    pub(crate) fn next_step(&self, on_stage: bool) -> Option<&'static str> {
-        Some(match self {
-            Self::TwoPlaces => "name one with --data-dir or --stage, or unset the other variable",
-            Self::NoStage => "name it with --stage",
-            Self::ServeOnStage => "leave --stage and HB_STAGE out; a stage has its functions",
-            #[cfg(feature = "stage")]
-            Self::Stage(_) => {
-                "the stage is named with --stage, its region with --region, AWS_REGION or the profile"
+    fn facts(&self, on_stage: bool) -> Facts {
+        match self {
+            Self::Port(error)
+            | Self::Key(KeyError::Port(error))
+            | Self::Host(HostError::Port(error)) => port(error, on_stage),
+            Self::Key(error) => key(error),
+            Self::Host(error) => host(error),
+            Self::Store(_) => failed(DATA_FOLDER),
+            Self::TwoTargets => usage("name one with --data-dir or --stage, or unset one variable"),
+            Self::NoStage => usage("name it with --stage"),
+            Self::ServeOnStage => {
+                usage("remove --stage and HB_STAGE; a stage has its own functions")
             }
-            #[cfg(not(feature = "stage"))]
-            Self::BuiltWithoutStages => "build it with the feature `stage`",
-            Self::AmbiguousKey { .. } => "name the one that is meant by its id",
-            Self::WrongRows { .. } => "mend them, or leave them out with --skip-invalid",
-            Self::NoToken(_) => "copy it anew, the whole of it",
-            Self::NotConfirmed => {
-                "it was used, is of another service or region, or the subscription is gone: add it again"
-            }
-            Self::InPart { .. } => {
-                "see to the cause and run the same command again: what is done is left as it is"
-            }
-            Self::NoTerminal => "run it in a terminal, or use `hb host list --output json`",
-            Self::Subscribe(SubscribeError::Taken(..)) => "`hb subscription remove` it first",
-            Self::Key(KeyError::Dead(_)) => "`hb key create NAME` makes a new one",
-            Self::Key(KeyError::NoSuchKey(_)) | Self::NoSuchKeyName(_) => {
-                "`hb key list` shows the keys there are"
-            }
-            Self::Host(HostError::NoSuchHost(_)) => {
-                "`hb host list` shows the hosts there are; names are case-sensitive, other fleets need --fleet"
-            }
-            Self::NoSuchSubscription(_) => {
-                "`hb subscription list` shows the subscriptions there are"
-            }
-            Self::NoApiKey => "export HB_API_KEY=hbk_...; `hb key create NAME` makes a key",
-            Self::KeyFile(..) => "give a file that holds a key of `hb key create`",
-            Self::BadApiKey(_) => "copy the key anew, or make one with `hb key create NAME`",
-            Self::Smtp(_) => {
-                "write smtp://USER:PASSWORD@HOST:587?tls=required and --smtp-from hb@example.com"
-            }
-            Self::Url(..) => {
-                "give the address that `hb serve` listens on, such as http://127.0.0.1:8080"
-            }
-            Self::Dir(..) => "name a folder that you can write with --dir",
-            Self::Config(_) => "mend or remove the file, or name another with HB_CONFIG",
-            Self::Refused(300..=399, _) => "give the address that it points to with --url",
-            Self::Refused(401, _) => "`hb key list` shows which keys are alive",
-            Self::NotDelivered(..) => "see whether `hb serve` runs there and a firewall is between",
-            Self::Listen(_, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                "another process listens there, perhaps another hb serve; choose another port with --listen"
-            }
-            Self::Listen(..) => "choose an address of this machine with --listen",
-            // What AWS said ends with its next step.
-            Self::Port(_) | Self::Key(KeyError::Port(_)) | Self::Host(HostError::Port(_))
-                if on_stage =>
-            {
-                return None;
-            }
-            Self::Store(_)
-            | Self::Port(_)
-            | Self::Key(KeyError::Port(_))
-            | Self::Host(HostError::Port(_)) => {
-                "see whether the data folder exists, belongs to you, and has space left; --data-dir names another"
-            }
-            Self::Key(KeyError::TooManyPrefixes(_) | KeyError::NotRandom)
-            | Self::Host(HostError::Busy(_) | HostError::Pause(_))
-            | Self::Endpoint(_)
-            | Self::Input(..)
+            Self::NotBuiltIn(_) => usage(
+                "build it with everything: cargo install --locked --path crates/cli --features full",
+            ),
+            Self::Stage(_) => usage(
+                "name the stage with --stage, its region with --region, AWS_REGION or the profile",
+            ),
+            Self::NoSuchKeyName(_) => no(LIST_KEYS),
+            Self::AmbiguousKey { .. } => no("use the id instead of the name"),
+            Self::Input { .. }
             | Self::Confirmation(_)
-            | Self::Unsupported(_)
-            | Self::Refused(..)
-            | Self::Internal(_)
-            | Self::Runtime(_)
-            | Self::ClosedPipe
-            | Self::Output(_) => return None,
-        })
+            | Self::Endpoint(_)
+            | Self::Unsupported(_) => usage(""),
+            Self::WrongRows { .. } => usage("correct them, or leave them out with --skip-invalid"),
+            Self::NotAToken(_) => no("copy the whole key again"),
+            Self::NotConfirmed => no(
+                "it was used, is for another service or region, or the subscription was removed: add it again",
+            ),
+            Self::InPart { .. } => facts(
+                7,
+                "fix the cause and run the same command again: what is done stays done",
+            ),
+            Self::NotATerminal => {
+                usage("run it in a terminal, or use `hb host list --output json`")
+            }
+            Self::Subscribe(SubscribeError::Taken(..)) => no("`hb subscription remove` it first"),
+            Self::NoSuchSubscription(_) => no("`hb subscription list` shows all subscriptions"),
+            Self::Smtp(_) => usage(
+                "write smtp://USER:PASSWORD@HOST:587?tls=required and --smtp-from hb@example.com",
+            ),
+            Self::NoApiKey => usage("export HB_API_KEY=hbk_...; `hb key create NAME` makes a key"),
+            Self::KeyFile { .. } => usage("name a file that holds a key made by `hb key create`"),
+            Self::BadApiKey(_) => {
+                usage("copy the key again, or make one with `hb key create NAME`")
+            }
+            Self::Url { .. } => {
+                usage("use the address that `hb serve` listens on, such as http://127.0.0.1:8080")
+            }
+            Self::Refused { status, .. } => refused(*status),
+            Self::NotDelivered { .. } => facts(5, SERVER),
+            Self::Config(_) => usage("correct or remove the file, or name another with HB_CONFIG"),
+            Self::Dir { .. } => failed("name a folder that you can write to with --dir"),
+            Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => facts(
+                6,
+                "another process listens there, perhaps another hb serve; choose another port with --listen",
+            ),
+            Self::Listen { .. } => facts(6, "choose an address of this machine with --listen"),
+            Self::Internal(_) | Self::Runtime(_) | Self::Output(_) => failed(""),
+            Self::ClosedPipe => facts(0, ""),
+        }
+    }
+}
+
+const DATA_FOLDER: &str = "check that the data folder exists, belongs to you, and has free space; --data-dir names another";
+
+/// What to check when a server does not answer.
+pub(crate) const SERVER: &str =
+    "check that `hb serve` runs there and that no firewall is between; --url names another address";
+
+fn port(error: &PortError, on_stage: bool) -> Facts {
+    match error {
+        PortError::Conflict { .. } => {
+            no("the same request will fail again: change it, or remove what it conflicts with")
+        }
+        // The message of AWS ends with its next step.
+        PortError::Unavailable { .. } | PortError::Unreadable { .. } if on_stage => failed(""),
+        PortError::Unavailable { .. } | PortError::Unreadable { .. } => failed(DATA_FOLDER),
+    }
+}
+
+fn refused(status: u16) -> Facts {
+    facts(
+        4,
+        match status {
+            300..=399 => "pass the address that it points to with --url",
+            401 => "`hb key list` shows the state of each key",
+            _ => "",
+        },
+    )
+}
+
+fn key(error: &KeyError) -> Facts {
+    match error {
+        KeyError::NoSuchKey(_) => no(LIST_KEYS),
+        KeyError::Dead(_) => no("`hb key create NAME` makes a new one"),
+        KeyError::TooManyPrefixes(_) => usage(""),
+        KeyError::NotRandom => failed(""),
+        KeyError::Port(error) => port(error, false),
+    }
+}
+
+fn host(error: &HostError) -> Facts {
+    match error {
+        HostError::NoSuchHost(_) => no(
+            "`hb host list` shows all hosts; names are case-sensitive, other fleets need --fleet",
+        ),
+        HostError::Busy(_) => no(""),
+        HostError::Pause(_) => usage(""),
+        HostError::Port(error) => port(error, false),
     }
 }
 
@@ -292,31 +325,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_is_listed_once_and_in_order() {
+    fn exit_codes_are_listed_once_and_in_order() {
         let listed: Vec<_> = CODES
             .iter()
             .filter_map(|(code, _)| code.parse::<u8>().ok())
             .collect();
         assert!(listed.is_sorted_by(|a, b| a < b));
+        let cause = String::new;
         let failures = [
             Failure::ClosedPipe,
             Failure::NoSuchSubscription(String::new()),
             Failure::NoApiKey,
             Failure::Internal(String::new()),
-            Failure::Refused(403, String::new()),
-            Failure::NotDelivered(1, String::new()),
-            Failure::Listen(([127, 0, 0, 1], 80).into(), io::Error::other("")),
+            Failure::Refused {
+                status: 403,
+                cause: cause(),
+            },
+            Failure::NotDelivered {
+                tries: 1,
+                cause: cause(),
+            },
+            Failure::Listen {
+                address: ([127, 0, 0, 1], 80).into(),
+                source: io::Error::other(""),
+            },
             Failure::InPart {
                 failed: 1,
                 of: 2,
                 what: "regions",
             },
         ];
-        let ends: Vec<_> = failures.iter().map(Failure::code).collect();
-        let meant: Vec<_> = listed[..ends.len()]
-            .iter()
-            .map(|code| ExitCode::from(*code))
-            .collect();
-        assert_eq!(ends, meant);
+        let codes: Vec<_> = failures.iter().map(|f| f.facts(false).code).collect();
+        assert_eq!(codes, listed[..codes.len()]);
+    }
+
+    #[test]
+    fn a_command_that_is_not_built_in_is_wrong_usage_and_names_its_feature() {
+        let failure = Failure::NotBuiltIn("watch");
+        let Facts { code, next_step } = failure.facts(false);
+        assert_eq!(code, 2);
+        assert!(failure.to_string().contains("`watch`") && next_step.contains("--features full"));
+    }
+
+    #[test]
+    fn a_subscription_that_is_already_there_is_not_reported_as_worth_another_try() {
+        for on_stage in [false, true] {
+            let error = PortError::conflict("subscription on-call", "it is confirmed already");
+            let Facts { code, next_step } = Failure::from(error).facts(on_stage);
+            assert_eq!(code, 1, "the store works");
+            assert!(next_step.contains("will fail again"), "{next_step}");
+        }
     }
 }

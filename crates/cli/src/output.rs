@@ -1,72 +1,65 @@
-//! What goes to standard output: tables for people, JSON for programs.
+//! What goes to standard output: tables for people, JSON for programs; and remarks on standard error.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Stdout, Write};
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
-use comfy_table::Table;
-use comfy_table::presets;
+use clap::ValueEnum;
 use hb_domain::{Timestamp, human_duration};
 use indicatif::ProgressBar;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::args::Format;
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
 
 /// Something that can be shown in a table and as JSON.
 pub(crate) trait Row: Serialize {
-    /// The heads of the columns.
+    /// The titles of the columns.
     const HEAD: &'static [&'static str];
 
-    /// The cells, as many as heads.
+    /// As many cells as titles.
     fn cells(&self, now: Timestamp) -> Vec<String>;
 }
 
 /// Prints rows: a table, or a JSON array with one element a line.
 pub(crate) fn rows<T: Row>(format: Format, rows: &[T], now: Timestamp) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match format {
-        Format::Table => writeln!(
-            out,
-            "{}",
-            table(T::HEAD, rows.iter().map(|row| row.cells(now)))
-        )?,
-        Format::Json => {
-            write!(out, "[")?;
-            for (i, row) in rows.iter().enumerate() {
-                write!(out, "{}", if i == 0 { "\n" } else { ",\n" })?;
-                serde_json::to_writer(&mut out, row)?;
-            }
-            writeln!(out, "{}]", if rows.is_empty() { "" } else { "\n" })?;
-        }
-    }
-    out.flush()
+    let mut pages = Pages::new(format);
+    pages.page(rows, now)?;
+    pages.end()
 }
 
-/// Rows that come page by page, of any number: each page is printed before the next is asked for.
-///
-/// A table gets the widths of its first page; a later cell that is wider pushes its line only.
-pub(crate) struct Pages {
+/// Rows that come page by page, of any number: each page is printed before the next is requested.
+pub(crate) struct Pages<T> {
     format: Format,
-    out: io::BufWriter<io::Stdout>,
-    widths: Vec<usize>,
+    out: BufWriter<Stdout>,
+    /// Fitted to the first page.
+    columns: Option<Columns>,
     rows: u64,
+    row: PhantomData<T>,
 }
 
-impl Pages {
+impl<T: Row> Pages<T> {
     pub(crate) fn new(format: Format) -> Self {
         Self {
             format,
-            out: io::BufWriter::new(io::stdout()),
-            widths: Vec::new(),
+            out: BufWriter::new(io::stdout()),
+            columns: None,
             rows: 0,
+            row: PhantomData,
         }
     }
 
-    pub(crate) fn page<T: Row>(&mut self, rows: &[T], now: Timestamp) -> io::Result<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
+    pub(crate) fn page(&mut self, rows: &[T], now: Timestamp) -> io::Result<()> {
         match self.format {
             Format::Json => {
                 for row in rows {
@@ -75,56 +68,79 @@ impl Pages {
                     self.rows += 1;
                 }
             }
+            Format::Table if rows.is_empty() => {}
             Format::Table => {
-                let cells: Vec<_> = rows.iter().map(|row| row.cells(now)).collect();
-                if self.rows == 0 {
-                    self.head(T::HEAD, &cells)?;
-                }
-                for row in &cells {
-                    self.line(row.iter().map(String::as_str))?;
-                }
-                self.rows += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+                self.table(&rows.iter().map(|row| row.cells(now)).collect::<Vec<_>>())?;
             }
         }
         self.out.flush()
     }
 
-    /// After the last page, without the head of an empty table.
-    pub(crate) fn end_if_begun(mut self) -> io::Result<()> {
+    /// After the last page. A table without rows still has its titles.
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        if self.format == Format::Table {
+            self.table(&[])?;
+        }
+        self.end_without_titles()
+    }
+
+    /// After the last page. A table without rows is not printed.
+    pub(crate) fn end_without_titles(mut self) -> io::Result<()> {
         if self.format == Format::Json {
             writeln!(self.out, "{}", if self.rows == 0 { "[]" } else { "\n]" })?;
         }
         self.out.flush()
     }
 
-    /// After the last page.
-    pub(crate) fn end<T: Row>(mut self) -> io::Result<()> {
-        match (self.format, self.rows) {
-            (Format::Table, 0) => self.head(T::HEAD, &[])?,
-            (Format::Table, _) => {}
-            (Format::Json, 0) => writeln!(self.out, "[]")?,
-            (Format::Json, _) => writeln!(self.out, "\n]")?,
-        }
-        self.out.flush()
-    }
-
-    fn head(&mut self, head: &[&str], cells: &[Vec<String>]) -> io::Result<()> {
-        let width = |column: usize| {
-            let cells = cells
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count());
-            cells.chain([head[column].len()]).max().unwrap_or(0)
+    fn table(&mut self, rows: &[Vec<String>]) -> io::Result<()> {
+        let columns = if let Some(columns) = self.columns.take() {
+            columns
+        } else {
+            let columns = Columns::fit(T::HEAD, rows);
+            writeln!(self.out, "{}", columns.line(T::HEAD.iter().copied()))?;
+            columns
         };
-        self.widths = (0..head.len()).map(width).collect();
-        self.line(head.iter().copied())
+        for row in rows {
+            writeln!(self.out, "{}", columns.line(row.iter().map(String::as_str)))?;
+        }
+        self.columns = Some(columns);
+        Ok(())
+    }
+}
+
+/// A table without lines, two blanks between its columns.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let columns = Columns::fit(head, rows);
+    let rows = rows
+        .iter()
+        .map(|row| columns.line(row.iter().map(String::as_str)));
+    std::iter::once(columns.line(head.iter().copied()))
+        .chain(rows)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The widths of columns. A cell that is wider only pushes the rest of its own line.
+struct Columns(Vec<usize>);
+
+impl Columns {
+    fn fit(head: &[&str], rows: &[Vec<String>]) -> Self {
+        let width = |(column, title): (usize, &&str)| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells
+                .map(|cell| cell.chars().count())
+                .fold(title.len(), usize::max)
+        };
+        Self(head.iter().enumerate().map(width).collect())
     }
 
-    fn line<'a>(&mut self, cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
-        let cells = cells
-            .zip(&self.widths)
-            .map(|(cell, width)| format!("{cell:<width$}  "));
-        writeln!(self.out, "{}", cells.collect::<String>().trim_end())
+    fn line<'a>(&self, cells: impl Iterator<Item = &'a str>) -> String {
+        let cell = |(cell, width): (&str, &usize)| {
+            let cell = cell.replace(['\n', '\r'], " ");
+            format!("{cell:<width$}")
+        };
+        let cells: Vec<_> = cells.zip(&self.0).map(cell).collect();
+        cells.join("  ").trim_end().to_owned()
     }
 }
 
@@ -136,14 +152,14 @@ pub(crate) fn one(format: Format, text: &str, value: &impl Serialize) -> io::Res
     }
 }
 
-/// Prints a line at once.
+/// Prints a line and flushes it.
 pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
 }
 
-/// `text` with its colours where standard output shows them: on a terminal, unless `NO_COLOR` is set.
+/// `text` with its colours if standard output shows them: on a terminal, unless `NO_COLOR` is set.
 pub(crate) fn styled(text: &str) -> String {
     match AutoStream::choice(&io::stdout()) {
         ColorChoice::Never => strip_str(text).to_string(),
@@ -151,32 +167,19 @@ pub(crate) fn styled(text: &str) -> String {
     }
 }
 
-/// Shows on a terminal, and only there, that something takes its time.
+/// Shows on a terminal, and only there, that `what` is under way.
 pub(crate) fn progress(what: &'static str) -> ProgressBar {
     let progress = ProgressBar::new_spinner().with_message(what);
     progress.enable_steady_tick(Duration::from_millis(100));
     progress
 }
 
-/// Says something beside the data, on standard error. A closed one is no reason to fail.
+/// Prints something that is not data, on standard error. A closed one is not a failure.
 pub(crate) fn remark(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// A table without lines, two blanks between its columns.
-pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_header(head.iter().copied())
-        .add_rows(rows);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.trim_fmt()
-}
-
-/// An instant and how far it is: `2026-01-31T10:02:00Z (4 min ago)`.
+/// An instant and its distance from now: `2026-01-31T10:02:00Z (4 min ago)`.
 pub(crate) fn instant(instant: Timestamp, now: Timestamp) -> String {
     let whole = |duration: Duration| human_duration(Duration::from_secs(duration.as_secs()));
     if instant > now {
@@ -186,7 +189,7 @@ pub(crate) fn instant(instant: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// The same with the time on the wall, where that is another: `2026-01-31T10:02:00Z (11:02:00 CET, in 4 min)`.
+/// The same with the local time, where it differs from UTC: `2026-01-31T10:02:00Z (11:02:00 CET, in 4 min)`.
 pub(crate) fn instant_here(at: Timestamp, now: Timestamp) -> String {
     let text = instant(at, now);
     let Ok(utc) = jiff::Timestamp::from_millisecond(at.as_millis()) else {
@@ -204,7 +207,26 @@ pub(crate) fn instant_here(at: Timestamp, now: Timestamp) -> String {
     text.replacen(" (", &format!(" ({}, ", here.strftime(format)), 1)
 }
 
-/// What stands in a cell that holds nothing.
+/// The text of a cell, a dash for an empty one.
 pub(crate) fn or_dash(cell: Option<String>) -> String {
     cell.unwrap_or_else(|| "-".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_fit_titles_and_cells_and_keep_each_row_on_one_line() {
+        let row = |cells: [&str; 3]| cells.map(ToOwned::to_owned).to_vec();
+        let rows = [
+            row(["ü", "longer than its title", "two\nlines"]),
+            row(["b", "-", ""]),
+        ];
+        let expected = "\
+A  B                      LAST ERROR
+ü  longer than its title  two lines
+b  -";
+        assert_eq!(table(&["A", "B", "LAST ERROR"], &rows), expected);
+    }
 }

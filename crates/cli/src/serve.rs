@@ -5,6 +5,7 @@ mod first_key;
 mod listener;
 mod log;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,22 +19,24 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use crate::args::{Format, Serve, Target};
+use crate::args::Serve;
 use crate::backend::Backend;
 use crate::exit::Failure;
-use crate::output;
+use crate::output::{self, Format};
 
-/// The keys lie beside: asking for them costs little, and a revoked one is refused soon.
+/// Short, because a look at the local database is cheap and a revoked key must be refused soon.
 const KEYS_FRESH: Duration = Duration::from_secs(2);
 
 /// Runs until SIGINT or SIGTERM.
-pub(crate) async fn run(target: &Target, format: Format, serve: Serve) -> Result<(), Failure> {
+pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<(), Failure> {
     log::start(format);
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
     let senders = senders(&serve, format)?;
-    let dir = target.folder()?;
     let store = Store::open(&dir)?;
-    let listening = |error| Failure::Listen(serve.listen, error);
+    let listening = |source| Failure::Listen {
+        address: serve.listen,
+        source,
+    };
     let listener = TcpListener::bind(serve.listen).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
     let backend = Backend::embedded(&store);
@@ -102,23 +105,22 @@ pub(crate) async fn run(target: &Target, format: Format, serve: Serve) -> Result
     tokio::spawn(async {
         signal().await;
         tracing::warn!(
-            "told twice to stop: stopping at once; what was under way is done after the next start"
+            "second signal: stopping at once; unfinished work is done after the next start"
         );
         std::process::exit(130);
     });
     canaries.abort();
-    // Beats are over; a sweep under way is finished, and so are deliveries.
+    // No more beats arrive; a sweep and deliveries under way are finished.
     let _ = stop.send(true);
     let _ = tokio::join!(sweeper, courier);
     tracing::info!("stopped");
     Ok(())
 }
 
-/// How notices reach people from here.
 fn senders(serve: &Serve, format: Format) -> Result<Senders, Failure> {
     let print = move |notice: &Notice| {
         let text = format!("{} {} [{}]", notice.at, notice.text(), notice.id);
-        // A console that nobody reads is no reason to fail.
+        // A closed console is not a failure.
         let _ = output::one(format, &text, &notice.json());
     };
     let webhook =
@@ -138,18 +140,18 @@ fn senders(serve: &Serve, format: Format) -> Result<Senders, Failure> {
     Ok(senders.with(Protocol::Email, Arc::new(smtp)))
 }
 
-/// Sweeps every `period`, never two at a time, until it is stopped. Not before the first canary: after a stop it says
-/// how long nobody listened.
+/// Sweeps every `period`, never two at a time, until it is stopped. Waits for the first canary, which finds out for how
+/// long the service was down.
 async fn sweep_every(
     period: Duration,
     sweep: Sweep,
     troubles: Arc<Troubles>,
-    heard: watch::Receiver<bool>,
+    first_canary: watch::Receiver<bool>,
     stopped: watch::Receiver<bool>,
 ) {
     tokio::select! {
         () = on(stopped.clone()) => return,
-        () = on(heard) => {}
+        () = on(first_canary) => {}
     }
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,12 +161,12 @@ async fn sweep_every(
             _ = ticks.tick() => {}
         }
         let result = sweep.run().await;
-        tell(&result, &troubles);
+        log_sweep(&result, &troubles);
     }
 }
 
-/// Logs what a sweep did, if it did anything, and what went wrong once per cause.
-fn tell(result: &Result<SweepReport, SweepError>, troubles: &Troubles) {
+/// Logs the counts of a sweep, if it did anything, and each error once per cause.
+fn log_sweep(result: &Result<SweepReport, SweepError>, troubles: &Troubles) {
     const ACTIVITY: &str = "sweeping";
     let report = match result {
         Ok(report) => report,
@@ -206,7 +208,7 @@ fn tell(result: &Result<SweepReport, SweepError>, troubles: &Troubles) {
 
 /// Completes when it is time to stop.
 async fn on(mut stopped: watch::Receiver<bool>) {
-    // An error means that whoever would stop us is gone.
+    // An error means that the sender is gone.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 

@@ -17,8 +17,8 @@ pub(crate) fn patient() -> reqwest::Client {
         .unwrap()
 }
 
-/// Sends a beat of each host with its interval in milliseconds, each until it is acknowledged. `server` gives whom to
-/// call: after a failure perhaps another one, or nobody for now.
+/// Sends a beat of each host with its interval in milliseconds, each until it is acknowledged. `server` returns
+/// the address to use: after a failure perhaps another one, or none for now.
 pub(crate) async fn beat_all<'a>(
     key: &str,
     server: impl Fn() -> Option<String>,

@@ -1,4 +1,4 @@
-//! A mail server that keeps what it gets: as much of RFC 5321 as a client needs.
+//! A mail server that keeps all mails: as much of RFC 5321 as a client needs.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -58,7 +58,7 @@ impl Mailbox {
 }
 
 impl Mailbox {
-    /// The token of the question that came.
+    /// The token of the confirmation request.
     pub(crate) fn token(&self) -> Option<String> {
         let mails = self.mails();
         let behind = mails

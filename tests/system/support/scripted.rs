@@ -1,4 +1,4 @@
-//! A service that answers as a test has it, and keeps the beats it gets.
+//! A service with scripted answers that keeps the beats it receives.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};

@@ -28,7 +28,7 @@ impl Received {
         self.notice["kind"] == kind
     }
 
-    /// The hosts that it tells of.
+    /// The hosts that it is about.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
         self.notice["hosts"]
             .as_array()
@@ -92,7 +92,7 @@ impl Webhook {
         format!("http://{}/hook", self.address)
     }
 
-    /// Nobody listens any more.
+    /// Stops listening.
     pub(crate) async fn go_down(&mut self) {
         let up = self.up.take().unwrap();
         up.abort();
@@ -108,13 +108,13 @@ impl Webhook {
         self.listen(listener);
     }
 
-    /// From now on every request is answered so, and only what gets 200 counts as received.
+    /// Answers every request from now on with `status`; only requests answered with 200 count as received.
     pub(crate) fn answer_with(&self, status: u16) {
         self.how.lock().unwrap().status = status;
     }
 
-    /// From now on it takes a notice at once and answers later, up to `longest`: whoever is killed meanwhile does not
-    /// know that it was taken.
+    /// From now on records a notice at once and answers up to `longest` later: a sender that is killed meanwhile does not
+    /// know that it was received.
     pub(crate) fn answer_within(&self, longest: Duration) {
         self.how.lock().unwrap().after = longest;
     }

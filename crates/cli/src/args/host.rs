@@ -3,12 +3,11 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
-use hb_domain::{Fleet, HostId, Interval, Timestamp};
+use clap::{Args, Subcommand};
+use hb_domain::{Fleet, FleetError, HostId, HostIdError, HostKey, Interval, State, Timestamp};
 
-use super::{duration, interval};
+use super::{duration, interval, one_of};
 
-/// A host, by name and fleet.
 #[derive(Debug, Args)]
 pub(crate) struct HostArg {
     /// The host.
@@ -18,10 +17,9 @@ pub(crate) struct HostArg {
     pub(crate) fleet: Fleet,
 }
 
-/// One host, or those that standard input names.
 #[derive(Debug, Args)]
 pub(crate) struct HostsArg {
-    /// The host, or - to read hosts from standard input, one a line.
+    /// The host, or - to read hosts from standard input, one per line.
     #[arg(value_parser = host_or_input)]
     pub(crate) host: HostOrInput,
     /// Their fleet.
@@ -37,31 +35,31 @@ pub(crate) enum HostOrInput {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostCommand {
-    /// Show all hosts.
+    /// List hosts.
     List(HostList),
     /// Show one host, its deadline and its last transitions.
     Show(HostArg),
-    /// Watch hosts in the terminal, the worst first; q ends it.
+    /// Watch hosts in the terminal, the worst first; q quits.
     Watch {
         /// Only hosts of this fleet.
         #[arg(long)]
         fleet: Option<Fleet>,
-        /// How often to look.
+        /// How often to refresh.
         #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "2s")]
         every: Duration,
     },
-    /// No notices of a host for a while.
+    /// Send no notices about a host for a while.
     Pause {
         #[command(flatten)]
         hosts: HostsArg,
-        /// For how long, such as 2h, or until when: 2026-01-31T18:00:00Z, or 2026-01-31T18:00 in local time; until
-        /// `hb host resume` when not given.
+        /// For how long, such as 2h, or until when: 2026-01-31T18:00:00Z, or 2026-01-31T18:00 in local time [default:
+        /// until `hb host resume`].
         #[arg(long, value_name = "DURATION|TIME", value_parser = until)]
         until: Option<Until>,
     },
     /// End a pause; silence counts from now.
     Resume(HostsArg),
-    /// Use another interval than the one the host sends.
+    /// Override the interval that the host sends.
     Set {
         #[command(flatten)]
         hosts: HostsArg,
@@ -75,21 +73,21 @@ pub(crate) enum HostCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct HostList {
-    /// Only hosts that stand so.
-    #[arg(long, value_enum, value_name = "STATE")]
-    pub(crate) status: Option<StateArg>,
+    /// Only hosts in this state.
+    #[arg(long, value_name = "STATE", value_parser = one_of(listed_states()))]
+    pub(crate) status: Option<State>,
     /// Only hosts of this fleet.
     #[arg(long)]
     pub(crate) fleet: Option<Fleet>,
-    /// Only hosts whose name begins so.
+    /// Only hosts whose name starts with this.
     #[arg(long, value_name = "P")]
     pub(crate) prefix: Option<String>,
-    /// At most so many.
+    /// At most this many.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<NonZeroU64>,
-    /// Those behind this one, FLEET/HOST, as the page before names it.
+    /// Only hosts after this one, FLEET/HOST, as the previous page names it.
     #[arg(long, value_name = "FLEET/HOST", value_parser = host_key)]
-    pub(crate) after: Option<hb_domain::HostKey>,
+    pub(crate) after: Option<HostKey>,
 }
 
 /// An interval, or the word `sent`.
@@ -103,15 +101,13 @@ pub(crate) enum Until {
     At(Timestamp),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StateArg {
-    Up,
-    Missing,
-    Failing,
-    Paused,
+/// A forgotten host is not listed.
+fn listed_states() -> impl Iterator<Item = State> {
+    let is_listed = |state: &State| *state != State::Forgotten;
+    State::ALL.into_iter().filter(is_listed)
 }
 
-fn host_or_input(text: &str) -> Result<HostOrInput, hb_domain::HostIdError> {
+fn host_or_input(text: &str) -> Result<HostOrInput, HostIdError> {
     if text == "-" {
         Ok(HostOrInput::Input)
     } else {
@@ -119,17 +115,17 @@ fn host_or_input(text: &str) -> Result<HostOrInput, hb_domain::HostIdError> {
     }
 }
 
-fn host_key(text: &str) -> Result<hb_domain::HostKey, String> {
+fn host_key(text: &str) -> Result<HostKey, String> {
     let (fleet, host) = text
         .split_once('/')
         .ok_or("write FLEET/HOST, such as main/web-01")?;
     let fleet: Fleet = fleet
         .parse()
-        .map_err(|error: hb_domain::FleetError| error.to_string())?;
+        .map_err(|error: FleetError| error.to_string())?;
     let host: HostId = host
         .parse()
-        .map_err(|error: hb_domain::HostIdError| error.to_string())?;
-    Ok(hb_domain::HostKey::new(fleet, host))
+        .map_err(|error: HostIdError| error.to_string())?;
+    Ok(HostKey::new(fleet, host))
 }
 
 fn interval_or_sent(text: &str) -> Result<IntervalArg, String> {
@@ -167,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_end_after_a_while_or_at_an_instant() {
+    fn a_pause_ends_after_a_duration_or_at_an_instant() {
         assert_eq!(until("2h"), Ok(Until::In(Duration::from_hours(2))));
         let instant = Timestamp::from_millis(1_769_882_400_000).unwrap();
         assert_eq!(until("2026-01-31T18:00:00Z"), Ok(Until::At(instant)));
@@ -179,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_have_a_fleet_and_intervals_may_be_as_sent() {
+    fn a_position_needs_a_fleet_and_an_interval_may_be_sent() {
         assert_eq!(host_key("lab/rack/7").unwrap().to_string(), "lab/rack/7");
         assert!(host_key("web-01").is_err() && host_key("Lab/web").is_err());
         assert_eq!(interval_or_sent("sent").unwrap().0, None);

@@ -1,16 +1,18 @@
 //! `hb subscription`.
 
-use clap::{Subcommand, ValueEnum};
-use hb_domain::{Fleet, Kind, Severity};
+use clap::Subcommand;
+use hb_domain::{Fleet, Kind, Protocol, Severity};
+
+use super::one_of;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SubscriptionCommand {
-    /// Add somebody who is told, in every region. What listens already stays as it is.
+    /// Subscribe an endpoint, in every region. An existing subscription stays as it is.
     Add {
-        /// How.
-        #[arg(value_enum)]
-        protocol: ProtocolArg,
-        /// Where: an e-mail address, a phone number (+15550100123), a URL, or the ARN of a queue.
+        /// How notices are delivered; sms and sqs on a deployed stage only.
+        #[arg(value_parser = one_of(addable()))]
+        protocol: Protocol,
+        /// Where to: an e-mail address, a phone number (+15550100123), a URL, or the ARN of a queue.
         endpoint: String,
         /// Only notices of this fleet.
         #[arg(long)]
@@ -22,25 +24,25 @@ pub(crate) enum SubscriptionCommand {
         #[arg(long = "severity", value_name = "SEVERITY", value_delimiter = ',')]
         severities: Vec<Severity>,
     },
-    /// Show all subscriptions, whether they are confirmed, and how their deliveries stand.
+    /// List all subscriptions, their confirmation and their deliveries.
     List,
     /// Confirm a subscription with the token that was sent to its endpoint.
     Confirm {
-        // Read later, because clap would show a wrong one.
+        // Parsed later, because clap would print a wrong one.
         /// The token, or the whole link that holds it.
         #[arg(long)]
         token: String,
     },
-    /// Send a test notice, marked as one, to all whose filter lets it through.
+    /// Send a test notice, marked as one, to all subscriptions whose filter matches.
     Test {
-        /// In the name of this fleet.
+        /// The fleet that it is about.
         #[arg(long, default_value = "main")]
         fleet: Fleet,
-        /// As a notice of this kind.
+        /// Its kind.
         #[arg(long, default_value = "missing")]
         kind: Kind,
     },
-    /// Remove a subscription in every region, and what it has not yet got.
+    /// Remove a subscription and its pending deliveries, in every region.
     Remove {
         /// The subscription's id, or its endpoint.
         #[arg(value_name = "ID|ENDPOINT")]
@@ -48,16 +50,8 @@ pub(crate) enum SubscriptionCommand {
     },
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ProtocolArg {
-    /// An e-mail.
-    Email,
-    /// A text message; on a deployed stage only.
-    Sms,
-    /// A POST to a URL in the clear.
-    Http,
-    /// A POST to a URL over TLS.
-    Https,
-    /// A message in an SQS queue; on a deployed stage only.
-    Sqs,
+/// The console is that of `hb serve`, which always has it.
+fn addable() -> impl Iterator<Item = Protocol> {
+    let is_addable = |protocol: &Protocol| *protocol != Protocol::Console;
+    Protocol::ALL.into_iter().filter(is_addable)
 }

@@ -22,7 +22,7 @@ impl Backend {
             ports,
             region: Region::local(),
             supports: hb_sqlite::supported,
-            topics: Topics::Here(topic),
+            topics: Topics::Local(topic),
         }
     }
 }

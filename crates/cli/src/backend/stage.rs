@@ -12,17 +12,16 @@ use hb_service::system::{SystemClock, SystemIds};
 use super::{Backend, Topics};
 use crate::exit::Failure;
 
-/// What is needed to find the topics.
 pub(super) struct Deployed {
     stage: Stage,
     profile: Profile,
     clients: Clients,
-    /// Those that were named; none means all of the stage.
+    /// Empty means all regions of the stage.
     regions: Vec<String>,
 }
 
 impl Backend {
-    /// Everything over the stage `name`. Nothing is asked of AWS yet.
+    /// Sends no request to AWS yet.
     pub(super) async fn deployed(
         name: &str,
         profile: Option<&str>,
@@ -43,7 +42,7 @@ impl Backend {
         Ok(Self {
             ports: hb_aws::ports(&clients, &stage, Arc::new(SystemClock), Arc::new(SystemIds)),
             region,
-            // SNS has them all; only `hb serve` has a console, which no command can name.
+            // SNS supports all protocols that a command can name.
             supports: |_| Ok(()),
             topics: Topics::Deployed(Box::new(Deployed {
                 stage,
@@ -55,7 +54,7 @@ impl Backend {
     }
 }
 
-/// What is found in each region of the stage.
+/// The findings of `hb doctor` in each region of the stage.
 pub(crate) async fn examine(
     name: &str,
     profile: Option<&str>,
@@ -114,8 +113,8 @@ fn over(clients: &Clients, stage: &Stage, topic: TopicArn, region: Region) -> Do
 }
 
 impl Deployed {
-    /// The topics of all regions. Which ones there are, and in which account, the ledger's table tells; the topics
-    /// themselves are not asked, so that one that does not answer is told by what is done with it.
+    /// The topics of all regions, found through the table of the ledger. No request goes to a topic here: one that does
+    /// not answer fails in the operation that needs it, for its region alone.
     pub(super) async fn topics(&self) -> Result<Vec<RegionalTopic>, Failure> {
         let found = find_stage(&self.clients, &self.stage).await?;
         let regions = if self.regions.is_empty() {

@@ -1,31 +1,15 @@
-//! `hb cost`: what a fleet would cost on AWS.
+//! `hb cost`: what a fleet costs on AWS. Does not connect to AWS.
 
-use std::time::Duration;
+mod prices;
 
-use clap::Args;
 use hb_domain::Timestamp;
 use serde::Serialize;
 
-use crate::args::{Format, duration};
+use self::prices::Item;
+use crate::args::Cost;
 use crate::exit::Failure;
-use crate::output::{self, Row};
-use crate::prices::{self, Item};
+use crate::output::{self, Format, Row};
 
-/// A fleet.
-#[derive(Debug, Args)]
-pub(crate) struct Cost {
-    /// How many hosts.
-    #[arg(long, value_name = "N")]
-    hosts: u64,
-    /// How often each of them beats.
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
-    interval: Duration,
-    /// In how many regions, 1 or 2.
-    #[arg(long = "regions", value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
-    in_regions: u8,
-}
-
-/// A line of the bill as it is shown.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CostRow {
@@ -50,7 +34,6 @@ impl Row for CostRow {
     }
 }
 
-/// Runs the command; nothing is asked of AWS.
 pub(crate) fn run(format: Format, cost: &Cost) -> Result<(), Failure> {
     let mut items = prices::monthly(cost.hosts, cost.interval, cost.in_regions);
     items.push(Item {

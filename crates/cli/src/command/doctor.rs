@@ -1,4 +1,4 @@
-//! `hb doctor`: what is wrong, why, and what to do about it. Changes nothing.
+//! `hb doctor`: reports what is wrong, why, and what to do about it. Changes nothing.
 
 mod server;
 
@@ -12,10 +12,10 @@ use hb_service::system::{SystemClock, SystemIds};
 use hb_sqlite::Store;
 use serde::Serialize;
 
-use crate::args::{Chosen, DoctorArgs, Format, Target};
+use crate::args::{Chosen, DoctorArgs};
 use crate::config::Config;
 use crate::exit::Failure;
-use crate::output;
+use crate::output::{self, Format};
 
 /// All findings, and the worst of them.
 #[derive(Serialize)]
@@ -24,19 +24,21 @@ struct Diagnosis {
     findings: Vec<Finding>,
 }
 
-/// Ends with 1 when there is a problem.
+/// Exits with 1 when there is a problem.
 pub(crate) async fn run(
-    target: &Target,
+    target: Chosen,
     config: &Config,
     format: Format,
     doctor: DoctorArgs,
 ) -> Result<ExitCode, Failure> {
-    let progress = output::progress("looking at every page of the database");
+    let progress = output::progress("checking every page of the database");
     let mut findings = vec![read_from(config)];
-    findings.extend(of_place(target).await?);
-    // Of a stage nobody knows the address; on one machine there is a usual one.
-    if doctor.url.is_some() || matches!(target.choose()?, Chosen::Folder(_)) {
-        findings.extend(server::examine(doctor.url.as_deref()).await?);
+    let url = doctor.url.as_ref().or(config.url.as_ref());
+    // A stage has no default address.
+    let has_server = url.is_some() || matches!(target, Chosen::Folder(_));
+    findings.extend(of_target(target).await?);
+    if has_server {
+        findings.extend(server::examine(url.map(String::as_str)).await?);
     }
     progress.finish_and_clear();
     let verdict = findings
@@ -54,10 +56,10 @@ fn read_from(config: &Config) -> Finding {
     Finding::ok("config file", path.unwrap_or_else(|| "none".to_owned()))
 }
 
-/// What the place shows that the command line names: first what its adapter alone can know, then what all have.
-async fn of_place(target: &Target) -> Result<Vec<Finding>, Failure> {
+/// First the findings that only the adapter can make, then those common to all.
+async fn of_target(target: Chosen) -> Result<Vec<Finding>, Failure> {
     let now = SystemClock.now();
-    match target.choose()? {
+    match target {
         Chosen::Folder(dir) => {
             let hb_sqlite::Examined {
                 mut findings,
@@ -75,7 +77,7 @@ async fn of_place(target: &Target) -> Result<Vec<Finding>, Failure> {
             regions,
         } => crate::backend::examine_stage(&name, profile.as_deref(), regions, now).await,
         #[cfg(not(feature = "stage"))]
-        Chosen::Stage { .. } => Err(Failure::BuiltWithoutStages),
+        Chosen::Stage { .. } => Err(Failure::NotBuiltIn("stage")),
     }
 }
 

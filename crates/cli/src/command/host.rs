@@ -1,24 +1,23 @@
 //! `hb host`.
 
 mod view;
+#[cfg(feature = "watch")]
 mod watch;
 
 use std::io::BufRead;
 
-use hb_domain::{Fleet, HostId, HostKey, Interval, State, Timestamp};
+use hb_domain::{Fleet, HostId, HostIdError, HostKey, Interval, PauseError, Timestamp};
 use hb_service::admin::{HostAdmin, HostError, HostView};
 use serde::Serialize;
 
-use super::tell_unreadable;
-use crate::args::{
-    Format, HostArg, HostCommand, HostList, HostOrInput, HostsArg, IntervalArg, StateArg, Until,
-};
+use self::view::{HostDetails, HostRow};
+use super::report_unreadable;
+use crate::args::{HostArg, HostCommand, HostList, HostOrInput, HostsArg, IntervalArg, Until};
 use crate::backend::Backend;
 use crate::exit::Failure;
-use crate::output::{self, Pages, Row};
-use view::{HostDetails, HostRow};
+use crate::output::{self, Format, Pages, Row};
 
-/// What is done with a host.
+/// A change of a host's settings.
 #[derive(Clone, Copy)]
 enum Change {
     Pause(Option<Timestamp>),
@@ -27,7 +26,7 @@ enum Change {
 }
 
 impl Change {
-    async fn make(self, hosts: &HostAdmin, key: &HostKey) -> Result<HostView, HostError> {
+    async fn apply(self, hosts: &HostAdmin, key: &HostKey) -> Result<HostView, HostError> {
         match self {
             Self::Pause(until) => hosts.pause(key, until).await,
             Self::Resume => hosts.resume(key).await,
@@ -48,13 +47,16 @@ pub(crate) async fn run(
         HostCommand::Show(HostArg { host, fleet }) => {
             show(format, hosts.show(&HostKey::new(fleet, host)).await?, now)
         }
+        #[cfg(feature = "watch")]
         HostCommand::Watch { fleet, every } => watch::run(hosts, fleet, every).await,
+        #[cfg(not(feature = "watch"))]
+        HostCommand::Watch { .. } => Err(Failure::NotBuiltIn("watch")),
         HostCommand::Pause {
             hosts: which,
             until,
         } => {
             let until = until.map(|until| match until {
-                Until::In(lasts) => now.plus(lasts),
+                Until::In(duration) => now.plus(duration),
                 Until::At(at) => at,
             });
             change(hosts, format, which, Change::Pause(until)).await
@@ -70,32 +72,28 @@ pub(crate) async fn run(
 
 async fn list(hosts: &HostAdmin, format: Format, wanted: &HostList) -> Result<(), Failure> {
     let now = hosts.ports.clock.now();
-    let mut left = wanted.limit.map_or(u64::MAX, std::num::NonZeroU64::get);
-    let fits = |view: &HostView| {
-        wanted
-            .status
-            .is_none_or(|status| view.state == state(status))
-            && wanted
-                .fleet
-                .as_ref()
-                .is_none_or(|fleet| view.key.fleet == *fleet)
-            && wanted
-                .prefix
-                .as_ref()
-                .is_none_or(|prefix| view.key.host.as_str().starts_with(prefix))
+    let mut left = wanted.limit.map_or(usize::MAX, |limit| {
+        limit.get().try_into().unwrap_or(usize::MAX)
+    });
+    let is_wanted = |view: &HostView| {
+        let HostKey { fleet, host } = &view.key;
+        let prefix = wanted.prefix.as_deref().unwrap_or_default();
+        wanted.status.is_none_or(|state| state == view.state)
+            && wanted.fleet.as_ref().is_none_or(|wanted| wanted == fleet)
+            && host.as_str().starts_with(prefix)
     };
     let mut listing = hosts.listing(wanted.after.as_ref()).await?;
     tell_unreadable("receiver", listing.unreadable_receivers());
     let mut pages = Pages::new(format);
     while let Some((views, unreadable)) = listing.next_page().await? {
-        tell_unreadable("host", &unreadable);
-        let mut views = views.into_iter().filter(fits);
+        report_unreadable("host", &unreadable);
         let rows: Vec<_> = views
-            .by_ref()
-            .take(left.try_into().unwrap_or(usize::MAX))
+            .into_iter()
+            .filter(is_wanted)
+            .take(left)
             .map(|view| HostRow::new(view, now))
             .collect();
-        left = left.saturating_sub(rows.len().try_into().unwrap_or(u64::MAX));
+        left -= rows.len();
         pages.page(&rows, now)?;
         if left == 0 {
             if let Some(last) = rows.last() {
@@ -104,7 +102,7 @@ async fn list(hosts: &HostAdmin, format: Format, wanted: &HostList) -> Result<()
             break;
         }
     }
-    Ok(pages.end::<HostRow>()?)
+    Ok(pages.end()?)
 }
 
 fn show(format: Format, view: HostView, now: Timestamp) -> Result<(), Failure> {
@@ -121,66 +119,50 @@ async fn change(
     change: Change,
 ) -> Result<(), Failure> {
     let now = hosts.ports.clock.now();
-    // A pause that is over before it begins is wrong before anything is asked.
+    // Checked before any host is changed.
     if let Change::Pause(Some(until)) = change
         && until <= now
     {
-        return Err(HostError::from(hb_domain::PauseError::new(until, now)).into());
+        return Err(HostError::from(PauseError::new(until, now)).into());
     }
     let HostsArg { host, fleet } = which;
     match host {
-        HostOrInput::Host(host) => show(
-            format,
-            change.make(hosts, &HostKey::new(fleet, host)).await?,
-            now,
-        ),
+        HostOrInput::Host(host) => {
+            let view = change.apply(hosts, &HostKey::new(fleet, host)).await?;
+            show(format, view, now)
+        }
         HostOrInput::Input => {
             let change =
-                async |key: &HostKey| Ok(HostRow::new(change.make(hosts, key).await?, now));
-            each(names()?, &fleet, change).print(format, now).await
+                async |key: &HostKey| Ok(HostRow::new(change.apply(hosts, key).await?, now));
+            for_each(format, now, &fleet, change).await
         }
     }
 }
 
 async fn forget(hosts: &HostAdmin, format: Format, which: HostsArg) -> Result<(), Failure> {
     let HostsArg { host, fleet } = which;
+    let forget = async |key: &HostKey| {
+        hosts.forget(key).await?;
+        Ok(Forgotten {
+            forgotten: key.host.to_string(),
+            fleet: key.fleet.to_string(),
+        })
+    };
     match host {
         HostOrInput::Host(host) => {
             let key = HostKey::new(fleet, host);
-            hosts.forget(&key).await?;
-            let row = Forgotten::of(&key);
-            Ok(output::one(
-                format,
-                &format!("forgot {key}; its next beat registers it again"),
-                &row,
-            )?)
+            let row = forget(&key).await?;
+            let text = format!("forgot {key}; its next beat registers it again");
+            Ok(output::one(format, &text, &row)?)
         }
-        HostOrInput::Input => {
-            let forget = async |key: &HostKey| {
-                hosts.forget(key).await?;
-                Ok(Forgotten::of(key))
-            };
-            each(names()?, &fleet, forget)
-                .print(format, hosts.ports.clock.now())
-                .await
-        }
+        HostOrInput::Input => for_each(format, hosts.ports.clock.now(), &fleet, forget).await,
     }
 }
 
-/// A host that is gone.
 #[derive(Serialize)]
 struct Forgotten {
     forgotten: String,
     fleet: String,
-}
-
-impl Forgotten {
-    fn of(key: &HostKey) -> Self {
-        Self {
-            forgotten: key.host.to_string(),
-            fleet: key.fleet.to_string(),
-        }
-    }
 }
 
 impl Row for Forgotten {
@@ -191,78 +173,57 @@ impl Row for Forgotten {
     }
 }
 
-/// All names of standard input are read, and must be names, before anything is done. Empty lines and those that begin
-/// with `#` are left out.
+/// Runs `operation` on each host that standard input names, and prints the results. An unknown host does not stop it;
+/// a failing store does.
+async fn for_each<T: Row>(
+    format: Format,
+    now: Timestamp,
+    fleet: &Fleet,
+    operation: impl AsyncFn(&HostKey) -> Result<T, HostError>,
+) -> Result<(), Failure> {
+    let names = names()?;
+    let of = names.len();
+    let mut failed = 0;
+    let mut pages = Pages::new(format);
+    for (done, host) in names.into_iter().enumerate() {
+        match operation(&HostKey::new(fleet.clone(), host)).await {
+            Ok(row) => pages.page(&[row], now)?,
+            Err(HostError::Port(error)) => {
+                output::remark(&format!("stopped after {done} of {of} hosts"));
+                return Err(error.into());
+            }
+            Err(error) => {
+                failed += 1;
+                output::remark(&format!("hb: {error}"));
+            }
+        }
+    }
+    pages.end()?;
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(Failure::InPart {
+        failed,
+        of,
+        what: "hosts",
+    })
+}
+
+/// All names are read, and checked, before the first host is changed. Empty lines and lines that start with `#` are
+/// skipped.
 fn names() -> Result<Vec<HostId>, Failure> {
     let mut names = Vec::new();
     for (number, line) in (1..).zip(std::io::stdin().lock().lines()) {
-        let wrong =
-            |cause: String| Failure::Input(format!("line {number} of standard input"), cause);
+        let wrong = |cause: String| Failure::Input {
+            source_name: format!("line {number} of standard input"),
+            cause,
+        };
         let line = line.map_err(|error| wrong(error.to_string()))?;
         let name = line.trim();
         if !name.is_empty() && !name.starts_with('#') {
-            names.push(
-                name.parse()
-                    .map_err(|error: hb_domain::HostIdError| wrong(error.to_string()))?,
-            );
+            let name = name.parse();
+            names.push(name.map_err(|error: HostIdError| wrong(error.to_string()))?);
         }
     }
     Ok(names)
-}
-
-/// Something that is done to many hosts, one after the other.
-struct Each<'a, F> {
-    names: Vec<HostId>,
-    fleet: &'a Fleet,
-    what: F,
-}
-
-fn each<T, F: AsyncFn(&HostKey) -> Result<T, HostError>>(
-    names: Vec<HostId>,
-    fleet: &Fleet,
-    what: F,
-) -> Each<'_, F> {
-    Each { names, fleet, what }
-}
-
-impl<F> Each<'_, F> {
-    /// Prints what it came to. A host that is unknown keeps nobody from the others; a store that fails does.
-    async fn print<T: Row>(self, format: Format, now: Timestamp) -> Result<(), Failure>
-    where
-        F: AsyncFn(&HostKey) -> Result<T, HostError>,
-    {
-        let (of, mut failed, mut pages) = (self.names.len(), 0, Pages::new(format));
-        for (done, host) in self.names.into_iter().enumerate() {
-            match (self.what)(&HostKey::new(self.fleet.clone(), host)).await {
-                Ok(row) => pages.page(&[row], now)?,
-                Err(HostError::Port(error)) => {
-                    output::remark(&format!("stopped after {done} of {of} hosts"));
-                    return Err(error.into());
-                }
-                Err(error) => {
-                    failed += 1;
-                    output::remark(&format!("hb: {error}"));
-                }
-            }
-        }
-        pages.end::<T>()?;
-        if failed > 0 {
-            Err(Failure::InPart {
-                failed,
-                of,
-                what: "hosts",
-            })
-        } else {
-            Ok(())
-        }
-    }
-}
-
-fn state(status: StateArg) -> State {
-    match status {
-        StateArg::Up => State::Up,
-        StateArg::Missing => State::Missing,
-        StateArg::Failing => State::Failing,
-        StateArg::Paused => State::Paused,
-    }
 }

@@ -7,13 +7,12 @@ use hb_service::admin::{Created, KeyAdmin, KeyError, KeyRequest, Rotated};
 use hb_service::ports::every_page;
 use serde::Serialize;
 
-use super::tell_unreadable;
-use crate::args::{Format, KeyCommand, KeyRef, ScopeArg};
+use super::report_unreadable;
+use crate::args::{KeyCommand, KeyRef};
 use crate::backend::Backend;
 use crate::exit::Failure;
-use crate::output::{self, Row, or_dash};
+use crate::output::{self, Format, Row, or_dash};
 
-/// A key as it is shown.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct KeyRow {
@@ -25,7 +24,7 @@ pub(crate) struct KeyRow {
     created: String,
     expires: Option<String>,
     revoked: Option<String>,
-    /// The last day of its use.
+    /// The day of its last use.
     last_used: Option<String>,
     live: bool,
 }
@@ -71,18 +70,15 @@ impl Row for KeyRow {
             (false, Some(revoked)) => format!("revoked {revoked}"),
             (false, None) => "expired".to_owned(),
         };
-        let (fleet, scope) = (self.fleet.clone(), self.scope.to_string());
-        let (created, expires) = (self.created.clone(), or_dash(self.expires.clone()));
-        let used = or_dash(self.last_used.clone());
         vec![
             self.id.clone(),
             self.name.clone(),
-            fleet,
-            scope,
+            self.fleet.clone(),
+            self.scope.to_string(),
             hosts,
-            created,
-            used,
-            expires,
+            self.created.clone(),
+            or_dash(self.last_used.clone()),
+            or_dash(self.expires.clone()),
             state,
         ]
     }
@@ -93,11 +89,11 @@ fn day(at: Timestamp) -> String {
     at.to_string().chars().take("2026-01-31".len()).collect()
 }
 
-/// A key with its token, for the one time that it is shown.
+/// A new key with its token, which is shown once.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewKey {
-    /// The secret.
+    /// The token.
     pub(crate) key: String,
     #[serde(flatten)]
     row: KeyRow,
@@ -135,11 +131,6 @@ pub(crate) async fn run(
             host_prefixes,
             expires,
         } => {
-            let scope = match scope {
-                ScopeArg::Ingest => Scope::Ingest,
-                ScopeArg::Read => Scope::Read,
-                ScopeArg::Canary => Scope::Canary,
-            };
             let request = KeyRequest {
                 name,
                 scope,
@@ -148,22 +139,22 @@ pub(crate) async fn run(
                 expires_in: expires,
             };
             let created = key_admin.create_key(request).await?;
-            let told = show(format, &created)?;
-            output::remark(&format!("{told}: store it now, it is not shown again"));
+            let about = show(format, &created)?;
+            output::remark(&format!("{about}: store it now, it is not shown again"));
         }
         KeyCommand::List => {
             let (keys, unreadable) = every_page(|after| key_admin.ports.keys.list(after)).await?;
-            tell_unreadable("key", &unreadable);
+            report_unreadable("key", &unreadable);
             let rows: Vec<_> = keys.iter().map(|key| KeyRow::new(key, now)).collect();
             output::rows(format, &rows, now)?;
         }
         KeyCommand::Rotate { key, overlap } => {
             let id = find(key_admin, key, now).await?;
             let Rotated { created, old } = key_admin.rotate_key(&id, overlap).await?;
-            let told = show(format, &created)?;
+            let about = show(format, &created)?;
             let until = or_dash(old.expires.map(|expires| output::instant(expires, now)));
             output::remark(&format!(
-                "{told}: store it now, it is not shown again; {id} is good until {until}"
+                "{about}: store it now, it is not shown again; {id} is valid until {until}"
             ));
         }
         KeyCommand::Revoke { key } => {
@@ -184,7 +175,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Shows a new key, once; gives what to say of it beside.
+/// Shows a new key; returns the text to describe it with.
 fn show(format: Format, created: &Created) -> Result<String, Failure> {
     let new = NewKey::new(created);
     output::one(format, &new.key, &new)?;
@@ -195,7 +186,7 @@ fn show(format: Format, created: &Created) -> Result<String, Failure> {
     ))
 }
 
-/// Which key is meant. Of several with one name, the only one alive.
+/// The key that is meant. Of several keys with one name, the only live one.
 async fn find(key_admin: &KeyAdmin, reference: KeyRef, now: Timestamp) -> Result<KeyId, Failure> {
     let name = match reference {
         KeyRef::Id(id) => return Ok(id),
@@ -206,44 +197,42 @@ async fn find(key_admin: &KeyAdmin, reference: KeyRef, now: Timestamp) -> Result
             name
         }
         KeyRef::Name(name) => name,
-        KeyRef::Mistyped(error) => return Err(Failure::NoToken(error)),
+        KeyRef::Mistyped(error) => return Err(Failure::NotAToken(error)),
     };
     let (keys, _) = every_page(|after| key_admin.ports.keys.list(after)).await?;
-    let mut called: Vec<_> = keys.into_iter().filter(|key| key.name == name).collect();
-    if called.iter().any(|key| key.is_live(now)) {
-        called.retain(|key| key.is_live(now));
+    let mut named: Vec<_> = keys.into_iter().filter(|key| key.name == name).collect();
+    if named.iter().any(|key| key.is_live(now)) {
+        named.retain(|key| key.is_live(now));
     }
-    match &called[..] {
+    named.sort_by_key(|key| (key.created, key.id.clone()));
+    match &named[..] {
         [key] => Ok(key.id.clone()),
         [] => Err(match name.as_str().parse() {
             Ok(id) => Failure::Key(KeyError::NoSuchKey(id)),
             Err(_) => Failure::NoSuchKeyName(name.to_string()),
         }),
-        keys => {
-            let mut keys: Vec<_> = keys.iter().collect();
-            keys.sort_by_key(|key| (key.created, key.id.clone()));
-            let ids = keys.iter().map(|key| key.id.to_string()).collect();
-            Err(Failure::AmbiguousKey {
-                name: name.to_string(),
-                ids,
-            })
-        }
+        keys => Err(Failure::AmbiguousKey {
+            name: name.to_string(),
+            ids: keys.iter().map(|key| key.id.to_string()).collect(),
+        }),
     }
 }
 
-/// Needs no backend: what a token says of itself. A leaked key can be named without anybody knowing its secret.
+/// Shows the id in a token, without a backend, so that the finder of a leaked key can report it.
 pub(crate) fn inspect(format: Format, token: &str) -> Result<(), Failure> {
     let text = if token == "-" {
-        std::io::read_to_string(std::io::stdin())
-            .map_err(|error| Failure::Input("standard input".to_owned(), error.to_string()))?
+        std::io::read_to_string(std::io::stdin()).map_err(|error| Failure::Input {
+            source_name: "standard input".to_owned(),
+            cause: error.to_string(),
+        })?
     } else {
         token.to_owned()
     };
-    let token: Token = text.trim().parse().map_err(Failure::NoToken)?;
+    let token: Token = text.trim().parse().map_err(Failure::NotAToken)?;
     let value = serde_json::json!({ "id": token.id(), "valid": true });
-    let told = format!(
-        "{}: the checksum fits; `hb key list` shows whose it is",
+    let text = format!(
+        "{}: the checksum is right; `hb key list` shows the key",
         token.id()
     );
-    Ok(output::one(format, &told, &value)?)
+    Ok(output::one(format, &text, &value)?)
 }

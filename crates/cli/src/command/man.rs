@@ -1,5 +1,4 @@
-//! What `hb` says of itself: man pages, completions of shells, and the page `docs/cli.md`. All come from the one tree of
-//! commands.
+//! Man pages, shell completions, and the page `docs/cli.md`, all made from the tree of commands.
 
 mod markdown;
 
@@ -16,7 +15,7 @@ use crate::output;
 
 /// `hb completions SHELL`.
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
-    // Into memory: the library panics when a pipe is closed.
+    // Into memory, because the library panics when a pipe is closed.
     let mut script = Vec::new();
     generate(shell, &mut Hb::command(), "hb", &mut script);
     print(&script)
@@ -31,7 +30,10 @@ pub(crate) fn man(man: &ManArgs) -> Result<(), Failure> {
     }
     match &man.dir {
         Some(dir) => {
-            let written = pages(&tree, dir).map_err(|error| Failure::Dir(dir.clone(), error))?;
+            let written = pages(&tree, dir).map_err(|source| Failure::Dir {
+                path: dir.clone(),
+                source,
+            })?;
             output::line(&format!("wrote {written} pages to {}", dir.display()))?;
             Ok(())
         }
@@ -39,7 +41,7 @@ pub(crate) fn man(man: &ManArgs) -> Result<(), Failure> {
     }
 }
 
-/// Writes `hb.1` and a page for every command below it; gives how many.
+/// Writes `hb.1` and a page for each subcommand; returns their number.
 fn pages(command: &Command, dir: &Path) -> io::Result<usize> {
     std::fs::create_dir_all(dir)?;
     let mut written = 0;
@@ -60,7 +62,7 @@ fn page(command: Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The command and all below it, each with its words; what is hidden and `help` are left out.
+/// The command and all its subcommands, each with its full name, without hidden ones and `help`.
 fn every(name: String, command: &Command) -> Vec<(String, &Command)> {
     let shown = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
     let below = command.get_subcommands().filter(shown);

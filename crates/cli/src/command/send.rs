@@ -1,4 +1,4 @@
-//! `hb send`: a beat, with retries; or a command, and then a beat that says how it ended.
+//! `hb send`: sends a beat, with retries; or runs a command and sends its result.
 
 mod deliver;
 mod exec;
@@ -9,45 +9,47 @@ mod tail;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hb_domain::splay;
+use hb_domain::{Signal, splay};
 use serde_json::{Value, json};
 
 use self::deliver::Service;
+use self::job::FinishedJob;
 use self::signals::Signals;
-use crate::args::{Format, Send, StatusArg};
+use crate::args::SendArgs;
+use crate::config::Config;
 use crate::exit::Failure;
-use crate::output;
+use crate::output::{self, Format};
 
-/// What ended the command may tell us, too, a moment later; it is not meant for the beat.
+/// The signal that ended the command may also reach us, a moment later; it is not meant to stop the beat.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(format: Format, send: Send) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(
+    config: &Config,
+    format: Format,
+    mut send: SendArgs,
+) -> Result<ExitCode, Failure> {
+    send.url = send.url.or_else(|| config.url.clone());
     if send.exec {
         return Ok(run_command(&send).await);
     }
     let service = Service::of(&send)?;
     wait(&send).await;
-    let status = match send.status {
-        StatusArg::Ok => "ok",
-        StatusArg::Fail => "fail",
-    };
-    let tries = service
-        .deliver(&beat(&send, status, &json!(send.message)))
-        .await?;
+    let body = beat(&send, send.status, &json!(send.message));
+    let tries = service.deliver(&body).await?;
     let value = json!({ "hostId": send.host, "tries": tries });
     output::one(format, &format!("{} beats", send.host), &value)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the command, whatever stands in the way of the beat: who watches a job must not stop it.
-async fn run_command(send: &Send) -> ExitCode {
+/// Runs the command, even if the beat cannot be sent: monitoring a job must not stop it.
+async fn run_command(send: &SendArgs) -> ExitCode {
     wait(send).await;
     let mut signals = Signals::listen();
-    let mut outcome = exec::run(&send.command, &mut signals).await;
-    if let Some(cause) = outcome.not_started() {
+    let mut job = exec::run(&send.command, &mut signals).await;
+    if let Some(cause) = job.not_started() {
         output::remark(&format!("hb: {cause}"));
     }
-    let told_to_stop = async {
+    let interrupted = async {
         let _ = tokio::time::timeout(SAME_SIGNAL, async {
             while signals.next().await.is_some() {}
         })
@@ -57,35 +59,37 @@ async fn run_command(send: &Send) -> ExitCode {
             None => std::future::pending().await,
         }
     };
-    let told = tokio::select! {
-        told = tell(send, &outcome) => told,
-        () = told_to_stop => Err(Failure::NotDelivered(0, "hb was told to stop meanwhile".to_owned())),
+    let result = tokio::select! {
+        result = send_result(send, &job) => result,
+        () = interrupted => Err(Failure::NotDelivered {
+            tries: 0,
+            cause: "hb was interrupted by a signal".to_owned(),
+        }),
     };
-    if let Err(failure) = told {
-        failure.tell(false);
+    if let Err(failure) = result {
+        failure.report(false);
     }
-    outcome.pass_rest().await;
-    outcome.code()
+    job.pass_rest().await;
+    job.code()
 }
 
-/// Sends how the command ended.
-async fn tell(send: &Send, outcome: &job::FinishedJob) -> Result<(), Failure> {
+async fn send_result(send: &SendArgs, job: &FinishedJob) -> Result<(), Failure> {
     let service = Service::of(send)?;
-    let body = if outcome.is_ok() {
-        beat(send, "ok", &Value::Null)
+    let body = if job.is_ok() {
+        beat(send, Signal::Ok, &Value::Null)
     } else {
-        beat(send, "fail", &json!(outcome.message(&service.secret())))
+        beat(send, Signal::Fail, &json!(job.message(&service.secret())))
     };
     service.deliver(&body).await.map(drop)
 }
 
-fn beat(send: &Send, status: &str, message: &Value) -> String {
-    json!({ "hostId": send.host, "intervalMs": send.interval, "status": status, "message": message })
+fn beat(send: &SendArgs, status: Signal, message: &Value) -> String {
+    json!({ "hostId": send.host, "intervalMs": send.interval, "status": status.as_str(), "message": message })
         .to_string()
 }
 
-/// Waits for the host's place in the splay.
-async fn wait(send: &Send) {
+/// Waits for the host's share of the splay.
+async fn wait(send: &SendArgs) {
     if let Some(within) = send.splay {
         tokio::time::sleep(splay(&send.host, within)).await;
     }

@@ -1,7 +1,7 @@
-//! Canaries of the local server: beats to its own listener, so that it knows when it was deaf.
+//! Sends the canaries of the local server: beats to its own listener, which prove that it receives beats.
 //!
-//! They need a key like every beat. It lies beside the database, readable for its owner alone: whoever can read it can
-//! read the database, and all that it is good for is canaries.
+//! They need a key like every beat. It is stored beside the database, readable for its owner alone: whoever can read it
+//! can read the database, and it is valid for canaries only.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -22,18 +22,18 @@ use tokio::time::MissedTickBehavior;
 
 use crate::exit::Failure;
 
-/// How often: the settings of the sweep build on it.
+/// The period; the settings of the sweep depend on it.
 const EVERY: Duration = Duration::from_secs(3);
-/// How long an answer may take.
+/// For one answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The file with the key, in the data folder.
 const KEY_FILE: &str = "canary.key";
-/// How often a key may be refused until it is replaced.
+/// The refusals after which a key is replaced.
 const REFUSALS: u32 = 3;
-/// As the log calls this.
-const CANARIES: &str = "hearing canaries";
+/// The activity in the log.
+const CANARIES: &str = "receiving canaries";
 
-/// Sends beats to a server, as its clients do.
+/// Sends beats over HTTP, as clients do.
 pub(crate) struct HttpCaller {
     client: Client,
     url: String,
@@ -44,7 +44,7 @@ pub(crate) struct HttpCaller {
 }
 
 impl HttpCaller {
-    /// Calls the server that listens on `address` and keeps its data in `dir`.
+    /// For the server that listens on `address` and stores its data in `dir`.
     pub(crate) fn new(
         address: SocketAddr,
         dir: &Path,
@@ -63,7 +63,7 @@ impl HttpCaller {
         })
     }
 
-    /// The key that is known, or the one in the file, or a new one.
+    /// The known key, or the one in the file, or a new one.
     async fn token(&self) -> Result<Token, String> {
         let known = self.known().clone();
         if let Some(token) = known.or_else(|| read(&self.file)) {
@@ -86,7 +86,7 @@ impl HttpCaller {
             // Another server on this folder was faster: its key serves both.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 return read(&self.file)
-                    .ok_or_else(|| format!("{} holds no key", self.file.display()));
+                    .ok_or_else(|| format!("{} does not hold a key", self.file.display()));
             }
             Err(error) => tracing::warn!("{} cannot be written: {error}", self.file.display()),
         }
@@ -100,8 +100,8 @@ impl HttpCaller {
         Ok(drawn.token)
     }
 
-    /// The key was refused. Once in a while that is so because whoever wrote the file has yet to store the key; after
-    /// that somebody took it back, or the database is another one, and the next canary has a new key.
+    /// After a refusal the file is read again: the server that wrote it may not have stored the key yet. After several,
+    /// the key was revoked or the database replaced, and the next canary uses a new key.
     fn refused(&self) {
         if self.refusals.fetch_add(1, Ordering::Relaxed) >= REFUSALS {
             self.refusals.store(0, Ordering::Relaxed);
@@ -138,7 +138,7 @@ impl Caller for HttpCaller {
     }
 }
 
-/// Nobody can call "all addresses": this machine is one of them.
+/// An unspecified address ("all addresses") is reached at the loopback address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -152,7 +152,7 @@ fn read(file: &Path) -> Option<Token> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// Never a file that is half written, or that others can read, and never over another.
+/// Writes a new file as a whole, readable for its owner alone; fails if there is one.
 fn write(file: &Path, token: &Token) -> std::io::Result<()> {
     let draft = file.with_extension(format!("{}.tmp", std::process::id()));
     let mut options = OpenOptions::new();
@@ -165,8 +165,9 @@ fn write(file: &Path, token: &Token) -> std::io::Result<()> {
     linked
 }
 
-/// Sends canaries until it is stopped. A server that starts has not heard what came before, unless another one on the
-/// same folder has. `tried` becomes true after the first one, whatever came of it.
+/// Sends canaries until it is stopped. Until the first success every missed canary counts as a blackout: a server that
+/// starts has received nothing before, unless another server on the same folder has. `tried` becomes true after the first
+/// try, successful or not.
 pub(crate) async fn send_every(
     mut canaries: Canaries,
     clock: Arc<dyn Clock>,
@@ -186,7 +187,7 @@ pub(crate) async fn send_every(
             () = super::on(stopped.clone()) => return,
             sent = canaries.send() => sent,
         };
-        tell(&sent, &troubles, &*clock);
+        log_result(&sent, &troubles, &*clock);
         if sent.is_ok() {
             canaries.fresh = fresh;
         }
@@ -194,13 +195,17 @@ pub(crate) async fn send_every(
     }
 }
 
-fn tell(sent: &Result<Option<Duration>, CanaryError>, troubles: &Troubles, clock: &dyn Clock) {
+fn log_result(
+    sent: &Result<Option<Duration>, CanaryError>,
+    troubles: &Troubles,
+    clock: &dyn Clock,
+) {
     match sent {
         Ok(None) => {}
-        Ok(Some(deaf)) => {
-            let deaf = hb_domain::human_duration(Duration::from_secs(deaf.as_secs()));
+        Ok(Some(gap)) => {
+            let gap = hb_domain::human_duration(Duration::from_secs(gap.as_secs()));
             tracing::warn!(
-                "no beat could be heard for {deaf}: that time does not count as silence of hosts"
+                "no beats could be received for {gap}: this time does not count as silence of hosts"
             );
         }
         Err(error) => {

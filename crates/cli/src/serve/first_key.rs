@@ -1,4 +1,4 @@
-//! A service that nobody can send to is of no use: the first start makes a key and says how to use it.
+//! Creates a key at the first start and shows how to use it, so that a new service can receive beats at once.
 
 use std::net::SocketAddr;
 
@@ -7,10 +7,9 @@ use hb_service::admin::{KeyAdmin, KeyRequest};
 use hb_sqlite::SqliteKeys;
 use serde::Serialize;
 
-use crate::args::Format;
 use crate::command::key::NewKey;
 use crate::exit::Failure;
-use crate::output;
+use crate::output::{self, Format};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,7 +18,7 @@ struct FirstKey {
     crontab: String,
 }
 
-/// Makes a key for the fleet `main` if there is none at all, and shows it, once, with a line for the crontab.
+/// Creates a key for the fleet `main` if there are no keys, and shows it once, with a line for the crontab.
 pub(crate) async fn ensure(
     keys: &SqliteKeys,
     key_admin: &KeyAdmin,
@@ -37,7 +36,7 @@ pub(crate) async fn ensure(
         return Ok(());
     }
     let key = NewKey::new(&created);
-    // Nobody can send to "all addresses".
+    // Clients cannot send to an unspecified address ("all addresses").
     let server = if address.ip().is_unspecified() {
         format!("NAME_OF_THIS_MACHINE:{}", address.port())
     } else {
@@ -48,7 +47,7 @@ pub(crate) async fn ensure(
         key.key,
     );
     let text = format!(
-        "The first API key, for fleet main. It is shown this once:\n\n  {}\n\nA line for the crontab of each machine:\n\n\
+        "The first API key, for fleet main. It is not shown again:\n\n  {}\n\nA line for the crontab of each machine:\n\n\
          {crontab}\n",
         key.key
     );

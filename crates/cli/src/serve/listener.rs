@@ -1,4 +1,4 @@
-//! Accepts connections and hands their requests to the router; bounds what a client may take.
+//! Accepts connections and passes their requests to the router, with limits on connections and time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
-/// Connections at a time; the next ones wait in the kernel's queue. A connection costs about 20 KiB.
+/// Concurrent connections; further ones wait in the queue of the kernel. A connection takes about 20 KiB.
 const CONNECTIONS: usize = 4_096;
-/// How long a client may take for the head of a request, and be idle between two.
+/// For the head of a request, and for idle time between two requests.
 const HEAD: Duration = Duration::from_secs(15);
-/// How long a whole request may take: a slow body, or a stuck disk.
+/// For a whole request, against slow bodies and stuck disks.
 const REQUEST: Duration = Duration::from_secs(30);
-/// How long requests under way may still take when the server stops.
+/// For requests under way when the server stops.
 const STOP: Duration = Duration::from_secs(10);
-/// How long to wait when the process has no file descriptors left, rather than to spin.
-const BREATH: Duration = Duration::from_millis(100);
+/// The pause after a failed accept, such as without free file descriptors, instead of a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` on `listener` until `stop` completes; then finishes what is under way.
 pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
@@ -53,7 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            // How a connection ends is the client's business: it went away, or spoke no HTTP.
+            // Not an error of the server: the client went away, or did not speak HTTP.
             if let Err(error) = connection.await {
                 tracing::debug!("a connection ended early: {error}");
             }
@@ -66,7 +66,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
         .is_err()
     {
         tracing::warn!(
-            "some requests were still under way after {} s and are cut off",
+            "some requests did not finish within {} s and were cut off",
             STOP.as_secs()
         );
     }
@@ -79,13 +79,13 @@ async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Option<(TcpStr
     let permit = free.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => {
-            // Answers are one small packet; waiting to fill it would only add a delay.
+            // Answers fit into one small packet, which Nagle's algorithm would only delay.
             let _ = stream.set_nodelay(true);
             Some((stream, permit))
         }
         Err(error) => {
             tracing::warn!("a connection could not be accepted: {error}");
-            tokio::time::sleep(BREATH).await;
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             None
         }
     }

@@ -1,4 +1,4 @@
-//! What `hb serve` says on standard error: events, at the level that `HB_LOG` names.
+//! The log of `hb serve` on standard error, at the level that `HB_LOG` names.
 
 use std::io::{self, IsTerminal};
 
@@ -6,9 +6,9 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::Format;
+use crate::output::Format;
 
-/// Starts the log. `HB_LOG` is a level, or targets with levels such as `info,hb_http=debug`; others are not heard.
+/// Starts the log. `HB_LOG` is a level, or targets with levels such as `info,hb_http=debug`; targets that match none of them are not logged.
 pub(crate) fn start(format: Format) {
     let wanted = std::env::var("HB_LOG").unwrap_or_default();
     let targets: Targets = wanted.parse().unwrap_or_default();

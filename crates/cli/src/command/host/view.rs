@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::output::{self, Row, instant, or_dash};
 
-/// A host as it is shown.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HostRow {
@@ -45,7 +44,6 @@ impl HostRow {
         }
     }
 
-    /// Which host.
     pub(super) fn key(&self) -> &HostKey {
         &self.view.key
     }
@@ -71,10 +69,9 @@ impl Row for HostRow {
     fn cells(&self, now: Timestamp) -> Vec<String> {
         let shown = |at: Option<Timestamp>| or_dash(at.map(|at| instant(at, now)));
         let last = self.view.heartbeat.as_ref().map(|beats| beats.last);
-        let (host, fleet) = (self.host_id.clone(), self.fleet.clone());
         vec![
-            host,
-            fleet,
+            self.host_id.clone(),
+            self.fleet.clone(),
             self.state.to_string(),
             shown(last),
             self.interval(),
@@ -93,7 +90,7 @@ pub(super) struct HostDetails {
     notice_pending: bool,
     last_failure: Option<String>,
     transitions: Vec<TransitionRow>,
-    /// When nobody could hear it, since its last beat.
+    /// When no beat could be received, since its last beat.
     blackouts: Vec<BlackoutRow>,
 }
 
@@ -111,28 +108,25 @@ struct TransitionRow {
     since: String,
     decided: String,
     message: Option<String>,
-    /// When the topic had its notice.
-    told: Option<String>,
-    /// In which digest.
+    /// When the topic accepted its notice.
+    notified: Option<String>,
+    /// The digest that its notice was part of.
     digest: Option<String>,
 }
 
 impl From<&Transition> for TransitionRow {
-    fn from(told: &Transition) -> Self {
+    fn from(transition: &Transition) -> Self {
+        let message = transition.message.as_ref();
+        let accepted = transition.accepted.as_ref();
+        let digest = accepted.and_then(|accepted| accepted.digest.as_ref());
         Self {
-            epoch: told.epoch,
-            kind: told.kind.as_str(),
-            since: told.since.to_string(),
-            decided: told.at.to_string(),
-            message: told
-                .message
-                .as_ref()
-                .map(|message| message.as_str().to_owned()),
-            told: told.accepted.as_ref().map(|last| last.at.to_string()),
-            digest: told
-                .accepted
-                .as_ref()
-                .and_then(|told| Some(told.digest.as_ref()?.to_string())),
+            epoch: transition.epoch,
+            kind: transition.kind.as_str(),
+            since: transition.since.to_string(),
+            decided: transition.at.to_string(),
+            message: message.map(|message| message.as_str().to_owned()),
+            notified: accepted.map(|accepted| accepted.at.to_string()),
+            digest: digest.map(ToString::to_string),
         }
     }
 }
@@ -195,11 +189,11 @@ impl HostDetails {
         }
         for Blackout { since, until } in &view.blackouts {
             let times = format!("from {} to {}", instant(*since, now), instant(*until, now));
-            facts.push(("nobody heard", times));
+            facts.push(("blackout", times));
         }
         if self.notice_pending {
             let pending = view.entry.as_ref().and_then(|entry| entry.history.last());
-            let what = pending.map(|told| format!("{} is yet to be told", told.kind));
+            let what = pending.map(|pending| format!("{} notification pending", pending.kind));
             facts.push(("notice", what.unwrap_or_else(|| "pending".to_owned())));
         }
         let facts: Vec<_> = facts
@@ -209,24 +203,17 @@ impl HostDetails {
         if self.transitions.is_empty() {
             return facts.join("\n");
         }
-        let cells = |told: &TransitionRow| {
-            let message = told
-                .message
-                .as_ref()
-                .map(|message| message.replace('\n', " "));
+        let cells = |row: &TransitionRow| {
             vec![
-                told.epoch.to_string(),
-                told.kind.to_owned(),
-                told.since.clone(),
-                told.decided.clone(),
-                or_dash(message),
+                row.epoch.to_string(),
+                row.kind.to_owned(),
+                row.since.clone(),
+                row.decided.clone(),
+                or_dash(row.message.clone()),
             ]
         };
         let head = ["EPOCH", "TRANSITION", "SINCE", "DECIDED", "MESSAGE"];
-        format!(
-            "{}\n\n{}",
-            facts.join("\n"),
-            output::table(&head, self.transitions.iter().rev().map(cells))
-        )
+        let rows: Vec<_> = self.transitions.iter().rev().map(cells).collect();
+        format!("{}\n\n{}", facts.join("\n"), output::table(&head, &rows))
     }
 }

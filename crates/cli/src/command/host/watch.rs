@@ -17,10 +17,9 @@ use tokio::sync::mpsc;
 
 use crate::exit::Failure;
 
-/// Most hosts that are kept: nobody scrolls further, and a fleet of any size fits.
+/// The number of hosts that are kept, so that a fleet of any size fits in memory.
 const KEPT: usize = 1_000;
 
-/// A host in the table.
 #[derive(Clone, Debug)]
 struct Watched {
     /// The worst is 0.
@@ -57,13 +56,13 @@ impl Watched {
     }
 }
 
-/// What was seen at one look.
+/// All hosts at one instant.
 #[derive(Clone, Debug, Default)]
-struct Seen {
+struct Snapshot {
     at: Timestamp,
     worst: Vec<Watched>,
     counts: BTreeMap<&'static str, usize>,
-    trouble: Option<String>,
+    problem: Option<String>,
 }
 
 /// Watches until `q`, Esc or Ctrl-C.
@@ -73,9 +72,9 @@ pub(super) async fn run(
     every: Duration,
 ) -> Result<(), Failure> {
     if !std::io::stdout().is_terminal() {
-        return Err(Failure::NoTerminal);
+        return Err(Failure::NotATerminal);
     }
-    let mut seen = look(hosts, fleet.as_ref()).await?;
+    let mut snapshot = load(hosts, fleet.as_ref()).await?;
     let mut events = events();
     let mut terminal = ratatui::try_init()?;
     let result = async {
@@ -83,13 +82,13 @@ pub(super) async fn run(
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
-            first = first.min(seen.worst.len().saturating_sub(1));
-            terminal.draw(|frame| draw(frame, &seen, first))?;
+            first = first.min(snapshot.worst.len().saturating_sub(1));
+            terminal.draw(|frame| draw(frame, &snapshot, first))?;
             tokio::select! {
-                _ = ticks.tick() => match look(hosts, fleet.as_ref()).await {
-                    Ok(now) => seen = now,
-                    // The last look stays, with what went wrong below it.
-                    Err(error) => seen.trouble = Some(error.to_string()),
+                _ = ticks.tick() => match load(hosts, fleet.as_ref()).await {
+                    Ok(now) => snapshot = now,
+                    // The last snapshot stays on the screen, with the error below it.
+                    Err(error) => snapshot.problem = Some(error.to_string()),
                 },
                 event = events.recv() => match event {
                     None => return Ok(()),
@@ -106,7 +105,7 @@ pub(super) async fn run(
     result
 }
 
-/// What an event does to the first row that is shown; `None` ends.
+/// The first row to show after an event; `None` quits.
 fn react(event: &Event, first: usize) -> Option<usize> {
     let Event::Key(KeyEvent {
         code,
@@ -129,7 +128,7 @@ fn react(event: &Event, first: usize) -> Option<usize> {
     }
 }
 
-/// Keys and resizes, read by a thread of their own: reading blocks. It ends with the process.
+/// Keys and resizes, read by a thread of their own because reading blocks. It ends with the process.
 fn events() -> mpsc::Receiver<Event> {
     let (sender, receiver) = mpsc::channel(16);
     std::thread::spawn(move || {
@@ -142,11 +141,11 @@ fn events() -> mpsc::Receiver<Event> {
     receiver
 }
 
-/// Looks at all hosts, and keeps the worst.
-async fn look(hosts: &HostAdmin, fleet: Option<&Fleet>) -> PortResult<Seen> {
-    let mut seen = Seen {
+/// Loads all hosts, and keeps the worst.
+async fn load(hosts: &HostAdmin, fleet: Option<&Fleet>) -> PortResult<Snapshot> {
+    let mut snapshot = Snapshot {
         at: hosts.ports.clock.now(),
-        ..Seen::default()
+        ..Snapshot::default()
     };
     let mut listing = hosts.listing(None).await?;
     let unreadable = listing.unreadable_receivers().first();
@@ -156,38 +155,28 @@ async fn look(hosts: &HostAdmin, fleet: Option<&Fleet>) -> PortResult<Seen> {
             .iter()
             .filter(|view| fleet.is_none_or(|fleet| view.key.fleet == *fleet))
         {
-            *seen.counts.entry(word(view.state)).or_default() += 1;
-            seen.worst.push(Watched::of(view));
+            *snapshot.counts.entry(view.state.as_str()).or_default() += 1;
+            snapshot.worst.push(Watched::of(view));
         }
         if let Some(item) = unreadable.first() {
-            seen.trouble = Some(format!("{} is stored but unreadable", item.key));
+            snapshot.problem = Some(format!("the record of {} is unreadable", item.key));
         }
-        if seen.worst.len() > 2 * KEPT {
-            keep_worst(&mut seen.worst);
+        if snapshot.worst.len() > 2 * KEPT {
+            keep_worst(&mut snapshot.worst);
         }
     }
-    keep_worst(&mut seen.worst);
-    Ok(seen)
+    keep_worst(&mut snapshot.worst);
+    Ok(snapshot)
 }
 
 fn keep_worst(hosts: &mut Vec<Watched>) {
-    // Of two that stand alike, the longer silence first.
+    // Within a state the longest silence comes first.
     hosts.sort_by(|a, b| (a.rank, a.last, &a.name).cmp(&(b.rank, b.last, &b.name)));
     hosts.truncate(KEPT);
 }
 
-fn word(state: State) -> &'static str {
-    match state {
-        State::Missing => "missing",
-        State::Failing => "failing",
-        State::Up => "up",
-        State::Paused => "paused",
-        State::Forgotten => "forgotten",
-    }
-}
-
 fn style(state: State) -> Style {
-    // The state stands there in words as well: colour only helps.
+    // The state is shown as a word, too.
     if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
         return Style::new();
     }
@@ -199,8 +188,8 @@ fn style(state: State) -> Style {
     }
 }
 
-/// Draws one look, from the row `first` on. What does not fit is left out: the name and the state come last to go.
-fn draw(frame: &mut Frame, seen: &Seen, first: usize) {
+/// Draws a snapshot, from the row `first` on. A narrow terminal loses the deadline first.
+fn draw(frame: &mut Frame, snapshot: &Snapshot, first: usize) {
     let [head, body, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Min(0),
@@ -209,23 +198,23 @@ fn draw(frame: &mut Frame, seen: &Seen, first: usize) {
     .areas(frame.area());
     let counts: Vec<_> = ["missing", "failing", "up", "paused"]
         .iter()
-        .map(|word| format!("{} {word}", seen.counts.get(word).unwrap_or(&0)))
+        .map(|word| format!("{} {word}", snapshot.counts.get(word).unwrap_or(&0)))
         .collect();
     frame.render_widget(Line::from(counts.join("  ")).style(Modifier::BOLD), head);
     let wide = body.width >= 64;
     let cells = |host: &Watched| {
-        let state = Cell::from(word(host.state)).style(style(host.state));
+        let state = Cell::from(host.state.as_str()).style(style(host.state));
         let ago = host.last.map_or_else(
             || "-".to_owned(),
-            |last| lasted(seen.at.since(last)) + " ago",
+            |last| seconds(snapshot.at.since(last)) + " ago",
         );
         let due = host.deadline.map_or_else(
             || "-".to_owned(),
             |deadline| {
-                if deadline > seen.at {
-                    format!("in {}", lasted(deadline.since(seen.at)))
+                if deadline > snapshot.at {
+                    format!("in {}", seconds(deadline.since(snapshot.at)))
                 } else {
-                    format!("{} over", lasted(seen.at.since(deadline)))
+                    format!("{} ago", seconds(snapshot.at.since(deadline)))
                 }
             },
         );
@@ -246,18 +235,18 @@ fn draw(frame: &mut Frame, seen: &Seen, first: usize) {
     let titles = ["STATE", "HOST", "LAST BEAT"]
         .into_iter()
         .chain(wide.then_some("DEADLINE"));
-    let table = Table::new(seen.worst.iter().skip(first).map(cells), widths)
+    let table = Table::new(snapshot.worst.iter().skip(first).map(cells), widths)
         .header(Row::new(titles).style(Modifier::BOLD));
     frame.render_widget(table, body);
-    let foot_text = match &seen.trouble {
-        Some(trouble) => format!("{}  {trouble}", seen.at),
-        None => format!("{}  q ends, arrows scroll", seen.at),
+    let foot_text = match &snapshot.problem {
+        Some(problem) => format!("{}  {problem}", snapshot.at),
+        None => format!("{}  q quits, arrows scroll", snapshot.at),
     };
     frame.render_widget(Paragraph::new(foot_text), foot);
 }
 
-/// In whole seconds: milliseconds only flicker.
-fn lasted(duration: Duration) -> String {
+/// In whole seconds, because milliseconds flicker.
+fn seconds(duration: Duration) -> String {
     human_duration(Duration::from_secs(duration.as_secs()))
 }
 
@@ -272,7 +261,7 @@ mod tests {
         Timestamp::from_millis(1_769_882_400_000 + seconds * 1_000).unwrap()
     }
 
-    fn seen() -> Seen {
+    fn snapshot() -> Snapshot {
         let host = |rank, name: &str, state, last| Watched {
             rank,
             last: Some(at(last)),
@@ -289,17 +278,17 @@ mod tests {
         ];
         keep_worst(&mut worst);
         let counts = BTreeMap::from([("missing", 2), ("up", 1), ("failing", 1), ("paused", 1)]);
-        Seen {
+        Snapshot {
             at: at(1_000),
             worst,
             counts,
-            trouble: None,
+            problem: None,
         }
     }
 
-    fn drawn(width: u16, height: u16, seen: &Seen, first: usize) -> String {
+    fn drawn(width: u16, height: u16, snapshot: &Snapshot, first: usize) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal.draw(|frame| draw(frame, seen, first)).unwrap();
+        terminal.draw(|frame| draw(frame, snapshot, first)).unwrap();
         let text = terminal.backend().to_string();
         text.lines()
             .map(|line| line.trim_matches('"').trim_end())
@@ -308,45 +297,45 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_come_first_and_all_is_said() {
-        insta::assert_snapshot!(drawn(70, 8, &seen(), 0), @"
+    fn shows_counts_and_the_worst_hosts_first() {
+        insta::assert_snapshot!(drawn(70, 8, &snapshot(), 0), @"
         2 missing  1 failing  1 up  1 paused
         STATE    HOST                        LAST BEAT        DEADLINE
-        missing  web-00                      16 min 40 s ago  6 min 40 s over
-        missing  web-01                      11 min 40 s ago  1 min 40 s over
+        missing  web-00                      16 min 40 s ago  6 min 40 s ago
+        missing  web-01                      11 min 40 s ago  1 min 40 s ago
         failing  backup                      1 min 40 s ago   in 8 min 20 s
         up       web-02                      50 s ago         in 9 min 10 s
-        paused   lab/db                      16 min 30 s ago  6 min 30 s over
-        2026-01-31T18:16:40Z  q ends, arrows scroll
+        paused   lab/db                      16 min 30 s ago  6 min 30 s ago
+        2026-01-31T18:16:40Z  q quits, arrows scroll
         ");
     }
 
     #[test]
-    fn a_narrow_terminal_keeps_state_name_and_silence() {
-        insta::assert_snapshot!(drawn(36, 6, &seen(), 1), @"
+    fn a_narrow_terminal_shows_state_name_and_last_beat() {
+        insta::assert_snapshot!(drawn(36, 6, &snapshot(), 1), @"
         2 missing  1 failing  1 up  1 paused
         STATE    HOST       LAST BEAT
         missing  web-01     11 min 40 s ago
         failing  backup     1 min 40 s ago
         up       web-02     50 s ago
-        2026-01-31T18:16:40Z  q ends, arrows
+        2026-01-31T18:16:40Z  q quits, arrow
         ");
     }
 
     #[test]
-    fn no_size_is_too_small() {
+    fn draws_on_a_terminal_of_any_size() {
         for (width, height) in [(1, 1), (2, 2), (5, 3), (10, 1), (300, 2)] {
-            drawn(width, height, &seen(), 9);
+            drawn(width, height, &snapshot(), 9);
         }
-        let trouble = Seen {
-            trouble: Some("table ledger is unavailable".to_owned()),
-            ..seen()
+        let failed = Snapshot {
+            problem: Some("table ledger is unavailable".to_owned()),
+            ..snapshot()
         };
-        assert!(drawn(80, 4, &trouble, 0).ends_with("table ledger is unavailable"));
+        assert!(drawn(80, 4, &failed, 0).ends_with("table ledger is unavailable"));
     }
 
     #[test]
-    fn keys_scroll_and_end() {
+    fn keys_scroll_and_quit() {
         let press = |code, modifiers| Event::Key(KeyEvent::new(code, modifiers));
         let none = KeyModifiers::NONE;
         assert_eq!(react(&press(KeyCode::Char('q'), none), 3), None);

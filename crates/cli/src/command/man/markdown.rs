@@ -1,4 +1,4 @@
-//! The page `docs/cli.md`: every command with its arguments, as clap knows them.
+//! The page `docs/cli.md`: every command with its arguments.
 
 use clap::{Arg, Command};
 
@@ -6,19 +6,21 @@ use crate::exit;
 
 const HEAD: &str = "# Command line
 
-Made from the program itself (`just docs`); a test holds it to it. [Usage](usage.md) shows the commands at work.
+Generated from the program (`just docs`); a test compares the two. [Usage](usage.md) shows examples.
 ";
 
 pub(super) fn page(tree: &Command) -> String {
     let commands = super::every("hb".to_owned(), tree);
-    // The options of the root are those of all commands: they are told once.
-    let told: Vec<_> = tree
+    // Global options are listed once, for `hb` itself.
+    let global: Vec<_> = tree
         .get_arguments()
         .filter(|arg| arg.is_global_set())
         .map(Arg::get_id)
         .collect();
     let sections = commands.iter().enumerate().map(|(n, (name, command))| {
-        section(name, command, |arg| n == 0 || !told.contains(&arg.get_id()))
+        section(name, command, |arg| {
+            n == 0 || !global.contains(&arg.get_id())
+        })
     });
     let sections: String = sections.collect();
     let codes: Vec<_> = exit::CODES
@@ -127,7 +129,7 @@ fn row(arg: &Arg) -> String {
     format!("| {} |", cells.join(" | "))
 }
 
-/// As code, or nothing.
+/// As code, if there is any.
 fn code(text: &str) -> String {
     if text.is_empty() {
         String::new()
@@ -136,7 +138,7 @@ fn code(text: &str) -> String {
     }
 }
 
-/// Signs that would end a cell or begin a tag.
+/// Escapes what would end a cell or start a tag.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "\\<")
 }

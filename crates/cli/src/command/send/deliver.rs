@@ -1,4 +1,4 @@
-//! Brings a beat to the service: tries again while there is hope, and no longer than it may take.
+//! Delivers a beat to the service, with retries of what may pass, within a time limit.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -10,22 +10,27 @@ use reqwest::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
 
-use crate::args::Send;
+use crate::args::{DEFAULT_URL, SendArgs};
 use crate::exit::Failure;
 use crate::output;
 
 /// One try may take this long.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What came of one try.
+/// The result of one try.
 enum Try {
     Done,
-    Refused(u16, String),
-    /// Why, and how long the server wants to be left alone.
-    Trouble(String, Option<Duration>),
+    Refused {
+        status: u16,
+        cause: String,
+    },
+    /// Worth another try, after what `Retry-After` asks for.
+    Failed {
+        cause: String,
+        retry_after: Option<Duration>,
+    },
 }
 
-/// The service that beats go to.
 pub(super) struct Service {
     client: Client,
     url: Url,
@@ -37,14 +42,13 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// The service that the command line and the environment name.
-    pub(super) fn of(send: &Send) -> Result<Self, Failure> {
+    pub(super) fn of(send: &SendArgs) -> Result<Self, Failure> {
         let token = token(send)?;
         let impossible = |error: &dyn Error| Failure::Internal(error.to_string());
         let mut key = HeaderValue::from_str(&token.reveal()).map_err(|error| impossible(&error))?;
         key.set_sensitive(true);
         let agent = concat!("hb/", env!("CARGO_PKG_VERSION"));
-        // A redirect would take the key to a server that nobody named.
+        // A redirect would send the key to another server.
         let client = hb_sqlite::http_client(|| {
             Client::builder()
                 .timeout(TIMEOUT)
@@ -54,7 +58,7 @@ impl Service {
         let client = client.map_err(|error| impossible(&error))?;
         Ok(Self {
             client,
-            url: url(&send.url)?,
+            url: url(send.url.as_deref().unwrap_or(DEFAULT_URL))?,
             token,
             key,
             retries: send.retries,
@@ -62,9 +66,10 @@ impl Service {
         })
     }
 
-    /// Sends the beat; gives the number of tries it took.
+    /// Sends the beat; returns the number of tries.
     pub(super) async fn deliver(&self, body: &str) -> Result<u32, Failure> {
-        let (mut tries, mut last) = (0, "there was no answer".to_owned());
+        let mut tries = 0;
+        let mut last = "there was no answer".to_owned();
         let done = tokio::time::timeout(
             self.timeout,
             self.try_until_done(body, &mut tries, &mut last),
@@ -73,8 +78,8 @@ impl Service {
         match done {
             Ok(result) => result.map(|()| tries),
             Err(_elapsed) => {
-                let cause = format!("{last}; all tries together may take {:?}", self.timeout);
-                Err(Failure::NotDelivered(tries, cause))
+                let cause = format!("{last}; gave up after {:?}", self.timeout);
+                Err(Failure::NotDelivered { tries, cause })
             }
         }
     }
@@ -92,43 +97,50 @@ impl Service {
                 .post(self.url.clone())
                 .header("x-api-key", &self.key);
             let answer = request.body(body.to_owned()).send().await;
-            let (cause, wanted) = match judge(answer).await {
+            let (cause, retry_after) = match judge(answer).await {
                 Try::Done => return Ok(()),
-                Try::Refused(status, cause) => return Err(Failure::Refused(status, cause)),
-                Try::Trouble(cause, wanted) => (cause, wanted),
+                Try::Refused { status, cause } => return Err(Failure::Refused { status, cause }),
+                Try::Failed { cause, retry_after } => (cause, retry_after),
             };
             let [a, b, c, d, ..] = SystemIds.random();
-            let rest = rest(*tries, u32::from_be_bytes([a, b, c, d]), wanted);
-            if *tries > self.retries || rest >= self.timeout {
-                return Err(Failure::NotDelivered(*tries, cause));
+            let pause = pause(*tries, u32::from_be_bytes([a, b, c, d]), retry_after);
+            if *tries > self.retries || pause >= self.timeout {
+                return Err(Failure::NotDelivered {
+                    tries: *tries,
+                    cause,
+                });
             }
             output::remark(&format!(
                 "hb: {cause}; trying again in {:.1} s",
-                rest.as_secs_f32()
+                pause.as_secs_f32()
             ));
             *last = cause;
-            tokio::time::sleep(rest).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
-    /// The API key, which a command may have printed, and which nobody is to read in a notice.
+    /// The API key, which must not appear in a notice when a command prints it.
     pub(super) fn secret(&self) -> String {
         self.token.reveal()
     }
 }
 
-/// How long to wait after the `tries`-th failure. What the server wants comes first; the jitter after it keeps all
-/// whom it told the same from coming back together.
-fn rest(tries: u32, spread: u32, wanted: Option<Duration>) -> Duration {
-    wanted.unwrap_or_default() + jittered(tries, spread)
+/// How long to wait after the `tries`-th failure. The jitter is added to `Retry-After`, so that clients with the same
+/// answer do not come back together.
+fn pause(tries: u32, spread: u32, retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or_default() + jittered(tries, spread)
 }
 
-/// Passing trouble is worth another try: what `curl --retry` retries, the other codes of proxies in trouble, and every
-/// failure to get an answer.
+/// Worth another try are what `curl --retry` retries, the other server errors, and every failure to get an answer.
 async fn judge(answer: reqwest::Result<Response>) -> Try {
     let answer = match answer {
         Ok(answer) => answer,
-        Err(error) => return Try::Trouble(chain(&error.without_url()), None),
+        Err(error) => {
+            return Try::Failed {
+                cause: chain(&error.without_url()),
+                retry_after: None,
+            };
+        }
     };
     let status = answer.status();
     if status.is_success() {
@@ -137,8 +149,12 @@ async fn judge(answer: reqwest::Result<Response>) -> Try {
     let headers = answer.headers().clone();
     if status.is_redirection() {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        let cause = format!("it points to {}", location.unwrap_or("nowhere"));
-        return Try::Refused(status.as_u16(), cause);
+        let cause = match location {
+            Some(location) => format!("it redirects to {location}"),
+            None => "it redirects without a location".to_owned(),
+        };
+        let status = status.as_u16();
+        return Try::Refused { status, cause };
     }
     let body = answer.bytes().await.unwrap_or_default();
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -152,12 +168,13 @@ async fn judge(answer: reqwest::Result<Response>) -> Try {
     );
     if passes || status.is_server_error() {
         let now: SystemTime = SystemTime::UNIX_EPOCH + epoch(SystemClock.now());
-        return Try::Trouble(
-            format!("the server answers {status}: {cause}"),
-            retry_after(&headers, now),
-        );
+        return Try::Failed {
+            cause: format!("the server answers {status}: {cause}"),
+            retry_after: retry_after(&headers, now),
+        };
     }
-    Try::Refused(status.as_u16(), cause)
+    let status = status.as_u16();
+    Try::Refused { status, cause }
 }
 
 /// What `Retry-After` asks for: seconds, or an instant (RFC 9110, section 10.2.3).
@@ -177,7 +194,10 @@ fn epoch(now: hb_domain::Timestamp) -> Duration {
 }
 
 fn url(text: &str) -> Result<Url, Failure> {
-    let wrong = |why: String| Failure::Url(text.to_owned(), why);
+    let wrong = |cause: String| Failure::Url {
+        url: text.to_owned(),
+        cause,
+    };
     let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(wrong(format!("the scheme is {}", url.scheme())));
@@ -186,18 +206,19 @@ fn url(text: &str) -> Result<Url, Failure> {
     Url::parse(&format!("{base}/v1/heartbeat")).map_err(|error| wrong(error.to_string()))
 }
 
-/// The key: never an argument, which everybody on the machine could read.
-fn token(send: &Send) -> Result<Token, Failure> {
+/// The key is never an argument, because the list of processes shows those.
+fn token(send: &SendArgs) -> Result<Token, Failure> {
     let text = match &send.key_file {
-        Some(file) => {
-            std::fs::read_to_string(file).map_err(|error| Failure::KeyFile(file.clone(), error))?
-        }
+        Some(file) => std::fs::read_to_string(file).map_err(|source| Failure::KeyFile {
+            path: file.clone(),
+            source,
+        })?,
         None => std::env::var("HB_API_KEY").map_err(|_| Failure::NoApiKey)?,
     };
     text.trim().parse().map_err(Failure::BadApiKey)
 }
 
-/// An error with its causes; the deepest one tells a person what is wrong.
+/// An error with its causes.
 fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (**cause).source());
     std::iter::once(error.to_string())
@@ -210,12 +231,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_says_how_long_to_wait_at_least() {
+    fn retry_after_is_the_shortest_pause() {
         let second = Duration::from_secs(1);
-        assert_eq!(rest(1, 0, None), Duration::ZERO);
-        assert_eq!(rest(1, u32::MAX, None), 2 * second);
-        assert_eq!(rest(1, 0, Some(30 * second)), 30 * second);
-        assert_eq!(rest(1, u32::MAX, Some(30 * second)), 32 * second);
+        assert_eq!(pause(1, 0, None), Duration::ZERO);
+        assert_eq!(pause(1, u32::MAX, None), 2 * second);
+        assert_eq!(pause(1, 0, Some(30 * second)), 30 * second);
+        assert_eq!(pause(1, u32::MAX, Some(30 * second)), 32 * second);
     }
 
     #[test]
@@ -234,6 +255,6 @@ mod tests {
         for (value, wait) in cases {
             assert_eq!(asked(value), wait, "{value}");
         }
-        assert_eq!(asked("Sat, 31 Jan 2026 10:00:00 GMT"), None, "that is over");
+        assert_eq!(asked("Sat, 31 Jan 2026 10:00:00 GMT"), None, "in the past");
     }
 }

@@ -1,7 +1,7 @@
-//! Runs a command as if we were not there: its output goes where ours goes, signals reach it, and its end is ours.
+//! Runs a command transparently: its output goes where ours goes, signals reach it, and its exit code is ours.
 //!
-//! It sees pipes instead of a terminal, because the end of what it prints is kept. Where our two outputs go to one
-//! place, it gets one pipe for both, so that their order stays.
+//! Its output is a pipe, not a terminal, because the end of it is kept. If our two outputs are the same file, it gets one
+//! pipe for both, so that their order is kept.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,14 +20,14 @@ use super::signals::Signals;
 use super::tail::Tail;
 use crate::output;
 
-/// What is read at once: as much as a pipe holds on Linux.
+/// The bytes of one read: as much as a pipe holds on Linux.
 const CHUNK: usize = 64 * 1024;
-/// How long we wait, in all, for output after the end of the command: a process that it left behind may hold its pipe
-/// for ever. What the command itself wrote is in the pipe by then.
+/// The total wait for output after the end of the command: a process that it left behind may keep the pipe open for
+/// ever. What the command itself wrote is in the pipe by then.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// What we read after its end at most: as much as a pipe can hold (1 MiB for users on Linux, `pipe(7)`).
+/// The most that is read after its end: as much as a pipe can hold (1 MiB for users on Linux, `pipe(7)`).
 const LEFT_OVER: usize = 1024 * 1024;
-/// How long the beat waits for output that nobody takes from us, such as a pager that was stopped.
+/// How long the beat waits for a reader of our output that does not read, such as a stopped pager.
 const BLOCKED: Duration = Duration::from_secs(10);
 
 type Output = (
@@ -35,13 +35,14 @@ type Output = (
     Box<dyn AsyncWrite + Send + Unpin>,
 );
 
-/// Runs `command` to its end. What it printed may still be on its way ([`FinishedJob::pass_rest`]).
+/// Runs `command` to its end. Its output may not be passed on completely yet ([`FinishedJob::pass_rest`]).
 pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> FinishedJob {
-    let (tail, mut passing) = (Tail::default(), JoinSet::new());
+    let tail = Tail::default();
+    let mut passing = JoinSet::new();
     let began = SystemClock.now();
     let took = || SystemClock.now().since(began);
     let Some((program, arguments)) = command.split_first() else {
-        let ended = Ended::Unknown("there is no command".to_owned());
+        let ended = Ended::Unknown("no command was given".to_owned());
         return FinishedJob {
             ended,
             took: Duration::ZERO,
@@ -78,7 +79,7 @@ pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> Finished
     .await;
     let ended = match status {
         Ok(status) => Ended::Status(status),
-        Err(error) => Ended::Unknown(format!("how the command ended is not known: {error}")),
+        Err(error) => Ended::Unknown(format!("the exit status is unknown: {error}")),
     };
     FinishedJob {
         ended,
@@ -88,12 +89,12 @@ pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> Finished
     }
 }
 
-/// Starts the command; gives where its output comes from and where it goes.
+/// Starts the command; returns where its output comes from and where it goes.
 fn start(program: &OsString, arguments: &[OsString]) -> io::Result<(Child, Vec<Output>)> {
     let mut command = Command::new(program);
     command.args(arguments);
     #[cfg(unix)]
-    if one_place() {
+    if same_file() {
         let (from, to) = io::pipe()?;
         command.stdout(to.try_clone()?).stderr(to);
         let child = command.spawn()?;
@@ -116,7 +117,7 @@ fn start(program: &OsString, arguments: &[OsString]) -> io::Result<(Child, Vec<O
 
 /// Whether our standard output and standard error are the same file, pipe or terminal.
 #[cfg(unix)]
-fn one_place() -> bool {
+fn same_file() -> bool {
     use rustix::fs::fstat;
     match (fstat(io::stdout()), fstat(io::stderr())) {
         (Ok(out), Ok(err)) => (out.st_dev, out.st_ino) == (err.st_dev, err.st_ino),
@@ -124,9 +125,9 @@ fn one_place() -> bool {
     }
 }
 
-/// Passes on what comes until there is no more, or until the command has ended and its pipe is empty. When nobody
-/// wants it any more, the pipe is closed, and the command learns of it as it would without us. A full disk is another
-/// thing: a log that cannot be written must not end the job, and what it says is still kept for the beat.
+/// Passes on output until it ends, or until the command has ended and its pipe is empty. When the reader of our output
+/// closes it, the pipe is closed as well, as it would be without us. On any other error, such as a full disk, the output
+/// is still read for the beat: a log that cannot be written must not end the job.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -152,7 +153,7 @@ async fn pass(
                 return;
             }
             output::remark(&format!(
-                "hb: the command's output is lost from here on: {error}"
+                "hb: the command's output is lost from here on, it cannot be written: {error}"
             ));
             passing = false;
         }
@@ -165,12 +166,12 @@ async fn pass(
     }
 }
 
-/// Completes when the command has ended and the patience of all calls together is over.
+/// Completes when the command has ended and all calls together have waited for `patience`.
 async fn over(ended: &mut watch::Receiver<bool>, patience: &mut Duration) {
     let _ = ended.wait_for(|ended| *ended).await;
     let step = Duration::from_millis(50);
     while !patience.is_zero() {
-        // First: also a wait that output cuts short has its price.
+        // Before the wait, so that one that is cut short by output counts as well.
         *patience = patience.saturating_sub(step);
         tokio::time::sleep(step).await;
     }

@@ -1,4 +1,4 @@
-//! How a command ended, as an exit code and in words.
+//! The result of a command, as an exit code and as a message.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,25 +10,26 @@ use tokio::task::JoinSet;
 
 use super::tail::Tail;
 
-/// As shells have it: the command was found and cannot be run, or was not found.
+/// As in shells: the command was found and cannot be run, or was not found.
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
-/// As shells have it: the signal's number on top of this.
+/// As in shells: the number of the signal is added to this.
 const SIGNALLED: i32 = 128;
 
 /// How a command ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// By itself, or by a signal.
+    /// By exit or by a signal.
     Status(ExitStatus),
-    /// It never began.
-    NotStarted { code: u8, cause: String },
-    /// Nobody knows; the system would not say.
+    NotStarted {
+        code: u8,
+        cause: String,
+    },
+    /// The system did not report a status.
     Unknown(String),
 }
 
 impl Ended {
-    /// `program` was not started.
     pub(super) fn not_started(program: &OsStr, error: &io::Error) -> Self {
         let code = if error.kind() == io::ErrorKind::NotFound {
             NOT_FOUND
@@ -48,7 +49,7 @@ impl Ended {
                     .code()
                     .or_else(|| Some(SIGNALLED + signal(*status)?))
                     .unwrap_or(1);
-                // Elsewhere than on Unix codes are larger than what we can end with.
+                // Outside Unix, exit codes are larger than ours can be.
                 u8::try_from(code).unwrap_or(1)
             }
             Self::NotStarted { code, .. } => *code,
@@ -60,7 +61,7 @@ impl Ended {
         match self {
             Self::Status(status) => match (status.code(), signal(*status)) {
                 (Some(code), _) => format!("exit {code}"),
-                // `signal: 9 (SIGKILL)`, as the standard library has it.
+                // The standard library writes `signal: 9 (SIGKILL)`.
                 (None, Some(_)) => format!("killed by {}", status.to_string().replacen(':', "", 1)),
                 (None, None) => status.to_string(),
             },
@@ -79,28 +80,26 @@ fn signal(_: ExitStatus) -> Option<i32> {
     None
 }
 
-/// A command that is over.
 #[derive(Debug)]
 pub(super) struct FinishedJob {
     pub(super) ended: Ended,
     pub(super) took: Duration,
     pub(super) tail: Tail,
-    /// What still passes on what it printed.
+    /// The tasks that still pass on its output.
     pub(super) passing: JoinSet<()>,
 }
 
 impl FinishedJob {
-    /// What we end with: what the command ended with, or what a shell would.
+    /// The exit code of the command, or the one that a shell would exit with.
     pub(super) fn code(&self) -> ExitCode {
         ExitCode::from(self.ended.code())
     }
 
-    /// Whether all is well.
     pub(super) fn is_ok(&self) -> bool {
         matches!(self.ended, Ended::Status(status) if status.success())
     }
 
-    /// Why it did not even begin.
+    /// Why it was not started, if it was not.
     pub(super) fn not_started(&self) -> Option<&str> {
         match &self.ended {
             Ended::NotStarted { cause, .. } => Some(cause),
@@ -108,25 +107,25 @@ impl FinishedJob {
         }
     }
 
-    /// How it ended, for people: `exit 3 after 4.2 s: ` and the end of its output, at most what a beat holds, and
-    /// without the `secret`.
+    /// The result for people: `exit 3 after 4.2 s: ` and the end of its output, at most what a beat holds, without the
+    /// `secret`.
     pub(super) fn message(&self, secret: &str) -> String {
         let words = self.ended.words();
         if self.not_started().is_some() {
             return words;
         }
         let how = format!("{words} after {}", duration(self.took));
-        let said = self
+        let output = self
             .tail
             .text(limits::MESSAGE_BYTES.saturating_sub(how.len() + 2), secret);
-        if said.is_empty() {
+        if output.is_empty() {
             how
         } else {
-            format!("{how}: {said}")
+            format!("{how}: {output}")
         }
     }
 
-    /// Waits until all that the command printed has gone where it belongs.
+    /// Waits until all output of the command is passed on.
     pub(super) async fn pass_rest(&mut self) {
         while self.passing.join_next().await.is_some() {}
     }
@@ -147,9 +146,9 @@ mod tests {
 
     use super::*;
 
-    fn outcome(ended: Ended, took: Duration, said: &str) -> FinishedJob {
+    fn finished(ended: Ended, took: Duration, output: &str) -> FinishedJob {
         let tail = Tail::default();
-        tail.push(said.as_bytes());
+        tail.push(output.as_bytes());
         FinishedJob {
             ended,
             took,
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_those_of_a_shell() {
+    fn exit_codes_are_those_of_a_shell() {
         let cannot = |kind| Ended::not_started(OsStr::new("job"), &io::Error::from(kind));
         let cases = [
             (status(0), 0),
@@ -181,21 +180,24 @@ mod tests {
     }
 
     #[test]
-    fn the_message_says_how_how_long_and_what_last() {
-        let said = |raw, millis, said| {
-            outcome(status(raw), Duration::from_millis(millis), said).message("hunter2")
+    fn the_message_has_result_duration_and_end_of_output() {
+        let message = |raw, millis, output| {
+            finished(status(raw), Duration::from_millis(millis), output).message("hunter2")
         };
         assert_eq!(
-            said(3 << 8, 4_230, "disk full\n"),
+            message(3 << 8, 4_230, "disk full\n"),
             "exit 3 after 4.2 s: disk full"
         );
-        assert_eq!(said(1 << 8, 90_000, ""), "exit 1 after 1 min 30 s");
+        assert_eq!(message(1 << 8, 90_000, ""), "exit 1 after 1 min 30 s");
         assert_eq!(
-            said(1 << 8, 0, "key: hunter2"),
+            message(1 << 8, 0, "key: hunter2"),
             "exit 1 after 0.0 s: key: ***"
         );
-        assert_eq!(said(9, 0, ""), "killed by signal 9 (SIGKILL) after 0.0 s");
-        let long = said(1 << 8, 0, &"line\n".repeat(1_000));
+        assert_eq!(
+            message(9, 0, ""),
+            "killed by signal 9 (SIGKILL) after 0.0 s"
+        );
+        let long = message(1 << 8, 0, &"line\n".repeat(1_000));
         assert!(
             long.len() == 1024
                 && long.starts_with("exit 1 after 0.0 s: ...")

@@ -1,7 +1,7 @@
-//! Signals that are meant for the command that we run, and how they get there.
+//! Forwards signals to the command.
 //!
-//! A terminal sends its signals to the command as well as to us; a second one would make many programs give up at
-//! once, so it is not sent on.
+//! A terminal sends its signals to the command as well as to us. These are not forwarded: a second one makes many
+//! programs stop at once.
 
 #[cfg(unix)]
 pub(super) use unix::Signals;
@@ -18,7 +18,7 @@ mod unix {
     use rustix::termios::tcgetpgrp;
     use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-    /// What is sent on, and whether a terminal sends it, too.
+    /// The signals that are forwarded, and whether a terminal sends them.
     const FORWARDED: [(Signal, bool); 4] = [
         (Signal::TERM, false),
         (Signal::INT, true),
@@ -26,18 +26,18 @@ mod unix {
         (Signal::HUP, true),
     ];
 
-    /// The signals that we got from the time on when it was made.
+    /// The signals that arrive after it was created.
     pub(in super::super) struct Signals(Vec<(Signal, bool, Stream)>);
 
     impl Signals {
-        /// From now on these signals do not end us. Those that whoever started us had us ignore (`nohup`, a job in the
-        /// background of a script) stay ignored, and the command inherits that.
+        /// From now on these signals do not end us. Those that we inherited as ignored (`nohup`, a background job of a
+        /// script) stay ignored, as they do for the command.
         pub(in super::super) fn listen() -> Self {
             let ignored = ignored();
-            let heard = FORWARDED
+            let received = FORWARDED
                 .into_iter()
                 .filter(|(sort, _)| !is_in(ignored, *sort));
-            let streams = heard.filter_map(|(sort, of_terminal)| {
+            let streams = received.filter_map(|(sort, of_terminal)| {
                 let stream = signal(SignalKind::from_raw(sort.as_raw())).ok()?;
                 Some((sort, of_terminal, stream))
             });
@@ -56,7 +56,7 @@ mod unix {
             futures::future::select_all(next).await.0
         }
 
-        /// Sends signals on to the process `pid`, for as long as it is polled.
+        /// Forwards signals to the process `pid`, for as long as it is polled.
         pub(in super::super) async fn forward(&mut self, pid: Option<u32>) -> Infallible {
             let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
             while let Some((sort, of_terminal)) = self.next().await {
@@ -70,13 +70,13 @@ mod unix {
         }
     }
 
-    /// Whether the keys of a terminal reach us, and so the command.
+    /// Whether a terminal sends its signals to us, and so to the command.
     fn in_foreground() -> bool {
         File::open("/dev/tty")
             .is_ok_and(|tty| tcgetpgrp(&tty).is_ok_and(|group| group == getpgrp()))
     }
 
-    /// The set of signals that we ignore, as Linux tells it; elsewhere none.
+    /// The signals that we ignore, a bit each. Empty outside Linux.
     fn ignored() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -105,7 +105,7 @@ mod unix {
 mod elsewhere {
     use std::convert::Infallible;
 
-    /// Elsewhere the console tells the command itself.
+    /// Outside Unix the console signals the command itself.
     pub(in super::super) struct Signals;
 
     impl Signals {

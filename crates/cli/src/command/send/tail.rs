@@ -1,10 +1,10 @@
-//! The end of what a command prints, kept while it passes, and made a message that people can read.
+//! Keeps the end of what a command prints, and makes it a message for people.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is kept, in bytes: more than a message holds, because colours and progress bars go.
+/// The bytes that are kept: more than a message holds, because colours and progress bars are removed.
 const KEPT: usize = 8 * 1024;
-/// What stands where something was cut off.
+/// Marks where something was cut off.
 const CUT: &str = "...";
 
 /// The last bytes of one or two streams, in the order in which they arrived. Clones share them.
@@ -14,16 +14,15 @@ pub(super) struct Tail(Arc<Mutex<Bytes>>);
 #[derive(Debug, Default)]
 struct Bytes {
     last: Vec<u8>,
-    /// Whether earlier ones are gone.
+    /// Whether earlier bytes were dropped.
     cut: bool,
 }
 
 impl Tail {
-    /// These were printed next.
     pub(super) fn push(&self, printed: &[u8]) {
         let mut bytes = self.lock();
         bytes.last.extend_from_slice(printed);
-        // Twice as much before the old half goes, so that a byte is moved once and not at each write.
+        // Grows to twice the size before the older half is dropped, so that a byte is moved once, not at each write.
         if bytes.last.len() > 2 * KEPT {
             let surplus = bytes.last.len() - KEPT;
             bytes.last.drain(..surplus);
@@ -31,14 +30,14 @@ impl Tail {
         }
     }
 
-    /// The end as text of at most `room` bytes: without escape sequences, without what a progress bar wrote over, and
-    /// with `...` in front where something is missing. Of the `secret` nothing is left, not even its end.
+    /// The end as text of at most `room` bytes: without escape sequences and overwritten progress bars, with `...` in
+    /// front if something is missing, and without any part of the `secret`.
     pub(super) fn text(&self, room: usize, secret: &str) -> String {
         let bytes = self.lock();
         let cut = bytes.cut;
         let text = anstream::adapter::strip_str(&String::from_utf8_lossy(&bytes.last)).to_string();
         let lines: Vec<_> = text.lines().map(last_written).collect();
-        // Half a character at the cut reads as one that nobody wrote.
+        // Half a character at the cut is decoded as a replacement character.
         let text = lines.join("\n").replace(secret, "***");
         let text = if cut {
             text.trim_start_matches('\u{fffd}')
@@ -53,14 +52,14 @@ impl Tail {
     }
 }
 
-/// What a terminal shows of a line that was written over with carriage returns.
+/// What a terminal shows of a line that was overwritten with carriage returns.
 fn last_written(line: &str) -> &str {
     line.rsplit('\r')
         .find(|part| !part.trim().is_empty())
         .unwrap_or_default()
 }
 
-/// The last bytes of `text` that `room` has place for.
+/// The last bytes of `text` that fit into `room`.
 fn end(text: &str, cut: bool, room: usize) -> String {
     if text.len() <= room && !cut {
         return text.to_owned();
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_blotted_before_the_cut() {
+    fn a_secret_is_masked_before_the_cut() {
         assert_eq!(
             text(&[b"key s3cr3t, ", b"and s3", b"cr3t again"], 100),
             "key ***, and *** again"
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_and_progress_bars_are_gone() {
+    fn colours_and_progress_bars_are_removed() {
         let printed: &[u8] = b"\x1b[31mred\x1b[0m\r\n 10 %\r 50 %\r100 %\r\ndone\x07\n";
         assert_eq!(text(&[printed], 100), "red\n100 %\ndone");
     }

@@ -1,11 +1,11 @@
-//! What a fleet costs on AWS: list prices, and how much of each thing a fleet uses. No I/O, nothing is asked of AWS.
+//! The cost of a fleet on AWS: list prices, and the use of each service. No I/O.
 //!
-//! The same figures, explained: `docs/costs.md`. A test holds the two together.
+//! `docs/costs.md` explains the figures; a test compares the two.
 
 use std::time::Duration;
 
-/// Where the prices are from, and of when.
-pub(crate) const SOURCE: &str =
+/// The origin and date of the prices.
+pub(super) const SOURCE: &str =
     "list prices of us-east-1 as of 2025, without free tiers, notices not included";
 
 /// Prices in US dollars.
@@ -62,17 +62,15 @@ const CANARIES: f64 = 3.0;
 const METRICS: f64 = 24.0;
 const ALARMS: f64 = 18.0;
 
-/// One line of the bill.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Item {
-    /// What is paid for.
-    pub(crate) what: &'static str,
+pub(super) struct Item {
+    pub(super) what: &'static str,
     /// US dollars a month, in all regions.
-    pub(crate) dollars: f64,
+    pub(super) dollars: f64,
 }
 
-/// What `hosts` that beat every `interval` cost a month, in one or two regions.
-pub(crate) fn monthly(hosts: u64, interval: Duration, regions: u8) -> Vec<Item> {
+/// The monthly cost of `hosts` that beat every `interval`, in one or two regions.
+pub(super) fn monthly(hosts: u64, interval: Duration, regions: u8) -> Vec<Item> {
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 hosts")]
     let hosts = hosts as f64;
     let regions = f64::from(regions);
@@ -115,8 +113,7 @@ pub(crate) fn monthly(hosts: u64, interval: Duration, regions: u8) -> Vec<Item> 
     ]
 }
 
-/// The sum.
-pub(crate) fn total(items: &[Item]) -> f64 {
+pub(super) fn total(items: &[Item]) -> f64 {
     items.iter().map(|item| item.dollars).sum()
 }
 
@@ -124,10 +121,10 @@ pub(crate) fn total(items: &[Item]) -> f64 {
 mod tests {
     use super::*;
 
-    const PAGE: &str = include_str!("../../../docs/costs.md");
+    const PAGE: &str = include_str!("../../../../../docs/costs.md");
 
     #[test]
-    fn a_large_fleet_pays_for_its_beats() {
+    fn beats_dominate_the_cost_of_a_large_fleet() {
         let ten_minutes = Duration::from_mins(10);
         let dollars = |hosts, regions| total(&monthly(hosts, ten_minutes, regions));
         let beats = 1_000_000.0 * MONTH.as_secs_f64() / 600.0 / 1e6;
@@ -136,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_has_these_figures() {
+    fn docs_costs_md_has_the_same_totals() {
         let rows: Vec<_> = PAGE
             .lines()
             .filter(|line| line.contains(" hosts, "))
@@ -150,15 +147,15 @@ mod tests {
             let [hosts, minutes, one, two] = numbers[..] else {
                 panic!("{row}")
             };
-            for (regions, told) in [(1, one), (2, two)] {
+            for (regions, expected) in [(1, one), (2, two)] {
                 let dollars = total(&monthly(hosts, Duration::from_mins(minutes), regions)).round();
-                assert_eq!(dollars.to_string(), told.to_string(), "{row}");
+                assert_eq!(dollars.to_string(), expected.to_string(), "{row}");
             }
         }
     }
 
     #[test]
-    fn the_page_has_these_prices() {
+    fn docs_costs_md_has_the_same_prices() {
         let Prices {
             write_units,
             read_units,

@@ -1,0 +1,248 @@
+//! The rows of an export or an import, as CSV or JSON.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use data_encoding::HEXLOWER;
+use hb_domain::{Fleet, Key, Scope, SecretHash, Timestamp, Token};
+use hb_service::admin::{Created, KeyAdmin, KeyRequest};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::args::{Until, until};
+
+/// The columns of an export, in their order.
+pub(super) const COLUMNS: [&str; 9] = [
+    "id",
+    "name",
+    "fleet",
+    "scope",
+    "hostPrefixes",
+    "created",
+    "expires",
+    "revoked",
+    "hash",
+];
+
+/// A key in a file. In CSV prefixes are separated by blanks, and an empty cell is a missing value.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Row {
+    #[serde(default)]
+    id: Option<String>,
+    name: String,
+    #[serde(default)]
+    fleet: Option<String>,
+    #[serde(default)]
+    scope: Option<String>,
+    #[serde(default)]
+    host_prefixes: Vec<String>,
+    #[serde(default)]
+    created: Option<String>,
+    /// An instant, or a duration from now on.
+    #[serde(default)]
+    expires: Option<String>,
+    #[serde(default)]
+    revoked: Option<String>,
+    /// SHA-256 of the secret, in hexadecimal digits; without it, a new key is created.
+    #[serde(default)]
+    hash: Option<String>,
+}
+
+impl Row {
+    pub(super) fn of(key: &Key) -> Self {
+        Self {
+            id: Some(key.id.to_string()),
+            name: key.name.to_string(),
+            fleet: Some(key.fleet.to_string()),
+            scope: Some(key.scope.to_string()),
+            host_prefixes: key.host_prefixes.iter().map(ToString::to_string).collect(),
+            created: Some(key.created.to_string()),
+            expires: key.expires.map(|at| at.to_string()),
+            revoked: key.revoked.map(|at| at.to_string()),
+            hash: Some(HEXLOWER.encode(key.hash.as_bytes())),
+        }
+    }
+
+    /// The cells of a line of CSV, in the order of [`COLUMNS`].
+    pub(super) fn cells(self) -> [String; 9] {
+        let cells = [
+            self.id,
+            Some(self.name),
+            self.fleet,
+            self.scope,
+            Some(self.host_prefixes.join(" ")),
+            self.created,
+            self.expires,
+            self.revoked,
+            self.hash,
+        ];
+        cells.map(Option::unwrap_or_default)
+    }
+
+    /// The key of this row, and the token of a new one.
+    pub(super) fn key(&self, key_admin: &KeyAdmin) -> Result<(Key, Option<Token>), String> {
+        let now = key_admin.ports.clock.now();
+        let fleet = self.fleet.as_deref();
+        let scope = self.scope.as_deref();
+        let prefixes = self.host_prefixes.iter().map(|prefix| parsed(prefix));
+        let request = KeyRequest {
+            name: parsed(&self.name)?,
+            scope: scope.map_or(Ok(Scope::Ingest), parsed)?,
+            fleet: fleet.map_or(Ok(Fleet::main()), parsed)?,
+            host_prefixes: prefixes.collect::<Result<_, _>>()?,
+            expires_in: None,
+        };
+        let created = key_admin.draw_key(request);
+        let Created { key, token } = created.map_err(|error| error.to_string())?;
+        let key = Key {
+            expires: instant("expires", self.expires.as_ref(), now)?,
+            revoked: instant("revoked", self.revoked.as_ref(), now)?,
+            ..key
+        };
+        match (&self.id, &self.hash) {
+            (None, None) => Ok((key, Some(token))),
+            (Some(id), Some(hash)) => {
+                let hash = HEXLOWER.decode(hash.to_lowercase().as_bytes()).ok();
+                let hash = hash.and_then(|hash| hash.try_into().ok());
+                let key = Key {
+                    id: parsed(id)?,
+                    hash: SecretHash::from_bytes(hash.ok_or("hash: not 64 hexadecimal digits")?),
+                    created: instant("created", self.created.as_ref(), now)?.unwrap_or(now),
+                    ..key
+                };
+                Ok((key, None))
+            }
+            _ => Err("give both id and hash for an existing key, neither for a new one".to_owned()),
+        }
+    }
+}
+
+fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// An instant, or a duration from `now` on.
+fn instant(
+    field: &str,
+    text: Option<&String>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, String> {
+    let at = text.map(|text| match until(text)? {
+        Until::At(at) => Ok(at),
+        Until::In(duration) => Ok(now.plus(duration)),
+    });
+    at.transpose()
+        .map_err(|error: String| format!("{field}: {error}"))
+}
+
+/// The line of a row, and the row or what is wrong with it.
+pub(super) type Numbered = (u64, Result<Row, String>);
+
+/// The rows of a file with their lines (in JSON their number, from 1). A text that starts with a bracket is JSON, any
+/// other is CSV.
+pub(super) fn parse(text: &str) -> Result<Vec<Numbered>, String> {
+    let row =
+        |value: Value| serde_json::from_value::<Row>(value).map_err(|error| error.to_string());
+    if text.trim_start().starts_with('[') {
+        let values: Vec<Value> =
+            serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+        return Ok((1..).zip(values.into_iter().map(row)).collect());
+    }
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let head = reader
+        .headers()
+        .map_err(|error| format!("not CSV: {error}"))?
+        .clone();
+    if !head.iter().any(|column| column == "name") {
+        return Err(format!(
+            "the first line must name the columns, at least name, of {}",
+            COLUMNS.join(",")
+        ));
+    }
+    let mut line = 1;
+    let numbered = |record: Result<csv::StringRecord, csv::Error>| {
+        let position = match &record {
+            Ok(record) => record.position(),
+            Err(error) => error.position(),
+        };
+        if let Some(position) = position {
+            line = position.line() + empty_lines_at(text, position.byte());
+        }
+        let record = record.map_err(|error| error.to_string());
+        let row = record.and_then(|record| {
+            let cells = head.iter().zip(record.iter());
+            let cells = cells.filter(|(_, cell)| !cell.is_empty());
+            let fields: Map<_, _> = cells
+                .map(|(column, cell)| (column.to_owned(), field(column, cell)))
+                .collect();
+            row(fields.into())
+        });
+        (line, row)
+    };
+    Ok(reader.into_records().map(numbered).collect())
+}
+
+/// The position of a record is the end of the one before it: these empty lines are between them.
+fn empty_lines_at(text: &str, byte: u64) -> u64 {
+    let rest = usize::try_from(byte)
+        .ok()
+        .and_then(|byte| text.as_bytes().get(byte..));
+    rest.unwrap_or_default()
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .map(|byte| u64::from(*byte == b'\n'))
+        .sum()
+}
+
+fn field(column: &str, cell: &str) -> Value {
+    if column == "hostPrefixes" {
+        cell.split_whitespace().collect()
+    } else {
+        cell.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_and_json_give_the_same_rows() {
+        let csv = "name,fleet,hostPrefixes,expires\nweb,lab,web- db,90d\nall,,,\n";
+        let json = r#"[{"name": "web", "fleet": "lab", "hostPrefixes": ["web-", "db"], "expires": "90d"}, {"name": "all"}]"#;
+        let shown = |text| {
+            parse(text)
+                .unwrap()
+                .into_iter()
+                .map(|(_, row)| format!("{row:?}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shown(csv), shown(json));
+    }
+
+    #[test]
+    fn wrong_rows_are_reported_with_their_line() {
+        let read = parse("name,fleet\nweb\n\nok,lab\n\"a\nb\",lab\n").unwrap();
+        let lines: Vec<_> = read
+            .iter()
+            .map(|(line, row)| (*line, row.is_ok()))
+            .collect();
+        assert_eq!(lines, [(2, false), (4, true), (5, true)]);
+        assert!(
+            parse("id;name\n1;2")
+                .unwrap_err()
+                .contains("must name the columns")
+        );
+        assert!(parse("[1").unwrap_err().starts_with("not JSON"));
+        assert!(
+            parse("[{\"name\": \"x\", \"nmae\": 1}]").unwrap()[0]
+                .1
+                .as_ref()
+                .unwrap_err()
+                .contains("nmae")
+        );
+    }
+}

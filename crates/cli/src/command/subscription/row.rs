@@ -1,0 +1,115 @@
+//! A subscription as it is shown.
+
+use std::collections::BTreeMap;
+
+use hb_domain::{Kind, Protocol, Region, Severity, Subscription, Timestamp};
+use hb_service::ports::Tally;
+use serde::Serialize;
+
+use crate::output::{Row, or_dash};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SubscriptionRow {
+    id: String,
+    protocol: Protocol,
+    endpoint: String,
+    fleet: Option<String>,
+    kinds: Vec<Kind>,
+    severities: Vec<Severity>,
+    created: String,
+    /// By region: its state, or what was just done.
+    regions: BTreeMap<Region, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliveries: Option<Tally>,
+}
+
+impl SubscriptionRow {
+    pub(super) fn new(
+        subscription: &Subscription,
+        regions: BTreeMap<Region, String>,
+        deliveries: Option<Tally>,
+    ) -> Self {
+        let Subscription {
+            id,
+            endpoint,
+            filter,
+            created,
+        } = subscription;
+        Self {
+            id: id.to_string(),
+            protocol: endpoint.protocol(),
+            endpoint: endpoint.address().to_owned(),
+            fleet: filter.fleet.as_ref().map(ToString::to_string),
+            kinds: filter.kinds.clone(),
+            severities: filter.severities.clone(),
+            created: created.to_string(),
+            regions,
+            deliveries,
+        }
+    }
+
+    /// `confirmed`, or region by region where they differ.
+    fn state(&self) -> String {
+        let mut states: Vec<_> = self.regions.values().collect();
+        states.dedup();
+        match states[..] {
+            [same] => same.clone(),
+            _ => self
+                .regions
+                .iter()
+                .map(|(region, state)| format!("{region} {state}"))
+                .collect::<Vec<_>>()
+                .join(", "),
+        }
+    }
+}
+
+impl Row for SubscriptionRow {
+    const HEAD: &'static [&'static str] = &[
+        "ID",
+        "PROTOCOL",
+        "ENDPOINT",
+        "FLEET",
+        "KINDS",
+        "SEVERITY",
+        "STATE",
+        "DELIVERED",
+        "DUE",
+        "DEAD",
+        "LAST ERROR",
+    ];
+
+    fn cells(&self, _: Timestamp) -> Vec<String> {
+        let all_or = |names: Vec<&str>| {
+            if names.is_empty() {
+                "all".to_owned()
+            } else {
+                names.join(",")
+            }
+        };
+        let count = |of: fn(&Tally) -> u64| {
+            or_dash(self.deliveries.as_ref().map(|tally| of(tally).to_string()))
+        };
+        let error = or_dash(
+            self.deliveries
+                .as_ref()
+                .and_then(|tally| tally.last_error.clone()),
+        );
+        let kinds = self.kinds.iter().map(|kind| kind.as_str());
+        let severities = self.severities.iter().map(|severity| severity.as_str());
+        vec![
+            self.id.clone(),
+            self.protocol.to_string(),
+            self.endpoint.clone(),
+            self.fleet.clone().unwrap_or_else(|| "all".to_owned()),
+            all_or(kinds.collect()),
+            all_or(severities.collect()),
+            self.state(),
+            count(|tally| tally.delivered),
+            count(|tally| tally.due),
+            count(|tally| tally.dead),
+            error,
+        ]
+    }
+}

@@ -1,0 +1,80 @@
+//! The program `hb`: the whole service on one machine, and the commands of its admins.
+//!
+//! A library only for its own tests; nothing else depends on it.
+
+mod args;
+mod backend;
+mod command;
+mod config;
+mod exit;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Chosen, Command, Hb, KeyCommand};
+use crate::backend::Backend;
+use crate::config::Config;
+use crate::exit::Failure;
+
+/// Runs `hb` with the arguments and the environment of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    // One TLS stack for all; it only fails when one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // Ends the process for help, the version, and wrong usage.
+    let hb = Hb::parse();
+    let mut on_stage = false;
+    let result = Config::load(&hb.command).and_then(|config| {
+        on_stage = matches!(hb.target.choose(&config), Ok(Chosen::Stage { .. }));
+        run(hb, &config)
+    });
+    result.unwrap_or_else(|failure| {
+        failure.report(on_stage);
+        failure.code()
+    })
+}
+
+fn run(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
+    let result = runtime.block_on(dispatch(hb, config));
+    // A job that hangs, such as a read of a stuck disk, must not keep the process alive.
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs the command; returns the code to exit with.
+async fn dispatch(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
+    let format = hb.output.or(config.output).unwrap_or_default();
+    // Not before it is needed: some commands work without a target.
+    let target = || hb.target.choose(config);
+    match hb.command {
+        Command::Serve(serve) => serve::run(target()?.folder()?, format, serve).await?,
+        Command::Key(KeyCommand::Inspect { token }) => command::key::inspect(format, &token)?,
+        Command::Key(command) => {
+            command::key::run(&Backend::open(target()?).await?, format, command).await?;
+        }
+        Command::Subscription(command) => {
+            command::subscription::run(&Backend::open(target()?).await?, format, command).await?;
+        }
+        Command::Host(command) => {
+            command::host::run(&Backend::open(target()?).await?, format, command).await?;
+        }
+        Command::Doctor(doctor) => {
+            return command::doctor::run(target()?, config, format, doctor).await;
+        }
+        Command::Completions { shell } => command::man::completions(shell)?,
+        Command::Man(man) => command::man::man(&man)?,
+        #[cfg(feature = "cost")]
+        Command::Cost(cost) => command::cost::run(format, &cost)?,
+        #[cfg(not(feature = "cost"))]
+        Command::Cost(_) => return Err(Failure::NotBuiltIn("cost")),
+        Command::Send(send) => return command::send::run(config, format, send).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
