@@ -1,13 +1,13 @@
-//! The seam between commands and adapters: the embedded database, or a deployed stage.
+//! Chooses the adapters of a command: the SQLite database of one machine, or a deployed stage.
 
-mod embedded;
+mod sqlite;
 #[cfg(feature = "stage")]
 mod stage;
 
+use hb_delivery::UnsupportedError;
 use hb_domain::{Protocol, Region};
 use hb_service::admin::{HostAdmin, KeyAdmin, RegionalTopic, SubscriptionAdmin};
 use hb_service::ports::Ports;
-use hb_sqlite::{Store, UnsupportedError};
 
 use crate::args::{Chosen, Target};
 use crate::exit::Failure;
@@ -31,6 +31,7 @@ enum Topics {
     Deployed(Box<stage::Deployed>),
 }
 
+pub(crate) use sqlite::{Local, examine as examine_folder};
 #[cfg(feature = "stage")]
 pub(crate) use stage::examine as examine_stage;
 
@@ -38,7 +39,7 @@ impl Backend {
     /// Opens the place that the command line names.
     pub(crate) async fn open(target: &Target) -> Result<Self, Failure> {
         match target.choose()? {
-            Chosen::Folder(dir) => Ok(Self::embedded(&Store::open(dir)?)),
+            Chosen::Folder(dir) => Ok(Local::open(&dir)?.backend),
             #[cfg(feature = "stage")]
             Chosen::Stage {
                 name,

@@ -22,7 +22,9 @@ use std::sync::Arc;
 use hb_domain::{Digest, Receiver};
 
 pub use clock::Clock;
-pub use deliveries::{Deliveries, Tally};
+pub use deliveries::{
+    CONSOLE, Content, Delivery, DeliveryOutcome, DeliveryQueue, LeasedDelivery, Tally,
+};
 pub use echoes::{Echo, Echoes};
 pub use error::{Cause, PortError, PortResult};
 pub use heartbeats::{Heard, Heartbeats, Segment};
@@ -55,8 +57,8 @@ pub struct Ports {
     pub echoes: Arc<dyn Echoes>,
     /// Who gets the notices.
     pub subscriptions: Arc<dyn Subscriptions>,
-    /// What became of accepted notices, where the topic is our own.
-    pub deliveries: Option<Arc<dyn Deliveries>>,
+    /// The deliveries of accepted notices, where the topic is our own.
+    pub deliveries: Option<Arc<dyn DeliveryQueue>>,
     /// What the service remembers of itself.
     pub system: Arc<dyn System>,
     /// The time.

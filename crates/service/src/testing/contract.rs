@@ -14,6 +14,7 @@
 )]
 
 mod beats;
+mod deliveries;
 mod entries;
 mod records;
 mod sweeps;
@@ -29,6 +30,7 @@ use hb_domain::{
 };
 
 pub use beats::*;
+pub use deliveries::*;
 pub use entries::*;
 pub use records::*;
 pub use sweeps::*;

@@ -1,5 +1,7 @@
 //! Adapters that keep everything in memory: for tests, and as the simplest reading of the ports.
 
+mod deliveries;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -12,6 +14,7 @@ use hb_domain::{
     SubscriptionId, SubscriptionState, Timestamp,
 };
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::codec;
@@ -24,6 +27,7 @@ use crate::ports::{
 /// All ports over `memory`.
 #[must_use]
 pub fn ports(memory: &Arc<Memory>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Ports {
+    memory.lock().clock = Some(clock.clone());
     Ports {
         heartbeats: memory.clone(),
         ledger: memory.clone(),
@@ -33,7 +37,7 @@ pub fn ports(memory: &Arc<Memory>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> 
         topic: memory.clone(),
         echoes: memory.clone(),
         subscriptions: memory.clone(),
-        deliveries: None,
+        deliveries: Some(memory.clone()),
         system: memory.clone(),
         clock,
         ids,
@@ -50,6 +54,7 @@ type Row = (String, Version, Uuid);
 #[derive(Default)]
 pub struct Memory {
     tables: Mutex<Tables>,
+    added: Notify,
 }
 
 #[derive(Default)]
@@ -65,7 +70,20 @@ struct Tables {
     published: Vec<Notice>,
     echoes: Vec<Echo>,
     accepted: BTreeMap<String, Notice>,
+    deliveries: deliveries::Deliveries,
+    /// Dates what the topic accepts; without one it makes no deliveries.
+    clock: Option<Arc<dyn Clock>>,
     calls: u64,
+}
+
+impl Tables {
+    /// Adds the deliveries of an accepted notice.
+    fn deliver(&mut self, notice: &Notice) {
+        if let Some(clock) = &self.clock {
+            self.deliveries
+                .add(notice, self.subscriptions.values(), clock.now());
+        }
+    }
 }
 
 impl Memory {
@@ -371,11 +389,9 @@ impl Subscriptions for Memory {
     }
 
     async fn remove(&self, id: &SubscriptionId) -> PortResult<bool> {
-        Ok(self
-            .call("table subscriptions")?
-            .subscriptions
-            .remove(id)
-            .is_some())
+        let mut tables = self.call("table subscriptions")?;
+        tables.deliveries.remove(id);
+        Ok(tables.subscriptions.remove(id).is_some())
     }
 }
 
@@ -399,10 +415,11 @@ impl Topic for Memory {
                 attempt: notice.attempt,
                 receipt,
             });
-            tables
-                .accepted
-                .entry(notice.identity())
-                .or_insert_with(|| notice.clone());
+            if !tables.accepted.contains_key(&notice.identity()) {
+                tables.accepted.insert(notice.identity(), notice.clone());
+                tables.deliver(notice);
+                self.added.notify_one();
+            }
         }
         outcome
     }

@@ -45,7 +45,7 @@ impl Service {
         key.set_sensitive(true);
         let agent = concat!("hb/", env!("CARGO_PKG_VERSION"));
         // A redirect would take the key to a server that nobody named.
-        let client = hb_sqlite::http_client(|| {
+        let client = hb_delivery::http_client(|| {
             Client::builder()
                 .timeout(TIMEOUT)
                 .redirect(Policy::none())
