@@ -1,13 +1,13 @@
 //! Chooses the adapters of a command: the SQLite database of one machine, or a deployed stage.
 
-mod embedded;
+mod sqlite;
 #[cfg(feature = "stage")]
 mod stage;
 
+use hb_delivery::UnsupportedError;
 use hb_domain::{Protocol, Region};
 use hb_service::admin::{HostAdmin, KeyAdmin, RegionalTopic, SubscriptionAdmin};
 use hb_service::ports::Ports;
-use hb_sqlite::{Store, UnsupportedError};
 
 use crate::args::Chosen;
 use crate::exit::Failure;
@@ -29,6 +29,7 @@ enum Topics {
     Deployed(Box<stage::Deployed>),
 }
 
+pub(crate) use sqlite::{Local, examine as examine_folder};
 #[cfg(feature = "stage")]
 pub(crate) use stage::examine as examine_stage;
 
@@ -39,7 +40,7 @@ impl Backend {
     )]
     pub(crate) async fn open(target: Chosen) -> Result<Self, Failure> {
         match target {
-            Chosen::Folder(dir) => Ok(Self::embedded(&Store::open(dir)?)),
+            Chosen::Folder(dir) => Ok(Local::open(&dir)?.backend),
             #[cfg(feature = "stage")]
             Chosen::Stage {
                 name,

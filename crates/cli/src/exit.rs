@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use hb_domain::{ConfirmationTokenError, EndpointError, TokenError};
 use hb_service::admin::{HostError, KeyError, SubscribeError};
-use hb_service::ports::PortError;
+use hb_service::ports::{Cause, PortError};
 
 use crate::output;
 
@@ -69,7 +69,7 @@ pub(crate) fn help() -> String {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
-    Store(#[from] hb_sqlite::StoreError),
+    Store(Cause),
     #[error(transparent)]
     Port(#[from] PortError),
     #[error(transparent)]
@@ -118,7 +118,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error(transparent)]
-    Unsupported(#[from] hb_sqlite::UnsupportedError),
+    Unsupported(#[from] hb_delivery::UnsupportedError),
     #[error("the mail settings are wrong: {0}")]
     Smtp(String),
     #[error("there is no API key: HB_API_KEY is not set and --key-file is not given")]

@@ -9,18 +9,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Kind, Notice, Protocol, Region};
+use hb_delivery::{ConsoleSender, Courier, SendError, Senders, SmtpSender, WebhookSender};
+use hb_domain::{Kind, Notice, Region};
 use hb_http::App;
-use hb_service::ports::{Clock, Ids, IngestPorts};
-use hb_service::system::{SystemClock, SystemIds};
+use hb_service::ports::IngestPorts;
 use hb_service::{CachePolicy, Canaries, Sweep, SweepError, SweepReport, SweepSettings, Troubles};
-use hb_sqlite::{ConsoleSender, Courier, Senders, SmtpSender, SqliteKeys, Store, WebhookSender};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::args::Serve;
-use crate::backend::Backend;
+use crate::backend::Local;
 use crate::exit::Failure;
 use crate::output::{self, Format};
 
@@ -30,23 +29,24 @@ const KEYS_FRESH: Duration = Duration::from_secs(2);
 /// Runs until SIGINT or SIGTERM.
 pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<(), Failure> {
     log::start(format);
-    let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
-    let senders = senders(&serve, format)?;
-    let store = Store::open(&dir)?;
+    let senders = Arc::new(senders(&serve, format)?);
+    let local = Local::open(&dir)?;
     let listening = |source| Failure::Listen {
         address: serve.listen,
         source,
     };
     let listener = TcpListener::bind(serve.listen).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
-    let backend = Backend::embedded(&store);
-    first_key::ensure(
-        &SqliteKeys::new(store.clone()),
-        &backend.keys(),
-        format,
-        address,
-    )
-    .await?;
+    first_key::ensure(&local, format, address).await?;
+    let backend = local.backend;
+    let clock = backend.ports.clock.clone();
+    let ids = backend.ports.ids.clone();
+    let queue = backend
+        .ports
+        .deliveries
+        .clone()
+        .ok_or(Failure::ServeOnStage)?;
+    let courier = Courier::new(queue, senders, clock.clone(), ids);
 
     let troubles = Arc::new(Troubles::default());
     let keys_fresh = CachePolicy {
@@ -86,7 +86,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         stopped.clone(),
     );
     let canaries = tokio::spawn(canaries);
-    let courier = tokio::spawn(Courier::new(store, senders, clock, ids).run(on(stopped.clone())));
+    let courier = tokio::spawn(courier.run(on(stopped.clone())));
     let sweeper = tokio::spawn(sweep_every(
         serve.sweep_every,
         sweep,
@@ -123,21 +123,19 @@ fn senders(serve: &Serve, format: Format) -> Result<Senders, Failure> {
         // A closed console is not a failure.
         let _ = output::one(format, &text, &notice.json());
     };
-    let webhook =
-        Arc::new(WebhookSender::new().map_err(|error| Failure::Internal(error.to_string()))?);
-    let senders = Senders::default()
-        .with(Protocol::Console, Arc::new(ConsoleSender::new(print)))
-        .with(Protocol::Http, webhook.clone())
-        .with(Protocol::Https, webhook);
-    let Some(url) = &serve.smtp_url else {
-        return Ok(senders);
+    let smtp = match (&serve.smtp_url, &serve.smtp_from) {
+        (Some(url), Some(from)) => Some(SmtpSender::new(url, from)),
+        (Some(_), None) => return Err(Failure::Smtp("--smtp-from is missing".to_owned())),
+        (None, _) => None,
     };
-    let from = serve
-        .smtp_from
-        .as_deref()
-        .ok_or_else(|| Failure::Smtp("--smtp-from is missing".to_owned()))?;
-    let smtp = SmtpSender::new(url, from).map_err(|error| Failure::Smtp(error.to_string()))?;
-    Ok(senders.with(Protocol::Email, Arc::new(smtp)))
+    let internal = |error: SendError| Failure::Internal(error.to_string());
+    Ok(Senders {
+        console: ConsoleSender::new(print),
+        webhook: WebhookSender::new().map_err(internal)?,
+        smtp: smtp
+            .transpose()
+            .map_err(|error| Failure::Smtp(error.to_string()))?,
+    })
 }
 
 /// Sweeps every `period`, never two at a time, until it is stopped. Waits for the first canary, which finds out for how

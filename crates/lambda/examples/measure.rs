@@ -15,6 +15,7 @@
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
 #[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "the test of permissions reads the calls")]
 mod support;
 
 use std::path::Path;

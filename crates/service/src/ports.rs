@@ -22,7 +22,9 @@ use std::sync::Arc;
 use hb_domain::{Digest, Receiver};
 
 pub use clock::Clock;
-pub use deliveries::{Deliveries, Tally};
+pub use deliveries::{
+    CONSOLE, Content, Delivery, DeliveryOutcome, DeliveryQueue, LeasedDelivery, Tally,
+};
 pub use echoes::{Echo, Echoes};
 pub use error::{Cause, PortError, PortResult};
 pub use heartbeats::{Heard, Heartbeats, Segment};
@@ -56,7 +58,7 @@ pub struct Ports {
     /// Subscriptions of the topic.
     pub subscriptions: Arc<dyn Subscriptions>,
     /// Deliveries of accepted notices, where the topic is our own.
-    pub deliveries: Option<Arc<dyn Deliveries>>,
+    pub deliveries: Option<Arc<dyn DeliveryQueue>>,
     /// What the service records about itself.
     pub system: Arc<dyn System>,
     /// The clock.

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
-use hb_service::ports::{Heard, Heartbeats, Segment};
-use hb_sqlite::{SqliteHeartbeats, Store};
+use hb_service::ports::{Heard, Heartbeats, Segment, every_page};
+use hb_sqlite::Store;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Failure> {
     let dir = arguments
         .next()
         .map_or_else(|| temporary.path().to_owned(), PathBuf::from);
-    let heartbeats = Arc::new(SqliteHeartbeats::new(Store::open(&dir)?));
+    let heartbeats = Arc::new(Store::open(&dir)?);
 
     let alone = rate(&heartbeats, 1, 10_000).await?;
     println!("{:>3} producer   {:>9} beats/s", 1, alone);
@@ -49,27 +49,15 @@ async fn main() -> Result<(), Failure> {
     let filled = began.elapsed();
     println!("fill          {hosts:>9} hosts in {filled:.2?}");
     let began = Instant::now();
-    let mut found = 0;
-    let mut after = None;
-    loop {
-        let page = heartbeats.scan(Segment::WHOLE, after).await?;
-        found += page.items.len();
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
+    let (found, _) = every_page(|after| heartbeats.scan(Segment::WHOLE, after)).await?;
     let scanned = began.elapsed();
+    let found = found.len();
     println!("scan          {found:>9} hosts in {scanned:.2?}");
     Ok(())
 }
 
 /// Beats a second of `producers` that each wait for their answer, over `hosts` names.
-async fn rate(
-    heartbeats: &Arc<SqliteHeartbeats>,
-    producers: usize,
-    hosts: usize,
-) -> Result<usize, Failure> {
+async fn rate(heartbeats: &Arc<Store>, producers: usize, hosts: usize) -> Result<usize, Failure> {
     let began = Instant::now();
     let sent = Arc::new(AtomicUsize::new(0));
     let tasks = (0..producers).map(|_| {
@@ -89,7 +77,7 @@ async fn rate(
     Ok(sent.load(Ordering::Relaxed) * 1_000 / millis)
 }
 
-async fn fill(heartbeats: &Arc<SqliteHeartbeats>, hosts: usize) -> Result<(), Failure> {
+async fn fill(heartbeats: &Arc<Store>, hosts: usize) -> Result<(), Failure> {
     let tasks = (0..512).map(|part| {
         let heartbeats = heartbeats.clone();
         tokio::spawn(async move {

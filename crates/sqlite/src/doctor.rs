@@ -5,8 +5,9 @@ use std::path::Path;
 use hb_service::doctor::Finding;
 use rusqlite::Connection;
 
+use crate::error::StoreError;
 use crate::schema;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// With less free space a server stops accepting beats soon.
 const SCARCE: u64 = 1 << 30;

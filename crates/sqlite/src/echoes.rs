@@ -1,4 +1,4 @@
-//! What the topic accepted, told from its own rows.
+//! Echoes of the topic on one machine, read from the rows of its notices.
 
 use async_trait::async_trait;
 use hb_service::codec;
@@ -13,26 +13,15 @@ const TABLE: &str = "notices";
 const RECEIVE: &str =
     "SELECT identity, notice FROM notices WHERE echoed = 0 ORDER BY identity LIMIT ?1";
 
-const ACKNOWLEDGE: &str = "UPDATE notices SET echoed = 1 WHERE echoed = 0 AND identity IN (SELECT value FROM json_each(?1))";
-
-/// The echoes of the topic of a [`Store`].
-#[derive(Clone, Debug)]
-pub struct SqliteEchoes {
-    store: Store,
-}
-
-impl SqliteEchoes {
-    /// The echoes in `store`.
-    #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
-    }
-}
+const ACKNOWLEDGE: &str = "
+    UPDATE notices SET echoed = 1
+    WHERE echoed = 0 AND identity IN (SELECT value FROM json_each(?1))";
 
 #[async_trait]
-impl Echoes for SqliteEchoes {
+impl Echoes for Store {
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     async fn receive(&self) -> PortResult<Page<Echo>> {
-        let page = self.store.read(TABLE, |connection| {
+        let page = self.read(TABLE, |connection| {
             let mut statement = connection.prepare_cached(RECEIVE)?;
             row::page(statement.query([row::PAGE])?, 1, echo)
         });
@@ -42,14 +31,14 @@ impl Echoes for SqliteEchoes {
         })
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(?receipts), err(level = "debug"))]
     async fn acknowledge(&self, receipts: &[String]) -> PortResult<()> {
         let identities = serde_json::Value::from(receipts).to_string();
-        let done = self.store.write(TABLE, Steps::One, move |connection| {
-            connection
-                .prepare_cached(ACKNOWLEDGE)?
-                .execute(params![identities])
-        });
-        done.await.map(drop)
+        self.write(TABLE, Steps::One, move |connection| {
+            let mut acknowledge = connection.prepare_cached(ACKNOWLEDGE)?;
+            acknowledge.execute(params![identities]).map(drop)
+        })
+        .await
     }
 }
 
@@ -68,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_to_echo_costs_a_look_into_an_index() {
+    fn receiving_no_echoes_is_one_index_lookup() {
         let plan = crate::schema::plan(RECEIVE);
         assert_eq!(plan, "SCAN notices USING INDEX notices_to_echo");
     }

@@ -1,4 +1,4 @@
-//! Beats in SQLite: one row a host and region, one statement a beat.
+//! Heartbeats in SQLite: one row a host and region, one statement a beat.
 
 use async_trait::async_trait;
 use hb_domain::{Failure, Heartbeat, HostKey, Interval, Message, Signal, Timestamp};
@@ -27,109 +27,84 @@ const LOAD: &str = "
     SELECT fleet, host, region, first, last, interval, signal, failed, message FROM heartbeats
     WHERE fleet = ?1 AND host = ?2 ORDER BY region";
 
-/// The message stays where it is: a scan of all hosts would carry it for nothing.
+/// Without the message, which a scan of all hosts does not need.
 const SCAN: &str = "
     SELECT fleet, host, region, first, last, interval, signal, failed, NULL AS message FROM heartbeats
     WHERE (fleet, host, region) > (?1, ?2, ?3)
     ORDER BY fleet, host, region LIMIT ?4";
 
-/// The beats of all hosts of a [`Store`].
-#[derive(Clone, Debug)]
-pub struct SqliteHeartbeats {
-    store: Store,
-}
-
-impl SqliteHeartbeats {
-    /// The beats in `store`.
-    #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
-    }
-}
+/// All regions or none: a host that still beats in one is kept.
+const FORGET: &str = "
+    DELETE FROM heartbeats WHERE fleet = ?1 AND host = ?2 AND NOT EXISTS
+    (SELECT 1 FROM heartbeats WHERE fleet = ?1 AND host = ?2 AND last > ?3)";
 
 #[async_trait]
-impl Heartbeats for SqliteHeartbeats {
+impl Heartbeats for Store {
+    #[tracing::instrument(level = "debug", skip_all, fields(host = %heard.key), err(level = "debug"))]
     async fn record(&self, heard: &Heard) -> PortResult<()> {
         let heard = heard.clone();
-        self.store
-            .write(TABLE, Steps::One, move |connection| {
-                record(connection, &heard)
-            })
-            .await
+        self.write(TABLE, Steps::One, move |connection| {
+            record(connection, &heard)
+        })
+        .await
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(%host), err(level = "debug"))]
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
         let host = host.clone();
-        let rows = self
-            .store
-            .read(TABLE, move |connection| {
-                let mut statement = connection.prepare_cached(LOAD)?;
-                row::all(
-                    statement.query([host.fleet.as_str(), host.host.as_str()])?,
-                    3,
-                    heard,
-                )
-            })
-            .await?;
-        rows.into_iter()
-            .map(|decoded| row::readable(&self.store.what(TABLE), decoded))
-            .collect()
+        let rows = self.read(TABLE, move |connection| {
+            let mut statement = connection.prepare_cached(LOAD)?;
+            let rows = statement.query([host.fleet.as_str(), host.host.as_str()])?;
+            row::all(rows, 3, heard)
+        });
+        let what = self.what(TABLE);
+        let rows = rows.await?.into_iter();
+        rows.map(|decoded| row::readable(&what, decoded)).collect()
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(segment = segment.index), err(level = "debug"))]
     async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
         if segment.index > 0 {
             return Ok(Page::default());
         }
         let [fleet, host, region] = row::position(after.as_ref())?;
-        self.store
-            .read(TABLE, move |connection| {
-                let mut statement = connection.prepare_cached(SCAN)?;
-                row::page(
-                    statement.query(params![fleet, host, region, row::PAGE])?,
-                    3,
-                    heard,
-                )
-            })
-            .await
+        self.read(TABLE, move |connection| {
+            let mut statement = connection.prepare_cached(SCAN)?;
+            let rows = statement.query(params![fleet, host, region, row::PAGE])?;
+            row::page(rows, 3, heard)
+        })
+        .await
     }
 
     fn behind(&self, host: &HostKey) -> Cursor {
-        // No name of a region is that great.
+        // Greater than every region name.
         row::behind(&[host.fleet.as_str(), host.host.as_str(), "\u{10ffff}"])
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(%host), err(level = "debug"))]
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
         let host = host.clone();
-        self.store
-            .write(TABLE, Steps::One, move |connection| {
-                // All regions or none: a host that still beats somewhere is not forgotten.
-                connection
-                    .prepare_cached(
-                        "DELETE FROM heartbeats WHERE fleet = ?1 AND host = ?2 AND NOT EXISTS
-                         (SELECT 1 FROM heartbeats WHERE fleet = ?1 AND host = ?2 AND last > ?3)",
-                    )?
-                    .execute(params![
-                        host.fleet.as_str(),
-                        host.host.as_str(),
-                        up_to.as_millis()
-                    ])
-            })
-            .await
-            .map(drop)
+        self.write(TABLE, Steps::One, move |connection| {
+            let values = params![host.fleet.as_str(), host.host.as_str(), up_to.as_millis()];
+            connection.prepare_cached(FORGET)?.execute(values).map(drop)
+        })
+        .await
     }
 
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     async fn check(&self) -> PortResult<()> {
-        self.store
-            .write(TABLE, Steps::Several, |connection| {
-                // No host has the empty name, and nobody sees the row before it is gone.
-                connection.prepare_cached(RECORD)?.execute(named_params! {
-                    ":fleet": "", ":host": "", ":region": "", ":first": 0, ":last": 0, ":interval": 0,
-                    ":signal": 0, ":failed": None::<i64>, ":message": None::<String>,
-                })?;
-                connection.prepare_cached("DELETE FROM heartbeats WHERE fleet = ''")?.execute([])?;
-                system::probe(connection)
-            })
-            .await
+        self.write(TABLE, Steps::Several, |connection| {
+            // No host has the empty name, and no other connection sees the row.
+            connection.prepare_cached(RECORD)?.execute(named_params! {
+                ":fleet": "", ":host": "", ":region": "", ":first": 0, ":last": 0, ":interval": 0,
+                ":signal": 0, ":failed": None::<i64>, ":message": None::<String>,
+            })?;
+            connection
+                .prepare_cached("DELETE FROM heartbeats WHERE fleet = ''")?
+                .execute([])?;
+            system::probe(connection)
+        })
+        .await
     }
 }
 
@@ -155,43 +130,29 @@ fn record(connection: &Connection, heard: &Heard) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// By number: to find nine columns by name takes longer than the rest of a scan.
+/// Columns by number: finding nine by name takes longer than the rest of a scan.
 fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
-    let [
-        fleet,
-        host,
-        region,
-        first,
-        last,
-        interval,
-        signal,
-        failed,
-        message,
-    ] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
-    let message = row::get::<Option<String>>(row, message)?.map(Message::from);
+    const INTERVAL: usize = 5;
+    const SIGNAL: usize = 6;
+    let millis =
+        u64::try_from(row::get::<i64>(row, INTERVAL)?).map_err(|e| row::wrong(row, INTERVAL, e))?;
+    let message = row::get::<Option<String>>(row, 8)?.map(Message::from);
     Ok(Heard {
-        key: HostKey::new(row::parsed(row, fleet)?, row::parsed(row, host)?),
-        region: row::parsed(row, region)?,
+        key: HostKey::new(row::parsed(row, 0)?, row::parsed(row, 1)?),
+        region: row::parsed(row, 2)?,
         heartbeat: Heartbeat {
-            first: row::instant(row, first)?,
-            last: row::instant(row, last)?,
-            interval: u64::try_from(row::get::<i64>(row, interval)?)
-                .map_err(|e| row::wrong(row, interval, e))
-                .and_then(|millis| {
-                    Interval::from_millis(millis).map_err(|e| row::wrong(row, interval, e))
-                })?,
-            signal: match row::get::<i64>(row, signal)? {
+            first: row::instant(row, 3)?,
+            last: row::instant(row, 4)?,
+            interval: Interval::from_millis(millis).map_err(|e| row::wrong(row, INTERVAL, e))?,
+            signal: match row::get::<i64>(row, SIGNAL)? {
                 0 => Signal::Ok,
                 1 => Signal::Fail,
                 other => {
-                    return Err(row::wrong(
-                        row,
-                        signal,
-                        format!("{other} is neither 0 nor 1"),
-                    ));
+                    let cause = format!("{other} is neither 0 nor 1");
+                    return Err(row::wrong(row, SIGNAL, cause));
                 }
             },
-            failure: row::optional_instant(row, failed)?.map(|at| Failure { at, message }),
+            failure: row::optional_instant(row, 7)?.map(|at| Failure { at, message }),
         },
     })
 }
@@ -224,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_a_scan_is_a_seek() {
+    fn a_scan_page_is_one_index_seek() {
         let plan = crate::schema::plan(SCAN);
         assert_eq!(
             plan,

@@ -1,7 +1,7 @@
-//! API keys in SQLite. Of the secret only its SHA-256 is here.
+//! API keys in SQLite. Of a secret only its SHA-256 is stored.
 
 use async_trait::async_trait;
-use hb_domain::{Key, KeyId, SecretHash, Timestamp};
+use hb_domain::{HostPrefix, Key, KeyId, SecretHash, Timestamp};
 use hb_service::ports::{Cursor, Keys, Page, PortResult};
 use rusqlite::{Connection, Row, params};
 
@@ -25,123 +25,104 @@ const CREATE_FIRST: &str = "
     INSERT INTO keys (id, name, hash, fleet, scope, prefixes, created, expires, revoked, used)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM keys)";
 
-/// The API keys of a [`Store`].
-#[derive(Clone, Debug)]
-pub struct SqliteKeys {
-    store: Store,
-}
+const REVOKE: &str = "UPDATE keys SET revoked = ?2 WHERE id = ?1 AND revoked IS NULL";
 
-impl SqliteKeys {
-    /// The keys in `store`.
-    #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+const EXPIRE: &str = "UPDATE keys SET expires = min(ifnull(expires, ?2), ?2) WHERE id = ?1";
+
+const NOTE_USE: &str = "UPDATE keys SET used = max(ifnull(used, ?2), ?2) WHERE id = ?1";
+
+impl Store {
+    /// Stores `key` if there is no key at all, not even a revoked one; `false` otherwise. Of several servers that
+    /// start at once, one creates the first key.
+    #[tracing::instrument(level = "debug", skip_all, fields(id = %key.id), err(level = "debug"))]
+    pub async fn create_first_key(&self, key: &Key) -> PortResult<bool> {
+        self.insert_key(CREATE_FIRST, key).await
     }
 
-    /// Stores `key` if there is no key at all, revoked ones counted; `false` when there is. Of several servers that
-    /// start at once, one makes the first key.
-    pub async fn create_first(&self, key: &Key) -> PortResult<bool> {
-        self.insert(CREATE_FIRST, key).await
-    }
-
-    async fn insert(&self, sql: &'static str, key: &Key) -> PortResult<bool> {
+    async fn insert_key(&self, sql: &'static str, key: &Key) -> PortResult<bool> {
         let key = key.clone();
-        let prefixes: Vec<_> = key
-            .host_prefixes
-            .iter()
-            .map(hb_domain::HostPrefix::as_str)
-            .collect();
-        let prefixes = serde_json::Value::from(prefixes).to_string();
-        let inserted = self
-            .store
-            .write(TABLE, Steps::One, move |connection| {
-                connection.prepare_cached(sql)?.execute(params![
-                    key.id.as_str(),
-                    key.name.as_str(),
-                    key.hash.as_bytes(),
-                    key.fleet.as_str(),
-                    key.scope.to_string(),
-                    prefixes,
-                    key.created.as_millis(),
-                    key.expires.map(Timestamp::as_millis),
-                    key.revoked.map(Timestamp::as_millis),
-                    key.used.map(Timestamp::as_millis),
-                ])
-            })
-            .await?;
-        Ok(inserted == 1)
+        let prefixes = key.host_prefixes.iter().map(HostPrefix::as_str);
+        let prefixes = prefixes.collect::<serde_json::Value>().to_string();
+        self.write(TABLE, Steps::One, move |connection| {
+            let inserted = connection.prepare_cached(sql)?.execute(params![
+                key.id.as_str(),
+                key.name.as_str(),
+                key.hash.as_bytes(),
+                key.fleet.as_str(),
+                key.scope.to_string(),
+                prefixes,
+                key.created.as_millis(),
+                key.expires.map(Timestamp::as_millis),
+                key.revoked.map(Timestamp::as_millis),
+                key.used.map(Timestamp::as_millis),
+            ])?;
+            Ok(inserted == 1)
+        })
+        .await
+    }
+
+    /// Runs `sql` with the id and `at`; gives the key as it then is.
+    async fn change_key(
+        &self,
+        sql: &'static str,
+        id: &KeyId,
+        at: Timestamp,
+    ) -> PortResult<Option<Key>> {
+        let id = id.clone();
+        let changed = self.write(TABLE, Steps::Several, move |connection| {
+            let values = params![id.as_str(), at.as_millis()];
+            connection.prepare_cached(sql)?.execute(values)?;
+            find(connection, &id)
+        });
+        row::found(&self.what(TABLE), changed.await?)
     }
 }
 
 #[async_trait]
-impl Keys for SqliteKeys {
+impl Keys for Store {
+    #[tracing::instrument(level = "debug", skip_all, fields(%id), err(level = "debug"))]
     async fn load(&self, id: &KeyId) -> PortResult<Option<Key>> {
         let id = id.clone();
-        let found = self
-            .store
-            .read(TABLE, move |connection| find(connection, &id))
-            .await?;
-        row::found(&self.store.what(TABLE), found)
+        let found = self.read(TABLE, move |connection| find(connection, &id));
+        row::found(&self.what(TABLE), found.await?)
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(id = %key.id), err(level = "debug"))]
     async fn create(&self, key: &Key) -> PortResult<bool> {
-        self.insert(CREATE, key).await
+        self.insert_key(CREATE, key).await
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(%id), err(level = "debug"))]
     async fn revoke(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
-        let id = id.clone();
-        let revoked = self
-            .store
-            .write(TABLE, Steps::Several, move |connection| {
-                connection
-                    .prepare_cached(
-                        "UPDATE keys SET revoked = ?2 WHERE id = ?1 AND revoked IS NULL",
-                    )?
-                    .execute(params![id.as_str(), at.as_millis()])?;
-                find(connection, &id)
-            })
-            .await?;
-        row::found(&self.store.what(TABLE), revoked)
+        self.change_key(REVOKE, id, at).await
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(%id), err(level = "debug"))]
     async fn expire(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
-        let id = id.clone();
-        let expired = self
-            .store
-            .write(TABLE, Steps::Several, move |connection| {
-                connection
-                    .prepare_cached(
-                        "UPDATE keys SET expires = min(ifnull(expires, ?2), ?2) WHERE id = ?1",
-                    )?
-                    .execute(params![id.as_str(), at.as_millis()])?;
-                find(connection, &id)
-            })
-            .await?;
-        row::found(&self.store.what(TABLE), expired)
+        self.change_key(EXPIRE, id, at).await
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(%id), err(level = "debug"))]
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> PortResult<()> {
         let id = id.clone();
-        self.store
-            .write(TABLE, Steps::One, move |connection| {
-                connection
-                    .prepare_cached(
-                        "UPDATE keys SET used = max(ifnull(used, ?2), ?2) WHERE id = ?1",
-                    )?
-                    .execute(params![id.as_str(), at.day().as_millis()])
-            })
-            .await
-            .map(drop)
+        self.write(TABLE, Steps::One, move |connection| {
+            let values = params![id.as_str(), at.day().as_millis()];
+            connection
+                .prepare_cached(NOTE_USE)?
+                .execute(values)
+                .map(drop)
+        })
+        .await
     }
 
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Key>> {
         let [id] = row::position(after.as_ref())?;
-        self.store
-            .read(TABLE, move |connection| {
-                let mut statement = connection.prepare_cached(LIST)?;
-                row::page(statement.query(params![id, row::PAGE])?, 1, key)
-            })
-            .await
+        self.read(TABLE, move |connection| {
+            let mut statement = connection.prepare_cached(LIST)?;
+            row::page(statement.query(params![id, row::PAGE])?, 1, key)
+        })
+        .await
     }
 }
 

@@ -1,4 +1,5 @@
-//! Records in SQLite: ledger entries, digests and receivers, each one row, swapped by its version.
+//! Records in SQLite: ledger entries, digests and receivers. Each kind has a table of its own, all tables look alike,
+//! and a record is one row that is swapped by its version.
 
 use async_trait::async_trait;
 use hb_service::codec;
@@ -10,20 +11,6 @@ use uuid::Uuid;
 
 use crate::row::{self, Decoded};
 use crate::store::{Steps, Store};
-
-/// The records of a [`Store`], of every kind: each kind has a table of its own, and all tables look alike.
-#[derive(Clone, Debug)]
-pub struct SqliteLedger {
-    store: Store,
-}
-
-impl SqliteLedger {
-    /// The records in `store`.
-    #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
-    }
-}
 
 fn load_sql(table: &str) -> String {
     format!("SELECT key, version, writer, record FROM {table} WHERE key = ?1")
@@ -50,62 +37,60 @@ fn replace_sql(table: &str) -> String {
 }
 
 #[async_trait]
-impl<T: Record> Ledger<T> for SqliteLedger {
+impl<T: Record> Ledger<T> for Store {
+    #[tracing::instrument(level = "debug", skip_all, fields(table = T::TABLE, %key), err(level = "debug"))]
     async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>> {
         let key = key.to_string();
-        let found = self
-            .store
-            .read(T::TABLE, move |connection| find(connection, &key))
-            .await?;
-        row::found(&self.store.what(T::TABLE), found)
+        let found = self.read(T::TABLE, move |connection| find(connection, &key));
+        row::found(&self.what(T::TABLE), found.await?)
     }
 
+    #[tracing::instrument(
+        level = "debug",
+        skip_all,
+        fields(table = T::TABLE, key = %record.key(), expected),
+        err(level = "debug")
+    )]
     async fn swap(
         &self,
-        entry: &T,
+        record: &T,
         expected: Option<Version>,
         writer: Uuid,
     ) -> PortResult<Swap<T>> {
-        let key = entry.key().to_string();
-        let text = codec::encode(entry)
-            .map_err(|error| PortError::unreadable(self.store.what(T::TABLE), &key, error))?;
-        // A version that SQLite cannot hold was never given out.
+        let key = record.key().to_string();
+        let text = codec::encode(record)
+            .map_err(|error| PortError::unreadable(self.what(T::TABLE), &key, error))?;
+        // No version beyond what SQLite can hold was ever assigned.
         let version = expected.map(|version| i64::try_from(version).unwrap_or(-1));
-        let open = entry.is_open();
-        let current = self
-            .store
-            .write(T::TABLE, Steps::Several, move |connection| {
-                let sql = if version.is_some() {
-                    replace_sql(T::TABLE)
-                } else {
-                    insert_sql(T::TABLE)
-                };
-                let values = params![key, version, writer.to_string(), open, text];
-                let changed = connection.prepare_cached(&sql)?.execute(values)?;
-                if changed == 1 {
-                    Ok(None)
-                } else {
-                    find(connection, &key).map(Some)
-                }
-            })
-            .await?;
-        match current {
+        let open = record.is_open();
+        let current = self.write(T::TABLE, Steps::Several, move |connection| {
+            let sql = if version.is_some() {
+                replace_sql(T::TABLE)
+            } else {
+                insert_sql(T::TABLE)
+            };
+            let values = params![key, version, writer.to_string(), open, text];
+            let changed = connection.prepare_cached(&sql)?.execute(values)?;
+            if changed == 1 {
+                Ok(None)
+            } else {
+                find(connection, &key).map(Some)
+            }
+        });
+        match current.await? {
             None => Ok(Swap::Done(expected.unwrap_or(0) + 1)),
-            Some(found) => Ok(Swap::Conflict(row::found(
-                &self.store.what(T::TABLE),
-                found,
-            )?)),
+            Some(found) => Ok(Swap::Conflict(row::found(&self.what(T::TABLE), found)?)),
         }
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(table = T::TABLE), err(level = "debug"))]
     async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
         let [key] = row::position(after.as_ref())?;
-        self.store
-            .read(T::TABLE, move |connection| {
-                let mut statement = connection.prepare_cached(&open_sql(T::TABLE))?;
-                row::page(statement.query(params![key, row::PAGE])?, 1, stored)
-            })
-            .await
+        self.read(T::TABLE, move |connection| {
+            let mut statement = connection.prepare_cached(&open_sql(T::TABLE))?;
+            row::page(statement.query(params![key, row::PAGE])?, 1, stored)
+        })
+        .await
     }
 }
 
@@ -118,13 +103,14 @@ fn find<T: Record>(
 }
 
 fn stored<T: Record>(row: &Row<'_>) -> Result<Stored<T>, row::Cause> {
-    let entry: T = codec::decode(&row::get::<String>(row, "record")?).map_err(|e| e.to_string())?;
-    if entry.key().to_string() != row::get::<String>(row, "key")? {
-        return Err(format!("the record is of {}", entry.key()));
+    let record: T =
+        codec::decode(&row::get::<String>(row, "record")?).map_err(|e| e.to_string())?;
+    if record.key().to_string() != row::get::<String>(row, "key")? {
+        return Err(format!("the record belongs to {}", record.key()));
     }
     let version = row::get::<i64>(row, "version")?;
     Ok(Stored {
-        record: entry,
+        record,
         version: version
             .try_into()
             .map_err(|_| format!("column version: {version} is negative"))?,

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
-use hb_domain::Timestamp;
+use hb_domain::{Endpoint, Protocol, Timestamp};
 use hb_service::ports::{Cursor, Page, PortError, PortResult, Unreadable};
 use rusqlite::types::{FromSql, ToSqlOutput, ValueRef};
 use rusqlite::{Row, RowIndex, Rows, ToSql};
@@ -49,6 +49,16 @@ pub(crate) fn optional_instant(
     get::<Option<i64>>(row, column)?
         .map(|millis| Timestamp::from_millis(millis).map_err(|e| wrong(row, column, e)))
         .transpose()
+}
+
+/// The columns `protocol` and `address`.
+pub(crate) fn endpoint(row: &Row<'_>) -> Result<Endpoint, Cause> {
+    let protocol = serde_json::Value::from(get::<String>(row, "protocol")?);
+    let protocol: Protocol =
+        serde_json::from_value(protocol).map_err(|e| format!("column protocol: {e}"))?;
+    // Without the error, which may show the address: that of a webhook is a secret.
+    Endpoint::parse(protocol, &get::<String>(row, "address")?)
+        .map_err(|_| format!("column address: not an address for {protocol}"))
 }
 
 /// What is wrong with a column, by its name.

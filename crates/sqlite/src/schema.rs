@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::store::StoreError;
+use crate::error::StoreError;
 
 /// Each step leads from the version of its place to the next. What a release wrote is never edited here: a change
 /// of the schema is one more step.

@@ -4,7 +4,6 @@
 //! met an error, or whose file is no longer the one at the path, is not used again: trouble heals without a restart.
 //! What a file system may lose after it promised to sync is beyond this.
 
-mod error;
 mod location;
 mod writer;
 
@@ -19,9 +18,7 @@ use hb_service::ports::{Cause, PortError, PortResult};
 use rusqlite::Connection;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
-pub use error::StoreError;
-pub(crate) use error::WriteError;
-use error::explain;
+use crate::error::{StoreError, WriteError, explain};
 use location::{DatabaseLocation, Opened};
 use writer::{Job, Writer};
 
@@ -54,7 +51,7 @@ struct Inner {
     thread: Option<JoinHandle<()>>,
     readers: Arc<Semaphore>,
     idle: Mutex<Vec<Opened>>,
-    published: Notify,
+    delivery_added: Notify,
 }
 
 impl Store {
@@ -87,7 +84,7 @@ impl Store {
                 thread: Some(thread),
                 readers: Arc::new(Semaphore::new(READERS)),
                 idle: Mutex::new(Vec::new()),
-                published: Notify::new(),
+                delivery_added: Notify::new(),
             }),
         })
     }
@@ -156,14 +153,9 @@ impl Store {
         result.map_err(|e| failed(e.to_string()))?.map_err(failed)
     }
 
-    /// Resolves when this process published a notice since the last time.
-    pub(crate) async fn published(&self) {
-        self.inner.published.notified().await;
-    }
-
-    /// Says that a notice was published.
-    pub(crate) fn announce(&self) {
-        self.inner.published.notify_one();
+    /// Notified when this process has added a delivery.
+    pub(crate) fn delivery_added(&self) -> &Notify {
+        &self.inner.delivery_added
     }
 
     /// What messages call a table.

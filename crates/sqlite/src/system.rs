@@ -1,4 +1,4 @@
-//! What the service remembers of itself, in SQLite.
+//! The last completed sweeps, in SQLite.
 
 use async_trait::async_trait;
 use hb_domain::Region;
@@ -12,53 +12,35 @@ const TABLE: &str = "system";
 
 const LAST: &str = "SELECT name, value FROM system WHERE name = ?1";
 
-/// What cannot be read is replaced: the next completed sweep makes it good.
+/// Replaces an unreadable value: the next completed sweep repairs it.
 const RECORD: &str = "
     INSERT INTO system (name, value) VALUES (?1, ?2)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE
         CASE WHEN json_valid(system.value)
         THEN ifnull(system.value ->> 'began' <= excluded.value ->> 'began', 1) ELSE 1 END";
 
-/// The memory of a service on a [`Store`].
-#[derive(Clone, Debug)]
-pub struct SqliteSystem {
-    store: Store,
-}
-
-impl SqliteSystem {
-    /// The memory in `store`.
-    #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
-    }
-}
-
 #[async_trait]
-impl System for SqliteSystem {
+impl System for Store {
+    #[tracing::instrument(level = "debug", skip_all, fields(%region), err(level = "debug"))]
     async fn last_sweep(&self, region: &Region) -> PortResult<Option<CompletedSweep>> {
         let name = name(region);
-        let found = self
-            .store
-            .read(TABLE, move |connection| {
-                let mut statement = connection.prepare_cached(LAST)?;
-                row::first(statement.query([name])?, 1, sweep)
-            })
-            .await?;
-        row::found(&self.store.what(TABLE), found)
+        let found = self.read(TABLE, move |connection| {
+            let mut statement = connection.prepare_cached(LAST)?;
+            row::first(statement.query([name])?, 1, sweep)
+        });
+        row::found(&self.what(TABLE), found.await?)
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(%region), err(level = "debug"))]
     async fn record_sweep(&self, region: &Region, completed: &CompletedSweep) -> PortResult<()> {
         let name = name(region);
         let value = serde_json::to_string(completed)
-            .map_err(|e| PortError::unreadable(self.store.what(TABLE), &name, e))?;
-        self.store
-            .write(TABLE, Steps::One, move |connection| {
-                connection
-                    .prepare_cached(RECORD)?
-                    .execute(params![name, value])
-            })
-            .await
-            .map(drop)
+            .map_err(|e| PortError::unreadable(self.what(TABLE), &name, e))?;
+        self.write(TABLE, Steps::One, move |connection| {
+            let mut record = connection.prepare_cached(RECORD)?;
+            record.execute(params![name, value]).map(drop)
+        })
+        .await
     }
 }
 
@@ -70,7 +52,7 @@ fn sweep(row: &Row<'_>) -> Result<CompletedSweep, row::Cause> {
     serde_json::from_str(&row::get::<String>(row, "value")?).map_err(|e| e.to_string())
 }
 
-/// Writes something that differs from what was there: an equal value would not reach the disk.
+/// Writes a value that differs from the stored one: an equal one would not reach the disk.
 pub(crate) fn probe(connection: &Connection) -> rusqlite::Result<()> {
     let sql = "INSERT INTO system (name, value) VALUES ('probe', '1')
         ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)";

@@ -1,97 +1,58 @@
-//! The topic on one machine: to accept a notice is to store it, with one delivery for each who wants it.
+//! The topic on one machine: a notice is accepted by storing it together with one delivery for each subscription that
+//! wants it. Sending is not done here.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hb_domain::{Notice, Publication, Subject};
+use hb_domain::{Notice, Publication, SubscriptionId};
 use hb_service::codec;
-use hb_service::ports::{Clock, PortResult, Topic};
+use hb_service::ports::{CONSOLE, Clock, PortResult, Topic};
 use rusqlite::{Connection, params};
-use serde_json::Value;
 
-use crate::store::{Steps, Store, WriteError};
-use crate::subscriptions::{self, CONSOLE};
+use crate::deliveries::{self, Common};
+use crate::error::WriteError;
+use crate::row;
+use crate::store::{Steps, Store};
+use crate::subscriptions;
 use crate::system;
 
-const NOTICE: &str = "
+const TABLE: &str = "notices";
+
+const INSERT: &str = "
     INSERT INTO notices (identity, id, notice, accepted, echoed) VALUES (?1, ?2, ?3, ?4, 0)
     ON CONFLICT DO NOTHING";
 
-/// Behind what its hosts already have in the lanes of the subscription, if anything.
-const DELIVERY: &str = "
-    INSERT INTO deliveries (notice, subscription, host, accepted, due, state)
-    VALUES (?1, ?2, ?3, ?4, ?4, iif(
-        EXISTS (SELECT 1 FROM json_each(?5) AS concerned CROSS JOIN lanes
-                ON lanes.subscription = ?2 AND lanes.host = concerned.value),
-        'waiting', 'due'))
-    ON CONFLICT DO NOTHING";
-
-const LANES: &str = "
-    INSERT INTO lanes (subscription, host, number) SELECT ?1, value, ?2 FROM json_each(?3)
-    WHERE true ON CONFLICT DO NOTHING";
-
-/// The topic of a [`Store`]. A [`Courier`](crate::Courier) delivers what it accepts.
-#[derive(Clone)]
-pub struct SqliteTopic {
-    store: Store,
-    clock: Arc<dyn Clock>,
-}
-
-impl SqliteTopic {
-    /// The topic in `store`; `clock` dates what it accepts.
-    #[must_use]
-    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
-    }
-}
-
-/// A notice as it is stored.
-struct Accepted {
-    identity: String,
-    id: String,
-    text: String,
-    /// What it is about, as the deliveries name it: a host, or a digest.
-    about: String,
-    /// The keys of all its hosts, as JSON.
-    hosts: String,
-    at: i64,
+/// A store, and the clock that dates what it accepts.
+pub(crate) struct SqliteTopic {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
 impl Topic for SqliteTopic {
+    #[tracing::instrument(level = "debug", skip_all, fields(notice = notice.identity()))]
     async fn publish(&self, notice: &Notice) -> Publication {
         let text = match codec::encode_notice(notice) {
             Ok(text) => text,
             Err(error) => return Publication::Refused(error.to_string()),
         };
-        let accepted = Accepted {
-            identity: notice.identity(),
-            id: notice.id.to_string(),
-            text,
-            about: match notice.subject() {
-                Subject::Host(key, _) => key.to_string(),
-                Subject::Digest(_) => notice.identity(),
-            },
-            hosts: notice
-                .host_ids()
-                .map(|host| format!("{}/{host}", notice.fleet))
-                .collect::<Value>()
-                .to_string(),
-            at: self.clock.now().as_millis(),
-        };
+        let now = self.clock.now();
         let notice = notice.clone();
         let stored = self.store.try_write(Steps::Several, move |connection| {
-            if insert(connection, &accepted)? {
-                for subscription in listeners(connection, &notice)? {
-                    deliver(connection, &accepted, &subscription)?;
+            let values = params![notice.identity(), notice.id.as_str(), text, now.as_millis()];
+            // A notice that is there already has its deliveries.
+            if connection.prepare_cached(INSERT)?.execute(values)? == 1 {
+                let common = Common::of(&notice, now);
+                for subscription in subscriptions_for(connection, &notice)? {
+                    deliveries::insert(connection, &common, subscription.as_str())?;
                 }
             }
             Ok(())
         });
-        let what = || self.store.what("notices");
+        let what = || self.store.what(TABLE);
         match stored.await {
             Ok(()) => {
-                self.store.announce();
+                self.store.delivery_added().notify_one();
                 Publication::Accepted
             }
             Err(WriteError::Refused(cause)) => Publication::Refused(format!("{}: {cause}", what())),
@@ -99,28 +60,17 @@ impl Topic for SqliteTopic {
         }
     }
 
+    #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
     async fn check(&self) -> PortResult<()> {
         self.store
-            .write("notices", Steps::Several, |connection| {
-                // No notice has the empty identity, and nobody sees the rows before they are gone.
-                let nothing = String::new;
-                let (identity, id, text, about) = (nothing(), nothing(), nothing(), nothing());
-                let probe = Accepted {
-                    identity,
-                    id,
-                    text,
-                    about,
-                    hosts: r#"[""]"#.to_owned(),
-                    at: 0,
-                };
-                insert(connection, &probe)?;
-                deliver(connection, &probe, CONSOLE)?;
+            .write(TABLE, Steps::Several, |connection| {
+                // No notice has the empty identity, and no other connection sees the row.
+                let values = params!["", "", "", 0];
+                connection.prepare_cached(INSERT)?.execute(values)?;
+                deliveries::probe(connection)?;
                 connection
                     .prepare_cached("SELECT id, filter FROM subscriptions LIMIT 1")?
                     .exists([])?;
-                connection
-                    .prepare_cached("DELETE FROM deliveries WHERE notice = ''")?
-                    .execute([])?;
                 connection
                     .prepare_cached("DELETE FROM notices WHERE identity = ''")?
                     .execute([])?;
@@ -130,72 +80,22 @@ impl Topic for SqliteTopic {
     }
 }
 
-/// What the delivery that asks a subscription to confirm is about.
-pub(crate) fn asking(subscription: &str) -> String {
-    format!("#confirm/{subscription}")
-}
-
-/// Makes the one delivery that an unconfirmed subscription gets: the question.
-pub(crate) fn ask(connection: &Connection, subscription: &str, at: i64) -> rusqlite::Result<()> {
-    let identity = asking(subscription);
-    let hosts = serde_json::json!([identity]).to_string();
-    let question = Accepted {
-        about: identity.clone(),
-        identity,
-        id: String::new(),
-        text: String::new(),
-        hosts,
-        at,
-    };
-    deliver(connection, &question, subscription)
-}
-
-/// Stores the notice; `false` when it is there already.
-fn insert(connection: &Connection, notice: &Accepted) -> rusqlite::Result<bool> {
-    let Accepted {
-        identity,
-        id,
-        text,
-        at,
-        ..
-    } = notice;
-    Ok(connection
-        .prepare_cached(NOTICE)?
-        .execute(params![identity, id, text, at])?
-        == 1)
-}
-
-fn deliver(connection: &Connection, notice: &Accepted, subscription: &str) -> rusqlite::Result<()> {
-    let Accepted {
-        identity,
-        about,
-        hosts,
-        at,
-        ..
-    } = notice;
-    let values = params![identity, subscription, about, at, hosts];
-    if connection.prepare_cached(DELIVERY)?.execute(values)? == 1 {
-        let number = connection.last_insert_rowid();
-        connection
-            .prepare_cached(LANES)?
-            .execute(params![subscription, number, hosts])?;
-    }
-    Ok(())
-}
-
-/// The console and every confirmed subscription whose filter lets the notice through. A filter that cannot be read does:
-/// better a notice too many.
-fn listeners(connection: &Connection, notice: &Notice) -> rusqlite::Result<Vec<String>> {
-    let mut listeners = vec![CONSOLE.to_owned()];
+/// The console and each confirmed subscription whose filter the notice passes. An unreadable filter lets everything
+/// through: better a notice too many.
+fn subscriptions_for(
+    connection: &Connection,
+    notice: &Notice,
+) -> rusqlite::Result<Vec<SubscriptionId>> {
     let mut statement = connection
         .prepare_cached("SELECT id, filter FROM subscriptions WHERE token IS NULL ORDER BY id")?;
     let mut rows = statement.query([])?;
+    let mut wanting: Vec<_> = CONSOLE.parse().into_iter().collect();
     while let Some(row) = rows.next()? {
         let wanted = subscriptions::filter(row).map_or(true, |filter| filter.lets_through(notice));
-        // An id that is no text cannot be matched with its row again; nobody could deliver to it.
-        if let (true, Ok(id)) = (wanted, row.get("id")) {
-            listeners.push(id);
+        // The listing reports an unreadable id.
+        if let (true, Ok(id)) = (wanted, row::parsed(row, "id")) {
+            wanting.push(id);
         }
     }
-    Ok(listeners)
+    Ok(wanting)
 }

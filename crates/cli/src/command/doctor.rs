@@ -3,13 +3,11 @@
 mod server;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
-use hb_service::doctor::{Doctor, Expectations, Finding, Verdict};
+use hb_service::doctor::{Finding, Verdict};
 use hb_service::ports::Clock;
-use hb_service::system::{SystemClock, SystemIds};
-use hb_sqlite::Store;
+use hb_service::system::SystemClock;
 use serde::Serialize;
 
 use crate::args::{Chosen, DoctorArgs};
@@ -60,16 +58,7 @@ fn read_from(config: &Config) -> Finding {
 async fn of_target(target: Chosen) -> Result<Vec<Finding>, Failure> {
     let now = SystemClock.now();
     match target {
-        Chosen::Folder(dir) => {
-            let hb_sqlite::Examined {
-                mut findings,
-                store,
-            } = hb_sqlite::examine(&dir).await;
-            if let Some(store) = store {
-                findings.extend(over(&store).examine(now).await);
-            }
-            Ok(findings)
-        }
+        Chosen::Folder(dir) => Ok(crate::backend::examine_folder(&dir, now).await),
         #[cfg(feature = "stage")]
         Chosen::Stage {
             name,
@@ -78,13 +67,6 @@ async fn of_target(target: Chosen) -> Result<Vec<Finding>, Failure> {
         } => crate::backend::examine_stage(&name, profile.as_deref(), regions, now).await,
         #[cfg(not(feature = "stage"))]
         Chosen::Stage { .. } => Err(Failure::NotBuiltIn("stage")),
-    }
-}
-
-fn over(store: &Store) -> Doctor {
-    Doctor {
-        ports: hb_sqlite::ports(store, Arc::new(SystemClock), Arc::new(SystemIds)),
-        expectations: Expectations::local(),
     }
 }
 

@@ -83,7 +83,7 @@ async fn list(hosts: &HostAdmin, format: Format, wanted: &HostList) -> Result<()
             && host.as_str().starts_with(prefix)
     };
     let mut listing = hosts.listing(wanted.after.as_ref()).await?;
-    tell_unreadable("receiver", listing.unreadable_receivers());
+    report_unreadable("receiver", listing.unreadable_receivers());
     let mut pages = Pages::new(format);
     while let Some((views, unreadable)) = listing.next_page().await? {
         report_unreadable("host", &unreadable);
@@ -106,7 +106,7 @@ async fn list(hosts: &HostAdmin, format: Format, wanted: &HostList) -> Result<()
 }
 
 fn show(format: Format, view: HostView, now: Timestamp) -> Result<(), Failure> {
-    tell_unreadable("receiver", &view.unreadable_receivers);
+    report_unreadable("receiver", &view.unreadable_receivers);
     let details = HostDetails::new(view, now);
     Ok(output::one(format, &details.text(now), &details)?)
 }

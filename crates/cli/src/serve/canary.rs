@@ -50,7 +50,7 @@ impl HttpCaller {
         dir: &Path,
         key_admin: Arc<KeyAdmin>,
     ) -> Result<Self, Failure> {
-        let client = hb_sqlite::http_client(|| Client::builder().timeout(TIMEOUT).no_proxy());
+        let client = hb_delivery::http_client(|| Client::builder().timeout(TIMEOUT).no_proxy());
         let client = client.map_err(|error| Failure::Internal(error.to_string()))?;
         let url = format!("http://{}/v1/heartbeat", reachable(address));
         Ok(Self {

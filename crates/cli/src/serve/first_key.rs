@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use hb_domain::{Fleet, KeyName, Scope};
-use hb_service::admin::{KeyAdmin, KeyRequest};
-use hb_sqlite::SqliteKeys;
+use hb_service::admin::KeyRequest;
 use serde::Serialize;
 
+use crate::backend::Local;
 use crate::command::key::NewKey;
 use crate::exit::Failure;
 use crate::output::{self, Format};
@@ -20,19 +20,18 @@ struct FirstKey {
 
 /// Creates a key for the fleet `main` if there are no keys, and shows it once, with a line for the crontab.
 pub(crate) async fn ensure(
-    keys: &SqliteKeys,
-    key_admin: &KeyAdmin,
+    local: &Local,
     format: Format,
     address: SocketAddr,
 ) -> Result<(), Failure> {
-    let created = key_admin.draw_key(KeyRequest {
+    let created = local.backend.keys().draw_key(KeyRequest {
         name: KeyName::first(),
         scope: Scope::Ingest,
         fleet: Fleet::main(),
         host_prefixes: Vec::new(),
         expires_in: None,
     })?;
-    if !keys.create_first(&created.key).await? {
+    if !local.create_first_key(&created.key).await? {
         return Ok(());
     }
     let key = NewKey::new(&created);

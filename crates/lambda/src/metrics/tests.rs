@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 
-use hb_domain::Kind;
 use super::*;
+use hb_domain::Kind;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis((1_700_000_000 + seconds) * 1_000).unwrap()

@@ -1,29 +1,123 @@
-//! The port to what became of accepted notices.
+//! The port to the deliveries of a topic that is our own: one for each accepted notice and each subscription that
+//! wants it. Where another service delivers, as SNS does, there is none.
+//!
+//! A lane is the deliveries of one subscription about one host, in the order of acceptance. Only the first of a lane
+//! may be sent; a digest is in the lanes of all its hosts, and must be the first in each. When to retry and when to
+//! give up is not decided here.
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use hb_domain::SubscriptionId;
+use hb_domain::{ConfirmationToken, Endpoint, Notice, SubscriptionId, Timestamp};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::PortResult;
 
-/// How the deliveries of one subscription stand.
+/// The id of the subscription that exists without being added: the console of the server.
+pub const CONSOLE: &str = "console";
+
+/// The deliveries of one subscription, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Not delivered yet, to be tried again.
     pub due: u64,
-    /// Delivered.
+    /// Accepted by the endpoint.
     pub delivered: u64,
     /// Given up after [`hb_domain::limits::DELIVERY_FOR`].
     pub dead: u64,
-    /// What the endpoint said at the last failed try, while anything is due or dead.
+    /// The error of the last failed try, while anything is due or dead.
     pub last_error: Option<String>,
 }
 
-/// What became of accepted notices, where the topic knows it.
+/// What is sent to an endpoint.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A notice.
+    Notice(Box<Notice>),
+    /// The request to confirm the subscription with this token.
+    Confirmation(ConfirmationToken),
+}
+
+/// One message to one subscription.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// What to send.
+    pub content: Content,
+    /// The subscription that gets it.
+    pub subscription: SubscriptionId,
+    /// Where that subscription is served.
+    pub endpoint: Endpoint,
+}
+
+/// A delivery under a lease.
+#[derive(Clone, Debug)]
+pub struct LeasedDelivery {
+    /// Names it; rises in the order of acceptance.
+    pub number: i64,
+    /// The subscription that gets it.
+    pub subscription: SubscriptionId,
+    /// How many tries failed.
+    pub failed: u32,
+    /// When the notice was accepted.
+    pub accepted: Timestamp,
+    /// The message, or why what is stored of it cannot be read.
+    pub delivery: Result<Delivery, String>,
+}
+
+/// The result of a try, or of the last one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeliveryOutcome {
+    /// The endpoint has accepted it.
+    Delivered,
+    /// It failed and is due again.
+    Retry {
+        /// From when on.
+        due: Timestamp,
+        /// Why it failed: one line, without secrets.
+        error: String,
+    },
+    /// It failed and is given up.
+    Dead {
+        /// Why it failed: one line, without secrets.
+        error: String,
+    },
+}
+
+/// The deliveries of accepted notices.
 #[async_trait]
-pub trait Deliveries: Send + Sync {
-    /// The tally of each subscription that ever got a notice.
+pub trait DeliveryQueue: Send + Sync {
+    /// The subscriptions with at least one delivery due at `now`, leased ones not counted.
+    async fn due(&self, now: Timestamp) -> PortResult<Vec<SubscriptionId>>;
+
+    /// Leases to `owner` until `until` what is due at `now`: of each subscription at most the number in `wanted`,
+    /// and none whose number is in `running`. An expired lease is due again.
+    async fn lease(
+        &self,
+        wanted: BTreeMap<SubscriptionId, usize>,
+        running: Vec<i64>,
+        owner: Uuid,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> PortResult<Vec<LeasedDelivery>>;
+
+    /// Stores the outcome of the try that `owner` ended at `now`. A failure is ignored when the lease is another's by
+    /// now, or the delivery is settled or gone; `Delivered` holds whoever has the lease. A settled delivery
+    /// leaves its lanes, and a success makes everything due at once that the subscription has waiting for a retry.
+    async fn settle(
+        &self,
+        number: i64,
+        owner: Uuid,
+        outcome: DeliveryOutcome,
+        now: Timestamp,
+    ) -> PortResult<()>;
+
+    /// Deletes some of the settled deliveries that were accepted before `before`; `true` when there may be more.
+    async fn clean(&self, before: Timestamp) -> PortResult<bool>;
+
+    /// The tally of each subscription that ever got a delivery.
     async fn tally(&self) -> PortResult<BTreeMap<SubscriptionId, Tally>>;
+
+    /// Resolves when this process has added a delivery since the last call. Other processes are not noticed.
+    async fn added(&self);
 }

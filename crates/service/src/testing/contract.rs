@@ -14,8 +14,9 @@
 )]
 
 mod beats;
-mod delivery;
+mod deliveries;
 mod entries;
+mod notices;
 mod records;
 mod sweeps;
 
@@ -29,8 +30,9 @@ use hb_domain::{
 };
 
 pub use beats::*;
-pub use delivery::*;
+pub use deliveries::*;
 pub use entries::*;
+pub use notices::*;
 pub use records::*;
 pub use sweeps::*;
 

@@ -1,6 +1,7 @@
 //! Adapters that keep everything in memory: for tests, and as the simplest implementation of the ports.
 
 mod clock;
+mod deliveries;
 mod heartbeats;
 mod keys;
 mod records;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hb_domain::{
     Entry, HostKey, Key, KeyId, Notice, Publication, Region, Subscription, SubscriptionId,
 };
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use self::clock::{CountingIds, ManualClock};
@@ -25,6 +27,7 @@ use crate::ports::{
 /// All ports over `memory`.
 #[must_use]
 pub fn ports(memory: &Arc<Memory>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Ports {
+    memory.lock().clock = Some(clock.clone());
     Ports {
         heartbeats: memory.clone(),
         ledger: memory.clone(),
@@ -34,7 +37,7 @@ pub fn ports(memory: &Arc<Memory>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> 
         topic: memory.clone(),
         echoes: memory.clone(),
         subscriptions: memory.clone(),
-        deliveries: None,
+        deliveries: Some(memory.clone()),
         system: memory.clone(),
         clock,
         ids,
@@ -51,6 +54,7 @@ type Row = (String, Version, Uuid);
 #[derive(Default)]
 pub struct Memory {
     tables: Mutex<Tables>,
+    added: Notify,
 }
 
 #[derive(Default)]
@@ -66,7 +70,20 @@ struct Tables {
     published: Vec<Notice>,
     echoes: Vec<Echo>,
     accepted: BTreeMap<String, Notice>,
+    deliveries: deliveries::Deliveries,
+    /// Dates what the topic accepts; without one it makes no deliveries.
+    clock: Option<Arc<dyn Clock>>,
     calls: u64,
+}
+
+impl Tables {
+    /// Adds the deliveries of an accepted notice.
+    fn deliver(&mut self, notice: &Notice) {
+        if let Some(clock) = &self.clock {
+            self.deliveries
+                .add(notice, self.subscriptions.values(), clock.now());
+        }
+    }
 }
 
 impl Memory {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::error::StoreError;
+use crate::error::StoreError;
 use crate::schema;
 
 /// The database in its folder.

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::Steps;
-use super::error::WriteError;
 use super::location::{DatabaseLocation, Opened};
+use crate::error::WriteError;
 
 /// Most writes in one commit: what waits longer gains nothing, as the disk's own pause is long paid for.
 const GROUP: usize = 512;

@@ -34,3 +34,4 @@ async fn fresh() -> World {
 }
 
 hb_service::contract_suite!(fresh);
+hb_service::delivery_contract!(fresh);

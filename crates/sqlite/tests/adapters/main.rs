@@ -1,9 +1,9 @@
-//! The adapters from outside: the contract suite, the courier, mail, and databases that are not as they should be.
+//! The adapters from outside: the contracts, deliveries, damaged databases, and what reaches the log.
 #![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 mod common;
 mod contract;
-mod courier;
+mod deliveries;
 mod digests;
-mod smtp;
+mod spans;
 mod trouble;

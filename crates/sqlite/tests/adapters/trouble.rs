@@ -1,18 +1,15 @@
-//! What the adapters say when the database is not as it should be.
+//! What the adapters report about damaged and incomplete databases.
 
-use std::sync::Arc;
-
-use crate::common::{World, notice};
 use hb_domain::{
     Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Key, KeyId, Kind, Region, Scope, Secret,
     Signal, Timestamp,
 };
-use hb_service::ports::{
-    CompletedSweep, Heard, Heartbeats, Keys, Ledger, PortError, Segment, Subscriptions, Swap,
-    System, Topic,
-};
-use hb_sqlite::{SqliteHeartbeats, SqliteKeys, SqliteLedger, SqliteSystem, Store};
+use hb_service::ports::{CompletedSweep, Heard, PortError, Segment, Swap, every_page};
+use hb_service::testing::contract::notice;
+use hb_sqlite::Store;
 use uuid::Uuid;
+
+use crate::common::World;
 
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
@@ -52,9 +49,9 @@ fn key(n: u8) -> Key {
 }
 
 #[tokio::test]
-async fn garbage_in_any_column_of_a_beat_is_one_unreadable_item() {
+async fn garbage_in_any_column_of_a_heartbeat_is_one_unreadable_item() {
     let world = World::new();
-    let heartbeats = SqliteHeartbeats::new(world.store.clone());
+    let heartbeats = &world.ports.heartbeats;
     let garbage = [
         ("fleet", "'Not A Fleet'"),
         ("host", "CAST(x'ff00' AS TEXT)"),
@@ -98,33 +95,26 @@ async fn garbage_in_any_column_of_a_beat_is_one_unreadable_item() {
 }
 
 #[tokio::test]
-async fn pages_go_on_behind_keys_that_are_no_text() {
+async fn pages_continue_after_keys_that_are_not_utf8() {
     let world = World::new();
     world.sql(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2499)
          INSERT INTO heartbeats SELECT 'main', CAST(x'ff' || printf('%04d', i) AS TEXT), 'local', 1, 1, 1000, 0, NULL, NULL
          FROM n",
     );
-    let heartbeats = SqliteHeartbeats::new(world.store.clone());
-    let (mut after, mut unreadable, mut pages) = (None, 0, 0);
-    loop {
-        let page = heartbeats.scan(Segment::WHOLE, after).await.unwrap();
-        unreadable += page.unreadable.len();
-        pages += 1;
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    assert_eq!((pages, unreadable), (3, 2_500));
+    let heartbeats = &world.ports.heartbeats;
+    let (beats, unreadable) = every_page(|after| heartbeats.scan(Segment::WHOLE, after))
+        .await
+        .unwrap();
+    assert_eq!((beats.len(), unreadable.len()), (0, 2_500));
 }
 
 #[tokio::test]
-async fn garbage_in_the_other_tables_is_told_by_name() {
+async fn garbage_in_the_other_tables_is_reported_by_name() {
     let world = World::new();
-    let ledger = SqliteLedger::new(world.store.clone());
-    let keys = SqliteKeys::new(world.store.clone());
-    let system = SqliteSystem::new(world.store.clone());
+    let ledger = &world.ports.ledger;
+    let keys = &world.ports.keys;
+    let system = &world.ports.system;
     let entry = Entry::new(host("web")).with_interval(Some(Interval::default()));
     assert_eq!(
         ledger.swap(&entry, None, Uuid::nil()).await.unwrap(),
@@ -139,14 +129,7 @@ async fn garbage_in_the_other_tables_is_told_by_name() {
         matches!(&error, PortError::Unreadable { source, .. } if source.to_string().contains("version")),
         "{error}"
     );
-    assert_eq!(
-        Ledger::<Entry>::open(&ledger, None)
-            .await
-            .unwrap()
-            .unreadable
-            .len(),
-        1
-    );
+    assert_eq!(ledger.open(None).await.unwrap().unreadable.len(), 1);
 
     world.sql(&format!(
         "UPDATE keys SET hash = x'00' WHERE id = '{}'; UPDATE keys SET scope = 'root' WHERE id = '{}';
@@ -166,7 +149,7 @@ async fn garbage_in_the_other_tables_is_told_by_name() {
     world.sql(
         "INSERT INTO subscriptions VALUES ('hook', 'https', 'https://user:s3cr3t@', '{}', 0, NULL)",
     );
-    let page = world.subscriptions.list(None).await.unwrap();
+    let page = world.ports.subscriptions.list(None).await.unwrap();
     assert!(
         page.unreadable.len() == 1 && !page.unreadable[0].cause.contains("s3cr3t"),
         "{page:?}"
@@ -190,9 +173,9 @@ async fn garbage_in_the_other_tables_is_told_by_name() {
 }
 
 #[tokio::test]
-async fn the_checks_fail_when_a_table_is_missing_and_heal() {
+async fn the_checks_fail_while_a_table_is_missing() {
     let world = World::new();
-    let heartbeats = SqliteHeartbeats::new(world.store.clone());
+    let heartbeats = &world.ports.heartbeats;
     for (table, beats, notices) in [
         ("heartbeats", false, true),
         ("notices", true, false),
@@ -203,19 +186,19 @@ async fn the_checks_fail_when_a_table_is_missing_and_heal() {
         world.sql(&format!("ALTER TABLE {table} RENAME TO away"));
         let outcome = (
             heartbeats.check().await.is_ok(),
-            world.topic.check().await.is_ok(),
+            world.ports.topic.check().await.is_ok(),
         );
         assert_eq!(outcome, (beats, notices), "{table}");
         world.sql(&format!("ALTER TABLE away RENAME TO {table}"));
         heartbeats.check().await.unwrap();
-        world.topic.check().await.unwrap();
+        world.ports.topic.check().await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn the_checks_fail_when_nothing_can_be_written() {
+async fn the_checks_fail_while_nothing_can_be_written() {
     let world = World::new();
-    let heartbeats = SqliteHeartbeats::new(world.store.clone());
+    let heartbeats = &world.ports.heartbeats;
     world.sql(
         "CREATE TRIGGER stop BEFORE INSERT ON heartbeats BEGIN SELECT RAISE(ABORT, 'no room'); END;
          CREATE TRIGGER halt BEFORE INSERT ON deliveries BEGIN SELECT RAISE(ABORT, 'no room'); END",
@@ -225,32 +208,41 @@ async fn the_checks_fail_when_nothing_can_be_written() {
         error.starts_with("table heartbeats of ") && error.ends_with("no room"),
         "{error}"
     );
-    world.topic.check().await.unwrap_err();
-    let publication = world.topic.publish(&notice("web", 1, Kind::Missing)).await;
+    world.ports.topic.check().await.unwrap_err();
+    let publication = world
+        .ports
+        .topic
+        .publish(&notice("web", 1, Kind::Missing))
+        .await;
     assert!(
         format!("{publication:?}").starts_with("Refused"),
         "{publication:?}"
     );
     world.sql("DROP TRIGGER halt");
-    // The refused notice left nothing behind that would make the next try look like a second one.
-    world.topic.publish(&notice("web", 1, Kind::Missing)).await;
+    // The refused notice left nothing behind: the next try is not taken for a second one.
+    world
+        .ports
+        .topic
+        .publish(&notice("web", 1, Kind::Missing))
+        .await;
     assert_eq!(world.tally("console").await.due, 1);
 }
 
 #[tokio::test]
-async fn of_many_servers_that_start_one_makes_the_first_key() {
+async fn one_of_many_starting_servers_creates_the_first_key() {
     let world = World::new();
     let starts = (0..8).map(|n| {
         let store = Store::open(world.dir.path()).unwrap();
-        tokio::spawn(async move { SqliteKeys::new(store).create_first(&key(n)).await.unwrap() })
+        tokio::spawn(async move { store.create_first_key(&key(n)).await.unwrap() })
     });
-    let made = futures::future::join_all(starts).await;
+    let created = futures::future::join_all(starts).await;
     assert_eq!(
-        made.into_iter()
-            .filter(|made| *made.as_ref().unwrap())
+        created
+            .into_iter()
+            .filter(|created| *created.as_ref().unwrap())
             .count(),
         1
     );
-    let keys: Arc<dyn Keys> = Arc::new(SqliteKeys::new(world.store.clone()));
-    assert_eq!(keys.list(None).await.unwrap().items.len(), 1);
+    let keys = world.ports.keys.list(None).await.unwrap();
+    assert_eq!(keys.items.len(), 1);
 }

@@ -20,7 +20,7 @@ const THING: &str = "server";
 /// Checks the service at `url`. Without one the default address is tried; no answer there is only a warning.
 pub(super) async fn examine(url: Option<&str>) -> Result<Vec<Finding>, Failure> {
     let client =
-        hb_sqlite::http_client(|| Client::builder().timeout(TIMEOUT).redirect(Policy::none()));
+        hb_delivery::http_client(|| Client::builder().timeout(TIMEOUT).redirect(Policy::none()));
     let client = client.map_err(|error| Failure::Internal(error.to_string()))?;
     let base = url.unwrap_or(DEFAULT_URL).trim_end_matches('/');
     let answer = client.get(format!("{base}/v1/status")).send().await;

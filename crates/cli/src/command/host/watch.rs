@@ -149,7 +149,8 @@ async fn load(hosts: &HostAdmin, fleet: Option<&Fleet>) -> PortResult<Snapshot> 
     };
     let mut listing = hosts.listing(None).await?;
     let unreadable = listing.unreadable_receivers().first();
-    seen.trouble = unreadable.map(|item| format!("receiver {} is stored but unreadable", item.key));
+    snapshot.problem =
+        unreadable.map(|item| format!("the receiver record {} is unreadable", item.key));
     while let Some((views, unreadable)) = listing.next_page().await? {
         for view in views
             .iter()

@@ -49,7 +49,7 @@ impl Service {
         key.set_sensitive(true);
         let agent = concat!("hb/", env!("CARGO_PKG_VERSION"));
         // A redirect would send the key to another server.
-        let client = hb_sqlite::http_client(|| {
+        let client = hb_delivery::http_client(|| {
             Client::builder()
                 .timeout(TIMEOUT)
                 .redirect(Policy::none())

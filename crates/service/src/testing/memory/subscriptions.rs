@@ -44,10 +44,8 @@ impl Subscriptions for Memory {
     }
 
     async fn remove(&self, id: &SubscriptionId) -> PortResult<bool> {
-        Ok(self
-            .call("table subscriptions")?
-            .subscriptions
-            .remove(id)
-            .is_some())
+        let mut tables = self.call("table subscriptions")?;
+        tables.deliveries.remove(id);
+        Ok(tables.subscriptions.remove(id).is_some())
     }
 }

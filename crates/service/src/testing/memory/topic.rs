@@ -24,10 +24,11 @@ impl Topic for Memory {
                 attempt: notice.attempt,
                 receipt,
             });
-            tables
-                .accepted
-                .entry(notice.identity())
-                .or_insert_with(|| notice.clone());
+            if !tables.accepted.contains_key(&notice.identity()) {
+                tables.accepted.insert(notice.identity(), notice.clone());
+                tables.deliver(notice);
+                self.added.notify_one();
+            }
         }
         outcome
     }

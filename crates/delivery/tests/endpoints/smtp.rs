@@ -1,18 +1,20 @@
-//! E-mail against a mail server of a few lines.
+//! E-mail against a minimal mail server.
 
 use std::sync::{Arc, Mutex};
 
-use hb_domain::{Endpoint, Protocol};
-use hb_sqlite::{Content, Delivery, Sender, SmtpSender};
+use hb_delivery::{Sender, SmtpSender};
+use hb_domain::{Endpoint, Kind, Protocol};
+use hb_service::ports::{Content, Delivery};
+use hb_service::testing::contract::{notice, notice_id};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::common::notice_id;
+use crate::common::token;
 
-/// A mail server and the lines it was told.
+/// A mail server and the lines that it received.
 struct Server {
     url: String,
-    heard: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -22,29 +24,29 @@ impl Server {
         let url = format!("smtp://user:p%40ss@{}", listener.local_addr().unwrap());
         let server = Self {
             url,
-            heard: Arc::default(),
+            received: Arc::default(),
         };
-        let heard = server.heard.clone();
+        let received = server.received.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                heard.lock().unwrap().push("CONNECTED".to_owned());
-                tokio::spawn(converse(stream, recipient, heard.clone()));
+                received.lock().unwrap().push("CONNECTED".to_owned());
+                tokio::spawn(converse(stream, recipient, received.clone()));
             }
         });
         server
     }
 
-    fn heard(&self) -> String {
-        self.heard.lock().unwrap().join("\n")
+    fn received(&self) -> String {
+        self.received.lock().unwrap().join("\n")
     }
 }
 
-async fn converse(stream: TcpStream, recipient: &str, heard: Arc<Mutex<Vec<String>>>) {
+async fn converse(stream: TcpStream, recipient: &str, received: Arc<Mutex<Vec<String>>>) {
     let mut stream = BufReader::new(stream);
     stream.get_mut().write_all(b"220 test\r\n").await.unwrap();
     let (mut line, mut in_body) = (String::new(), false);
     while stream.read_line(&mut line).await.unwrap_or(0) > 0 {
-        heard.lock().unwrap().push(line.trim_end().to_owned());
+        received.lock().unwrap().push(line.trim_end().to_owned());
         let verb = line
             .split_whitespace()
             .next()
@@ -73,22 +75,18 @@ async fn converse(stream: TcpStream, recipient: &str, heard: Arc<Mutex<Vec<Strin
 
 fn delivery() -> Delivery {
     Delivery {
-        content: Content::Notice(Box::new(crate::common::notice(
-            "web",
-            1,
-            hb_domain::Kind::Missing,
-        ))),
+        content: Content::Notice(Box::new(notice("web", 1, Kind::Missing))),
         subscription: "on-call".parse().unwrap(),
         endpoint: Endpoint::parse(Protocol::Email, "on-call@example.org").unwrap(),
     }
 }
 
 #[tokio::test]
-async fn a_notice_is_a_mail_that_can_be_recognised() {
+async fn a_notice_is_an_email_with_its_id_and_headers() {
     let server = Server::listen("250 fine").await;
     let sender = SmtpSender::new(&server.url, "Heartbeat <hb@example.com>").unwrap();
     sender.send(&delivery()).await.unwrap();
-    let heard = server.heard();
+    let received = server.received();
     let id = notice_id("web", 1);
     for line in [
         // user and p@ss
@@ -105,12 +103,12 @@ async fn a_notice_is_a_mail_that_can_be_recognised() {
         "Content-Type: text/plain; charset=utf-8",
         "look:      hb host show web",
     ] {
-        assert!(heard.contains(line), "{line} in {heard}");
+        assert!(received.contains(line), "{line} in {received}");
     }
 }
 
 #[tokio::test]
-async fn a_connection_serves_several_mails() {
+async fn a_connection_is_reused_for_several_emails() {
     let server = Server::listen("250 fine").await;
     let sender = SmtpSender::new(&server.url, "hb@example.com").unwrap();
     for _ in 0..3 {
@@ -118,12 +116,12 @@ async fn a_connection_serves_several_mails() {
         // The pool takes the connection back in a task of its own.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    assert_eq!(server.heard().matches("CONNECTED").count(), 1);
-    assert_eq!(server.heard().matches("Message-ID: <").count(), 3);
+    assert_eq!(server.received().matches("CONNECTED").count(), 1);
+    assert_eq!(server.received().matches("Message-ID: <").count(), 3);
 }
 
 #[tokio::test]
-async fn a_refusal_says_what_the_server_said() {
+async fn a_refusal_reports_the_servers_reply() {
     let server = Server::listen("550 no such\u{7} mailbox").await;
     let sender = SmtpSender::new(&server.url, "hb@example.com").unwrap();
     let error = sender.send(&delivery()).await.unwrap_err().to_string();
@@ -134,31 +132,31 @@ async fn a_refusal_says_what_the_server_said() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_an_error() {
+async fn an_unreachable_server_is_an_error() {
     let sender = SmtpSender::new("smtp://127.0.0.1:1", "hb@example.com").unwrap();
     let error = sender.send(&delivery()).await.unwrap_err().to_string();
     assert!(error.contains("refused"), "{error}");
 }
 
 #[tokio::test]
-async fn a_question_is_a_mail_with_the_command_that_answers_it() {
+async fn a_confirmation_email_has_the_command_that_confirms() {
     let server = Server::listen("250 fine").await;
     let sender = SmtpSender::new(&server.url, "Heartbeat <hb@example.com>").unwrap();
-    let token = crate::common::token();
+    let token = token();
     sender
         .send(&Delivery {
-            content: Content::Question(token.clone()),
+            content: Content::Confirmation(token.clone()),
             ..delivery()
         })
         .await
         .unwrap();
-    let heard = server.heard();
+    let received = server.received();
     for line in [
         "To: on-call@example.org",
-        "Subject: [hb] Do you want to be told?",
-        "Message-ID: <question.on-call@example.com>",
+        "Subject: Confirm your Heartbeat subscription",
+        "Message-ID: <confirmation.on-call@example.com>",
         &format!("hb subscription confirm --token {}", token.reveal()),
     ] {
-        assert!(heard.contains(line), "{line} in {heard}");
+        assert!(received.contains(line), "{line} in {received}");
     }
 }

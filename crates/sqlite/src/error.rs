@@ -64,13 +64,13 @@ pub(crate) enum WriteError {
 
 impl WriteError {
     /// An error of SQLite before the commit.
-    pub(super) fn before(error: &rusqlite::Error) -> Self {
+    pub(crate) fn before(error: &rusqlite::Error) -> Self {
         Self::Refused(explain(error))
     }
 
     /// An error of the commit itself. Only a commit that found no room, or no lock, is surely none: after an error
     /// of the disk the whole group may stand in the log.
-    pub(super) fn commit(error: &rusqlite::Error) -> Self {
+    pub(crate) fn commit(error: &rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => Self::before(error),
             _ => Self::Unknown(explain(error)),

@@ -5,35 +5,38 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use hb_domain::{ConfirmationToken, Notice};
+use hb_service::ports::{Content, Delivery};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::{AsyncSmtpTransportBuilder, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use url::Url;
 
-use super::{Content, Delivery, SendError, Sender};
+use super::{SendError, Sender};
 
-/// How long the server may take for one answer, and for a whole message.
+/// How long the server may take for one reply.
 const COMMAND: Duration = Duration::from_secs(10);
-const WHOLE: Duration = Duration::from_secs(25);
 
-/// Connections kept for the next message, and for how long.
+/// How long the server may take for a whole message.
+const MESSAGE: Duration = Duration::from_secs(25);
+
+/// Most pooled connections.
 const CONNECTIONS: u32 = 4;
+
+/// How long an idle connection stays in the pool.
 const IDLE: Duration = Duration::from_mins(1);
 
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
 
-/// Why e-mail cannot be sent with these settings. Never shows the URL, which may hold a password.
+/// Why e-mail cannot be sent with these settings. Never shows the URL, which may contain a password.
 #[derive(Debug, thiserror::Error)]
 pub enum SmtpSettingsError {
-    /// The URL.
     #[error(
         "the SMTP URL is not of the form smtp://HOST, smtp://USER:PASSWORD@HOST:PORT?tls=required or \
          smtps://USER:PASSWORD@HOST, with USER and PASSWORD percent-encoded: {0}"
     )]
     Url(String),
-    /// The sender's address.
-    #[error("{0:?} is no sender's address, such as hb@example.com or Heartbeat <hb@example.com>")]
+    #[error("{0:?} is not a sender address such as hb@example.com or Heartbeat <hb@example.com>")]
     From(String),
 }
 
@@ -41,13 +44,13 @@ pub enum SmtpSettingsError {
 pub struct SmtpSender {
     builder: AsyncSmtpTransportBuilder,
     from: Mailbox,
-    /// Made at the first use, as it needs the runtime.
+    /// Made at the first use: it needs the runtime.
     transport: Mutex<Option<Transport>>,
 }
 
 impl SmtpSender {
-    /// `url` is `smtp://HOST[:PORT]` in the clear, the same with `?tls=required` for STARTTLS, or `smtps://`;
-    /// `USER:PASSWORD@` goes before the host, percent-encoded. `from` is the address that mails come from.
+    /// `url` is `smtp://HOST[:PORT]` without TLS, the same with `?tls=required` for STARTTLS, or `smtps://`;
+    /// `USER:PASSWORD@` goes before the host, percent-encoded. `from` is the address that e-mails come from.
     pub fn new(url: &str, from: &str) -> Result<Self, SmtpSettingsError> {
         let from = from
             .parse()
@@ -87,14 +90,14 @@ impl SmtpSender {
             .to(to)
             .header(ContentType::TEXT_PLAIN);
         let (id, message, body) = match content {
-            // The date is the same at every try: whoever gets a mail twice can see it.
+            // The date is the same at every try, so that a reader recognises a second copy.
             Content::Notice(notice) => {
                 let message = message.subject(notice.subject_line()).date(date(notice));
                 (plain(notice.id.as_str()), message, notice.email())
             }
-            Content::Question(token) => {
-                let message = message.subject("[hb] Do you want to be told?");
-                ("question".to_owned(), message, question(token))
+            Content::Confirmation(token) => {
+                let message = message.subject("Confirm your Heartbeat subscription");
+                ("confirmation".to_owned(), message, confirmation(token))
             }
         };
         let message = message.message_id(Some(format!("<{id}.{subscription}@{domain}>")));
@@ -117,22 +120,22 @@ impl Sender for SmtpSender {
     async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
         let message = self.message(delivery)?;
         let transport = self.transport();
-        if let Ok(sent) = tokio::time::timeout(WHOLE, transport.send(message)).await {
+        if let Ok(sent) = tokio::time::timeout(MESSAGE, transport.send(message)).await {
             return sent.map(drop).map_err(SendError::new);
         }
-        // The pool would take back the connection in the middle of a command, so it goes as a whole.
+        // Cancelled in the middle of a command, the connection would return to the pool: drop the whole pool.
         *self
             .transport
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = None;
         Err(SendError::new(format!(
             "the SMTP server took longer than {} s",
-            WHOLE.as_secs()
+            MESSAGE.as_secs()
         )))
     }
 }
 
-/// Refuses what lettre would silently read as "in the clear" or as "without a password".
+/// Refuses what lettre would silently read as "without TLS" or "without a password".
 fn check(url: &str) -> Result<(), SmtpSettingsError> {
     let refused = |cause: &str| Err(SmtpSettingsError::Url(cause.to_owned()));
     let url = Url::parse(url).map_err(|error| SmtpSettingsError::Url(error.to_string()))?;
@@ -140,20 +143,21 @@ fn check(url: &str) -> Result<(), SmtpSettingsError> {
         .query_pairs()
         .any(|(name, value)| name != "tls" || value != "required")
     {
-        return refused("only tls=required can stand behind the question mark");
+        return refused("the only parameter is tls=required");
     }
     if !url.username().is_empty() && url.password().is_none() {
-        return refused("there is a user but no password");
+        return refused("a user without a password");
     }
     Ok(())
 }
 
-/// The mail that asks; the only one before its answer.
-fn question(token: &ConfirmationToken) -> String {
+/// The body of the only e-mail that an unconfirmed address gets.
+fn confirmation(token: &ConfirmationToken) -> String {
     format!(
-        "Somebody wants Heartbeat to tell this address when machines fall silent.\n\nIf that is right, have this run \
-         where the service runs:\n\n    hb subscription confirm --token {}\n\nIf it is a mistake, do nothing: no \
-         other mail follows.\n",
+        "Someone has subscribed this address to Heartbeat notices, which report machines that stop sending \
+         heartbeats.\n\nTo confirm the subscription, have this command run on the Heartbeat server:\n\n    \
+         hb subscription confirm --token {}\n\nIf you did not expect this message, ignore it. You will receive no \
+         further messages.\n",
         token.reveal()
     )
 }
@@ -163,7 +167,7 @@ fn date(notice: &Notice) -> SystemTime {
         + Duration::from_millis(u64::try_from(notice.at.as_millis()).unwrap_or(0))
 }
 
-/// A stored id is made of letters and digits, unless somebody wrote to the database by hand.
+/// Only the letters and digits of a stored id, in case it was edited by hand: it goes into a header.
 fn plain(id: &str) -> String {
     id.chars().filter(char::is_ascii_alphanumeric).collect()
 }
@@ -173,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_of_three_kinds_are_read() {
+    fn plain_starttls_and_smtps_urls_are_accepted() {
         for good in [
             "smtp://localhost:2525",
             "smtp://user:p%40ss@mail.example.com?tls=required",

@@ -2,16 +2,17 @@
 
 use async_trait::async_trait;
 use hb_domain::Notice;
+use hb_service::ports::Delivery;
 
-use super::{Delivery, SendError, Sender};
+use super::{SendError, Sender, notice};
 
-/// Hands each notice to a function; this crate prints nothing itself.
+/// Passes each notice to a function; this crate prints nothing itself.
 pub struct ConsoleSender {
     show: Box<dyn Fn(&Notice) + Send + Sync>,
 }
 
 impl ConsoleSender {
-    /// `show` must return soon: it runs where everything else runs.
+    /// `show` must return soon: it blocks the courier's thread.
     #[must_use]
     pub fn new(show: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
         Self {
@@ -23,7 +24,7 @@ impl ConsoleSender {
 #[async_trait]
 impl Sender for ConsoleSender {
     async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
-        (self.show)(delivery.notice()?);
+        (self.show)(notice(delivery)?);
         Ok(())
     }
 }

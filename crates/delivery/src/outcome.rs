@@ -1,32 +1,14 @@
-//! What becomes of a delivery after a try: the decision alone.
+//! What follows from a try: delivered, retried or given up. A pure rule.
 
 use hb_domain::{Timestamp, limits, pause};
+use hb_service::ports::DeliveryOutcome;
 
 use crate::sender::SendError;
 
-/// What a delivery turns into.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum DeliveryOutcome {
-    /// The endpoint has it.
-    Delivered,
-    /// To be tried again from `due` on.
-    Again {
-        /// When.
-        due: Timestamp,
-        /// Why.
-        error: SendError,
-    },
-    /// Given up.
-    Dead {
-        /// What the last try said.
-        error: SendError,
-    },
-}
-
-/// What becomes of a delivery that was `accepted` and whose try ended at `now`, after `failed` tries before it.
+/// The outcome of a try that ended at `now`, of a delivery that was `accepted` and has `failed` that often before.
 ///
-/// A delivery is given up after a failed try only: one that waited for a day behind others still gets its own.
-pub(super) fn after(
+/// A delivery is given up only after a failed try: one that waited for a day behind others still gets its own.
+pub(crate) fn after(
     result: Result<(), SendError>,
     failed: u32,
     accepted: Timestamp,
@@ -35,12 +17,12 @@ pub(super) fn after(
 ) -> DeliveryOutcome {
     match result {
         Ok(()) => DeliveryOutcome::Delivered,
-        Err(error) if now.since(accepted) >= limits::DELIVERY_FOR => {
-            DeliveryOutcome::Dead { error }
-        }
-        Err(error) => DeliveryOutcome::Again {
+        Err(error) if now.since(accepted) >= limits::DELIVERY_FOR => DeliveryOutcome::Dead {
+            error: error.to_string(),
+        },
+        Err(error) => DeliveryOutcome::Retry {
             due: now.plus(pause(failed.saturating_add(1), spread)),
-            error,
+            error: error.to_string(),
         },
     }
 }
@@ -52,15 +34,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_until_a_day_is_over() {
+    fn retry_pauses_grow_until_a_delivery_is_given_up_after_a_day() {
         let start = Timestamp::from_millis(1_000_000).unwrap();
         let error = || SendError::new("refused");
-        let again = |failed, seconds| {
+        let retry = |failed, seconds| {
             let now = start.plus(Duration::from_secs(seconds));
             match after(Err(error()), failed, start, now, 0) {
-                DeliveryOutcome::Again { due, .. } => Some(due.since(now).as_secs()),
+                DeliveryOutcome::Retry { due, .. } => Some(due.since(now).as_secs()),
                 DeliveryOutcome::Dead { .. } => None,
-                DeliveryOutcome::Delivered => panic!("an error is no delivery"),
+                DeliveryOutcome::Delivered => panic!("a failed try was not delivered"),
             }
         };
         let day = 24 * 60 * 60;
@@ -72,7 +54,7 @@ mod tests {
         ];
         for (failed, seconds, pause) in cases {
             assert_eq!(
-                again(failed, seconds),
+                retry(failed, seconds),
                 pause,
                 "{failed} failed, {seconds} s"
             );
@@ -80,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn success_counts_however_late() {
+    fn a_late_success_counts_as_delivered() {
         let late = Timestamp::MIN.plus(limits::DELIVERY_FOR * 2);
         assert_eq!(
             after(Ok(()), 99, Timestamp::MIN, late, 0),

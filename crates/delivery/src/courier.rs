@@ -1,0 +1,214 @@
+//! Sends what is in the queue until it is delivered or given up.
+//!
+//! A delivery is sent under a lease, so that several servers on one queue do not send it twice while the lease holds.
+//! Each subscription has its own share of the running sends: an endpoint that hangs delays no other. Delivery is at
+//! least once: when the process dies after an endpoint accepted a delivery and before that was stored, it is sent
+//! again under the same id.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hb_domain::{SubscriptionId, Timestamp};
+use hb_service::Troubles;
+use hb_service::ports::{Clock, DeliveryQueue, Ids, LeasedDelivery, PortError, PortResult};
+use tokio::task::{Id, JoinSet};
+use uuid::Uuid;
+
+use crate::outcome::after;
+use crate::sender::{SendError, Sender};
+
+/// Longest send. Senders have shorter timeouts of their own, with better messages.
+const SEND: Duration = Duration::from_secs(30);
+
+/// How long a delivery is leased: a send, and some time to store its outcome.
+const LEASE: Duration = Duration::from_secs(45);
+
+/// How often the queue is polled for deliveries of other processes and for retries.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long running sends may continue when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Most running sends of one subscription: more would not help a slow endpoint.
+const PER_SUBSCRIPTION: usize = 4;
+
+/// Most running sends in total. Each subscription may have one even beyond it, so that many hanging endpoints delay
+/// no other.
+const TOTAL: usize = 32;
+
+/// How long settled deliveries are kept.
+const KEEP: Duration = Duration::from_hours(30 * 24);
+
+/// How often older ones are deleted.
+const CLEAN: Duration = Duration::from_hours(1);
+
+/// The task of `hb serve` that delivers.
+pub struct Courier {
+    shared: Arc<Shared>,
+    poll: Duration,
+    running: JoinSet<()>,
+    /// The delivery of each running task.
+    tasks: HashMap<Id, (SubscriptionId, i64)>,
+    next_cleaning: Timestamp,
+}
+
+/// What the running sends need.
+struct Shared {
+    queue: Arc<dyn DeliveryQueue>,
+    sender: Arc<dyn Sender>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    troubles: Troubles,
+}
+
+impl Courier {
+    /// A courier that sends what is in `queue`. Of `ids` it takes the owners of its leases and the spread of its
+    /// retries.
+    #[must_use]
+    pub fn new(
+        queue: Arc<dyn DeliveryQueue>,
+        sender: Arc<dyn Sender>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                queue,
+                sender,
+                clock,
+                ids,
+                troubles: Troubles::default(),
+            }),
+            poll: POLL,
+            running: JoinSet::new(),
+            tasks: HashMap::new(),
+            next_cleaning: Timestamp::MIN,
+        }
+    }
+
+    /// Polls the queue every `poll` instead of every second.
+    #[must_use]
+    pub fn polling_every(mut self, poll: Duration) -> Self {
+        self.poll = poll;
+        self
+    }
+
+    /// Works until `shutdown` resolves, and then for up to 5 s until the running sends are done.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
+        tokio::pin!(shutdown);
+        loop {
+            let now = self.shared.clock.now();
+            let round = self.round(now).await;
+            self.shared.note("leasing deliveries", round);
+            tokio::select! {
+                () = &mut shutdown => break,
+                () = self.shared.queue.added() => {}
+                Some(ended) = self.running.join_next_with_id() => self.freed(ended.map(|(id, ())| id)),
+                () = tokio::time::sleep(self.poll) => {}
+            }
+            while let Some(ended) = self.running.try_join_next_with_id() {
+                self.freed(ended.map(|(id, ())| id));
+            }
+        }
+        let finished = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, finished).await.is_err() {
+            tracing::warn!(
+                "stopped while notices were being sent: the next start sends them again under the same id"
+            );
+        }
+    }
+
+    /// Starts due sends as far as the limits allow, and deletes old deliveries when it is time.
+    async fn round(&mut self, now: Timestamp) -> PortResult<()> {
+        let due = self.shared.queue.due(now).await?;
+        let wanted = self.wanted(due);
+        if !wanted.is_empty() {
+            let running = self.tasks.values().map(|(_, number)| *number).collect();
+            let owner = self.shared.ids.token();
+            let queue = &self.shared.queue;
+            let leased = queue.lease(wanted, running, owner, now, now.plus(LEASE));
+            for leased in leased.await? {
+                let delivery = (leased.subscription.clone(), leased.number);
+                let send = Arc::clone(&self.shared).deliver(leased, owner);
+                self.tasks.insert(self.running.spawn(send).id(), delivery);
+            }
+        }
+        if now >= self.next_cleaning {
+            let more = self.shared.queue.clean(now.minus(KEEP)).await?;
+            self.next_cleaning = now.plus(if more { POLL } else { CLEAN });
+        }
+        Ok(())
+    }
+
+    /// How many sends of each subscription may start now.
+    fn wanted(&self, due: Vec<SubscriptionId>) -> BTreeMap<SubscriptionId, usize> {
+        let mut total = TOTAL.saturating_sub(self.tasks.len());
+        let mut wanted = BTreeMap::new();
+        for subscription in due {
+            let busy = self.tasks.values().filter(|(of, _)| *of == subscription);
+            let busy = busy.count();
+            let own = usize::from(busy == 0);
+            let places = PER_SUBSCRIPTION.saturating_sub(busy).min(total).max(own);
+            total = total.saturating_sub(places);
+            if places > 0 {
+                wanted.insert(subscription, places);
+            }
+        }
+        wanted
+    }
+
+    /// Forgets a task that ended. After a panic its lease expires, and the delivery is sent again.
+    fn freed(&mut self, ended: Result<Id, tokio::task::JoinError>) {
+        let id = ended.unwrap_or_else(|error| {
+            tracing::error!("a send panicked and will be repeated: {error}");
+            error.id()
+        });
+        self.tasks.remove(&id);
+    }
+}
+
+impl Shared {
+    /// Sends one delivery and stores the outcome, however long the queue is unavailable.
+    async fn deliver(self: Arc<Self>, leased: LeasedDelivery, owner: Uuid) {
+        let result = self.send(&leased).await;
+        if let Err(error) = &result {
+            tracing::debug!(subscription = %leased.subscription, "a notice was not delivered: {error}");
+        }
+        let ended = self.clock.now();
+        let spread = self.ids.random()[0];
+        let outcome = after(result, leased.failed, leased.accepted, ended, spread);
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let settled = self
+                .queue
+                .settle(leased.number, owner, outcome.clone(), ended);
+            let settled = settled.await;
+            let done = settled.is_ok();
+            self.note("storing the outcome of a delivery", settled);
+            if done {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(POLL);
+        }
+    }
+
+    async fn send(&self, leased: &LeasedDelivery) -> Result<(), SendError> {
+        let delivery = leased.delivery.as_ref().map_err(SendError::new)?;
+        let timeout = || SendError::new(format!("no answer within {} s", SEND.as_secs()));
+        tokio::time::timeout(SEND, self.sender.send(delivery))
+            .await
+            .unwrap_or_else(|_| Err(timeout()))
+    }
+
+    fn note(&self, activity: &'static str, result: Result<(), PortError>) {
+        let now = self.clock.now();
+        match result {
+            Ok(()) => self.troubles.worked(activity, now),
+            Err(error) => {
+                self.troubles.failed(activity, &error, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! What every [`DeliveryQueue`] must do, together with the topic and the subscriptions of its store. Its clock must
+//! be one that `sleep` moves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::FutureExt;
+use hb_domain::{
+    ConfirmationToken, Endpoint, Filter, Kind, Notice, NoticeId, Protocol, Publication,
+    Subscription, SubscriptionId, Timestamp,
+};
+use uuid::Uuid;
+
+use super::{World, at};
+use crate::ports::{CONSOLE, Content, DeliveryOutcome, DeliveryQueue, LeasedDelivery, Tally};
+
+/// Runs every case about deliveries, as `contract_suite!` runs the others.
+#[macro_export]
+macro_rules! delivery_contract {
+    ($fresh:path) => {
+        $crate::contract_suite!($fresh:
+            an_accepted_notice_is_delivered_once_to_each_subscription_that_wants_it,
+            a_lease_excludes_others_until_it_expires,
+            a_lease_takes_as_many_as_wanted_and_none_that_is_running,
+            a_lane_delivers_in_the_order_of_acceptance,
+            a_digest_is_in_the_lanes_of_all_its_hosts,
+            a_retry_is_due_at_its_instant,
+            a_success_makes_the_retries_of_its_subscription_due,
+            a_dead_delivery_is_not_due_and_frees_its_lane,
+            a_failure_without_the_lease_is_ignored_and_a_success_counts,
+            a_removed_subscription_loses_its_open_deliveries,
+            only_old_settled_deliveries_are_cleaned,
+            an_added_delivery_is_announced_once);
+    };
+}
+
+const ME: Uuid = Uuid::from_u128(1);
+const OTHER: Uuid = Uuid::from_u128(2);
+const LEASE: Duration = Duration::from_secs(45);
+
+/// The id of the notice of a host or digest of this name, different for each name and epoch.
+#[must_use]
+pub fn notice_id(name: &str, epoch: u64) -> NoticeId {
+    let mut bytes = [0; 32];
+    let name = format!("{epoch}{name}");
+    name.bytes()
+        .zip(&mut bytes)
+        .for_each(|(byte, place)| *place = byte);
+    NoticeId::of_bytes(bytes)
+}
+
+/// The notice of transition `epoch` of `host`.
+#[must_use]
+pub fn notice(host: &str, epoch: u64, kind: Kind) -> Notice {
+    serde_json::from_value(serde_json::json!({
+        "id": notice_id(host, epoch), "attempt": 1, "kind": kind, "fleet": "main",
+        "host": {"hostId": host, "since": at(0), "lastBeat": at(0), "interval": 600_000, "epoch": epoch,
+                 "message": null, "before": null},
+        "at": at(0), "region": "local",
+    }))
+    .unwrap()
+}
+
+/// The notice of a digest about these transitions of hosts.
+#[must_use]
+pub fn digest(name: &str, kind: Kind, transitions: &[(&str, u64)]) -> Notice {
+    let members = transitions.iter().map(|(host, epoch)| (host, epoch, at(0)));
+    let members: Vec<_> = members.collect();
+    serde_json::from_value(serde_json::json!({
+        "id": notice_id(name, 0), "attempt": 1, "kind": kind, "fleet": "main", "members": members,
+        "at": at(0), "region": "local",
+    }))
+    .unwrap()
+}
+
+/// The hosts of a notice, and its kind.
+fn name(leased: &LeasedDelivery) -> String {
+    let Content::Notice(notice) = &leased.delivery.as_ref().unwrap().content else {
+        panic!("a notice was published")
+    };
+    let hosts: Vec<_> = notice.host_ids().map(ToString::to_string).collect();
+    format!("{} {}", hosts.join("+"), notice.kind)
+}
+
+impl World {
+    fn queue(&self) -> &dyn DeliveryQueue {
+        self.ports.deliveries.as_deref().unwrap()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.ports.clock.now()
+    }
+
+    async fn pass(&self, duration: Duration) {
+        self.ports.clock.sleep(duration).await;
+    }
+
+    async fn subscribe(&self, id: &str, filter: Filter) {
+        let subscription = Subscription {
+            id: id.parse().unwrap(),
+            endpoint: Endpoint::parse(Protocol::Https, &format!("https://example.com/{id}"))
+                .unwrap(),
+            filter,
+            created: self.now(),
+        };
+        let token = ConfirmationToken::from_random([7; 20]);
+        let added = self.ports.subscriptions.add(&subscription, &token).await;
+        assert!(added.unwrap());
+    }
+
+    async fn publish(&self, notices: &[Notice]) {
+        for notice in notices {
+            let publication = self.ports.topic.publish(notice).await;
+            assert_eq!(publication, Publication::Accepted);
+        }
+    }
+
+    /// What `owner` gets of the deliveries to `subscription`.
+    async fn lease(&self, owner: Uuid, subscription: &str) -> Vec<LeasedDelivery> {
+        let wanted = BTreeMap::from([(subscription.parse().unwrap(), 10)]);
+        let now = self.now();
+        let until = now.plus(LEASE);
+        let leased = self.queue().lease(wanted, Vec::new(), owner, now, until);
+        leased.await.unwrap()
+    }
+
+    /// The names of what `owner` gets.
+    async fn lease_names(&self, owner: Uuid, subscription: &str) -> Vec<String> {
+        let leased = self.lease(owner, subscription).await;
+        leased.iter().map(name).collect()
+    }
+
+    async fn settle(&self, leased: &LeasedDelivery, owner: Uuid, outcome: DeliveryOutcome) {
+        let settled = self
+            .queue()
+            .settle(leased.number, owner, outcome, self.now());
+        settled.await.unwrap();
+    }
+
+    /// The outcome of a failure that is retried after `pause`.
+    fn retry(&self, pause: Duration) -> DeliveryOutcome {
+        DeliveryOutcome::Retry {
+            due: self.now().plus(pause),
+            error: "refused".to_owned(),
+        }
+    }
+
+    async fn due(&self) -> Vec<SubscriptionId> {
+        let mut due = self.queue().due(self.now()).await.unwrap();
+        due.sort();
+        due
+    }
+
+    async fn tally(&self, subscription: &str) -> Tally {
+        let mut tallies = self.queue().tally().await.unwrap();
+        let tally = tallies.remove(&subscription.parse::<SubscriptionId>().unwrap());
+        tally.unwrap_or_default()
+    }
+}
+
+fn dead() -> DeliveryOutcome {
+    DeliveryOutcome::Dead {
+        error: "gone".to_owned(),
+    }
+}
+
+pub async fn an_accepted_notice_is_delivered_once_to_each_subscription_that_wants_it(world: World) {
+    let recovered = Filter {
+        kinds: vec![Kind::Recovered],
+        ..Filter::default()
+    };
+    world.subscribe("all", Filter::default()).await;
+    world.subscribe("recovered", recovered).await;
+    assert_eq!(world.due().await, []);
+    let missing = notice("web", 1, Kind::Missing);
+    world.publish(&[missing.clone(), missing.clone()]).await;
+    world.subscribe("late", Filter::default()).await;
+    world.publish(&[missing]).await;
+    let due = ["all", CONSOLE].map(|id| id.parse().unwrap());
+    assert_eq!(world.due().await, due);
+    let leased = world.lease(ME, "all").await;
+    let [leased] = &leased[..] else {
+        panic!("{leased:?}")
+    };
+    let delivery = leased.delivery.as_ref().unwrap();
+    assert_eq!(delivery.endpoint.address(), "https://example.com/all");
+    assert_eq!((leased.failed, leased.accepted), (0, world.now()));
+    let console = world.lease(ME, CONSOLE).await;
+    let endpoint = &console[0].delivery.as_ref().unwrap().endpoint;
+    assert_eq!(endpoint.protocol(), Protocol::Console);
+    assert_eq!(world.due().await, []);
+}
+
+pub async fn a_lease_excludes_others_until_it_expires(world: World) {
+    world.publish(&[notice("web", 1, Kind::Missing)]).await;
+    assert_eq!(world.lease_names(ME, CONSOLE).await, ["web missing"]);
+    world.pass(LEASE - Duration::from_millis(1)).await;
+    assert_eq!(world.lease_names(OTHER, CONSOLE).await, [""; 0]);
+    world.pass(Duration::from_millis(1)).await;
+    assert_eq!(world.due().await, [CONSOLE.parse().unwrap()]);
+    assert_eq!(world.lease_names(OTHER, CONSOLE).await, ["web missing"]);
+}
+
+pub async fn a_lease_takes_as_many_as_wanted_and_none_that_is_running(world: World) {
+    let notices = ["a", "b", "c"].map(|host| notice(host, 1, Kind::Missing));
+    world.publish(&notices).await;
+    let (queue, now) = (world.queue(), world.now());
+    let wanted = BTreeMap::from([(CONSOLE.parse().unwrap(), 2)]);
+    let first = queue.lease(wanted.clone(), Vec::new(), ME, now, now.plus(LEASE));
+    let first = first.await.unwrap();
+    assert_eq!(first.len(), 2);
+    world.pass(LEASE).await;
+    // Their own senders may still be storing the outcome.
+    let running = first.iter().map(|leased| leased.number).collect();
+    let now = world.now();
+    let second = queue.lease(wanted, running, ME, now, now.plus(LEASE));
+    let names: Vec<_> = second.await.unwrap().iter().map(name).collect();
+    assert_eq!(names, ["c missing"]);
+}
+
+pub async fn a_lane_delivers_in_the_order_of_acceptance(world: World) {
+    world.subscribe("hook", Filter::default()).await;
+    let notices = [
+        notice("a", 1, Kind::Missing),
+        notice("a", 2, Kind::Recovered),
+        notice("b", 1, Kind::Missing),
+    ];
+    world.publish(&notices).await;
+    let first = world.lease(ME, "hook").await;
+    let names: Vec<_> = first.iter().map(name).collect();
+    assert_eq!(names, ["a missing", "b missing"]);
+    world
+        .settle(&first[0], ME, DeliveryOutcome::Delivered)
+        .await;
+    assert_eq!(world.lease_names(ME, "hook").await, ["a recovered"]);
+    // The lanes of another subscription are its own.
+    let console = world.lease_names(ME, CONSOLE).await;
+    assert_eq!(console, ["a missing", "b missing"]);
+}
+
+pub async fn a_digest_is_in_the_lanes_of_all_its_hosts(world: World) {
+    let notices = [
+        notice("a", 1, Kind::Missing),
+        digest("one", Kind::Recovered, &[("a", 2), ("b", 1)]),
+        notice("b", 2, Kind::Missing),
+        notice("c", 1, Kind::Missing),
+    ];
+    world.publish(&notices).await;
+    let first = world.lease(ME, CONSOLE).await;
+    let names: Vec<_> = first.iter().map(name).collect();
+    assert_eq!(names, ["a missing", "c missing"], "b waits for the digest");
+    world
+        .settle(&first[1], ME, DeliveryOutcome::Delivered)
+        .await;
+    assert_eq!(world.lease_names(ME, CONSOLE).await, [""; 0]);
+    world
+        .settle(&first[0], ME, DeliveryOutcome::Delivered)
+        .await;
+    let second = world.lease(ME, CONSOLE).await;
+    let names: Vec<_> = second.iter().map(name).collect();
+    assert_eq!(names, ["a+b recovered"]);
+    world
+        .settle(&second[0], ME, DeliveryOutcome::Delivered)
+        .await;
+    assert_eq!(world.lease_names(ME, CONSOLE).await, ["b missing"]);
+}
+
+pub async fn a_retry_is_due_at_its_instant(world: World) {
+    let accepted = world.now();
+    world.publish(&[notice("web", 1, Kind::Missing)]).await;
+    let pause = Duration::from_secs(4);
+    let first = world.lease(ME, CONSOLE).await;
+    world.settle(&first[0], ME, world.retry(pause)).await;
+    let tally = world.tally(CONSOLE).await;
+    assert_eq!(
+        (tally.due, tally.last_error.as_deref()),
+        (1, Some("refused"))
+    );
+    world.pass(pause - Duration::from_millis(1)).await;
+    assert_eq!(
+        (world.due().await, world.lease(ME, CONSOLE).await.len()),
+        (vec![], 0)
+    );
+    world.pass(Duration::from_millis(1)).await;
+    let again = world.lease(OTHER, CONSOLE).await;
+    assert_eq!((again[0].failed, again[0].accepted), (1, accepted));
+    world
+        .settle(&again[0], OTHER, DeliveryOutcome::Delivered)
+        .await;
+    let delivered = Tally {
+        delivered: 1,
+        ..Tally::default()
+    };
+    assert_eq!(world.tally(CONSOLE).await, delivered);
+}
+
+pub async fn a_success_makes_the_retries_of_its_subscription_due(world: World) {
+    world.subscribe("hook", Filter::default()).await;
+    let notices = ["a", "b", "c"].map(|host| notice(host, 1, Kind::Missing));
+    world.publish(&notices).await;
+    let hook = world.lease(ME, "hook").await;
+    let console = world.lease(ME, CONSOLE).await;
+    let pause = Duration::from_mins(5);
+    world.settle(&hook[0], ME, world.retry(pause)).await;
+    world.settle(&console[0], ME, world.retry(pause)).await;
+    assert_eq!(world.due().await, []);
+    world.settle(&hook[1], ME, DeliveryOutcome::Delivered).await;
+    // Neither what is leased nor the retry of another subscription.
+    assert_eq!(world.lease_names(ME, "hook").await, ["a missing"]);
+    assert_eq!(world.due().await, []);
+}
+
+pub async fn a_dead_delivery_is_not_due_and_frees_its_lane(world: World) {
+    let notices = [
+        notice("a", 1, Kind::Missing),
+        notice("a", 2, Kind::Recovered),
+    ];
+    world.publish(&notices).await;
+    let first = world.lease(ME, CONSOLE).await;
+    world.settle(&first[0], ME, dead()).await;
+    let tally = world.tally(CONSOLE).await;
+    assert_eq!((tally.due, tally.dead), (1, 1));
+    assert_eq!(tally.last_error.as_deref(), Some("gone"));
+    world.pass(LEASE).await;
+    assert_eq!(world.lease_names(ME, CONSOLE).await, ["a recovered"]);
+}
+
+/// The first holder crashed or was too slow, and the lease went to another.
+pub async fn a_failure_without_the_lease_is_ignored_and_a_success_counts(world: World) {
+    world.publish(&[notice("web", 1, Kind::Missing)]).await;
+    let first = world.lease(ME, CONSOLE).await;
+    world.pass(LEASE).await;
+    assert_eq!(world.lease(OTHER, CONSOLE).await.len(), 1);
+    for outcome in [world.retry(Duration::ZERO), dead()] {
+        world.settle(&first[0], ME, outcome).await;
+        assert_eq!(world.due().await, [], "the other still holds the lease");
+        let tally = world.tally(CONSOLE).await;
+        assert_eq!((tally.due, tally.last_error), (1, None));
+    }
+    world
+        .settle(&first[0], ME, DeliveryOutcome::Delivered)
+        .await;
+    // Settled is settled, whatever the other says.
+    for outcome in [world.retry(Duration::ZERO), dead()] {
+        world.settle(&first[0], OTHER, outcome).await;
+        let tally = world.tally(CONSOLE).await;
+        assert_eq!((tally.due, tally.delivered, tally.dead), (0, 1, 0));
+    }
+}
+
+pub async fn a_removed_subscription_loses_its_open_deliveries(world: World) {
+    world.subscribe("hook", Filter::default()).await;
+    let notices = [
+        notice("a", 1, Kind::Missing),
+        notice("b", 1, Kind::Missing),
+        notice("b", 2, Kind::Recovered),
+    ];
+    world.publish(&notices).await;
+    let leased = world.lease(ME, "hook").await;
+    world
+        .settle(&leased[0], ME, DeliveryOutcome::Delivered)
+        .await;
+    let subscriptions = &world.ports.subscriptions;
+    assert!(
+        subscriptions
+            .remove(&"hook".parse().unwrap())
+            .await
+            .unwrap()
+    );
+    let tally = world.tally("hook").await;
+    assert_eq!((tally.due, tally.delivered), (0, 1));
+    // Its send was under way.
+    world
+        .settle(&leased[1], ME, DeliveryOutcome::Delivered)
+        .await;
+    assert_eq!(world.tally("hook").await, tally);
+    world.publish(&[notice("c", 1, Kind::Missing)]).await;
+    assert_eq!(world.due().await, [CONSOLE.parse().unwrap()]);
+    let console = CONSOLE.parse().unwrap();
+    assert!(!subscriptions.remove(&console).await.unwrap());
+    assert_eq!(world.tally(CONSOLE).await.due, 4);
+}
+
+pub async fn only_old_settled_deliveries_are_cleaned(world: World) {
+    let notices = ["a", "b", "c"].map(|host| notice(host, 1, Kind::Missing));
+    world.publish(&notices).await;
+    let leased = world.lease(ME, CONSOLE).await;
+    world
+        .settle(&leased[0], ME, DeliveryOutcome::Delivered)
+        .await;
+    world.settle(&leased[1], ME, dead()).await;
+    let accepted = world.now();
+    assert!(!world.queue().clean(accepted).await.unwrap());
+    let tally = world.tally(CONSOLE).await;
+    assert_eq!((tally.due, tally.delivered, tally.dead), (1, 1, 1));
+    let after = accepted.plus(Duration::from_millis(1));
+    assert!(!world.queue().clean(after).await.unwrap());
+    let tally = world.tally(CONSOLE).await;
+    assert_eq!((tally.due, tally.delivered, tally.dead), (1, 0, 0));
+}
+
+pub async fn an_added_delivery_is_announced_once(world: World) {
+    assert!(world.queue().added().now_or_never().is_none());
+    world.publish(&[notice("web", 1, Kind::Missing)]).await;
+    assert!(world.queue().added().now_or_never().is_some());
+    assert!(world.queue().added().now_or_never().is_none());
+}
