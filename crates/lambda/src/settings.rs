@@ -294,7 +294,7 @@ mod tests {
             (
                 "HB_STAGE",
                 "Dev",
-                r#"HB_STAGE is "Dev": "Dev" is no stage: write 1 to 24 characters of a-z, 0-9 and -, such as dev"#,
+                r#"HB_STAGE is "Dev": "Dev" is not a stage: write 1 to 24 characters of a-z, 0-9 and -, such as dev"#,
             ),
             (
                 "AWS_REGION",
