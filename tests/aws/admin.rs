@@ -344,7 +344,7 @@ fn what_is_wrong_with_the_way_to_a_stage_is_one_line_with_its_cause() {
             &key,
             &[("HB_STAGE", "Dev")],
             2,
-            r#""Dev" is no stage: write 1 to 24 characters of a-z, 0-9 and -, such as dev"#,
+            r#""Dev" is not a stage: write 1 to 24 characters of a-z, 0-9 and -, such as dev"#,
         ),
         (
             &key,

@@ -7,9 +7,9 @@ use crate::fleet;
 
 async fn fresh() -> World {
     let account = Account::new();
-    let (clients, stage, topic) = account.stage().await;
+    let (clients, stage) = account.stage().await;
     let raw = aws_sdk_dynamodb::Client::new(&raw(&account));
-    fleet::world(&clients, raw, &stage, topic, 100_000)
+    fleet::world(&clients, raw, &stage, 100_000)
 }
 
 fn raw(account: &Account) -> aws_types::SdkConfig {

@@ -17,9 +17,9 @@ fn calls(before: &Usage, after: &Usage, operation: Operation) -> u64 {
 async fn a_sweep_reads_each_host_once_and_the_open_entries() {
     const HOSTS: usize = 3_000;
     let account = Account::new();
-    let (clients, stage, topic) = account.stage().await;
+    let (clients, stage) = account.stage().await;
     let heartbeats = DynamoHeartbeats::new(&clients, &stage);
-    let (sweep, clock) = sweep(&clients, &stage, topic);
+    let (sweep, clock) = sweep(&clients, &stage);
     // After the second sweep no host is news any more (`limits::NEWS_MARGIN`).
     for (seconds, registered) in [(1, HOSTS), (300, 0)] {
         beat(&heartbeats, HOSTS, seconds).await;
@@ -75,7 +75,7 @@ async fn a_sweep_reads_each_host_once_and_the_open_entries() {
 #[tokio::test]
 async fn a_beat_is_one_write_unit_and_a_cold_one_a_key_read_more() {
     let account = Account::new();
-    let (clients, stage, _) = account.stage().await;
+    let (clients, stage) = account.stage().await;
     let before = clients.meter().usage();
     DynamoKeys::new(&clients, &stage)
         .load(&KeyId::from_random([1; 7]))

@@ -161,13 +161,13 @@ async fn what_stops_every_call_is_one_finding() {
     ];
     for (code, thing) in cases {
         let account = Account::new();
-        let (clients, stage, _) = account.stage().await;
+        let (clients, stage) = account.stage().await;
         account.fail(move |_| Some(code));
         let found = trouble(examine(&clients, &stage).await);
         assert_one(&found, thing, "");
     }
     let account = Account::new();
-    let (clients, stage, _) = account.stage().await;
+    let (clients, stage) = account.stage().await;
     account.fail(|operation| (operation == "DescribeTable").then_some("AccessDeniedException"));
     let found = trouble(examine(&clients, &stage).await);
     assert!(

@@ -14,7 +14,7 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::sdk_config::StalledStreamProtectionConfig;
 use dynoxide::{Database, DynoxideError};
-use hb_aws::{Clients, Stage, TopicArn, create_stage};
+use hb_aws::{Clients, Stage, create_stage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -76,10 +76,10 @@ impl Account {
     }
 
     /// A stage that was just made.
-    pub(crate) async fn stage(&self) -> (Clients, Stage, TopicArn) {
+    pub(crate) async fn stage(&self) -> (Clients, Stage) {
         let (clients, stage) = (self.clients(), Stage::parse("test").unwrap());
-        let topic = create_stage(&clients, &stage).await.unwrap();
-        (clients, stage, topic)
+        create_stage(&clients, &stage).await.unwrap();
+        (clients, stage)
     }
 }
 

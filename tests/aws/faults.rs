@@ -35,9 +35,9 @@ pub(crate) fn dice(percent: u64) -> impl Fn() -> bool + Send + Sync {
 #[tokio::test(start_paused = true)]
 async fn a_sweep_under_heavy_throttling_completes() {
     let account = Account::new();
-    let (clients, stage, topic) = account.stage().await;
+    let (clients, stage) = account.stage().await;
     beat(&DynamoHeartbeats::new(&clients, &stage), 300, 1).await;
-    let (sweep, clock) = sweep(&clients, &stage, topic);
+    let (sweep, clock) = sweep(&clients, &stage);
     clock.set(at(62));
     // Canaries were heard all the time: the hosts are silent, not the receiver deaf.
     let canary = [at(0), at(62)]
@@ -46,6 +46,7 @@ async fn a_sweep_under_heavy_throttling_completes() {
             receiver.with_canary(at, Duration::MAX)
         });
     sweep
+        .ports
         .receivers
         .swap(&canary, None, Uuid::nil())
         .await
@@ -64,7 +65,7 @@ async fn a_sweep_under_heavy_throttling_completes() {
 async fn pages_that_fail_at_random_lose_no_host() {
     const HOSTS: usize = 2_000;
     let account = Account::new();
-    let (clients, stage, _) = account.stage().await;
+    let (clients, stage) = account.stage().await;
     let heartbeats = DynamoHeartbeats::new(&clients, &stage);
     beat(&heartbeats, HOSTS, 1).await;
     // More than the retries stand: some pages end as errors, and are asked for again.
@@ -99,11 +100,11 @@ async fn pages_that_fail_at_random_lose_no_host() {
 #[tokio::test(start_paused = true)]
 async fn a_scan_that_never_answers_is_an_error_and_no_silence() {
     let account = Account::new();
-    let (clients, stage, topic) = account.stage().await;
+    let (clients, stage) = account.stage().await;
     let heartbeats = DynamoHeartbeats::new(&clients, &stage);
     beat(&heartbeats, 10, 1).await;
     account.fail(|operation| (operation == "Scan").then_some(THROTTLED));
-    let (sweep, clock) = sweep(&clients, &stage, topic);
+    let (sweep, clock) = sweep(&clients, &stage);
     clock.set(at(600));
     let error = sweep.run().await.unwrap_err();
     assert!(error.to_string().contains("throttled: Scan"), "{error}");
@@ -113,7 +114,7 @@ async fn a_scan_that_never_answers_is_an_error_and_no_silence() {
 #[tokio::test(start_paused = true)]
 async fn a_beat_under_constant_throttling_is_an_error_soon() {
     let account = Account::new();
-    let (clients, stage, _) = account.stage().await;
+    let (clients, stage) = account.stage().await;
     account.fail(|_| Some(THROTTLED));
     let heartbeats = DynamoHeartbeats::new(&clients, &stage);
     #[expect(

@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::stream::{self, StreamExt};
-use hb_aws::{
-    Clients, DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, SnsSubscriptions, SnsTopic,
-    SqsEchoes, Stage, TopicArn,
-};
+use hb_aws::{Clients, Stage};
 use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
+use hb_service::ports::{Heard, Heartbeats};
 use hb_service::testing::contract::World;
 use hb_service::testing::memory::{CountingIds, ManualClock};
-use hb_service::ports::{Heard, Heartbeats};
 use hb_service::{Sweep, SweepSettings};
 
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -51,23 +48,15 @@ pub(crate) async fn beat(heartbeats: &dyn Heartbeats, count: usize, seconds: i64
 }
 
 /// The sweep of a stage, and its clock.
-pub(crate) fn sweep(
-    clients: &Clients,
-    stage: &Stage,
-    topic: TopicArn,
-) -> (Sweep, Arc<ManualClock>) {
+pub(crate) fn sweep(clients: &Clients, stage: &Stage) -> (Sweep, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(at(0)));
-    let ledger = Arc::new(DynamoLedger::new(clients, stage));
     let sweep = Sweep {
-        heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
-        ledger: ledger.clone(),
-        digests: ledger.clone(),
-        receivers: ledger,
-        echoes: Arc::new(SqsEchoes::new(clients, stage)),
-        topic: Arc::new(SnsTopic::new(clients, topic)),
-        system: Arc::new(DynamoSystem::new(clients, stage)),
-        clock: clock.clone(),
-        ids: Arc::new(CountingIds::default()),
+        ports: hb_aws::ports(
+            clients,
+            stage,
+            clock.clone(),
+            Arc::new(CountingIds::default()),
+        ),
         settings: SweepSettings {
             skew: Duration::ZERO,
             messages_per_second: None,
@@ -77,25 +66,17 @@ pub(crate) fn sweep(
     (sweep, clock)
 }
 
-/// All adapters of a stage.
+/// The world of the contract suite on a stage.
 pub(crate) fn world(
     clients: &Clients,
     raw: aws_sdk_dynamodb::Client,
     stage: &Stage,
-    topic: TopicArn,
     fleet_size: usize,
 ) -> World {
+    let clock = Arc::new(ManualClock::new(at(0)));
     let spoilt = stage.clone();
     World {
-        heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
-        ledger: Arc::new(DynamoLedger::new(clients, stage)),
-        digests: Arc::new(DynamoLedger::new(clients, stage)),
-        receivers: Arc::new(DynamoLedger::new(clients, stage)),
-        echoes: Arc::new(SqsEchoes::new(clients, stage)),
-        keys: Arc::new(DynamoKeys::new(clients, stage)),
-        subscriptions: Arc::new(SnsSubscriptions::new(clients, stage, topic.clone())),
-        topic: Arc::new(SnsTopic::new(clients, topic)),
-        system: Arc::new(DynamoSystem::new(clients, stage)),
+        ports: hb_aws::ports(clients, stage, clock, Arc::new(CountingIds::default())),
         spoil: Box::new(move |host| {
             let (raw, stage) = (raw.clone(), spoilt.clone());
             Box::pin(async move { spoil(&raw, &stage, &host).await })

@@ -40,7 +40,7 @@ fn updates_merge_as_the_domain_does() {
         .build()
         .unwrap();
     let account = Account::new();
-    let (clients, stage, _) = runtime.block_on(account.stage());
+    let (clients, stage) = runtime.block_on(account.stage());
     let heartbeats = DynamoHeartbeats::new(&clients, &stage);
     let count = std::sync::atomic::AtomicU64::new(0);
     proptest!(ProptestConfig::with_cases(200), |(history in histories())| {

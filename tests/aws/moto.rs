@@ -16,10 +16,10 @@ use hb_domain::{
     ConfirmationToken, Endpoint, Filter, HostKey, Kind, Notice, Protocol, Publication,
     Subscription, Timestamp,
 };
-use hb_service::testing::contract::World;
 use hb_service::ports::{
     Cursor, Heard, Heartbeats, Page, PortResult, Segment, Subscriptions, Topic,
 };
+use hb_service::testing::contract::World;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -107,27 +107,14 @@ pub(crate) async fn deploy() -> Option<Deployed> {
 }
 
 async fn fresh() -> Option<World> {
-    let Deployed {
-        clients,
-        raw,
-        stage,
-        topic,
-    } = deploy().await?;
-    let world = fleet::world(
-        &clients,
-        aws_sdk_dynamodb::Client::new(&raw),
-        &stage,
-        topic,
-        300,
-    );
-    let heartbeats = Arc::new(Narrow {
-        heartbeats: world.heartbeats,
+    let deployed = deploy().await?;
+    let raw = aws_sdk_dynamodb::Client::new(&deployed.raw);
+    let mut world = fleet::world(&deployed.clients, raw, &deployed.stage, 300);
+    world.ports.heartbeats = Arc::new(Narrow {
+        heartbeats: world.ports.heartbeats,
         door: Semaphore::new(4),
     });
-    Some(World {
-        heartbeats,
-        ..world
-    })
+    Some(world)
 }
 
 /// Lets a few beats through at a time: hundreds of connections at once are more than a server in Python accepts within

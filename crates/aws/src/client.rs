@@ -1,4 +1,4 @@
-//! The clients of the AWS SDK: where requests go, who signs them, how long they may take and how often they are tried.
+//! Clients of the AWS SDK: endpoints, credentials, timeouts and retries.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,28 +16,25 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use crate::meter::{Meter, Operation};
 
-/// Pinned, so that a newer SDK does not change its defaults under us.
+/// Pinned, so that a newer SDK does not change the defaults.
 pub(crate) fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
-/// How patient a client is.
+/// The timeouts and retries of a client.
 struct Patience {
-    /// How long a connection may take.
     connect: Duration,
-    /// How long one attempt may take.
+    /// Of one attempt.
     attempt: Duration,
-    /// How long all attempts and the pauses between them may take.
+    /// Of all attempts and the pauses between them.
     operation: Duration,
-    /// How often it is tried.
     attempts: u32,
-    /// The first pause, doubled each time; the SDK takes a random part of it.
+    /// Doubled after each attempt; the SDK waits for a random part of it.
     first_pause: Duration,
-    /// The longest pause.
     longest_pause: Duration,
 }
 
-/// A beat must be answered within a few seconds: its sender tries again by itself.
+/// A beat must be answered within a few seconds: its sender retries.
 const QUICK: Patience = Patience {
     connect: Duration::from_secs(1),
     attempt: Duration::from_millis(1_500),
@@ -47,7 +44,7 @@ const QUICK: Patience = Patience {
     longest_pause: Duration::from_millis(200),
 };
 
-/// Throttling slows a sweep down and does not fail it.
+/// Throttling slows a sweep down but does not fail it.
 const PATIENT: Patience = Patience {
     connect: Duration::from_secs(2),
     attempt: Duration::from_secs(5),
@@ -57,8 +54,8 @@ const PATIENT: Patience = Patience {
     longest_pause: Duration::from_secs(4),
 };
 
-/// Somebody at a terminal would rather be told soon.
-const SOON: Patience = Patience {
+/// A person at a terminal prefers an early error.
+const INTERACTIVE: Patience = Patience {
     connect: Duration::from_secs(3),
     attempt: Duration::from_secs(8),
     operation: Duration::from_secs(20),
@@ -67,7 +64,7 @@ const SOON: Patience = Patience {
     longest_pause: Duration::from_secs(2),
 };
 
-/// A publish is tried once: a hidden second attempt would be a second notice. What did not arrive, the sweep sends again.
+/// A publish is tried once: a hidden second attempt would be a second notice. The sweep retries what was refused.
 const ONCE: Patience = Patience {
     connect: Duration::from_secs(2),
     attempt: Duration::from_secs(8),
@@ -94,44 +91,44 @@ impl Patience {
     }
 }
 
-/// Clients of DynamoDB, SNS and SQS, ready to be shared by all adapters. Cheap to clone.
+/// Clients of DynamoDB, SNS and SQS, shared by all adapters. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    /// For beats and checks, which somebody waits for.
+    /// For beats and checks, which must be answered soon.
     pub(crate) quick: aws_sdk_dynamodb::Client,
     /// For sweeps and admins.
     pub(crate) patient: aws_sdk_dynamodb::Client,
     pub(crate) sns_quick: aws_sdk_sns::Client,
     pub(crate) sns: aws_sdk_sns::Client,
-    /// Tries once.
+    /// Makes one attempt.
     pub(crate) publish: aws_sdk_sns::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
     pub(crate) meter: Arc<Meter>,
 }
 
-/// Why there are no clients.
+/// Why the clients cannot be made.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ClientsError {
-    /// Nobody says in which region the stage is.
+    /// No region is configured.
     #[error("the region is not known: set AWS_REGION, or name one in the profile")]
     Region,
-    /// A variable is not set.
+    /// This variable is not set.
     #[error("no credentials: {0} is not set")]
     Credentials(&'static str),
 }
 
 impl Clients {
-    /// Clients for region, credentials, endpoints and HTTP client of `config`. Its timeouts and retries are replaced:
-    /// each kind of call has its own here.
+    /// Clients for the region, credentials, endpoints and HTTP client of `config`, with timeouts and retries by kind of
+    /// call instead of its own.
     #[must_use]
     pub fn new(config: &SdkConfig) -> Self {
         Self::with_patience(config, &PATIENT)
     }
 
-    /// The same for admins, who wait for the answer: trouble is told within 20 s.
+    /// The same for people at a terminal: a call fails after 20 s at most.
     #[must_use]
     pub fn for_people(config: &SdkConfig) -> Self {
-        Self::with_patience(config, &SOON)
+        Self::with_patience(config, &INTERACTIVE)
     }
 
     fn with_patience(config: &SdkConfig, patient: &Patience) -> Self {
@@ -158,7 +155,7 @@ impl Clients {
             .http_client(http.clone())
             .timeout_config(patient.timeouts())
             .retry_config(patient.retries());
-        // The SDK's quota of retries ends them when many calls are throttled at once, which is when a sweep needs them.
+        // The SDK's retry quota runs out when many calls are throttled at once, which is when a sweep needs retries.
         let unlimited = RetryPartition::custom("hb-patient")
             .token_bucket(TokenBucket::unlimited())
             .build();
@@ -173,21 +170,22 @@ impl Clients {
         }
     }
 
-    /// Clients as the environment of a function describes them: `AWS_REGION` (or `AWS_DEFAULT_REGION`),
-    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, and for emulators `AWS_ENDPOINT_URL`,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, `_SNS` and `_SQS`. `variable` gives the value of a variable that is set.
+    /// Clients from the environment of a function: `AWS_REGION` (or `AWS_DEFAULT_REGION`), `AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, and for emulators `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_DYNAMODB`,
+    /// `_SNS` and `_SQS`. `variable` returns the value of a variable, if it is set.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ClientsError> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let needed = |name: &'static str| set(name).ok_or(ClientsError::Credentials(name));
+        let required = |name: &'static str| set(name).ok_or(ClientsError::Credentials(name));
         let region = set("AWS_REGION")
             .or_else(|| set("AWS_DEFAULT_REGION"))
             .ok_or(ClientsError::Region)?;
-        let (id, secret) = (
-            needed("AWS_ACCESS_KEY_ID")?,
-            needed("AWS_SECRET_ACCESS_KEY")?,
+        let credentials = Credentials::new(
+            required("AWS_ACCESS_KEY_ID")?,
+            required("AWS_SECRET_ACCESS_KEY")?,
+            set("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
         );
-        let credentials =
-            Credentials::new(id, secret, set("AWS_SESSION_TOKEN"), None, "environment");
         let config = SdkConfig::builder()
             .region(Region::new(region))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
@@ -195,7 +193,7 @@ impl Clients {
         Ok(Self::new(&config.build()))
     }
 
-    /// What all calls through these clients cost.
+    /// The cost of all calls through these clients.
     #[must_use]
     pub fn meter(&self) -> &Arc<Meter> {
         &self.meter
@@ -218,7 +216,7 @@ impl Clients {
     }
 }
 
-/// HTTPS by rustls on ring, with the certificates of the system.
+/// An HTTPS client: rustls on ring, with the certificates of the system.
 #[must_use]
 pub fn https() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
@@ -228,7 +226,7 @@ pub fn https() -> SharedHttpClient {
         .build_https()
 }
 
-/// The endpoints that the environment names, which only emulators need.
+/// Endpoints from the environment, for emulators.
 #[derive(Debug)]
 struct Endpoints(BTreeMap<&'static str, String>);
 
@@ -276,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_of_a_service_wins() {
+    fn the_endpoint_of_a_service_overrides_the_general_one() {
         let set = |name: &str| match name {
             "AWS_ENDPOINT_URL" => Some("http://all".to_owned()),
             "AWS_ENDPOINT_URL_SNS" => Some("http://sns".to_owned()),
@@ -295,21 +293,24 @@ mod tests {
     }
 
     #[test]
-    fn what_the_environment_lacks_is_named() {
+    fn errors_name_the_missing_variable() {
         let full = [
             ("AWS_REGION", "eu-west-1"),
             ("AWS_ACCESS_KEY_ID", "id"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
             ("AWS_SESSION_TOKEN", "token"),
         ];
-        let without = |gone: &str| {
-            let left: BTreeMap<_, _> = full.into_iter().filter(|(name, _)| *name != gone).collect();
+        let without = |removed: &str| {
+            let left: BTreeMap<_, _> = full
+                .into_iter()
+                .filter(|(name, _)| *name != removed)
+                .collect();
             Clients::from_env(|name| left.get(name).map(ToString::to_string))
         };
         assert_eq!(without("nothing").unwrap().region(), Some("eu-west-1"));
         assert!(
             without("AWS_SESSION_TOKEN").is_ok(),
-            "long-lived keys have none"
+            "long-lived keys have no session token"
         );
         assert_eq!(without("AWS_REGION").unwrap_err(), ClientsError::Region);
         for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {

@@ -1,136 +1,45 @@
-//! What is wrong with a deployed stage, as AWS describes its tables, topic and echo queue. Changes nothing.
+//! Findings about a deployed stage, from how AWS describes its tables, topic and echo queue. Changes nothing.
 
+mod answer;
 mod echo;
 mod table;
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::TableDescription;
 use hb_service::doctor::Finding;
 
+use self::answer::{Unanswered, answer};
 use crate::client::Clients;
-use crate::create::table_definitions;
-use crate::error;
 use crate::meter::Operation;
 use crate::names::{Stage, TopicArn};
+use crate::tables::table_definitions;
 
-/// What to do about something that is not as the templates make it.
-const DEPLOY: &str = "deploy the stage again: its templates make it so";
-
-/// Looks at every table of `stage` by its exact name, at its topic, and at its echo queue. When nothing at all can be
-/// asked (no credentials, no network, a clock that is off), that is the only finding.
+/// Examines every table of `stage` by its exact name, its topic and its echo queue. When no call at all can succeed
+/// (no credentials, no network, a wrong clock), that is the only finding.
 pub async fn examine(clients: &Clients, stage: &Stage) -> Vec<Finding> {
-    let (mut findings, mut arn) = (Vec::new(), None);
+    let mut findings = Vec::new();
+    let mut arn = None;
     for definition in table_definitions(stage) {
         let what = format!("table {}", definition.name);
-        clients.meter.called(Operation::DescribeTable);
-        let answer = clients
-            .quick
-            .describe_table()
-            .table_name(&definition.name)
-            .send()
-            .await;
-        match answer {
+        let request = clients.quick.describe_table().table_name(&definition.name);
+        let described = request.send().await;
+        match answer(clients, &what, Operation::DescribeTable, described) {
             Ok(output) => {
-                let table = output.table.unwrap_or_else(|| {
-                    aws_sdk_dynamodb::types::TableDescription::builder().build()
-                });
-                arn = arn.or_else(|| table.table_arn.clone());
+                let none = || TableDescription::builder().build();
+                let table = output.table.unwrap_or_else(none);
                 findings.extend(table::findings(&what, &definition, &table));
+                arn = arn.or(table.table_arn);
             }
-            Err(cause) => {
-                let (finding, hopeless) = unanswered(&what, Operation::DescribeTable, &cause);
-                if hopeless {
-                    return vec![finding];
-                }
-                findings.push(finding);
-            }
+            Err(Unanswered {
+                finding,
+                stops_all: true,
+            }) => return vec![finding],
+            Err(unanswered) => findings.push(unanswered.finding),
         }
     }
-    // The ARN of a table tells the account, and so the ARN of the topic.
-    let topic = arn
-        .as_deref()
-        .and_then(|arn| TopicArn::beside_table(stage, arn).ok());
+    // The ARN of a table names the account, and so gives the ARN of the topic.
+    let topic = arn.and_then(|arn| TopicArn::beside_table(stage, &arn).ok());
     if let Some(topic) = topic {
         findings.extend(echo::examine(clients, stage, &topic).await);
     }
     findings
-}
-
-/// The finding of a call that failed, and whether every other call would fail alike.
-fn unanswered<E>(what: &str, operation: Operation, error: &SdkError<E>) -> (Finding, bool)
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    let cause = error::words(what, operation, error);
-    let (code, said) = match error.as_service_error() {
-        Some(answer) => (
-            answer.code().unwrap_or_default(),
-            answer.message().unwrap_or_default(),
-        ),
-        None => ("", ""),
-    };
-    // Signature Version 4 lets a clock be off by 5 minutes; services differ in how they say that it is.
-    let skewed = matches!(
-        code,
-        "RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture"
-    ) || said.contains("Signature expired")
-        || said.contains("not yet current");
-    if skewed {
-        let next = "set the clock of this machine, and let it follow a time service";
-        return (
-            Finding::problem(
-                "clock",
-                format!("AWS refuses requests that it dates: {said}"),
-                next,
-            ),
-            true,
-        );
-    }
-    match code {
-        "ResourceNotFoundException"
-        | "NotFound"
-        | "NotFoundException"
-        | "QueueDoesNotExist"
-        | "AWS.SimpleQueueService.NonExistentQueue" => {
-            let next = "see whether stage, region and profile are meant so, and deploy the stage if they are";
-            (Finding::problem(what, cause, next), false)
-        }
-        "AccessDeniedException"
-        | "AccessDenied"
-        | "AuthorizationError"
-        | "AuthorizationErrorException" => (
-            Finding::problem(what, cause, "use a profile that may read the stage"),
-            false,
-        ),
-        "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "InvalidSignatureException"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "MissingAuthenticationToken"
-        | "ExpiredTokenException"
-        | "ExpiredToken" => {
-            let next = "sign in again (`aws sso login`), or name another profile";
-            (Finding::problem("credentials", cause, next), true)
-        }
-        "" if error::credentials(error).is_some() => {
-            let next = "sign in with the AWS command line, or name a profile that has credentials";
-            (Finding::problem("credentials", cause, next), true)
-        }
-        "" if !matches!(error, SdkError::ServiceError(_)) => (
-            Finding::problem(
-                "network",
-                cause,
-                "see whether AWS is reached from here: a proxy, a firewall?",
-            ),
-            true,
-        ),
-        _ => (
-            Finding::problem(
-                what,
-                cause,
-                "try again; if it stays, see the AWS Health Dashboard",
-            ),
-            false,
-        ),
-    }
 }

@@ -1,45 +1,43 @@
-//! Echoes on SQS: a queue that listens to the topic without a filter, and so holds a copy of all that was accepted.
+//! Echoes on SQS: a queue that subscribes to the topic without a filter, and so holds a copy of every accepted notice.
 //!
-//! A message that was received is hidden for a while (the queue's visibility timeout) and comes again unless it is
-//! deleted. One that cannot be read is left: the queue moves it to its dead-letter queue after a few times, if it has one.
+//! A received message is hidden for the queue's visibility timeout, and returns unless it is deleted. Unreadable
+//! messages are not deleted: the queue moves them to its dead-letter queue, if it has one.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 use hb_domain::Notice;
 use hb_service::ports::{Echo, Echoes, Page, PortError, PortResult, Unreadable};
 use serde_json::Value;
 use tokio::sync::OnceCell;
+use tracing::instrument;
 
 use crate::client::Clients;
-use crate::error;
+use crate::error::settle;
 use crate::item::Cause;
-use crate::meter::{Meter, Operation};
+use crate::meter::Operation;
 use crate::names::Stage;
 
-/// Most messages of one request (Amazon SQS API reference, `ReceiveMessage` and `DeleteMessageBatch`).
-const BATCH: usize = 10;
+/// The most messages in one request (Amazon SQS API reference, `ReceiveMessage` and `DeleteMessageBatch`).
+const BATCH: i32 = 10;
 
 /// The echo queue of a stage.
 #[derive(Clone, Debug)]
 pub struct SqsEchoes {
-    client: Client,
+    clients: Clients,
     name: String,
     url: Arc<OnceCell<String>>,
-    meter: Arc<Meter>,
 }
 
 impl SqsEchoes {
-    /// The echo queue of `stage`.
     #[must_use]
     pub fn new(clients: &Clients, stage: &Stage) -> Self {
         Self {
-            client: clients.sqs.clone(),
+            clients: clients.clone(),
             name: stage.echo(),
             url: Arc::default(),
-            meter: clients.meter.clone(),
         }
     }
 
@@ -47,99 +45,103 @@ impl SqsEchoes {
         format!("queue {}", self.name)
     }
 
-    /// The queue's address, asked for once.
+    /// The URL of the queue, asked for once.
     async fn url(&self) -> PortResult<&str> {
         let ask = async || {
-            self.meter.called(Operation::GetQueueUrl);
-            let answer = self
-                .client
-                .get_queue_url()
-                .queue_name(&self.name)
-                .send()
-                .await;
-            let output = answer
-                .map_err(|cause| error::trouble(&self.what(), Operation::GetQueueUrl, &cause))?;
-            output
-                .queue_url
-                .ok_or_else(|| PortError::unavailable(self.what(), "it has no URL"))
+            let request = self.clients.sqs.get_queue_url().queue_name(&self.name);
+            let answer = request.send().await;
+            settle(
+                &self.clients.meter,
+                &self.what(),
+                Operation::GetQueueUrl,
+                answer,
+            )?
+            .queue_url
+            .ok_or_else(|| PortError::unavailable(self.what(), "it has no URL"))
         };
         self.url.get_or_try_init(ask).await.map(String::as_str)
+    }
+
+    async fn delete(&self, receipts: &[String]) -> PortResult<()> {
+        let entries = (0..).zip(receipts).map(|(n, receipt): (u32, _)| {
+            DeleteMessageBatchRequestEntry::builder()
+                .id(n.to_string())
+                .receipt_handle(receipt)
+                .build()
+        });
+        let entries = entries.collect::<Result<_, BuildError>>();
+        let entries = entries.map_err(|error| PortError::unavailable(self.what(), error))?;
+        let request = self.clients.sqs.delete_message_batch();
+        let answer = request
+            .queue_url(self.url().await?)
+            .set_entries(Some(entries))
+            .send()
+            .await;
+        let output = settle(
+            &self.clients.meter,
+            &self.what(),
+            Operation::DeleteMessage,
+            answer,
+        )?;
+        match output.failed.as_slice() {
+            [] => Ok(()),
+            [first, ..] => {
+                let count = output.failed.len();
+                let cause = format!("{count} messages were not deleted: {}", first.code);
+                Err(PortError::unavailable(self.what(), cause))
+            }
+        }
     }
 }
 
 #[async_trait]
 impl Echoes for SqsEchoes {
+    #[instrument(level = "debug", skip_all, err(level = "debug"))]
     async fn receive(&self) -> PortResult<Page<Echo>> {
-        let url = self.url().await?;
-        self.meter.called(Operation::ReceiveMessage);
-        let request = self
-            .client
-            .receive_message()
-            .queue_url(url)
-            .max_number_of_messages(10);
-        let answer = request.send().await;
-        let output = answer
-            .map_err(|cause| error::trouble(&self.what(), Operation::ReceiveMessage, &cause))?;
+        let request = self.clients.sqs.receive_message();
+        let answer = request
+            .queue_url(self.url().await?)
+            .max_number_of_messages(BATCH)
+            .send()
+            .await;
+        let output = settle(
+            &self.clients.meter,
+            &self.what(),
+            Operation::ReceiveMessage,
+            answer,
+        )?;
         let mut page = Page::default();
         for message in output.messages.unwrap_or_default() {
             match echo(&message) {
                 Ok(echo) => page.items.push(echo),
-                Err(cause) => {
-                    page.unreadable.push(Unreadable {
-                        key: message.message_id.unwrap_or_default(),
-                        cause,
-                    });
-                }
+                Err(cause) => page.unreadable.push(Unreadable {
+                    key: message.message_id.unwrap_or_default(),
+                    cause,
+                }),
             }
         }
         Ok(page)
     }
 
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(count = receipts.len()))]
     async fn acknowledge(&self, receipts: &[String]) -> PortResult<()> {
-        let url = self.url().await?;
-        for batch in receipts.chunks(BATCH) {
-            let entries: Result<Vec<_>, _> = (0..)
-                .zip(batch)
-                .map(|(n, receipt): (u32, _)| {
-                    let entry = DeleteMessageBatchRequestEntry::builder().id(n.to_string());
-                    entry.receipt_handle(receipt).build()
-                })
-                .collect();
-            let entries = entries.map_err(|cause| PortError::unavailable(self.what(), cause))?;
-            self.meter.called(Operation::DeleteMessage);
-            let request = self
-                .client
-                .delete_message_batch()
-                .queue_url(url)
-                .set_entries(Some(entries));
-            let answer = request.send().await;
-            let output = answer
-                .map_err(|cause| error::trouble(&self.what(), Operation::DeleteMessage, &cause))?;
-            if let Some(failed) = output.failed.first() {
-                let cause = format!(
-                    "{} messages were not deleted: {}",
-                    output.failed.len(),
-                    failed.code
-                );
-                return Err(PortError::unavailable(self.what(), cause));
-            }
+        for batch in receipts.chunks(BATCH.unsigned_abs() as usize) {
+            self.delete(batch).await?;
         }
         Ok(())
     }
 }
 
-/// Reads a message: the notice itself, or in the envelope that SNS puts around it. What is wrong with one never quotes
-/// it.
+/// Reads a message: a notice, raw or in the envelope of SNS. Errors never quote the message.
 fn echo(message: &Message) -> Result<Echo, Cause> {
     let body = message.body.as_deref().unwrap_or_default();
-    let json =
-        |text: &str| serde_json::from_str::<Value>(text).map_err(|_| "it is no JSON".to_owned());
+    let json = |text: &str| serde_json::from_str::<Value>(text).map_err(|_| "not JSON".to_owned());
     let mut notice = json(body)?;
     if let Some(inner) = notice.get("Message").and_then(Value::as_str) {
         notice = json(inner)?;
     }
-    let (subject, attempt) = Notice::read_subject(&notice).ok_or("it is no notice")?;
-    let receipt = message.receipt_handle.clone().ok_or("it has no receipt")?;
+    let (subject, attempt) = Notice::read_subject(&notice).ok_or("not a notice")?;
+    let receipt = message.receipt_handle.clone().ok_or("no receipt")?;
     Ok(Echo {
         subject,
         attempt,
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_read_with_and_without_an_envelope() {
+    fn notices_are_read_with_and_without_an_envelope() {
         let notice = r#"{"id": "K7Q2M9XA4T", "attempt": 2, "fleet": "main", "digest": false,
             "hosts": [{"hostId": "web-01", "epoch": 7}]}"#;
         let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn other_messages_are_told_without_their_words() {
+    fn errors_do_not_quote_the_message() {
         for other in [
             "",
             "secret",

@@ -1,8 +1,8 @@
-//! The names in DynamoDB's expressions.
+//! Attribute names in DynamoDB expressions.
 
 use std::collections::HashMap;
 
-/// The names behind the aliases in `expressions`: `#l` stands for the attribute `l`.
+/// The attribute names of the aliases in `expressions`: `#l` means the attribute `l`.
 ///
 /// Every name is aliased, because DynamoDB reserves hundreds of words and may reserve more.
 pub(crate) fn names(expressions: &[&str]) -> HashMap<String, String> {
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aliases_are_found_wherever_they_end() {
+    fn finds_every_alias() {
         let found = names(&[
             "SET #l = :l, #first=if_not_exists(#f, :f)",
             "attribute_exists(#h)",

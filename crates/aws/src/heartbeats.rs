@@ -1,12 +1,14 @@
-//! Beats in DynamoDB: one item a host and region, one conditional update a beat and nothing else.
+//! Heartbeats in DynamoDB: one item a host and region. A beat is one conditional update and no read.
 
 mod merge;
 pub(crate) mod stored;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 use hb_domain::{HostKey, Region, Timestamp};
 use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortError, PortResult, Segment};
+use tracing::instrument;
 
 use self::merge::{Change, Update};
 use self::stored::{HOST, LAST, REGION};
@@ -19,17 +21,16 @@ use crate::names::Stage;
 use crate::size::AttributeMap;
 use crate::table::{Conditional, Table};
 
-/// Most items of a page of a scan. DynamoDB ends a page at 1 MiB as well, which is about 10,000 items.
+/// The most items in a page of a scan. DynamoDB also ends a page at 1 MiB, which is about 10,000 items.
 const PAGE: i32 = 10_000;
 
-/// Everything but the message: a scan of all hosts would carry it for nothing. It is read all the same; what is
-/// saved is the way here.
+/// Everything but the message, which a sweep does not need. DynamoDB reads it anyway; this saves the transfer.
 const SCANNED: &str = "#h, #r, #l, #i, #f, #s, #x";
 
-/// How often a beat that comes late looks again because somebody else wrote in between.
-const LOOKS: usize = 8;
+/// How often a beat is tried when other writes interfere.
+const ATTEMPTS: usize = 8;
 
-/// The beats of all hosts of a stage.
+/// The heartbeats of a stage.
 #[derive(Clone, Debug)]
 pub struct DynamoHeartbeats {
     /// For beats, which cannot wait.
@@ -39,20 +40,19 @@ pub struct DynamoHeartbeats {
 }
 
 impl DynamoHeartbeats {
-    /// The beats of `stage`.
     #[must_use]
     pub fn new(clients: &Clients, stage: &Stage) -> Self {
-        let table = |client: &aws_sdk_dynamodb::Client| {
-            Table::new(client.clone(), stage.heartbeats(), clients.meter.clone())
-        };
         Self {
-            quick: table(&clients.quick),
-            table: table(&clients.patient),
+            quick: Table::quick(clients, stage.heartbeats()),
+            table: Table::patient(clients, stage.heartbeats()),
         }
     }
 
-    /// The stored item when the condition of `update` does not hold.
-    async fn update(&self, key: AttributeMap, update: Update) -> PortResult<Conditional<()>> {
+    async fn update(
+        &self,
+        key: AttributeMap,
+        update: Update,
+    ) -> PortResult<Conditional<UpdateItemOutput>> {
         let expression = update.expression();
         let request = self.quick.client.update_item().table_name(&self.quick.name);
         let answer = request
@@ -65,18 +65,10 @@ impl DynamoHeartbeats {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        Ok(
-            match self
-                .quick
-                .settle_conditional(Operation::UpdateItem, answer)?
-            {
-                Conditional::Done(_) => Conditional::Done(()),
-                Conditional::Failed(item) => Conditional::Failed(item),
-            },
-        )
+        self.quick.settle_conditional(Operation::UpdateItem, answer)
     }
 
-    /// All items of a host, in a strongly consistent read.
+    /// All items of a host, strongly consistent.
     async fn items(&self, host: &HostKey) -> PortResult<Vec<AttributeMap>> {
         let mut items = Vec::new();
         let mut start = None;
@@ -101,7 +93,6 @@ impl DynamoHeartbeats {
         }
     }
 
-    /// The error of an item that cannot be read.
     fn unreadable(&self, item: &AttributeMap, cause: item::Cause) -> PortError {
         self.table
             .unreadable(item::label(item, &[HOST, REGION]), cause)
@@ -110,15 +101,16 @@ impl DynamoHeartbeats {
 
 #[async_trait]
 impl Heartbeats for DynamoHeartbeats {
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(host = %heard.key, region = heard.region.as_str()))]
     async fn record(&self, heard: &Heard) -> PortResult<()> {
         let mut change = Change::Hopeful;
-        for _ in 0..LOOKS {
+        for _ in 0..ATTEMPTS {
             let key = stored::key(&heard.key, &heard.region);
             let item = match self.update(key, change.of(&heard.heartbeat)).await? {
-                Conditional::Done(()) => return Ok(()),
+                Conditional::Done(_) => return Ok(()),
                 Conditional::Failed(item) => item,
             };
-            // Nearly always a newer beat is stored and this one is done with; a failure that comes late still counts.
+            // Usually a newer beat is stored and nothing is left to do; a late failure still counts.
             change = match item {
                 None => Change::Hopeful,
                 Some(item) => {
@@ -133,10 +125,11 @@ impl Heartbeats for DynamoHeartbeats {
         }
         Err(PortError::unavailable(
             self.table.what(),
-            format!("{} is written by too many at once", heard.key),
+            format!("too many concurrent writes of {}", heard.key),
         ))
     }
 
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(%host))]
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
         let items = self.items(host).await?;
         items
@@ -145,6 +138,7 @@ impl Heartbeats for DynamoHeartbeats {
             .collect()
     }
 
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(segment = segment.index, of = segment.of))]
     async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
         let start = after
             .map(|cursor| cursor::position::<2>(&cursor))
@@ -178,12 +172,12 @@ impl Heartbeats for DynamoHeartbeats {
     }
 
     fn behind(&self, host: &HostKey) -> Cursor {
-        // No name of a region is that great, and DynamoDB begins behind keys that are not there as well.
+        // `~` sorts after every region, and a scan may start after a key that does not exist.
         cursor::behind(&[&host.to_string(), "~"])
     }
 
-    /// Regions are deleted one by one: DynamoDB has no other way without a transaction, and a beat that lands between
-    /// two of them keeps its own item.
+    /// Deletes region by region: strong global tables have no transactions. A beat in between keeps its own item.
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(%host))]
     async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
         let mut regions: Vec<Region> = Vec::new();
         for item in self.items(host).await? {
@@ -213,8 +207,9 @@ impl Heartbeats for DynamoHeartbeats {
         Ok(())
     }
 
-    /// An update of an item that is not there: it must fail its condition, and takes the way of a beat up to that
-    /// point, permissions and throttling included. No host has an empty fleet.
+    /// Updates an item that cannot exist, because no host has an empty fleet. The condition fails, but permissions and
+    /// throttling apply as to a beat.
+    #[instrument(level = "debug", skip_all, err(level = "debug"))]
     async fn check(&self) -> PortResult<()> {
         let (update, condition) = ("REMOVE #s", "attribute_exists(#h)");
         let request = self.quick.client.update_item().table_name(&self.quick.name);

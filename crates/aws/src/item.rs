@@ -1,4 +1,4 @@
-//! From stored items to values. No stored byte makes this panic.
+//! Reads and writes the attributes of items. Nothing that is stored makes this panic.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -10,30 +10,26 @@ use hb_service::ports::{Page, Unreadable};
 
 use crate::size::AttributeMap;
 
-/// What is wrong with an item.
+/// Why an item is unreadable.
 pub(crate) type Cause = String;
 
-/// A text.
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-/// A whole number.
 pub(crate) fn number(value: impl Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// An instant, in milliseconds since 1970.
+/// In milliseconds since 1970.
 pub(crate) fn instant(value: Timestamp) -> AttributeValue {
     number(value.as_millis())
 }
 
-/// Bytes.
 pub(crate) fn bytes(value: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(value))
 }
 
-/// An item of these attributes.
 pub(crate) fn of<const N: usize>(attributes: [(&str, AttributeValue); N]) -> AttributeMap {
     attributes
         .into_iter()
@@ -41,17 +37,15 @@ pub(crate) fn of<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Att
         .collect()
 }
 
-/// What is wrong with an attribute.
+/// Why an attribute is unreadable.
 pub(crate) fn wrong(name: &str, cause: impl Display) -> Cause {
     format!("attribute {name}: {cause}")
 }
 
-/// The text of an attribute.
 pub(crate) fn get_text<'a>(item: &'a AttributeMap, name: &str) -> Result<&'a str, Cause> {
     optional_text(item, name)?.ok_or_else(|| wrong(name, "missing"))
 }
 
-/// The text of an attribute that may be missing.
 pub(crate) fn optional_text<'a>(
     item: &'a AttributeMap,
     name: &str,
@@ -59,11 +53,11 @@ pub(crate) fn optional_text<'a>(
     match item.get(name) {
         None => Ok(None),
         Some(AttributeValue::S(text)) => Ok(Some(text)),
-        Some(_) => Err(wrong(name, "no text")),
+        Some(_) => Err(wrong(name, "not a text")),
     }
 }
 
-/// An attribute that a domain type reads from its text.
+/// A text that is parsed into a domain type.
 pub(crate) fn get_parsed<T: FromStr<Err: Display>>(
     item: &AttributeMap,
     name: &str,
@@ -73,7 +67,6 @@ pub(crate) fn get_parsed<T: FromStr<Err: Display>>(
         .map_err(|error| wrong(name, error))
 }
 
-/// The number of an attribute.
 pub(crate) fn get_number<T: FromStr<Err: Display>>(
     item: &AttributeMap,
     name: &str,
@@ -81,16 +74,14 @@ pub(crate) fn get_number<T: FromStr<Err: Display>>(
     match item.get(name) {
         None => Err(wrong(name, "missing")),
         Some(AttributeValue::N(digits)) => digits.parse().map_err(|error| wrong(name, error)),
-        Some(_) => Err(wrong(name, "no number")),
+        Some(_) => Err(wrong(name, "not a number")),
     }
 }
 
-/// The instant of an attribute.
 pub(crate) fn get_instant(item: &AttributeMap, name: &str) -> Result<Timestamp, Cause> {
     Timestamp::from_millis(get_number(item, name)?).map_err(|error| wrong(name, error))
 }
 
-/// The instant of an attribute that may be missing.
 pub(crate) fn optional_instant(
     item: &AttributeMap,
     name: &str,
@@ -100,7 +91,7 @@ pub(crate) fn optional_instant(
         .transpose()
 }
 
-/// The host of an attribute that holds `fleet/host`.
+/// A host, stored as `fleet/host`.
 pub(crate) fn get_host(item: &AttributeMap, name: &str) -> Result<HostKey, Cause> {
     let (fleet, host) = get_text(item, name)?
         .split_once('/')
@@ -112,7 +103,7 @@ pub(crate) fn get_host(item: &AttributeMap, name: &str) -> Result<HostKey, Cause
     ))
 }
 
-/// The name of an item for people: its key attributes, joined by slashes.
+/// The key attributes of an item, joined by slashes, for error messages.
 pub(crate) fn label(item: &AttributeMap, key: &[&str]) -> String {
     let parts: Vec<_> = key
         .iter()
@@ -121,7 +112,7 @@ pub(crate) fn label(item: &AttributeMap, key: &[&str]) -> String {
     parts.join("/")
 }
 
-/// A page of what can be read of `items`, and of what cannot, by its `key` attributes.
+/// Decodes the items of a page. Unreadable ones are named by their `key` attributes.
 pub(crate) fn page<T>(
     items: Vec<AttributeMap>,
     key: &[&str],

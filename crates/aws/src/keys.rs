@@ -1,4 +1,4 @@
-//! API keys in DynamoDB. Of the secret only its SHA-256 is here.
+//! API keys in DynamoDB. Only the SHA-256 of a secret is stored.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{
@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::{
 };
 use hb_domain::{HostPrefix, Key, KeyId, SecretHash, Timestamp};
 use hb_service::ports::{Cursor, Keys, Page, PortResult};
+use tracing::instrument;
 
 use crate::client::Clients;
 use crate::expression::names;
@@ -15,7 +16,6 @@ use crate::names::Stage;
 use crate::size::AttributeMap;
 use crate::table::{Conditional, Table};
 
-/// The partition key.
 pub(crate) const ID: &str = "id";
 const NAME: &str = "name";
 const HASH: &str = "hash";
@@ -32,24 +32,20 @@ const USED: &str = "used";
 pub struct DynamoKeys {
     /// For beats, which cannot wait.
     quick: Table,
-    /// For admins.
+    /// For everything else.
     table: Table,
 }
 
 impl DynamoKeys {
-    /// The keys of `stage`.
     #[must_use]
     pub fn new(clients: &Clients, stage: &Stage) -> Self {
-        let table = |client: &aws_sdk_dynamodb::Client| {
-            Table::new(client.clone(), stage.keys(), clients.meter.clone())
-        };
         Self {
-            quick: table(&clients.quick),
-            table: table(&clients.patient),
+            quick: Table::quick(clients, stage.keys()),
+            table: Table::patient(clients, stage.keys()),
         }
     }
 
-    /// Updates a key if `condition` holds, and gives it as it then is.
+    /// Updates a key if `condition` holds, and returns the updated key.
     async fn set(
         &self,
         table: &Table,
@@ -85,6 +81,7 @@ impl DynamoKeys {
 #[async_trait]
 impl Keys for DynamoKeys {
     /// Strongly consistent: a key works as soon as `hb key create` has shown it.
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(id = id.as_str()))]
     async fn load(&self, id: &KeyId) -> PortResult<Option<Key>> {
         let request = self.quick.client.get_item().table_name(&self.quick.name);
         let answer = request
@@ -97,7 +94,8 @@ impl Keys for DynamoKeys {
         output.item.map(|item| self.decode(&item)).transpose()
     }
 
-    /// The same key again, to the last attribute, is no other: its reply was lost, and the SDK tried again.
+    /// An identical key that exists counts as created: the reply was lost and the SDK tried again.
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(id = key.id.as_str()))]
     async fn create(&self, key: &Key) -> PortResult<bool> {
         let (item, condition) = (encode(key), "attribute_not_exists(#id)");
         let request = self.table.client.put_item().table_name(&self.table.name);
@@ -117,13 +115,15 @@ impl Keys for DynamoKeys {
         )
     }
 
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(id = id.as_str()))]
     async fn revoke(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
         let update = "SET #revoked = if_not_exists(#revoked, :at)";
         self.set(&self.table, id, update, "attribute_exists(#id)", at)
             .await
     }
 
-    /// What expires before is left alone by a condition, and then read.
+    /// The condition spares a key that expires earlier, which is then read.
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(id = id.as_str()))]
     async fn expire(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
         let later = "attribute_exists(#id) AND (attribute_not_exists(#expires) OR #expires > :at)";
         match self
@@ -135,14 +135,16 @@ impl Keys for DynamoKeys {
         }
     }
 
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(id = id.as_str()))]
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> PortResult<()> {
-        let news = "attribute_exists(#id) AND (attribute_not_exists(#used) OR #used < :at)";
-        self.set(&self.quick, id, "SET #used = :at", news, at.day())
+        let earlier = "attribute_exists(#id) AND (attribute_not_exists(#used) OR #used < :at)";
+        self.set(&self.quick, id, "SET #used = :at", earlier, at.day())
             .await
             .map(drop)
     }
 
-    /// All keys in one page: DynamoDB lists in the order of hashes, and there are dozens of keys, not millions.
+    /// All keys in one page: DynamoDB scans in the order of hashes, and there are dozens of keys, not millions.
+    #[instrument(level = "debug", skip_all, err(level = "debug"))]
     async fn list(&self, _after: Option<Cursor>) -> PortResult<Page<Key>> {
         let mut items = Vec::new();
         let mut start = None;
@@ -202,7 +204,7 @@ fn decode(item: &AttributeMap) -> Result<Key, Cause> {
                 .try_into()
                 .map(SecretHash::from_bytes)
                 .map_err(|_| item::wrong(HASH, "not 32 bytes"))?,
-            _ => return Err(item::wrong(HASH, "no bytes")),
+            _ => return Err(item::wrong(HASH, "not bytes")),
         },
         fleet: item::get_parsed(item, FLEET)?,
         scope: item::get_parsed(item, SCOPE)?,
@@ -210,7 +212,7 @@ fn decode(item: &AttributeMap) -> Result<Key, Cause> {
             Some(AttributeValue::L(prefixes)) => {
                 prefixes.iter().map(prefix).collect::<Result<_, _>>()?
             }
-            _ => return Err(item::wrong(PREFIXES, "no list")),
+            _ => return Err(item::wrong(PREFIXES, "not a list")),
         },
         created: item::get_instant(item, CREATED)?,
         expires: item::optional_instant(item, EXPIRES)?,
@@ -220,7 +222,9 @@ fn decode(item: &AttributeMap) -> Result<Key, Cause> {
 }
 
 fn prefix(value: &AttributeValue) -> Result<HostPrefix, Cause> {
-    let text = value.as_s().map_err(|_| item::wrong(PREFIXES, "no text"))?;
+    let text = value
+        .as_s()
+        .map_err(|_| item::wrong(PREFIXES, "not a text"))?;
     text.parse().map_err(|error| item::wrong(PREFIXES, error))
 }
 
@@ -246,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn decode_inverts_encode() {
         let bare = Key {
             host_prefixes: Vec::new(),
             expires: None,
@@ -262,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_version_0_1_0_wrote_still_reads() {
+    fn decodes_what_version_0_1_0_wrote() {
         let item = item::of([
             ("id", item::text("aeaqcaibae")),
             ("name", item::text("ci")),
@@ -283,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_an_error_that_names_the_attribute() {
+    fn errors_name_the_attribute() {
         let cases = [
             (ID, item::text("no id")),
             (HASH, item::bytes(&[1; 31])),

@@ -1,15 +1,17 @@
-//! Adapters for AWS: DynamoDB tables and an SNS topic behind the ports of `hb_service`.
+//! Adapters for AWS: the ports of `hb_service` on DynamoDB tables, an SNS topic and an SQS queue.
 //!
-//! Nothing here decides when a host is missing or what a notice says, asks for the time, or reads the environment by
-//! itself: whoever calls passes the variables in. The AWS SDK is named in this crate only.
+//! This crate decides no rules, reads no clock and no environment: the caller passes variables in. It alone names the
+//! AWS SDK.
 
 mod client;
+#[cfg(feature = "testing")]
 mod create;
 mod cursor;
 mod doctor;
 mod echo;
 mod error;
 mod expression;
+mod find;
 mod heartbeats;
 mod item;
 mod keys;
@@ -20,27 +22,26 @@ mod names;
 mod profile;
 mod records;
 mod size;
-mod stage_topic;
 mod subscriptions;
 mod system;
 mod table;
+mod tables;
 mod topic;
 
 /// What the templates of a deployment repeat; `tests/template` compares both.
 pub mod facts {
     pub use crate::heartbeats::stored::ATTRIBUTES as BEAT_ATTRIBUTES;
-    pub use crate::ledger::RECEIVER_PREFIX;
+    pub use crate::ledger::stored::RECEIVER_PREFIX;
     pub use crate::names::STAGE_CHARS;
     pub use crate::system::SWEEP as SWEEP_KIND;
 }
 
 pub use client::{Clients, ClientsError, https};
-pub use create::{
-    Attribute, Found, IndexDefinition, TableDefinition, create_stage, find_stage, find_topic,
-    table_definitions,
-};
+#[cfg(feature = "testing")]
+pub use create::create_stage;
 pub use doctor::examine;
 pub use echo::SqsEchoes;
+pub use find::{Found, find_stage};
 pub use heartbeats::DynamoHeartbeats;
 pub use keys::DynamoKeys;
 pub use ledger::DynamoLedger;
@@ -49,29 +50,28 @@ pub use names::{ArnError, Stage, StageError, TopicArn};
 #[cfg(feature = "profile")]
 pub use profile::Profile;
 pub use size::{AttributeMap, item_size};
-pub use stage_topic::StageTopic;
 pub use subscriptions::SnsSubscriptions;
 pub use system::DynamoSystem;
+pub use tables::{Attribute, IndexDefinition, TableDefinition, table_definitions};
 pub use topic::SnsTopic;
 
 use std::sync::Arc;
 
 use hb_service::ports::{Clock, Ids, Ports};
 
-/// All ports on `stage`, in the region of `clients`. Nothing is asked of AWS yet.
+/// All ports on `stage`, in the region of `clients`. Makes no request yet.
 #[must_use]
 pub fn ports(clients: &Clients, stage: &Stage, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Ports {
     let ledger = Arc::new(DynamoLedger::new(clients, stage));
-    let subscriptions = stage_topic::StageSubscriptions(StageTopic::new(clients, stage));
     Ports {
         heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
         ledger: ledger.clone(),
         digests: ledger.clone(),
         receivers: ledger,
         keys: Arc::new(DynamoKeys::new(clients, stage)),
-        topic: Arc::new(StageTopic::new(clients, stage)),
+        topic: Arc::new(SnsTopic::new(clients, stage)),
         echoes: Arc::new(SqsEchoes::new(clients, stage)),
-        subscriptions: Arc::new(subscriptions),
+        subscriptions: Arc::new(SnsSubscriptions::new(clients, stage)),
         deliveries: None,
         system: Arc::new(DynamoSystem::new(clients, stage)),
         clock,

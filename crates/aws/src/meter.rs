@@ -1,109 +1,39 @@
-//! What the calls to AWS cost, for metrics and for tests that hold the cost.
+//! Counts what calls to AWS cost, for metrics and for tests that bound the cost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// An operation of AWS that this crate calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operation {
-    /// Of DynamoDB, as are all up to [`Operation::CreateTable`].
-    UpdateItem,
-    /// Likewise.
-    PutItem,
-    /// Likewise.
-    DeleteItem,
-    /// Likewise.
-    GetItem,
-    /// Likewise.
-    Query,
-    /// Likewise.
-    Scan,
-    /// Likewise.
-    DescribeTable,
-    /// Likewise.
-    CreateTable,
-    /// Of SNS, as are all up to [`Operation::GetSubscriptionAttributes`].
-    Publish,
-    /// Likewise.
-    GetTopicAttributes,
-    /// Likewise.
-    CreateTopic,
-    /// Likewise.
-    Subscribe,
-    /// Likewise.
-    ListSubscriptionsByTopic,
-    /// Likewise.
-    GetSubscriptionAttributes,
-    /// Likewise.
-    Unsubscribe,
-    /// Likewise.
-    ConfirmSubscription,
-    /// Of SQS, as are all that follow.
-    GetQueueUrl,
-    /// Likewise.
-    ReceiveMessage,
-    /// Likewise, for several messages at once.
-    DeleteMessage,
-    /// Likewise.
-    GetQueueAttributes,
-    /// Likewise.
-    CreateQueue,
+macro_rules! operations {
+    ($($service:literal: $($name:ident),+;)+) => {
+        /// An operation of AWS that this crate calls.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Operation {
+            $($($name),+),+
+        }
+
+        impl Operation {
+            /// Every operation, in the order of declaration.
+            pub const ALL: &[Self] = &[$($(Self::$name),+),+];
+
+            /// The name of the IAM action: `dynamodb:UpdateItem`.
+            #[must_use]
+            pub fn action(self) -> &'static str {
+                match self {
+                    $($(Self::$name => concat!($service, ":", stringify!($name))),+),+
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    "dynamodb": UpdateItem, PutItem, DeleteItem, GetItem, Query, Scan, DescribeTable, CreateTable;
+    "sns": Publish, GetTopicAttributes, CreateTopic, Subscribe, ListSubscriptionsByTopic,
+        GetSubscriptionAttributes, Unsubscribe, ConfirmSubscription;
+    "sqs": GetQueueUrl, ReceiveMessage, DeleteMessage, GetQueueAttributes, CreateQueue;
 }
 
 impl Operation {
-    /// All of them, in the order of their places in a [`Meter`].
-    const ALL: [Self; 21] = [
-        Self::UpdateItem,
-        Self::PutItem,
-        Self::DeleteItem,
-        Self::GetItem,
-        Self::Query,
-        Self::Scan,
-        Self::DescribeTable,
-        Self::CreateTable,
-        Self::Publish,
-        Self::GetTopicAttributes,
-        Self::CreateTopic,
-        Self::Subscribe,
-        Self::ListSubscriptionsByTopic,
-        Self::GetSubscriptionAttributes,
-        Self::Unsubscribe,
-        Self::ConfirmSubscription,
-        Self::GetQueueUrl,
-        Self::ReceiveMessage,
-        Self::DeleteMessage,
-        Self::GetQueueAttributes,
-        Self::CreateQueue,
-    ];
-
-    /// What IAM calls it: `dynamodb:UpdateItem`.
-    #[must_use]
-    pub fn action(self) -> &'static str {
-        match self {
-            Self::UpdateItem => "dynamodb:UpdateItem",
-            Self::PutItem => "dynamodb:PutItem",
-            Self::DeleteItem => "dynamodb:DeleteItem",
-            Self::GetItem => "dynamodb:GetItem",
-            Self::Query => "dynamodb:Query",
-            Self::Scan => "dynamodb:Scan",
-            Self::DescribeTable => "dynamodb:DescribeTable",
-            Self::CreateTable => "dynamodb:CreateTable",
-            Self::Publish => "sns:Publish",
-            Self::GetTopicAttributes => "sns:GetTopicAttributes",
-            Self::CreateTopic => "sns:CreateTopic",
-            Self::Subscribe => "sns:Subscribe",
-            Self::ListSubscriptionsByTopic => "sns:ListSubscriptionsByTopic",
-            Self::GetSubscriptionAttributes => "sns:GetSubscriptionAttributes",
-            Self::Unsubscribe => "sns:Unsubscribe",
-            Self::ConfirmSubscription => "sns:ConfirmSubscription",
-            Self::GetQueueUrl => "sqs:GetQueueUrl",
-            Self::ReceiveMessage => "sqs:ReceiveMessage",
-            Self::DeleteMessage => "sqs:DeleteMessage",
-            Self::GetQueueAttributes => "sqs:GetQueueAttributes",
-            Self::CreateQueue => "sqs:CreateQueue",
-        }
-    }
-
     fn is_write(self) -> bool {
         matches!(self, Self::UpdateItem | Self::PutItem | Self::DeleteItem)
     }
@@ -112,6 +42,7 @@ impl Operation {
 /// Counts calls and what DynamoDB charged for them; shared by all adapters of one [`Clients`](crate::Clients).
 #[derive(Debug, Default)]
 pub struct Meter {
+    /// By the position of the operation in [`Operation::ALL`], which is its discriminant.
     calls: [AtomicU64; Operation::ALL.len()],
     read_millis: AtomicU64,
     write_millis: AtomicU64,
@@ -119,15 +50,14 @@ pub struct Meter {
     allowed: Option<BTreeSet<Operation>>,
 }
 
-/// What a [`Meter`] stood at.
+/// A reading of a [`Meter`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Thousandths of read units that DynamoDB charged.
     pub read_millis: u64,
-    /// Thousandths of write units, indexes included.
+    /// Thousandths of write units that DynamoDB charged, indexes included.
     pub write_millis: u64,
-    /// How often each operation was called, those that failed included and the SDK's own retries not. Those that
-    /// were never called are left out.
+    /// Calls by operation: failed ones count, the SDK's own retries do not. Operations without calls are left out.
     pub calls: BTreeMap<Operation, u64>,
 }
 
@@ -139,21 +69,19 @@ impl Meter {
         }
     }
 
-    /// What it stands at. The numbers only rise; a metric is the difference of two.
+    /// The current reading. The numbers only rise; a metric is the difference of two readings.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let called = Operation::ALL
-            .iter()
-            .zip(&self.calls)
-            .map(|(op, n)| (*op, n.load(Ordering::Relaxed)));
+        let counts = self.calls.iter().map(|count| count.load(Ordering::Relaxed));
+        let calls = Operation::ALL.iter().copied().zip(counts);
         Usage {
             read_millis: self.read_millis.load(Ordering::Relaxed),
             write_millis: self.write_millis.load(Ordering::Relaxed),
-            calls: called.filter(|(_, n)| *n > 0).collect(),
+            calls: calls.filter(|(_, count)| *count > 0).collect(),
         }
     }
 
-    /// Counts a call, whatever came of it.
+    /// Counts a call, whatever its outcome.
     pub(crate) fn called(&self, operation: Operation) {
         debug_assert!(
             self.allowed
@@ -162,12 +90,10 @@ impl Meter {
             "{} is not among the permissions of this program",
             operation.action()
         );
-        if let Some(place) = Operation::ALL.iter().position(|op| *op == operation) {
-            self.calls[place].fetch_add(1, Ordering::Relaxed);
-        }
+        self.calls[operation as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Adds capacity units that a call of `operation` was charged.
+    /// Adds the capacity units that a call of `operation` was charged.
     pub(crate) fn charge(&self, operation: Operation, units: f64) {
         #[expect(
             clippy::cast_possible_truncation,
@@ -189,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_writes_are_summed_apart() {
+    fn reads_and_writes_are_summed_separately() {
         let meter = Meter::default();
         for (operation, units) in [
             (Operation::Scan, 0.5),
@@ -225,8 +151,11 @@ mod tests {
     }
 
     #[test]
-    fn actions_are_spelt_as_iam_does() {
+    fn each_operation_is_counted_under_its_own_name() {
         for operation in Operation::ALL {
+            let meter = Meter::default();
+            meter.called(*operation);
+            assert_eq!(meter.usage().calls, [(*operation, 1)].into());
             assert!(operation.action().ends_with(&format!(":{operation:?}")));
         }
     }

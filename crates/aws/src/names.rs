@@ -1,22 +1,21 @@
-//! What things are called on AWS: the one place that spells names.
+//! The names of tables, topics and queues on AWS.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest stage, in characters: names of functions (64, AWS Lambda API reference) are made of it, too.
+/// The longest name of a stage: the names of functions, at most 64 characters (AWS Lambda API reference), contain it.
 pub const STAGE_CHARS: usize = 24;
 
-/// A deployed copy of the service, such as `dev` or `prod`: 1 to 24 characters of `a-z 0-9 -`. Names everything.
+/// The name of a deployment, such as `dev` or `prod`: 1 to 24 characters of `a-z 0-9 -`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stage(String);
 
-/// A string that is no [`Stage`].
+/// A string that is not a [`Stage`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no stage: write 1 to {STAGE_CHARS} characters of a-z, 0-9 and -, such as dev")]
+#[error("{0:?} is not a stage: write 1 to {STAGE_CHARS} characters of a-z, 0-9 and -, such as dev")]
 pub struct StageError(String);
 
 impl Stage {
-    /// Reads the name of a stage.
     pub fn parse(text: &str) -> Result<Self, StageError> {
         let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let fits = (1..=STAGE_CHARS).contains(&text.len()) && text.bytes().all(known);
@@ -27,43 +26,41 @@ impl Stage {
         }
     }
 
-    /// The stage's own name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The table of the beats.
+    /// The table of heartbeats.
     #[must_use]
     pub fn heartbeats(&self) -> String {
         self.named("heartbeats")
     }
 
-    /// The table of the ledger.
     #[must_use]
     pub fn ledger(&self) -> String {
         self.named("ledger")
     }
 
-    /// The table of the API keys.
+    /// The table of API keys.
     #[must_use]
     pub fn keys(&self) -> String {
         self.named("keys")
     }
 
-    /// The table of what the service remembers of itself.
+    /// The table of sweeps and subscriptions.
     #[must_use]
     pub fn system(&self) -> String {
         self.named("system")
     }
 
-    /// The topic of the notices.
+    /// The topic of notices.
     #[must_use]
     pub fn notices(&self) -> String {
         self.named("notices")
     }
 
-    /// The queue of the echoes.
+    /// The queue of echoes.
     #[must_use]
     pub fn echo(&self) -> String {
         self.named("echo")
@@ -87,17 +84,17 @@ impl FromStr for Stage {
     }
 }
 
-/// The address of the topic: `arn:PARTITION:sns:REGION:ACCOUNT:NAME`.
+/// The ARN of the topic: `arn:PARTITION:sns:REGION:ACCOUNT:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicArn(String);
 
-/// A string that is not the ARN that was expected.
+/// A string that is not the ARN of a table.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no ARN of a DynamoDB table")]
+#[error("{0:?} is not the ARN of a DynamoDB table")]
 pub struct ArnError(String);
 
 impl TopicArn {
-    /// The topic of `stage` next to one of its tables: partition, region and account are theirs.
+    /// The topic of `stage`, in the partition, region and account of one of its tables.
     pub fn beside_table(stage: &Stage, table_arn: &str) -> Result<Self, ArnError> {
         let parts: Vec<_> = table_arn.splitn(6, ':').collect();
         match parts[..] {
@@ -109,7 +106,7 @@ impl TopicArn {
         }
     }
 
-    /// What is called `name` in `service`, in the same region and account.
+    /// The ARN of `name` in `service`, in the same region and account.
     pub(crate) fn beside(&self, name: &str, service: &str) -> String {
         let parts: Vec<_> = self.0.splitn(6, ':').collect();
         match parts[..] {
@@ -120,7 +117,8 @@ impl TopicArn {
         }
     }
 
-    /// An ARN as SNS gave it.
+    /// An ARN from SNS.
+    #[cfg(feature = "testing")]
     pub(crate) fn given(arn: &str) -> Self {
         Self(arn.to_owned())
     }
@@ -135,19 +133,16 @@ impl TopicArn {
         Self(parts.join(":"))
     }
 
-    /// Its region.
     #[must_use]
     pub fn region(&self) -> &str {
         self.0.split(':').nth(3).unwrap_or_default()
     }
 
-    /// The whole ARN.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The topic's name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.rsplit(':').next().unwrap_or_default()
@@ -159,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stage_names_everything() {
+    fn names_contain_the_stage() {
         let stage = Stage::parse("dev").unwrap();
         let names = [
             stage.heartbeats(),
@@ -181,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn other_stages_are_refused() {
+    fn invalid_stages_are_rejected() {
         for bad in ["", "Dev", "a b", "a/b", "prod.eu", &"x".repeat(25)] {
             assert_eq!(Stage::parse(bad), Err(StageError(bad.to_owned())));
         }
     }
 
     #[test]
-    fn the_topic_lies_beside_the_tables() {
+    fn the_topic_shares_account_and_region_with_the_tables() {
         let stage = Stage::parse("prod").unwrap();
         let table = "arn:aws-cn:dynamodb:cn-north-1:123456789012:table/hb-prod-ledger";
         let topic = TopicArn::beside_table(&stage, table).unwrap();

@@ -1,4 +1,4 @@
-//! Clients for people at a terminal, who have profiles and sign in.
+//! Clients for the command line, from profiles and sign-ins.
 
 use aws_config::ConfigLoader;
 use aws_types::SdkConfig;
@@ -14,15 +14,15 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The profile `name`, or the one that the environment names; `region` wins over all others.
+    /// The profile `name`, or the one that the environment names; `region` overrides all others.
     ///
-    /// Credentials are asked for at the first call, and shared by the clients of all regions.
+    /// Credentials are loaded at the first call, and shared by the clients of all regions.
     pub async fn load(name: Option<&str>, region: Option<&str>) -> Result<Self, ClientsError> {
         Self::of(load(aws_config::defaults(client::behavior()), name, region).await)
     }
 
     fn of(config: SdkConfig) -> Result<Self, ClientsError> {
-        // A variable that is set to nothing is as good as none.
+        // An empty variable counts as not set.
         let known = config
             .region()
             .is_some_and(|region| !region.as_ref().is_empty());
@@ -33,13 +33,11 @@ impl Profile {
         }
     }
 
-    /// The region that was named or found.
     #[must_use]
     pub fn region(&self) -> &str {
         self.config.region().map(AsRef::as_ref).unwrap_or_default()
     }
 
-    /// Clients for `region`.
     #[must_use]
     pub fn clients(&self, region: &str) -> Clients {
         let config = self
@@ -84,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_named_profile_is_used_and_a_named_region_wins() {
+    async fn a_named_region_overrides_the_one_of_the_profile() {
         let profile = ops(Some("us-east-1")).await;
         assert_eq!(profile.region(), "us-east-1");
         let credentials = profile

@@ -1,9 +1,10 @@
-//! The table `system`: records of a few kinds, each kind in the order of its names.
+//! The table `system`: records of a few kinds, each kind ordered by name.
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
-use hb_service::ports::PortResult;
+use hb_service::ports::{Cursor, Page, PortResult};
 
 use crate::client::Clients;
+use crate::cursor;
 use crate::expression::names;
 use crate::item;
 use crate::meter::Operation;
@@ -11,9 +12,9 @@ use crate::names::Stage;
 use crate::size::AttributeMap;
 use crate::table::{Conditional, Table};
 
-/// What a record is: the partition key.
+/// The kind of a record: the partition key.
 pub(crate) const KIND: &str = "kind";
-/// Which one of its kind it is: the sort key.
+/// The name of a record within its kind: the sort key.
 pub(crate) const NAME: &str = "name";
 
 /// The records of one kind.
@@ -25,18 +26,13 @@ pub(crate) struct Records {
 
 impl Records {
     pub(crate) fn new(clients: &Clients, stage: &Stage, kind: impl Into<String>) -> Self {
-        let table = Table::new(
-            clients.patient.clone(),
-            stage.system(),
-            clients.meter.clone(),
-        );
         Self {
-            table,
+            table: Table::patient(clients, stage.system()),
             kind: kind.into(),
         }
     }
 
-    /// Reads a record with `decode`; a record that cannot be read is an error.
+    /// Decodes a record; the error names it.
     pub(crate) fn read<T>(
         &self,
         item: &AttributeMap,
@@ -48,7 +44,7 @@ impl Records {
         })
     }
 
-    /// The record of this name, in a strongly consistent read.
+    /// Strongly consistent.
     pub(crate) async fn load(&self, name: &str) -> PortResult<Option<AttributeMap>> {
         let request = self.table.client.get_item().table_name(&self.table.name);
         let answer = request
@@ -60,8 +56,8 @@ impl Records {
         Ok(self.table.settle(Operation::GetItem, answer)?.item)
     }
 
-    /// Stores a record in place of the one of the same name if `condition` holds; whether it did. The condition may
-    /// name values of the new record: `:x` is the value of its attribute `x`.
+    /// Replaces the record of this name if `condition` holds, and returns whether it did. In the condition `:x` is the
+    /// new value of the attribute `x`.
     pub(crate) async fn put(
         &self,
         name: &str,
@@ -89,12 +85,15 @@ impl Records {
         Ok(matches!(stored, Conditional::Done(_)))
     }
 
-    /// All records of the kind behind `after`, in the order of their names: up to a page of DynamoDB, and whether
-    /// more may follow.
-    pub(crate) async fn page(
+    /// One page of the records of this kind, ordered by name, strongly consistent.
+    pub(crate) async fn page<T>(
         &self,
-        after: Option<&str>,
-    ) -> PortResult<(Vec<AttributeMap>, Option<String>)> {
+        after: Option<Cursor>,
+        decode: impl Fn(&AttributeMap) -> Result<T, item::Cause>,
+    ) -> PortResult<Page<T>> {
+        let after = after
+            .map(|cursor| cursor::position::<1>(&cursor))
+            .transpose()?;
         let condition = "#kind = :kind";
         let request = self.table.client.query().table_name(&self.table.name);
         let answer = request
@@ -102,21 +101,21 @@ impl Records {
             .key_condition_expression(condition)
             .set_expression_attribute_names(Some(names(&[condition])))
             .expression_attribute_values(":kind", item::text(self.kind.as_str()))
-            .set_exclusive_start_key(after.map(|name| self.key(name)))
+            .set_exclusive_start_key(after.map(|[name]| self.key(&name)))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
         let output = self.table.settle(Operation::Query, answer)?;
-        let last = |key: AttributeMap| {
-            self.read(&key, |key| item::get_text(key, NAME).map(ToOwned::to_owned))
+        let next = |key: AttributeMap| {
+            self.read(&key, |key| {
+                Ok(cursor::behind(&[item::get_text(key, NAME)?]))
+            })
         };
-        Ok((
-            output.items.unwrap_or_default(),
-            output.last_evaluated_key.map(last).transpose()?,
-        ))
+        let next = output.last_evaluated_key.map(next).transpose()?;
+        let page = item::page(output.items.unwrap_or_default(), &[KIND, NAME], decode);
+        Ok(Page { next, ..page })
     }
 
-    /// Deletes a record, if it is there.
     pub(crate) async fn delete(&self, name: &str) -> PortResult<()> {
         let request = self.table.client.delete_item().table_name(&self.table.name);
         let answer = request

@@ -1,16 +1,16 @@
-//! How large DynamoDB counts an item: what reads, writes and scans are charged by.
+//! The size of an item as DynamoDB counts it, which reads, writes and scans are charged by.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-/// An item: its attributes by their names.
+/// An item: attributes by name.
 pub type AttributeMap = HashMap<String, AttributeValue>;
 
-/// The size of an item in bytes, for capacity units; storage is charged 100 bytes an item more.
+/// The size of an item in bytes, for capacity units. Storage is charged 100 bytes more per item.
 ///
-/// By the rules of the DynamoDB developer guide, "`DynamoDB` Item sizes and formats": names and texts in UTF-8; a
-/// number 1 byte and half a byte for each significant digit, zeros at both ends left out; a list or map 3 bytes and 1
+/// The rules are in the DynamoDB developer guide, "`DynamoDB` Item sizes and formats": names and texts in UTF-8; a
+/// number 1 byte and half a byte for each significant digit, without zeros at both ends; a list or map 3 bytes and 1
 /// byte for each element.
 #[must_use]
 pub fn item_size(item: &AttributeMap) -> usize {
@@ -39,12 +39,12 @@ fn value_size(value: &AttributeValue) -> usize {
                 .map(|(name, value)| 1 + name.len() + value_size(value))
                 .sum::<usize>()
         }
-        // True, false, null, and types this SDK does not know yet.
+        // True, false, null, and types that this SDK does not know.
         _ => 1,
     }
 }
 
-/// Of a number without an exponent, as this crate writes them.
+/// For numbers without an exponent: this crate writes no others.
 fn number_size(number: &str) -> usize {
     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
     let negative = usize::from(number.starts_with('-'));

@@ -1,8 +1,9 @@
-//! What the service remembers of itself, in DynamoDB.
+//! The last completed sweep of each region, in DynamoDB.
 
 use async_trait::async_trait;
 use hb_domain::Region;
 use hb_service::ports::{CompletedSweep, PortResult, System};
+use tracing::instrument;
 
 use crate::client::Clients;
 use crate::item::{self, Cause};
@@ -17,14 +18,13 @@ const BEGAN: &str = "began";
 const ENDED: &str = "ended";
 const HOSTS: &str = "hosts";
 
-/// The memory of a stage.
+/// The record of completed sweeps of a stage.
 #[derive(Clone, Debug)]
 pub struct DynamoSystem {
     sweeps: Records,
 }
 
 impl DynamoSystem {
-    /// The memory of `stage`.
     #[must_use]
     pub fn new(clients: &Clients, stage: &Stage) -> Self {
         Self {
@@ -35,11 +35,13 @@ impl DynamoSystem {
 
 #[async_trait]
 impl System for DynamoSystem {
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(region = region.as_str()))]
     async fn last_sweep(&self, region: &Region) -> PortResult<Option<CompletedSweep>> {
         let item = self.sweeps.load(region.as_str()).await?;
         item.map(|item| self.sweeps.read(&item, decode)).transpose()
     }
 
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(region = region.as_str()))]
     async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()> {
         let later = "attribute_not_exists(#began) OR #began <= :began";
         self.sweeps
@@ -72,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn decode_inverts_encode() {
         let sweep = CompletedSweep {
             began: Timestamp::MIN,
             ended: Timestamp::MAX,

@@ -1,4 +1,4 @@
-//! A table of DynamoDB: every answer passes here, to be counted and to become an outcome or a [`PortError`].
+//! A DynamoDB table: counts each call and what it was charged, and turns the answer into an outcome or a [`PortError`].
 
 use std::error::Error;
 use std::fmt::Display;
@@ -15,15 +15,15 @@ use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use hb_service::ports::{PortError, PortResult};
 
+use crate::client::Clients;
 use crate::error;
 use crate::item::Cause;
 use crate::meter::{Meter, Operation};
 use crate::size::{AttributeMap, item_size};
 
-/// Bytes that one write unit writes (DynamoDB developer guide, "Read and write operations").
+/// The bytes of one write unit (DynamoDB developer guide, "Read and write operations").
 const WRITE_UNIT_BYTES: usize = 1024;
 
-/// A table, and whom its calls are charged to.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) client: Client,
@@ -31,34 +31,41 @@ pub(crate) struct Table {
     meter: Arc<Meter>,
 }
 
-/// What became of a conditional write.
+/// The outcome of a conditional write.
 pub(crate) enum Conditional<O> {
-    /// It was done.
     Done(O),
-    /// Its condition did not hold: the item as it is, if there is one and it was asked for.
+    /// The condition did not hold; with the stored item, if it exists and was requested.
     Failed(Option<AttributeMap>),
 }
 
 impl Table {
-    pub(crate) fn new(client: Client, name: String, meter: Arc<Meter>) -> Self {
+    /// For beats, which cannot wait.
+    pub(crate) fn quick(clients: &Clients, name: String) -> Self {
         Self {
-            client,
+            client: clients.quick.clone(),
             name,
-            meter,
+            meter: clients.meter.clone(),
         }
     }
 
-    /// What error messages call it.
+    /// For everything else.
+    pub(crate) fn patient(clients: &Clients, name: String) -> Self {
+        Self {
+            client: clients.patient.clone(),
+            ..Self::quick(clients, name)
+        }
+    }
+
+    /// The name of the table in error messages.
     pub(crate) fn what(&self) -> String {
         format!("table {}", self.name)
     }
 
-    /// The error of an item that cannot be read.
     pub(crate) fn unreadable(&self, key: impl Display, cause: Cause) -> PortError {
         PortError::unreadable(self.what(), key.to_string(), cause)
     }
 
-    /// The answer to a call without a condition.
+    /// The result of a call without a condition.
     pub(crate) fn settle<O, E>(
         &self,
         operation: Operation,
@@ -66,19 +73,14 @@ impl Table {
     ) -> PortResult<O>
     where
         O: Charged,
-        E: ProvideErrorMetadata + Error + 'static,
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        self.meter.called(operation);
-        match answer {
-            Ok(output) => {
-                self.meter.charge(operation, output.units());
-                Ok(output)
-            }
-            Err(cause) => Err(error::trouble(&self.what(), operation, &cause)),
-        }
+        let output = error::settle(&self.meter, &self.what(), operation, answer)?;
+        self.meter.charge(operation, output.units());
+        Ok(output)
     }
 
-    /// The answer to a conditional write. That its condition did not hold is an outcome.
+    /// The result of a conditional write.
     pub(crate) fn settle_conditional<O, E>(
         &self,
         operation: Operation,
@@ -86,14 +88,14 @@ impl Table {
     ) -> PortResult<Conditional<O>>
     where
         O: Charged,
-        E: MayFailCondition + ProvideErrorMetadata + Error + 'static,
+        E: MayFailCondition + ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
         if let Err(SdkError::ServiceError(refusal)) = &answer
             && let Some(failed) = refusal.err().failed_condition()
         {
             self.meter.called(operation);
-            // The answer does not say what it cost: the size of the item that is there, at least one unit
-            // (DynamoDB developer guide, "Read and write operations").
+            // The answer does not name the charge: the size of the stored item, at least one unit (DynamoDB developer
+            // guide, "Read and write operations").
             let size = failed
                 .item()
                 .map_or(0, item_size)
@@ -109,15 +111,13 @@ impl Table {
     }
 }
 
-/// An answer that says what it cost.
+/// An answer that names its charge in capacity units.
 pub(crate) trait Charged {
-    /// The capacity units.
     fn units(&self) -> f64;
 }
 
-/// An error that may be a condition that did not hold.
+/// An error that may be a failed condition.
 pub(crate) trait MayFailCondition {
-    /// That error, if it is one.
     fn failed_condition(&self) -> Option<&ConditionalCheckFailedException>;
 }
 

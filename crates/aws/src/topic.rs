@@ -1,64 +1,69 @@
-//! The topic on SNS. It cannot recognise a notice that it has, so what became of each publish is told apart with care.
+//! The topic on SNS.
+//!
+//! SNS does not recognise a notice that it already accepted, so each failed publish must be classified with care:
+//! refused, or unknown.
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_sns::Client;
 use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::types::MessageAttributeValue;
 use hb_domain::{Notice, Publication, Severity};
 use hb_service::ports::{PortResult, Topic};
 use hyper_util::client::legacy;
+use tracing::instrument;
 
 use crate::client::Clients;
 use crate::error;
-use crate::meter::{Meter, Operation};
-use crate::names::TopicArn;
+use crate::find::TopicAddress;
+use crate::meter::Operation;
+use crate::names::{Stage, TopicArn};
 
-/// The name of the attribute with the notice's kind, on which subscriptions filter.
+/// The message attributes on which subscriptions filter.
 pub(crate) const KIND: &str = "kind";
-/// The name of the attribute with the notice's fleet, likewise.
 pub(crate) const FLEET: &str = "fleet";
-
-/// The name of the attribute with the notice's severity, likewise.
 pub(crate) const SEVERITY: &str = "severity";
 
-/// The topic of a stage.
+/// The topic of a stage, in the region of the clients.
 #[derive(Clone, Debug)]
 pub struct SnsTopic {
-    /// Tries once.
-    publish: Client,
-    /// For checks, which somebody waits for.
-    quick: Client,
-    arn: TopicArn,
-    meter: Arc<Meter>,
+    clients: Clients,
+    address: TopicAddress,
 }
 
 impl SnsTopic {
-    /// The topic at `arn`, as [`find_topic`](crate::find_topic) gives it.
+    /// Finds the ARN of the topic on first use.
     #[must_use]
-    pub fn new(clients: &Clients, arn: TopicArn) -> Self {
-        let (publish, quick) = (clients.publish.clone(), clients.sns_quick.clone());
+    pub fn new(clients: &Clients, stage: &Stage) -> Self {
         Self {
-            publish,
-            quick,
-            arn,
-            meter: clients.meter.clone(),
+            clients: clients.clone(),
+            address: TopicAddress::new(clients, stage),
         }
     }
 
-    fn what(&self) -> String {
-        format!("topic {}", self.arn.name())
+    /// The same on a topic whose ARN is known.
+    #[must_use]
+    pub fn at(self, arn: TopicArn) -> Self {
+        Self {
+            address: self.address.known(arn),
+            ..self
+        }
     }
 }
 
 #[async_trait]
 impl Topic for SnsTopic {
+    #[instrument(level = "debug", skip_all, fields(
+        id = notice.id.as_str(), attempt = notice.attempt, kind = notice.kind.as_str()))]
     async fn publish(&self, notice: &Notice) -> Publication {
-        self.meter.called(Operation::Publish);
-        let request = self.publish.publish().topic_arn(self.arn.as_str());
+        let arn = match self.address.arn().await {
+            Ok(arn) => arn,
+            // Nothing was sent.
+            Err(error) => return Publication::Refused(error.to_string()),
+        };
+        self.clients.meter.called(Operation::Publish);
+        let request = self.clients.publish.publish().topic_arn(arn);
         let answer = request
             .message_structure("json")
             .message(message(notice))
@@ -68,38 +73,29 @@ impl Topic for SnsTopic {
             .await;
         match answer {
             Ok(_) => Publication::Accepted,
-            Err(cause) => outcome(&self.what(), &cause),
+            Err(error) => outcome(&self.address.what(), &error),
         }
     }
 
+    #[instrument(level = "debug", skip_all, err(level = "debug"))]
     async fn check(&self) -> PortResult<()> {
-        self.meter.called(Operation::GetTopicAttributes);
-        let answer = self
-            .quick
-            .get_topic_attributes()
-            .topic_arn(self.arn.as_str())
-            .send()
-            .await;
-        match answer {
-            Ok(_) => Ok(()),
-            Err(cause) => Err(error::trouble(
-                &self.what(),
-                Operation::GetTopicAttributes,
-                &cause,
-            )),
-        }
+        let operation = Operation::GetTopicAttributes;
+        let request = self.clients.sns_quick.get_topic_attributes();
+        let answer = request.topic_arn(self.address.arn().await?).send().await;
+        error::settle(&self.clients.meter, &self.address.what(), operation, answer).map(drop)
     }
 }
 
-/// What each protocol gets. Machines (`http`, `https`, `sqs`, `lambda`, and what SNS may learn) get the default, so
-/// that the JSON counts once towards the 256 KiB of a message.
+/// The text for each protocol. Machines (`http`, `https`, `sqs`, `lambda`, and protocols that SNS may add) get the
+/// default, so that the JSON counts once towards the 256 KiB of a message.
 fn message(notice: &Notice) -> String {
-    let (email, sms) = (notice.email(), notice.sms());
-    serde_json::json!({"default": notice.json().to_string(), "email": email, "sms": sms})
-        .to_string()
+    serde_json::json!({
+        "default": notice.json().to_string(), "email": notice.email(), "sms": notice.sms(),
+    })
+    .to_string()
 }
 
-/// What subscriptions filter on, and what tells a second copy.
+/// The attributes that subscriptions filter on, and those that identify a second copy.
 fn attributes(notice: &Notice) -> HashMap<String, MessageAttributeValue> {
     let severity = Severity::of(notice.kind).as_str();
     let attempt = notice.attempt.to_string();
@@ -116,14 +112,14 @@ fn attributes(notice: &Notice) -> HashMap<String, MessageAttributeValue> {
             let value = MessageAttributeValue::builder()
                 .data_type(data_type)
                 .string_value(value);
-            // `build` misses nothing but the data type.
+            // `build` fails only without a data type.
             value.build().ok().map(|value| (name.to_owned(), value))
         })
         .collect()
 }
 
-/// What became of a publish that was not accepted. Refused only when the topic surely does not have the notice: it
-/// said so, or nothing was sent. To guess here would be a lost notice or a second one.
+/// The outcome of a publish that was not accepted. Refused only when the topic certainly does not have the notice: it
+/// said so, or nothing was sent. A wrong guess loses a notice or sends it twice.
 fn outcome<E>(what: &str, cause: &SdkError<E>) -> Publication
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -137,15 +133,16 @@ where
         SdkError::ResponseError(answer) => answer.raw().status().is_client_error(),
         _ => false,
     };
-    let words = format!("{what}: {}", error::words(what, Operation::Publish, cause));
+    let explanation = error::explain(what, Operation::Publish, cause);
+    let text = format!("{what}: {explanation}");
     if refused {
-        Publication::Refused(words)
+        Publication::Refused(text)
     } else {
-        Publication::Unknown(words)
+        Publication::Unknown(text)
     }
 }
 
-/// Whether there was no connection, and so no request.
+/// Whether no connection was made, so that no request was sent.
 fn never_connected(error: &(dyn Error + 'static)) -> bool {
     error::causes(error).any(|cause| {
         cause
@@ -176,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn each_protocol_gets_its_own_rendering() {
+    fn message_has_a_text_for_each_protocol() {
         let notice = notice();
         let message: serde_json::Value = serde_json::from_str(&message(&notice)).unwrap();
         let machine: serde_json::Value =
@@ -187,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_digest_is_one_message() {
+    fn the_largest_digest_fits_into_one_message() {
         let name = |n: usize| {
             format!("{n:04}{}", "x".repeat(56))
                 .parse::<HostId>()
@@ -218,7 +215,7 @@ mod tests {
         let notice = Notice::of_digest(&ready, &Region::local()).unwrap();
         assert!(
             notice.count() > 1_800,
-            "the bytes are what limits it: {}",
+            "bytes are the limit, not hosts: {}",
             notice.count()
         );
         // Attributes count as well (Amazon SNS API reference, "Publish").
@@ -230,9 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn attributes_say_what_filters_need() {
+    fn attributes_carry_what_filters_need() {
         let found = attributes(&notice());
-        let told = |name: &str| {
+        let attribute = |name: &str| {
             let value = &found[name];
             (
                 value.data_type().to_owned(),
@@ -246,7 +243,7 @@ mod tests {
             ("attempt", "Number", "2"),
             ("severity", "String", "critical"),
         ] {
-            assert_eq!(told(name), (data_type.to_owned(), value.to_owned()));
+            assert_eq!(attribute(name), (data_type.to_owned(), value.to_owned()));
         }
         let calm = Notice {
             kind: Kind::Recovered,

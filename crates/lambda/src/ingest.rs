@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use hb_aws::{DynamoHeartbeats, DynamoKeys, Meter, StageTopic};
+use hb_aws::{DynamoHeartbeats, DynamoKeys, Meter, SnsTopic};
 use hb_domain::Timestamp;
 use hb_http::{App, Router};
 use hb_service::CachePolicy;
@@ -55,7 +55,7 @@ impl Ingest {
         let ports = IngestPorts {
             heartbeats: Arc::new(DynamoHeartbeats::new(&clients, stage)),
             keys: Arc::new(DynamoKeys::new(&clients, stage)),
-            topic: Arc::new(StageTopic::new(&clients, stage)),
+            topic: Arc::new(SnsTopic::new(&clients, stage)),
             clock: clock.clone(),
         };
         let region = shared.region.clone();

@@ -30,7 +30,8 @@ pub(crate) fn start(level: LevelFilter) {
         .json()
         .flatten_event(true)
         .with_current_span(true)
-        .with_span_list(false)
+        // At `debug` the current span may be an adapter's: the request id is in the one around it.
+        .with_span_list(level >= LevelFilter::DEBUG)
         .with_target(false)
         .with_ansi(false)
         .with_writer(io::stderr);

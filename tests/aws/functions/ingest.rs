@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_aws::{Clients, DynamoHeartbeats, DynamoKeys, Stage};
+use hb_aws::{Clients, DynamoHeartbeats, Stage};
 use hb_domain::{Fleet, HostPrefix, KeyName, Region, Scope, Signal};
-use hb_service::admin::{KeyRequest, KeyAdmin};
+use hb_service::admin::{KeyAdmin, KeyRequest};
 use hb_service::ports::{Heartbeats, Segment};
 use hb_service::system::{SystemClock, SystemIds};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ pub(super) struct World {
 impl World {
     pub(super) async fn new(variables: &[(&str, &str)]) -> Self {
         let account = Account::new();
-        let (clients, stage, _) = account.stage().await;
+        let (clients, stage) = account.stage().await;
         let front = Front::of(&account).await;
         let function = Function::start("ingest", &front, variables).await;
         let key_admin = key_admin(&clients, &stage);
@@ -82,9 +82,7 @@ impl World {
 
 pub(super) fn key_admin(clients: &Clients, stage: &Stage) -> KeyAdmin {
     KeyAdmin {
-        keys: Arc::new(DynamoKeys::new(clients, stage)),
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(SystemIds),
+        ports: hb_aws::ports(clients, stage, Arc::new(SystemClock), Arc::new(SystemIds)),
     }
 }
 

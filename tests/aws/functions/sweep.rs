@@ -56,7 +56,7 @@ pub(super) struct World {
 impl World {
     pub(super) async fn new() -> Self {
         let account = Account::new();
-        let (clients, stage, _) = account.stage().await;
+        let (clients, stage) = account.stage().await;
         let began = now().minus(Duration::from_mins(30));
         let swept = CompletedSweep {
             began,

@@ -1,14 +1,13 @@
-//! A table as it is, against the table that the adapters need.
+//! Compares a table with the one that the adapters need.
 
 use aws_sdk_dynamodb::types::{
     IndexStatus, KeySchemaElement, ProjectionType, ReplicaStatus, TableDescription, TableStatus,
 };
 use hb_service::doctor::Finding;
 
-use super::DEPLOY;
-use crate::create::{Attribute, IndexDefinition, TableDefinition};
+use super::answer::DEPLOY;
+use crate::tables::{Attribute, IndexDefinition, TableDefinition};
 
-/// What is found about the table that messages call `what`.
 pub(super) fn findings(
     what: &str,
     wanted: &TableDefinition,
@@ -19,20 +18,20 @@ pub(super) fn findings(
         Some(TableStatus::Active | TableStatus::Updating) => {}
         status => {
             let cause = format!(
-                "it is not active but {}",
+                "its status is {}",
                 status.as_ref().map_or("unknown", TableStatus::as_str)
             );
             findings.push(Finding::problem(
                 what,
                 cause,
-                "wait, and look again; the AWS console says more",
+                "wait, then check again; the AWS console has details",
             ));
         }
     }
     if !is_key(table.key_schema.as_deref(), &wanted.key) {
         findings.push(Finding::problem(
             what,
-            "its key is another one than the adapters need",
+            "its key differs from the one that the adapters need",
             DEPLOY,
         ));
     }
@@ -47,12 +46,12 @@ pub(super) fn findings(
         match &replica.replica_status {
             Some(ReplicaStatus::Active | ReplicaStatus::Updating) | None => {}
             Some(status) => {
-                let said = replica.replica_status_description().unwrap_or_default();
-                let cause = format!("its replica in {region} is {}: {said}", status.as_str());
+                let details = replica.replica_status_description().unwrap_or_default();
+                let cause = format!("its replica in {region} is {}: {details}", status.as_str());
                 findings.push(Finding::warning(
                     what,
                     cause,
-                    "wait, and look again; that region is on its own",
+                    "wait, then check again; that region works in isolation",
                 ));
             }
         }
@@ -86,7 +85,7 @@ fn index(what: &str, wanted: &IndexDefinition, table: &TableDescription) -> Opti
         .and_then(|projection| projection.projection_type.as_ref());
     if !is_key(index.key_schema.as_deref(), &wanted.key) || projection != Some(&ProjectionType::All)
     {
-        let cause = format!("its index {name} has another key or holds less than whole items");
+        let cause = format!("its index {name} has another key or does not hold whole items");
         return Some(Finding::problem(what, cause, DEPLOY));
     }
     match &index.index_status {
@@ -96,7 +95,7 @@ fn index(what: &str, wanted: &IndexDefinition, table: &TableDescription) -> Opti
             Some(Finding::problem(
                 what,
                 cause,
-                "wait until it is filled, and look again",
+                "wait until it is built, then check again",
             ))
         }
     }
@@ -116,11 +115,12 @@ mod tests {
     use hb_service::doctor::Verdict;
 
     use super::*;
-    use crate::create::{schema, table_definitions};
+    use crate::create::schema;
     use crate::names::Stage;
+    use crate::tables::table_definitions;
 
     #[test]
-    fn what_differs_from_the_definition_is_told() {
+    fn differences_from_the_definition_are_found() {
         let [heartbeats, ledger, ..] = table_definitions(&Stage::parse("t").unwrap());
         let described = |key: &[Attribute]| {
             let table = TableDescription::builder().table_status(TableStatus::Active);

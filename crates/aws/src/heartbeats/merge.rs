@@ -1,8 +1,8 @@
 //! [`Heartbeat::merge`] as conditional updates of one item.
 //!
-//! Three pieces of an item change independently of each other: the newest beat (`l`, `i`, `s`), the first (`f`) and the
-//! last failure (`x`, `m`). Each piece only ever moves one way: up, down, up. So an update may write any of them as
-//! soon as its condition holds, whatever else was written before it or will be after, and writing twice is writing once.
+//! Three parts of an item change independently: the newest beat (`l`, `i`, `s`), the first beat (`f`) and the last
+//! failure (`x`, `m`). The first beat only moves to earlier instants, the others only to later ones. So an update may
+//! write any part when its condition holds, in any order with other updates, and writing twice is the same as once.
 
 use std::collections::HashMap;
 
@@ -12,12 +12,12 @@ use hb_domain::{Heartbeat, Signal};
 use super::stored::{FAIL, FAILED, FIRST, INTERVAL, LAST, MESSAGE, SIGNAL};
 use crate::item;
 
-/// What one update writes of a heartbeat, and what it expects of the item.
+/// The parts of a heartbeat that an update writes, and the condition under which it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// All of it, if nothing newer is stored: right for nearly every beat, without knowing what is stored.
+    /// All parts, if nothing newer is stored: right for nearly every beat, without reading the item.
     Hopeful,
-    /// These pieces of it, if the stored ones still give way, chosen by looking at an item that exists.
+    /// These parts of an existing item, chosen after reading it, if the condition on each part still holds.
     Late {
         newest: bool,
         first: bool,
@@ -26,7 +26,7 @@ pub(super) enum Change {
 }
 
 impl Change {
-    /// What of `new` the stored `old` lacks; `None` when it has it all.
+    /// The parts of `new` that the stored `old` lacks; `None` when it lacks none.
     pub(super) fn late(old: &Heartbeat, new: &Heartbeat) -> Option<Self> {
         let merged = old.clone().merge(new.clone());
         let newest =
@@ -50,20 +50,20 @@ impl Change {
                     .set
                     .push(format!("#{FIRST} = if_not_exists(#{FIRST}, :{FIRST})"));
                 update.value(FIRST, item::instant(new.first));
-                let mut gives_way = vec![format!("#{LAST} <= :{LAST}")];
-                // A single beat is its own first and failure, and nothing stored is newer than the last beat.
+                let mut conditions = vec![format!("#{LAST} <= :{LAST}")];
+                // A single beat is its own first beat and failure, and the condition on the last beat covers both.
                 if new.first != new.last {
-                    gives_way.push(format!("#{FIRST} <= :{FIRST}"));
+                    conditions.push(format!("#{FIRST} <= :{FIRST}"));
                 }
                 if let Some(failure) = &new.failure {
                     update.failure(new);
                     if failure.at != new.last {
-                        gives_way.push(NO_NEWER_FAILURE.to_owned());
+                        conditions.push(NO_NEWER_FAILURE.to_owned());
                     }
                 }
                 update.condition = format!(
                     "attribute_not_exists(#{LAST}) OR ({})",
-                    gives_way.join(" AND ")
+                    conditions.join(" AND ")
                 );
             }
             Self::Late {
@@ -71,21 +71,21 @@ impl Change {
                 first,
                 failure,
             } => {
-                let mut holds = vec![format!("attribute_exists(#{LAST})")];
+                let mut conditions = vec![format!("attribute_exists(#{LAST})")];
                 if newest {
                     update.newest(new);
-                    holds.push(format!("#{LAST} <= :{LAST}"));
+                    conditions.push(format!("#{LAST} <= :{LAST}"));
                 }
                 if first {
                     update.set.push(format!("#{FIRST} = :{FIRST}"));
                     update.value(FIRST, item::instant(new.first));
-                    holds.push(format!("#{FIRST} > :{FIRST}"));
+                    conditions.push(format!("#{FIRST} > :{FIRST}"));
                 }
                 if failure {
                     update.failure(new);
-                    holds.push(NO_NEWER_FAILURE.to_owned());
+                    conditions.push(NO_NEWER_FAILURE.to_owned());
                 }
-                update.condition = holds.join(" AND ");
+                update.condition = conditions.join(" AND ");
             }
         }
         update
@@ -104,7 +104,6 @@ pub(super) struct Update {
 }
 
 impl Update {
-    /// The update expression.
     pub(super) fn expression(&self) -> String {
         let set = format!("SET {}", self.set.join(", "));
         if self.remove.is_empty() {
@@ -161,22 +160,22 @@ mod tests {
     }
 
     fn beats() -> impl Strategy<Value = Heartbeat> {
-        // Few instants, so that many beats fall into one millisecond.
-        let told = (
+        // Few instants, so that many beats share a millisecond.
+        let fields = (
             0..6_i64,
             1_000..1_003_u64,
             any::<bool>(),
             prop::option::of("[a-z]{1,2}"),
         );
-        // Some are merged already, as a copy of another store would be.
-        prop::collection::vec(told, 1..3)
+        // Some are already merged, like a copy from another store.
+        prop::collection::vec(fields, 1..3)
             .prop_map(|all| all.into_iter().map(beat).reduce(Heartbeat::merge).unwrap())
     }
 
-    /// What DynamoDB makes of an item by `change`; `None` when its condition does not hold.
+    /// The item after DynamoDB applied `change`; `None` when its condition does not hold.
     fn apply(change: Change, old: Option<&Heartbeat>, new: &Heartbeat) -> Option<Heartbeat> {
         let failed = |heartbeat: &Heartbeat| heartbeat.failure.as_ref().map(|failure| failure.at);
-        let failure_gives_way = |old: &Heartbeat| failed(old) <= failed(new);
+        let failure_is_older = |old: &Heartbeat| failed(old) <= failed(new);
         match (change, old) {
             (Change::Hopeful, None) => Some(new.clone()),
             (Change::Late { .. }, None) => None,
@@ -185,7 +184,7 @@ mod tests {
                     && (new.first == new.last || old.first <= new.first)
                     && (new.failure.is_none()
                         || failed(new) == Some(new.last)
-                        || failure_gives_way(old));
+                        || failure_is_older(old));
                 let failure = new.failure.clone().or_else(|| old.failure.clone());
                 holds.then(|| Heartbeat {
                     first: old.first,
@@ -203,7 +202,7 @@ mod tests {
             ) => {
                 let holds = (!newest || old.last <= new.last)
                     && (!first || old.first > new.first)
-                    && (!failure || failure_gives_way(old));
+                    && (!failure || failure_is_older(old));
                 let base = if newest { new } else { old };
                 holds.then(|| Heartbeat {
                     first: if first { new.first } else { old.first },
@@ -227,7 +226,7 @@ mod tests {
     }
 
     proptest! {
-        /// Hopefully first, then by what is stored, whatever else is written between the two.
+        /// A hopeful update, then a late one if that fails, with any other write between the two.
         #[test]
         fn updates_merge_as_the_domain_does(old in beats(), new in beats(), between in prop::option::of(beats())) {
             if let Some(done) = apply(Change::Hopeful, Some(&old), &new) {
@@ -240,9 +239,9 @@ mod tests {
             };
             let stored = between.map_or(old.clone(), |between| old.clone().merge(between));
             match apply(change, Some(&stored), &new) {
-                // Of two beats in one millisecond either may have won; the instants are exact.
+                // Of two beats in one millisecond either may win; the instants are exact.
                 Some(done) => prop_assert_eq!(instants(&done), instants(&stored.merge(new))),
-                // Whoever moved it is seen at the next look, and then it fits.
+                // The next attempt reads the interfering write, and then succeeds.
                 None => if let Some(next) = Change::late(&stored, &new) {
                     prop_assert_eq!(apply(next, Some(&stored), &new), Some(stored.merge(new)));
                 },
@@ -250,7 +249,7 @@ mod tests {
         }
 
         #[test]
-        fn one_look_is_enough_when_nobody_writes_between(old in beats(), new in beats()) {
+        fn one_late_update_is_enough_without_interfering_writes(old in beats(), new in beats()) {
             if apply(Change::Hopeful, Some(&old), &new).is_none() && let Some(change) = Change::late(&old, &new) {
                 prop_assert_eq!(apply(change, Some(&old), &new), Some(old.merge(new)));
             }
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beat_is_one_short_expression() {
+    fn a_beat_is_one_update_expression() {
         let ok = Change::Hopeful.of(&beat((5, 1_000, false, None)));
         assert_eq!(
             ok.expression(),
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_failure_writes_what_is_missing_only() {
+    fn a_late_failure_writes_only_the_missing_parts() {
         let (old, new) = (beat((9, 1_000, false, None)), beat((5, 1_000, true, None)));
         let late = Change::late(&old, &new).unwrap();
         assert_eq!(
@@ -293,7 +292,7 @@ mod tests {
         assert_eq!(
             Change::late(&old.merge(new.clone()), &new),
             None,
-            "written twice is written once"
+            "writing twice is the same as once"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! How a heartbeat is stored: one item a host and region, with names of one letter, because a sweep pays for each byte.
+//! How a heartbeat is stored: one item a host and region. Names have one letter, because a sweep pays for each byte.
 
 use hb_domain::{Failure, Heartbeat, HostKey, Interval, Message, Region, Signal};
 use hb_service::ports::Heard;
@@ -6,30 +6,29 @@ use hb_service::ports::Heard;
 use crate::item::{self, Cause};
 use crate::size::AttributeMap;
 
-/// The host, `fleet/host`: the partition key.
+/// The partition key: the host, `fleet/host`.
 pub(crate) const HOST: &str = "h";
-/// The region that heard it: the sort key.
+/// The sort key: the region that received the beats.
 pub(crate) const REGION: &str = "r";
-/// The last beat.
+/// The instant of the last beat.
 pub(super) const LAST: &str = "l";
 /// The interval sent with the last beat, in milliseconds.
 pub(super) const INTERVAL: &str = "i";
-/// The first beat.
+/// The instant of the first beat.
 pub(super) const FIRST: &str = "f";
 /// The signal of the last beat, if it was not ok.
 pub(super) const SIGNAL: &str = "s";
-/// The last failure.
+/// The instant of the last failure.
 pub(super) const FAILED: &str = "x";
-/// What the host said about the last failure.
+/// The message of the last failure.
 pub(super) const MESSAGE: &str = "m";
 
 /// All attributes that a beat may write; the role of the ingest function allows no other.
 pub const ATTRIBUTES: [&str; 8] = [HOST, REGION, LAST, INTERVAL, FIRST, SIGNAL, FAILED, MESSAGE];
 
-/// The value of [`SIGNAL`] that means a failure.
+/// The value of [`SIGNAL`] for a failure.
 pub(super) const FAIL: &str = "f";
 
-/// The key of an item.
 pub(super) fn key(host: &HostKey, region: &Region) -> AttributeMap {
     item::of([
         (HOST, item::text(host.to_string())),
@@ -37,7 +36,6 @@ pub(super) fn key(host: &HostKey, region: &Region) -> AttributeMap {
     ])
 }
 
-/// Reads an item.
 pub(super) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
     let message = item::optional_text(item, MESSAGE)?.map(|text| Message::from(text.to_owned()));
     let interval = Interval::from_millis(item::get_number(item, INTERVAL)?);
@@ -51,7 +49,9 @@ pub(super) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
             signal: match item::optional_text(item, SIGNAL)? {
                 None => Signal::Ok,
                 Some(FAIL) => Signal::Fail,
-                Some(other) => return Err(item::wrong(SIGNAL, format!("{other:?} is no signal"))),
+                Some(other) => {
+                    return Err(item::wrong(SIGNAL, format!("{other:?} is not a signal")));
+                }
             },
             failure: item::optional_instant(item, FAILED)?.map(|at| Failure { at, message }),
         },
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::size::item_size;
 
-    /// The item of a host that was heard once.
+    /// The item of a host after one beat.
     fn item(heard: &Heard) -> AttributeMap {
         let mut item = key(&heard.key, &heard.region);
         let values = Change::Hopeful.of(&heard.heartbeat).values;
@@ -94,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back() {
-        for told in [
+    fn decode_inverts_encode() {
+        for stored in [
             heard("web-01", Signal::Ok, None),
             heard("a/b", Signal::Fail, None),
             heard("a/b", Signal::Fail, Some("füll\n")),
             heard("a/b", Signal::Fail, Some("")),
         ] {
-            assert_eq!(decode(&item(&told)).unwrap(), told);
+            assert_eq!(decode(&item(&stored)).unwrap(), stored);
         }
     }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_version_0_1_0_wrote_still_reads() {
+    fn decodes_what_version_0_1_0_wrote() {
         let n = |digits: &str| AttributeValue::N(digits.to_owned());
         let stored = item::of([
             ("h", item::text("lab/web/01")),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_an_error_that_names_the_attribute() {
+    fn errors_name_the_attribute() {
         let good = item(&heard("web-01", Signal::Fail, None));
         let n = |digits: &str| AttributeValue::N(digits.to_owned());
         let cases = [
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_stays_under_128_bytes() {
+    fn an_item_has_at_most_128_bytes() {
         let usual = item_size(&item(&heard("web-01.prod1", Signal::Ok, None)));
         let failed = item_size(&item(&heard("web-01.prod1", Signal::Fail, None)));
         assert_eq!((usual, failed), (59, 70));

@@ -1,6 +1,10 @@
 //! Errors of AWS, as the log shows them.
 
-use hb_aws::{DynamoHeartbeats, DynamoLedger, Stage, create_stage, find_topic};
+use std::error::Error;
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use hb_aws::{DynamoHeartbeats, DynamoLedger, Stage, create_stage, find_stage};
 use hb_domain::{Entry, Signal};
 use hb_service::ports::{Heartbeats, Ledger, PortError};
 use serde_json::json;
@@ -8,7 +12,7 @@ use serde_json::json;
 use crate::script::{Answer, Script, heard, host, item, stage};
 
 #[tokio::test]
-async fn errors_name_the_table_and_what_to_do() {
+async fn errors_name_the_table_and_the_next_step() {
     let cases = [
         (
             Answer::error("AccessDeniedException"),
@@ -47,7 +51,20 @@ async fn errors_name_the_table_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn an_item_that_cannot_be_read_is_named() {
+async fn the_error_of_the_sdk_stays_the_source() {
+    let script = Script::new([Answer::error("AccessDeniedException")]);
+    let heartbeats = DynamoHeartbeats::new(&script.clients(), &stage());
+    let error = heartbeats.record(&heard(0, Signal::Ok)).await.unwrap_err();
+    let sources = std::iter::successors(error.source(), |source| (**source).source());
+    let mut sdk = sources.filter_map(|source| source.downcast_ref::<SdkError<UpdateItemError>>());
+    assert!(
+        matches!(sdk.next(), Some(SdkError::ServiceError(_))),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_error_of_an_unreadable_item_names_its_key() {
     let mut spoiled = item(9);
     spoiled["i"] = json!({"N": "-1"});
     let script = Script::new([Answer::condition_failed(&spoiled)]);
@@ -69,10 +86,10 @@ async fn an_item_that_cannot_be_read_is_named() {
 }
 
 #[tokio::test]
-async fn the_topic_is_found_beside_the_ledger() {
+async fn find_stage_derives_the_topic_from_the_ledger() {
     let arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/hb-prod-ledger";
     let script = Script::new([Answer::done(json!({"Table": {"TableArn": arn}}))]);
-    let topic = find_topic(&script.clients(), &stage()).await.unwrap();
+    let topic = find_stage(&script.clients(), &stage()).await.unwrap().topic;
     assert_eq!(
         topic.as_str(),
         "arn:aws:sns:eu-west-1:123456789012:hb-prod-notices"
@@ -80,7 +97,7 @@ async fn the_topic_is_found_beside_the_ledger() {
 }
 
 #[tokio::test]
-async fn a_stage_that_may_not_be_made_says_so() {
+async fn the_error_of_a_forbidden_creation_names_the_permission() {
     let script = Script::new([Answer::error("AccessDeniedException")]);
     let error = create_stage(&script.clients(), &Stage::parse("dev").unwrap())
         .await

@@ -1,4 +1,4 @@
-//! How many calls each job takes: the bill depends on it.
+//! The number of calls for each job, which the bill depends on.
 
 use hb_aws::{DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, Operation};
 use hb_domain::{Entry, KeyId, Signal};
@@ -34,7 +34,7 @@ async fn a_warm_beat_is_one_conditional_update_and_no_read() {
 }
 
 #[tokio::test]
-async fn an_old_beat_is_done_with_the_one_update_that_fails() {
+async fn an_old_beat_is_one_failed_update() {
     let mut newer = item(9);
     newer["f"] = json!({"N": at(0).as_millis().to_string()});
     let script = Script::new([Answer::condition_failed(&newer)]);
@@ -47,12 +47,12 @@ async fn an_old_beat_is_done_with_the_one_update_that_fails() {
     assert_eq!(
         clients.meter().usage().write_millis,
         1_000,
-        "it is charged all the same"
+        "a failed update is charged"
     );
 }
 
 #[tokio::test]
-async fn a_late_failure_is_one_update_more_and_no_read() {
+async fn a_late_failure_is_a_second_update_and_no_read() {
     let script = Script::new([Answer::condition_failed(&item(9)), Answer::done(json!({}))]);
     let heartbeats = DynamoHeartbeats::new(&script.clients(), &stage());
     heartbeats.record(&heard(5, Signal::Fail)).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_late_failure_is_one_update_more_and_no_read() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_forgotten_meanwhile_begins_anew() {
+async fn a_host_that_is_forgotten_meanwhile_starts_over() {
     let gone =
         json!({"__type": "com.amazonaws#ConditionalCheckFailedException", "message": "said"});
     let script = Script::new([
@@ -79,7 +79,7 @@ async fn a_host_that_is_forgotten_meanwhile_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_page_of_a_scan_is_one_call_for_what_a_sweep_needs() {
+async fn a_page_of_a_scan_is_one_call_without_messages() {
     let key = json!({"h": {"S": "main/web-01"}, "r": {"S": "eu-west-1"}});
     let script = Script::new([
         Answer::done(json!({"Items": [item(5)], "LastEvaluatedKey": key})),
@@ -108,12 +108,16 @@ async fn a_page_of_a_scan_is_one_call_for_what_a_sweep_needs() {
         first.json["ProjectionExpression"],
         "#h, #r, #l, #i, #f, #s, #x"
     );
-    assert_eq!(first.json["ConsistentRead"], json!(null), "half the price");
+    assert_eq!(
+        first.json["ConsistentRead"],
+        json!(null),
+        "eventual consistency is half the price"
+    );
     assert_eq!(second.json["ExclusiveStartKey"], key);
 }
 
 #[tokio::test]
-async fn a_confirmation_is_one_strong_query() {
+async fn load_is_one_strongly_consistent_query() {
     let script = Script::new([Answer::done(json!({"Items": [item(5)]}))]);
     let heartbeats = DynamoHeartbeats::new(&script.clients(), &stage());
     assert_eq!(
@@ -125,7 +129,7 @@ async fn a_confirmation_is_one_strong_query() {
 }
 
 #[tokio::test]
-async fn a_claim_is_one_conditional_put() {
+async fn swap_is_one_conditional_put() {
     let script = Script::new([Answer::done(json!({}))]);
     let clients = script.clients();
     let ledger = DynamoLedger::new(&clients, &stage());
@@ -151,13 +155,13 @@ async fn a_claim_is_one_conditional_put() {
     assert_eq!(
         new.json["Item"].get("open"),
         None,
-        "a quiet entry is not in the index"
+        "only open entries are in the index"
     );
     assert_eq!(clients.meter().usage().write_millis, 2_000);
 }
 
 #[tokio::test]
-async fn a_cold_key_is_one_strong_read() {
+async fn loading_a_key_is_one_strongly_consistent_read() {
     let script = Script::new([Answer::done(json!({}))]);
     let clients = script.clients();
     let keys = DynamoKeys::new(&clients, &stage());
@@ -172,7 +176,7 @@ async fn a_cold_key_is_one_strong_read() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_sweep_is_one_put() {
+async fn recording_a_sweep_is_one_put() {
     let script = Script::new([Answer::done(json!({}))]);
     let system = DynamoSystem::new(&script.clients(), &stage());
     let sweep = CompletedSweep {
@@ -197,7 +201,7 @@ async fn the_end_of_a_sweep_is_one_put() {
 }
 
 #[tokio::test]
-async fn a_check_is_one_update_that_fails_its_condition() {
+async fn check_is_one_update_whose_condition_fails() {
     let gone =
         json!({"__type": "com.amazonaws#ConditionalCheckFailedException", "message": "said"});
     let script = Script::new([Answer::Http(400, gone.to_string())]);

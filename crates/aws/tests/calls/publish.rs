@@ -1,5 +1,4 @@
-//! What becomes of a publish: to take a lost notice for accepted loses it, to take an accepted one for lost sends it
-//! twice.
+//! Outcomes of a publish: a lost notice taken for accepted is never sent, an accepted one taken for lost is sent twice.
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -13,7 +12,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::script::{Answer, Script, arn};
+use crate::script::{Answer, Script, arn, stage};
 
 const ACCEPTED: &str =
     "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>";
@@ -29,7 +28,7 @@ fn notice() -> Notice {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_are_told_apart_and_nothing_is_tried_twice() {
+async fn each_answer_has_one_outcome_and_no_retry() {
     let cases = [
         (Answer::Http(200, ACCEPTED.to_owned()), "accepted"),
         (Answer::sns_error(400, "Throttling"), "refused"),
@@ -45,7 +44,7 @@ async fn answers_are_told_apart_and_nothing_is_tried_twice() {
     for (answer, expected) in cases {
         let script = Script::new([answer.clone()]);
         let clients = script.clients();
-        let outcome = SnsTopic::new(&clients, arn()).publish(&notice()).await;
+        let outcome = topic(&clients).publish(&notice()).await;
         assert_eq!(name(&outcome), expected, "{answer:?}: {outcome:?}");
         assert_eq!(script.operations(), ["Publish"]);
         assert_eq!(
@@ -56,9 +55,9 @@ async fn answers_are_told_apart_and_nothing_is_tried_twice() {
 }
 
 #[tokio::test]
-async fn words_say_what_to_allow() {
+async fn a_refusal_names_the_missing_permission() {
     let script = Script::new([Answer::sns_error(403, "AuthorizationError")]);
-    let topic = SnsTopic::new(&script.clients(), arn());
+    let topic = topic(&script.clients());
     let refused = "topic hb-prod-notices: not allowed: allow sns:Publish on topic hb-prod-notices";
     assert_eq!(
         topic.publish(&notice()).await,
@@ -70,12 +69,12 @@ async fn words_say_what_to_allow() {
     assert_eq!(error, expected);
 }
 
-/// Over real sockets: what the HTTP client says of a connection must be understood, whatever its version.
+/// Over real sockets, so that a new version of the HTTP client cannot change what its connection errors mean here.
 #[tokio::test]
-async fn only_a_connection_that_never_was_is_a_refusal() {
+async fn a_refused_connection_is_a_refusal_and_a_broken_one_is_unknown() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let topic = SnsTopic::new(&clients(&url), arn());
+    let topic = topic(&clients(&url));
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let read = stream.read(&mut [0; 64]).await.unwrap();
@@ -86,14 +85,10 @@ async fn only_a_connection_that_never_was_is_a_refusal() {
     assert_eq!(name(&outcome), "unknown", "{outcome:?}");
     server.await.unwrap();
     let outcome = topic.publish(&notice()).await;
-    assert_eq!(
-        name(&outcome),
-        "refused",
-        "nobody listens any more: {outcome:?}"
-    );
+    assert_eq!(name(&outcome), "refused", "the server is gone: {outcome:?}");
 }
 
-/// As when somebody's sign-in has run out.
+/// A sign-in that has expired.
 #[derive(Debug)]
 struct SignedOut;
 
@@ -103,26 +98,30 @@ impl ProvideCredentials for SignedOut {
         Self: 'a,
     {
         future::ProvideCredentials::ready(Err(CredentialsError::provider_error(
-            "the session is over",
+            "the session has expired",
         )))
     }
 }
 
 #[tokio::test]
-async fn without_credentials_nothing_is_sent() {
+async fn a_publish_without_credentials_is_refused() {
     let config = SdkConfig::builder()
         .region(Region::new("eu-west-1"))
         .endpoint_url("http://127.0.0.1:1")
         .credentials_provider(SharedCredentialsProvider::new(SignedOut));
-    let outcome = SnsTopic::new(&Clients::new(&config.build()), arn())
+    let outcome = topic(&Clients::new(&config.build()))
         .publish(&notice())
         .await;
-    let Publication::Refused(words) = outcome else {
+    let Publication::Refused(text) = outcome else {
         panic!("{outcome:?}")
     };
     let expected = "topic hb-prod-notices: the credentials could not be loaded: an error occurred while loading \
-                    credentials: the session is over: sign in, or name a profile";
-    assert_eq!(words, expected);
+                    credentials: the session has expired: sign in, or name a profile";
+    assert_eq!(text, expected);
+}
+
+fn topic(clients: &Clients) -> SnsTopic {
+    SnsTopic::new(clients, &stage()).at(arn())
 }
 
 fn clients(url: &str) -> Clients {

@@ -1,4 +1,4 @@
-//! How often what is tried again. Time stands still in these tests and jumps to the next timer.
+//! How often each call is retried. Time is paused in these tests and jumps to the next timer.
 
 use hb_aws::{DynamoHeartbeats, DynamoLedger};
 use hb_domain::{Entry, Signal};
@@ -44,7 +44,7 @@ async fn a_beat_that_gets_no_answer_fails_within_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_scan_goes_on_with_growing_pauses() {
+async fn a_throttled_scan_is_retried_until_it_succeeds() {
     let page = Answer::done(json!({"Items": []}));
     let script = Script::new(vec![Answer::error(THROTTLED); 12].into_iter().chain([page]));
     let heartbeats = DynamoHeartbeats::new(&script.clients(), &stage());
@@ -53,7 +53,7 @@ async fn a_throttled_scan_goes_on_with_growing_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_throttled_scans_do_not_use_up_each_others_retries() {
+async fn concurrent_throttled_scans_do_not_share_a_retry_quota() {
     let page = Answer::done(json!({"Items": []}));
     let script = Script::new(
         vec![Answer::error(THROTTLED); 500]
@@ -68,7 +68,7 @@ async fn a_hundred_throttled_scans_do_not_use_up_each_others_retries() {
 }
 
 #[tokio::test]
-async fn a_swap_whose_reply_was_lost_finds_its_own_writer() {
+async fn a_swap_whose_reply_was_lost_conflicts_with_its_own_writer() {
     let entry = Entry::new(host());
     let text = serde_json::to_string(&entry).unwrap();
     let writer = Uuid::from_u128(7);
@@ -86,7 +86,7 @@ async fn a_swap_whose_reply_was_lost_finds_its_own_writer() {
 /// Strong global tables refuse a write while another region writes the same item (Amazon DynamoDB developer guide,
 /// "Multi-Region strong consistency").
 #[tokio::test(start_paused = true)]
-async fn a_swap_that_meets_one_of_another_region_is_made_again() {
+async fn a_swap_that_conflicts_with_another_region_is_retried() {
     let code = "ReplicatedWriteConflictException";
     let script = Script::new(
         vec![Answer::error(code); 3]
@@ -101,10 +101,7 @@ async fn a_swap_that_meets_one_of_another_region_is_made_again() {
     assert_eq!(script.operations(), vec!["PutItem"; 4]);
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the clock of tokio, which these tests hold"
-)]
+#[expect(clippy::disallowed_methods, reason = "the paused clock of tokio")]
 fn now() -> Instant {
     Instant::now()
 }

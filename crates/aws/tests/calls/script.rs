@@ -1,4 +1,4 @@
-//! An HTTP client that records what is asked and answers from a script.
+//! An HTTP client that records requests and answers from a script.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -20,14 +20,13 @@ use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Message, Signal, Time
 use hb_service::ports::Heard;
 use serde_json::{Value, json};
 
-/// One answer of the script.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// A status and a body.
+    /// Status and body.
     Http(u16, String),
     /// The connection broke after the request was sent.
     Reset,
-    /// Nothing, for ever.
+    /// No answer, ever.
     Silence,
 }
 
@@ -46,7 +45,7 @@ impl Answer {
         )
     }
 
-    /// A condition that did not hold, with the item that is there.
+    /// A failed condition, with the stored item.
     pub(crate) fn condition_failed(item: &Value) -> Self {
         let code = "com.amazonaws#ConditionalCheckFailedException";
         Self::Http(
@@ -66,18 +65,17 @@ impl Answer {
     }
 }
 
-/// One request as it was sent.
+/// One request.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     /// The operation: `UpdateItem`.
     pub(crate) operation: String,
-    /// The body of DynamoDB's, null for others.
+    /// The body of a request to DynamoDB, null for others.
     pub(crate) json: Value,
-    /// The body as it was sent.
     pub(crate) body: String,
 }
 
-/// A script, and what was asked so far. After the last answer it is repeated.
+/// A script and the requests so far. The last answer is repeated.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Script {
     answers: Arc<Mutex<VecDeque<Answer>>>,
@@ -105,7 +103,7 @@ impl Script {
         self.asked.lock().unwrap().clone()
     }
 
-    /// The operations that were asked for, in order.
+    /// The requested operations, in order.
     pub(crate) fn operations(&self) -> Vec<String> {
         self.asked()
             .into_iter()
@@ -186,7 +184,6 @@ pub(crate) fn host() -> HostKey {
     HostKey::new(Fleet::main(), "web-01".parse().unwrap())
 }
 
-/// A beat of the host.
 pub(crate) fn heard(seconds: i64, signal: Signal) -> Heard {
     let message = (signal == Signal::Fail).then(|| Message::from("disk full".to_owned()));
     let interval = Interval::try_from(Duration::from_mins(1)).unwrap();
@@ -203,7 +200,7 @@ pub(crate) fn heard(seconds: i64, signal: Signal) -> Heard {
     }
 }
 
-/// The item that a beat `seconds` into the story left, in the form of the wire.
+/// The stored item after a beat at `at(seconds)`, in the wire format.
 pub(crate) fn item(seconds: i64) -> Value {
     let n = |number: i64| json!({"N": number.to_string()});
     let (last, text) = (at(seconds).as_millis(), |text: &str| json!({"S": text}));

@@ -1,8 +1,8 @@
-//! Subscribing: SNS first, then the record, and both again when a reply was lost.
+//! Subscriptions: SNS first, then the record, and both again when a reply was lost.
 
 use hb_aws::SnsSubscriptions;
 use hb_domain::{ConfirmationToken, Endpoint, Filter, Kind, Protocol, Subscription};
-use hb_service::ports::Subscriptions;
+use hb_service::ports::{PortError, Subscriptions};
 use serde_json::{Value, json};
 
 use crate::script::{Answer, Script, arn, at, stage};
@@ -27,7 +27,7 @@ fn subscription(protocol: Protocol, address: &str) -> Subscription {
     }
 }
 
-/// The record of a subscription, in the form of the wire.
+/// The record of a subscription, in the wire format.
 fn record() -> Value {
     let text = |text: &str| json!({"S": text});
     json!({"kind": text("subscription/eu-west-1"), "name": text("abc"), "arn": text("arn:1"), "protocol": text("email"),
@@ -39,13 +39,13 @@ fn token() -> ConfirmationToken {
 }
 
 fn adapter(script: &Script) -> SnsSubscriptions {
-    SnsSubscriptions::new(&script.clients(), &stage(), arn())
+    SnsSubscriptions::new(&script.clients(), &stage()).at(arn())
 }
 
 #[tokio::test]
-async fn sns_is_told_before_the_record_is_made() {
-    let nobody = Answer::done(json!({"Items": []}));
-    let script = Script::new([nobody, subscribed(), Answer::Reset, Answer::done(json!({}))]);
+async fn the_endpoint_is_subscribed_before_the_record_is_written() {
+    let none = Answer::done(json!({"Items": []}));
+    let script = Script::new([none, subscribed(), Answer::Reset, Answer::done(json!({}))]);
     let queue = subscription(Protocol::Sqs, "arn:aws:sqs:eu-west-1:123456789012:ops");
     assert!(adapter(&script).add(&queue, &token()).await.unwrap());
     assert_eq!(
@@ -70,7 +70,7 @@ async fn sns_is_told_before_the_record_is_made() {
 }
 
 #[tokio::test]
-async fn without_sns_there_is_no_record() {
+async fn a_refused_subscribe_writes_no_record() {
     let script = Script::new([
         Answer::done(json!({"Items": []})),
         Answer::sns_error(403, "AuthorizationError"),
@@ -88,8 +88,44 @@ async fn without_sns_there_is_no_record() {
     assert_eq!(script.operations(), ["Query", "Subscribe"]);
 }
 
+/// A conflict is the user's to solve: as "unavailable" it would end with the advice to try again later.
 #[tokio::test]
-async fn what_sns_has_forgotten_or_never_confirmed_can_be_removed() {
+async fn what_can_never_be_subscribed_is_a_conflict_and_not_unavailable() {
+    let nothing = || Answer::done(json!({"Items": []}));
+    let taken = Answer::done(json!({"Items": [record()]}));
+    let invalid = Answer::sns_error(400, "InvalidParameter");
+    let cases = [
+        (
+            Script::new([taken]),
+            Subscription {
+                id: "other".parse().unwrap(),
+                ..subscription(Protocol::Email, "on-call@example.com")
+            },
+            "subscription other: its endpoint is already subscribed as abc: remove that first",
+        ),
+        (
+            Script::new([nothing()]),
+            subscription(Protocol::Console, ""),
+            "subscription abc: AWS has no console endpoint: only `hb serve` has one",
+        ),
+        (
+            Script::new([nothing(), invalid]),
+            subscription(Protocol::Sms, "+4915112345678"),
+            "subscription abc: InvalidParameter to Subscribe (HTTP status 400): said",
+        ),
+    ];
+    for (script, subscription, expected) in cases {
+        let error = adapter(&script)
+            .add(&subscription, &token())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, PortError::Conflict { .. }), "{error:?}");
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[tokio::test]
+async fn deleted_and_unconfirmed_subscriptions_can_be_removed() {
     let pending = "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidParameter</Code><Message>Invalid parameter: \
                    This subscription is pending confirmation</Message></Error></ErrorResponse>";
     for answer in [
@@ -112,7 +148,7 @@ async fn what_sns_has_forgotten_or_never_confirmed_can_be_removed() {
 }
 
 #[tokio::test]
-async fn a_record_stays_while_sns_may_still_deliver() {
+async fn a_failed_unsubscribe_keeps_the_record() {
     let found = Answer::done(json!({"Item": record()}));
     let script = Script::new([found, Answer::sns_error(400, "InvalidParameter")]);
     adapter(&script)

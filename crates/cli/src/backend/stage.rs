@@ -105,7 +105,7 @@ fn over(clients: &Clients, stage: &Stage, topic: TopicArn, region: Region) -> Do
     let ports = hb_aws::ports(clients, stage, Arc::new(SystemClock), Arc::new(SystemIds));
     Doctor {
         ports: Ports {
-            subscriptions: Arc::new(SnsSubscriptions::new(clients, stage, topic)),
+            subscriptions: Arc::new(SnsSubscriptions::new(clients, stage).at(topic)),
             ..ports
         },
         expectations: Expectations::deployed(region),
@@ -129,8 +129,8 @@ impl Deployed {
             let (clients, arn) = (self.profile.clients(&name), found.topic.in_region(&name));
             Ok(RegionalTopic {
                 region,
-                topic: Arc::new(SnsTopic::new(&clients, arn.clone())),
-                subscriptions: Arc::new(SnsSubscriptions::new(&clients, &self.stage, arn)),
+                topic: Arc::new(SnsTopic::new(&clients, &self.stage).at(arn.clone())),
+                subscriptions: Arc::new(SnsSubscriptions::new(&clients, &self.stage).at(arn)),
             })
         };
         regions.into_iter().map(topic).collect()
