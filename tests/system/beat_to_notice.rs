@@ -136,7 +136,7 @@ async fn an_unconfirmed_address_gets_one_mail() {
     tokio::time::sleep(TWO_SWEEPS).await;
     let mails = mailbox.mails();
     assert!(
-        mails.len() == 1 && mails[0].contains("Subject: [hb] Do you want to be told?"),
+        mails.len() == 1 && mails[0].contains("Subject: Confirm your Heartbeat subscription"),
         "{mails:?}"
     );
 

@@ -139,7 +139,7 @@ fn wrong_usage_exits_with_2_and_changes_nothing() {
     for (args, cause) in [
         (
             &["subscription", "add", "email", "on-call"][..],
-            "no e-mail address",
+            "not an e-mail address",
         ),
         (
             &["subscription", "add", "http", "https://example.com"],

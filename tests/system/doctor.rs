@@ -59,20 +59,20 @@ async fn a_running_service_has_no_finding_but_missing_subscriptions() {
     let expected = [
         ok("config file", "none"),
         ok("database", "SQLite finds no damage"),
-        ok("sweep", "the last one ended  s ago and saw  hosts"),
-        ok("canaries", "the last one was heard  s ago"),
-        ok("notices", " are on their way, none for long"),
+        ok("sweep", "the last one ended  s ago and scanned  hosts"),
+        ok("canaries", "the last one was received  s ago"),
+        ok("notices", " pending, none stuck"),
         json!({
-            "verdict": "warning", "thing": "subscriptions", "cause": "there are none: no notice reaches anybody",
-            "nextStep": "`hb subscription add email ADDRESS`, or https with the URL of a webhook",
+            "verdict": "warning", "thing": "subscriptions", "cause": "there are none: notices are not sent to anyone",
+            "nextStep": "run `hb subscription add email ADDRESS`, or `https` with the URL of a webhook",
         }),
-        ok("keys", " can send, none ends within  d"),
+        ok("keys", " can send beats, none expires within  d"),
         ok("server", "http://...: answers"),
-        ok("clock", "as the service's"),
+        ok("clock", "agrees with the service's"),
     ];
     assert_eq!(findings, expected);
     let table = sandbox.run(&[&["doctor"], &args[..]].concat());
-    let warning = "warning  subscriptions  there are none: no notice reaches anybody\n                        -> `hb";
+    let warning = "warning  subscriptions  there are none: notices are not sent to anyone\n                        -> `hb";
     assert!(
         table.code == 0 && table.stdout.contains(warning),
         "{}",
@@ -126,7 +126,7 @@ fn expiring_keys_and_dead_deliveries_are_found() {
         panic!("{diagnosis}")
     };
     assert!(
-        verdict == "problem" && cause.ends_with("were given up; last error: the answer was 500"),
+        verdict == "problem" && cause.ends_with("was given up; last error: the answer was 500"),
         "{cause}"
     );
     let [(verdict, cause)] = &about(&diagnosis, "keys")[..] else {

@@ -38,7 +38,7 @@ async fn assert_recovers(server: &Server, key: &str) {
             .filter_map(|line| Some(line.split_once(text)?.1))
             .collect::<Vec<_>>()
     };
-    let mut causes = logged("recording beats fails");
+    let mut causes = logged("recording beats failed");
     let lines = causes.len();
     causes.sort_unstable();
     causes.dedup();

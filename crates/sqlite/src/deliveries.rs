@@ -253,7 +253,7 @@ impl DeliveryQueue for Store {
         .await
     }
 
-    #[tracing::instrument(level = "debug", skip_all, fields(number, %owner), err(level = "debug"))]
+    #[tracing::instrument(level = "debug", skip_all, fields(%number, %owner), err(level = "debug"))]
     async fn settle(
         &self,
         number: i64,

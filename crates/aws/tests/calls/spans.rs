@@ -199,12 +199,15 @@ async fn each_operation_has_a_span_without_secrets() {
         "example.com".to_owned(),
         "web-01: ".to_owned(),
     ];
+    // Registers every span while other tests run: `tracing` keeps a span disabled that it registers while a
+    // subscriber is added.
+    log_of(Answer::error("AccessDeniedException")).await;
     for answer in answers {
         let log = log_of(answer).await;
         let spans = log.lines().filter(|line| line.ends_with(": new"));
-        // `add` lists the subscriptions: a span inside its own.
+        // Some operations call another, whose span is inside their own.
         let outer: Vec<_> = spans
-            .filter(|line| !line.contains("add{") || !line.contains(":list"))
+            .filter(|line| line.split("}:").skip(1).all(|rest| rest.starts_with(' ')))
             .collect();
         for (operation, span) in OPERATIONS.iter().zip(&outer) {
             assert!(

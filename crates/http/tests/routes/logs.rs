@@ -93,7 +93,7 @@ async fn secrets_never_reach_the_log() {
     }
     let log = logged(true);
     for expected in [
-        "recording beats fails",
+        "recording beats failed",
         "disk full",
         "refused: unknown key",
         "panicked",

@@ -113,7 +113,7 @@ fn call(head: &str, body: &str) -> (String, String) {
     }
     let mut resource = body["TableName"].as_str().unwrap().to_owned();
     if let Some(index) = body["IndexName"].as_str() {
-        resource += &format!("/index/{index}");
+        resource = format!("{resource}/index/{index}");
     }
     (format!("dynamodb:{operation}"), resource)
 }

@@ -214,7 +214,7 @@ async fn the_topic_filters_by_the_shared_table() {
     for (i, case) in cases.iter().enumerate() {
         let passed = query.query_map([format!("case-{i}")], |row| row.get::<_, String>(0));
         let passed: Vec<_> = passed.unwrap().map(Result::unwrap).collect();
-        let mut expected: Vec<String> = serde_json::from_value(case["told"].clone()).unwrap();
+        let mut expected: Vec<String> = serde_json::from_value(case["delivered"].clone()).unwrap();
         expected.sort();
         assert_eq!(passed, expected, "{}", case["filter"]);
     }

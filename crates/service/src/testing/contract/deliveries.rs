@@ -194,7 +194,9 @@ pub async fn an_accepted_notice_is_delivered_once_to_each_subscription_that_want
 pub async fn a_lease_excludes_others_until_it_expires(world: World) {
     world.publish(&[notice("web", 1, Kind::Missing)]).await;
     assert_eq!(world.lease_names(ME, CONSOLE).await, ["web missing"]);
-    world.pass(LEASE - Duration::from_millis(1)).await;
+    world
+        .pass(LEASE.saturating_sub(Duration::from_millis(1)))
+        .await;
     assert_eq!(world.lease_names(OTHER, CONSOLE).await, [""; 0]);
     world.pass(Duration::from_millis(1)).await;
     assert_eq!(world.due().await, [CONSOLE.parse().unwrap()]);
@@ -276,7 +278,9 @@ pub async fn a_retry_is_due_at_its_instant(world: World) {
         (tally.due, tally.last_error.as_deref()),
         (1, Some("refused"))
     );
-    world.pass(pause - Duration::from_millis(1)).await;
+    world
+        .pass(pause.saturating_sub(Duration::from_millis(1)))
+        .await;
     assert_eq!(
         (world.due().await, world.lease(ME, CONSOLE).await.len()),
         (vec![], 0)

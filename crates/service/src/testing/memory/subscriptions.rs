@@ -45,7 +45,10 @@ impl Subscriptions for Memory {
 
     async fn remove(&self, id: &SubscriptionId) -> PortResult<bool> {
         let mut tables = self.call("table subscriptions")?;
-        tables.deliveries.remove(id);
-        Ok(tables.subscriptions.remove(id).is_some())
+        let removed = tables.subscriptions.remove(id).is_some();
+        if removed {
+            tables.deliveries.remove(id);
+        }
+        Ok(removed)
     }
 }

@@ -24,8 +24,8 @@ impl Topic for Memory {
                 attempt: notice.attempt,
                 receipt,
             });
-            if !tables.accepted.contains_key(&notice.identity()) {
-                tables.accepted.insert(notice.identity(), notice.clone());
+            let known = tables.accepted.insert(notice.identity(), notice.clone());
+            if known.is_none() {
                 tables.deliver(notice);
                 self.added.notify_one();
             }
