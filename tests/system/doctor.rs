@@ -72,7 +72,7 @@ async fn a_running_service_has_no_finding_but_missing_subscriptions() {
     ];
     assert_eq!(findings, expected);
     let table = sandbox.run(&[&["doctor"], &args[..]].concat());
-    let warning = "warning  subscriptions  there are none: notices are not sent to anyone\n                        -> `hb";
+    let warning = "warning  subscriptions  there are none: notices are not sent to anyone\n                        -> run `hb";
     assert!(
         table.code == 0 && table.stdout.contains(warning),
         "{}",
