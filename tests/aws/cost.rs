@@ -35,10 +35,7 @@ async fn a_sweep_reads_each_host_once_and_the_open_entries() {
     let before = clients.meter().usage();
     let quiet = sweep.run().await.unwrap();
     let after = clients.meter().usage();
-    assert_eq!(
-        (quiet.hosts, quiet.decided.total()),
-        (HOSTS as u64, 0)
-    );
+    assert_eq!((quiet.hosts, quiet.decided.total()), (HOSTS as u64, 0));
     let scans = calls(&before, &after, Operation::Scan);
     assert!(
         (4..=8).contains(&scans),

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::config::BehaviorVersion;
 use aws_sdk_sqs::types::Message;
 use hb_aws::{
-    Clients, SnsSubscriptions, SnsTopic, Stage, TopicArn, create_stage, find_topic, https,
+    Clients, SnsSubscriptions, SnsTopic, Stage, TopicArn, create_stage, find_stage, https,
 };
 use hb_domain::{
     ConfirmationToken, Endpoint, Filter, HostKey, Kind, Notice, Protocol, Publication,
@@ -234,7 +234,7 @@ impl Queue {
 }
 
 fn subscriptions(deployed: &Deployed) -> SnsSubscriptions {
-    SnsSubscriptions::new(&deployed.clients, &deployed.stage, deployed.topic.clone())
+    SnsSubscriptions::new(&deployed.clients, &deployed.stage).at(deployed.topic.clone())
 }
 
 #[tokio::test]
@@ -243,7 +243,7 @@ async fn a_notice_reaches_a_queue_as_it_is() {
         return;
     };
     let (queue, _) = Queue::listen(&deployed, "all", Filter::default()).await;
-    let topic = SnsTopic::new(&deployed.clients, deployed.topic.clone());
+    let topic = SnsTopic::new(&deployed.clients, &deployed.stage).at(deployed.topic.clone());
     let notice = notice("lab", Kind::Missing);
     assert_eq!(topic.publish(&notice).await, Publication::Accepted);
     let [message] = &queue.messages().await[..] else {
@@ -264,7 +264,7 @@ async fn sns_does_not_recognise_a_second_copy_but_people_can() {
         return;
     };
     let (queue, _) = Queue::listen(&deployed, "all", Filter::default()).await;
-    let topic = SnsTopic::new(&deployed.clients, deployed.topic.clone());
+    let topic = SnsTopic::new(&deployed.clients, &deployed.stage).at(deployed.topic.clone());
     let first = notice("main", Kind::Missing);
     let second = Notice {
         attempt: 2,
@@ -306,7 +306,7 @@ async fn filters_decide_who_gets_what_until_one_is_removed() {
     };
     let (some, subscription) = Queue::listen(&deployed, "some", filter).await;
     let (all, _) = Queue::listen(&deployed, "all", Filter::default()).await;
-    let topic = SnsTopic::new(&deployed.clients, deployed.topic.clone());
+    let topic = SnsTopic::new(&deployed.clients, &deployed.stage).at(deployed.topic.clone());
     for (fleet, kind) in [
         ("lab", Kind::Missing),
         ("lab", Kind::Registered),
@@ -354,7 +354,7 @@ async fn sns_filters_as_the_shared_table_says() {
                 .0,
         );
     }
-    let topic = SnsTopic::new(&deployed.clients, deployed.topic.clone());
+    let topic = SnsTopic::new(&deployed.clients, &deployed.stage).at(deployed.topic.clone());
     for fleet in ["main", "lab"] {
         for kind in Kind::ALL {
             let region = "eu-west-1".parse().unwrap();
@@ -377,7 +377,12 @@ async fn sns_filters_as_the_shared_table_says() {
             .iter()
             .map(|b| format!("{}/{}", text(&b["fleet"]), text(&b["kind"])))
             .collect();
-        let mut expected: Vec<_> = case["delivered"].as_array().unwrap().iter().map(text).collect();
+        let mut expected: Vec<_> = case["delivered"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(text)
+            .collect();
         told.sort();
         expected.sort();
         assert_eq!(told, expected, "{}", case["filter"]);
@@ -432,9 +437,10 @@ async fn a_stage_is_made_once_and_found_again() {
         deployed.topic
     );
     assert_eq!(
-        find_topic(&deployed.clients, &deployed.stage)
+        find_stage(&deployed.clients, &deployed.stage)
             .await
-            .unwrap(),
+            .unwrap()
+            .topic,
         deployed.topic
     );
 }
@@ -445,7 +451,7 @@ async fn a_stage_that_is_not_there_is_named() {
         return;
     };
     let nowhere = Stage::parse("nowhere").unwrap();
-    let error = find_topic(&deployed.clients, &nowhere)
+    let error = find_stage(&deployed.clients, &nowhere)
         .await
         .unwrap_err()
         .to_string();
@@ -453,10 +459,8 @@ async fn a_stage_that_is_not_there_is_named() {
         "table hb-nowhere-ledger is unavailable: table hb-nowhere-ledger does not exist"
     ));
     let arn = "arn:aws:dynamodb:eu-west-1:123456789012:table/hb-nowhere-ledger";
-    let topic = SnsTopic::new(
-        &deployed.clients,
-        TopicArn::beside_table(&nowhere, arn).unwrap(),
-    );
+    let topic = SnsTopic::new(&deployed.clients, &nowhere)
+        .at(TopicArn::beside_table(&nowhere, arn).unwrap());
     let error = topic.check().await.unwrap_err().to_string();
     assert!(error.starts_with(
         "topic hb-nowhere-notices is unavailable: topic hb-nowhere-notices does not exist"

@@ -77,7 +77,10 @@ async fn a_beat_that_cannot_be_stored_is_503_and_one_line_until_it_works_again()
         let head = "recording beats failed: table hb-test-heartbeats is unavailable: ";
         assert_eq!(
             (message(trouble), &trouble["level"]),
-            (&*format!("{head}{words} (logged once per cause)"), &json!("ERROR"))
+            (
+                &*format!("{head}{words} (logged once per cause)"),
+                &json!("ERROR")
+            )
         );
         assert!(
             message(end).starts_with("recording beats works again after "),
@@ -212,9 +215,7 @@ async fn a_sweep_that_cannot_read_or_write_is_one_line_an_error_and_no_completio
         assert_eq!(log.len(), i + 1, "one line each: {log:#?}");
         let text = message(&log[i]);
         assert!(
-            text.starts_with(&format!(
-                "the sweep failed: {thing} is unavailable: "
-            )),
+            text.starts_with(&format!("the sweep failed: {thing} is unavailable: ")),
             "{text}"
         );
         assert!(text.contains(words), "{text}");
