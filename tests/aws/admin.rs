@@ -356,7 +356,7 @@ fn what_is_wrong_with_the_way_to_a_stage_is_one_line_with_its_cause() {
             &key,
             &[("HB_DATA_DIR", "/tmp")],
             2,
-            "HB_DATA_DIR and HB_STAGE are both set, and nothing says which is meant",
+            "HB_DATA_DIR and HB_STAGE are both set, and name two services",
         ),
         (
             &["serve"],

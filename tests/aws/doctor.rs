@@ -92,7 +92,11 @@ async fn an_echo_queue_that_does_not_hear_all_is_told() {
         .send()
         .await
         .unwrap();
-    assert_one(&found(&deployed).await, &thing, "does not listen");
+    assert_one(
+        &found(&deployed).await,
+        &thing,
+        "is not subscribed to the topic",
+    );
 }
 
 #[tokio::test]

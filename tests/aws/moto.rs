@@ -406,7 +406,7 @@ async fn an_endpoint_listens_once_and_the_console_never() {
     assert!(
         error
             .to_string()
-            .contains(&format!("listens already, as {}", taken.id)),
+            .contains(&format!("is already subscribed as {}", taken.id)),
         "{error}"
     );
     let endpoint = Endpoint::parse(Protocol::Console, "").unwrap();

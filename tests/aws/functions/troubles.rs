@@ -302,7 +302,7 @@ async fn logs_are_lines_of_json_at_every_level() {
         let log = world.function.log(troubles).await;
         let told = log
             .iter()
-            .filter(|line| message(line).contains("recording beats fails"))
+            .filter(|line| message(line).contains("recording beats failed"))
             .count();
         assert_eq!(told, troubles, "{level}: {log:#?}");
         assert!(log.iter().all(|line| line["level"].is_string()), "{log:#?}");
