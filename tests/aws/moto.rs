@@ -420,7 +420,7 @@ async fn an_endpoint_listens_once_and_the_console_never() {
         .await
         .unwrap_err();
     assert!(
-        error.to_string().contains("there is no console on AWS"),
+        error.to_string().contains("AWS has no console endpoint"),
         "{error}"
     );
 }
