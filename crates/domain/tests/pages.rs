@@ -1,6 +1,6 @@
 //! The pages for users name every word that users meet: a new one cannot be forgotten there.
 
-use hb_domain::Kind;
+use hb_domain::{Kind, Protocol};
 
 #[test]
 fn usage_names_every_kind_of_notice() {
@@ -9,6 +9,21 @@ fn usage_names_every_kind_of_notice() {
         assert!(
             page.contains(&format!("`{kind}`")),
             "docs/usage.md does not name `{kind}`"
+        );
+    }
+}
+
+#[test]
+fn subscription_management_names_every_protocol() {
+    let page = include_str!("../../../docs/subscription-management.md");
+    // No command adds the console: it is part of `hb serve`.
+    for protocol in Protocol::ALL
+        .into_iter()
+        .filter(|protocol| *protocol != Protocol::Console)
+    {
+        assert!(
+            page.contains(&format!("`{protocol}`")),
+            "docs/subscription-management.md does not name `{protocol}`"
         );
     }
 }
