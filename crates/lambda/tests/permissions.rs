@@ -44,6 +44,16 @@ fn sweep_calls_what_it_has_permission_for_and_nothing_else() {
     assert_eq!(*aws.calls.lock().unwrap(), allowed(Function::Sweep));
 }
 
+/// `examples/measure.rs` panicked here: "queue hb-measure-echo is unavailable".
+#[test]
+fn a_sweep_of_no_hosts_finds_the_echo_queue_of_the_measurement() {
+    let aws = Aws::start(false);
+    let program = Path::new(env!("CARGO_BIN_EXE_sweep"));
+    let mut sweep = support::Function::start(program, &aws, &[]);
+    let answer = sweep.invoke("{}");
+    assert!(answer.contains(r#""failed":0"#), "{answer}");
+}
+
 #[test]
 fn canary_calls_what_it_has_permission_for_and_nothing_else() {
     let aws = Aws::start(false);
