@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use commands::{Ended, Service};
 use hb_aws::{Clients, DynamoHeartbeats, Stage, create_stage, https};
-use hb_domain::{Beat, Heartbeat, HostKey, Interval, Region, Signal};
+use hb_domain::{Beat, Heartbeat, HostKey, Interval, Region};
 use hb_service::ports::{Clock, Heard, Heartbeats};
 use hb_service::system::SystemClock;
 use serde_json::Value;
@@ -101,12 +101,7 @@ impl Service for Deployed {
     fn beat(&self, fleet: &str, host: &str) {
         let at = SystemClock.now();
         let interval = Interval::try_from(Duration::from_mins(10)).unwrap();
-        let heartbeat = Heartbeat::new(Beat {
-            at,
-            interval,
-            signal: Signal::Ok,
-            message: None,
-        });
+        let heartbeat = Heartbeat::new(Beat { interval, ..Beat::ok(at) });
         let key = HostKey::new(fleet.parse().unwrap(), host.parse().unwrap());
         let region = "eu-west-1".parse::<Region>().unwrap();
         let heartbeats = DynamoHeartbeats::new(&self.clients, &self.stage);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::stream::{self, StreamExt};
 use hb_aws::{Clients, Stage};
-use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
+use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Timestamp};
 use hb_service::ports::{Heard, Heartbeats};
 use hb_service::testing::contract::World;
 use hb_service::testing::memory::{CountingIds, ManualClock};
@@ -23,12 +23,7 @@ pub(crate) fn host(name: &str) -> HostKey {
 /// A beat of `name` with an interval of a minute.
 pub(crate) fn heard(name: &str, seconds: i64) -> Heard {
     let interval = Interval::try_from(Duration::from_mins(1)).unwrap();
-    let beat = Beat {
-        at: at(seconds),
-        interval,
-        signal: Signal::Ok,
-        message: None,
-    };
+    let beat = Beat { interval, ..Beat::ok(at(seconds)) };
     Heard {
         key: host(name),
         region: Region::local(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hb_domain::{
-    DeliveryPolicy, Digest, Echoed, Entry, Heartbeat, Interval, NoticeId, Pending, Phase,
-    Publication, Signal, Timestamp,
+    Beat, DeliveryPolicy, Digest, Echoed, Entry, Heartbeat, NoticeId, Pending, Phase, Publication,
+    Signal, Timestamp,
 };
 use uuid::Uuid;
 
@@ -188,14 +188,11 @@ impl Heard {
         let failure = self
             .failed
             .map(|at| hb_domain::Failure { at, message: None });
-        // Silent after one step of time.
-        let interval = Interval::default();
         Heartbeat {
-            first: self.last,
-            last: self.last,
-            interval,
             signal,
             failure,
+            // Silent after one step of time.
+            ..Heartbeat::new(Beat::ok(self.last))
         }
     }
 

@@ -41,10 +41,9 @@ pub(crate) async fn record(world: &Shared, region: &Region, key: &HostKey) -> bo
     let fails = !key.host.is_reserved() && world.get().strikes(Fault::HostFails);
     let signal = if fails { Signal::Fail } else { Signal::Ok };
     let beat = Beat {
-        at: ports.now(),
         interval,
         signal,
-        message: None,
+        ..Beat::ok(ports.now())
     };
     let heard = Heard {
         key: key.clone(),

@@ -156,8 +156,8 @@ mod tests {
     use std::time::Duration;
 
     use hb_domain::{
-        Beat, Digest, Entry, Fleet, Heartbeat, HostId, HostKey, Interval, Kind, NoticeId, Region,
-        Rules, Signal, Timestamp, decide, digest_parts, limits,
+        Beat, Digest, Entry, Fleet, Heartbeat, HostId, HostKey, Kind, NoticeId, Region, Rules,
+        Timestamp, decide, digest_parts, limits,
     };
 
     use super::*;
@@ -194,12 +194,7 @@ mod tests {
         let entries: Vec<_> = (0..limits::DIGEST_HOSTS)
             .map(|n| {
                 let entry = Entry::new(HostKey::new(Fleet::main(), name(n)));
-                let beat = Beat {
-                    at,
-                    interval: Interval::default(),
-                    signal: Signal::Ok,
-                    message: None,
-                };
+                let beat = Beat::ok(at);
                 let now = at.plus(Duration::from_hours(1));
                 decide(&entry, &Heartbeat::new(beat), now, &Rules::default()).unwrap()
             })

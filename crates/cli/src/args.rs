@@ -8,11 +8,11 @@
 
 mod host;
 mod key;
+mod send;
 mod subscription;
 mod target;
 
 use std::error::Error;
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -22,12 +22,13 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use hb_domain::{HostId, Interval, Message, Signal};
+use hb_domain::Interval;
 
 use crate::output::Format;
 
 pub(crate) use host::*;
 pub(crate) use key::*;
+pub(crate) use send::*;
 pub(crate) use subscription::*;
 pub(crate) use target::{Chosen, Target};
 
@@ -102,43 +103,6 @@ pub(crate) struct Serve {
     /// Beats per second accepted from each key; more get 429 [default: no limit].
     #[arg(long, value_name = "N", env = "HB_RATE_LIMIT")]
     pub(crate) rate_limit: Option<NonZeroU32>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SendArgs {
-    /// The host to beat for.
-    pub(crate) host: HostId,
-    /// How long the host may stay silent after this beat [default: 10m].
-    #[arg(long, value_name = "DURATION", value_parser = interval)]
-    pub(crate) interval: Option<Interval>,
-    /// The signal.
-    #[arg(long, default_value = "ok", value_parser = one_of(Signal::ALL))]
-    pub(crate) status: Signal,
-    /// What went wrong; stored with --status fail only.
-    #[arg(long)]
-    pub(crate) message: Option<Message>,
-    /// The address of the service [default: http://127.0.0.1:8080].
-    #[arg(long, env = "HB_URL")]
-    pub(crate) url: Option<String>,
-    /// A file that holds the API key.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key_file: Option<PathBuf>,
-    /// First wait up to this long, the same time on every run of a host: spreads a fleet whose cron jobs start together.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) splay: Option<Duration>,
-    /// How often to retry when the network or the server fails.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub(crate) retries: u32,
-    /// How long all tries may take, with the pauses between them.
-    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
-    pub(crate) timeout: Duration,
-    /// Run the command after --, pass its output through, and send its result: the exit code, how long it took and, when
-    /// it failed, the end of its output. Exits with the command's own exit code, even when the beat was not sent.
-    #[arg(long, requires = "command", conflicts_with_all = ["status", "message"])]
-    pub(crate) exec: bool,
-    /// The command of --exec and its arguments.
-    #[arg(last = true, requires = "exec", value_name = "COMMAND")]
-    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

@@ -208,11 +208,9 @@ impl Failure {
 
     fn facts(&self, on_stage: bool) -> Facts {
         match self {
-            Self::Port(error)
-            | Self::Key(KeyError::Port(error))
-            | Self::Host(HostError::Port(error)) => port(error, on_stage),
-            Self::Key(error) => key(error),
-            Self::Host(error) => host(error),
+            Self::Port(error) => port(error, on_stage),
+            Self::Key(error) => key(error, on_stage),
+            Self::Host(error) => host(error, on_stage),
             Self::Store(_) => failed(DATA_FOLDER),
             Self::TwoTargets => usage("name one with --data-dir or --stage, or unset one variable"),
             Self::NoStage => usage("name it with --stage"),
@@ -299,24 +297,24 @@ fn refused(status: u16) -> Facts {
     )
 }
 
-fn key(error: &KeyError) -> Facts {
+fn key(error: &KeyError, on_stage: bool) -> Facts {
     match error {
         KeyError::NoSuchKey(_) => no(LIST_KEYS),
         KeyError::Dead(_) => no("`hb key create NAME` makes a new one"),
         KeyError::TooManyPrefixes(_) => usage(""),
         KeyError::NotRandom => failed(""),
-        KeyError::Port(error) => port(error, false),
+        KeyError::Port(error) => port(error, on_stage),
     }
 }
 
-fn host(error: &HostError) -> Facts {
+fn host(error: &HostError, on_stage: bool) -> Facts {
     match error {
         HostError::NoSuchHost(_) => no(
             "`hb host list` shows all hosts; names are case-sensitive, other fleets need --fleet",
         ),
         HostError::Busy(_) => no(""),
         HostError::Pause(_) => usage(""),
-        HostError::Port(error) => port(error, false),
+        HostError::Port(error) => port(error, on_stage),
     }
 }
 

@@ -38,14 +38,10 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     let listener = TcpListener::bind(serve.listen).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
     first_key::ensure(&local, format, address).await?;
+    let queue = local.queue();
     let backend = local.backend;
     let clock = backend.ports.clock.clone();
     let ids = backend.ports.ids.clone();
-    let queue = backend
-        .ports
-        .deliveries
-        .clone()
-        .ok_or(Failure::ServeOnStage)?;
     let courier = Courier::new(queue, senders, clock.clone(), ids);
 
     let troubles = Arc::new(Troubles::default());

@@ -129,6 +129,19 @@ pub struct Beat {
     pub message: Option<Message>,
 }
 
+impl Beat {
+    /// An `ok` with the default interval.
+    #[must_use]
+    pub fn ok(at: Timestamp) -> Self {
+        Self {
+            at,
+            interval: Interval::default(),
+            signal: Signal::Ok,
+            message: None,
+        }
+    }
+}
+
 /// The last `fail` of a host. It outlives the `ok` that follows, so that the next sweep still finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -191,6 +204,49 @@ impl Heartbeat {
     }
 }
 
+/// Beats for the property tests of this crate and of the adapters.
+#[cfg(any(test, feature = "testing"))]
+#[expect(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "for tests only"
+)]
+pub mod strategy {
+    use proptest::prelude::*;
+
+    use super::{Beat, Heartbeat, Interval, Message, Signal};
+    use crate::time::Timestamp;
+
+    /// Any beat, at one of few instants, so that many beats fall into one millisecond.
+    pub fn beat() -> impl Strategy<Value = Beat> {
+        let fields = (
+            0..6_i64,
+            1_000..1_010_u64,
+            prop::sample::select(&Signal::ALL[..]),
+            prop::option::of("[a-zü\n]{0,3}"),
+        );
+        fields.prop_map(|(at, interval, signal, message)| Beat {
+            at: Timestamp::from_millis(at).unwrap(),
+            interval: Interval::from_millis(interval).unwrap(),
+            signal,
+            message: message.map(Message::from),
+        })
+    }
+
+    /// Any heartbeat; some are merged already, as a copy of another store would be.
+    pub fn heartbeat() -> impl Strategy<Value = Heartbeat> {
+        prop::collection::vec(beat(), 1..3).prop_map(|beats| {
+            let all = beats.into_iter().map(Heartbeat::new);
+            all.reduce(Heartbeat::merge).unwrap()
+        })
+    }
+
+    /// The beats of a host in the order of their arrival.
+    pub fn history() -> impl Strategy<Value = Vec<Heartbeat>> {
+        prop::collection::vec(heartbeat(), 1..12)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -199,10 +255,9 @@ mod tests {
 
     fn beat(at: i64, signal: Signal) -> Heartbeat {
         Heartbeat::new(Beat {
-            at: Timestamp::from_millis(at).unwrap(),
-            interval: Interval::default(),
             signal,
             message: (signal == Signal::Fail).then(|| Message::from(format!("at {at}"))),
+            ..Beat::ok(Timestamp::from_millis(at).unwrap())
         })
     }
 
@@ -236,16 +291,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_of_arrival_does_not_matter(mut beats in prop::collection::vec((0..1_000_i64, any::<bool>()), 1..20)) {
-            beats.sort_by_key(|b| b.0);
-            beats.dedup_by_key(|b| b.0);
-            let signal = |fail| if fail { Signal::Fail } else { Signal::Ok };
-            let all = |order: &[(i64, bool)]| {
-                order.iter().map(|(at, fail)| beat(*at, signal(*fail))).reduce(Heartbeat::merge)
-            };
-            let forth = all(&beats);
-            beats.reverse();
-            prop_assert_eq!(forth, all(&beats));
+        fn the_order_of_arrival_does_not_matter(beats in prop::collection::vec(strategy::beat(), 1..20)) {
+            let mut beats: Vec<_> = beats.into_iter().map(Heartbeat::new).collect();
+            beats.sort_by_key(|beat| beat.last);
+            beats.dedup_by_key(|beat| beat.last);
+            let forth = beats.clone().into_iter().reduce(Heartbeat::merge);
+            prop_assert_eq!(beats.into_iter().rev().reduce(Heartbeat::merge), forth);
         }
     }
 }

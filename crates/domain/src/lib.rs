@@ -26,6 +26,8 @@ mod words;
 
 pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope};
 pub use backoff::{jittered, pause, splay};
+#[cfg(any(test, feature = "testing"))]
+pub use beat::strategy;
 pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Message, Signal};
 pub use coverage::{Blackout, Breaker, CanaryPolicy, Coverage, Receiver, ReceiverHealth};
 pub use decide::{Rules, deadline, decide};

@@ -65,13 +65,11 @@ impl Error {
                 | Invalid::TooDeep
                 | Invalid::BrokenOff => bad("invalid_body"),
                 Invalid::HostMissing
-                | Invalid::HostType(_)
                 | Invalid::Host(_)
                 | Invalid::HostEncoding
                 | Invalid::HostDiffers => bad("invalid_host_id"),
-                Invalid::Interval(_) | Invalid::IntervalType(_) => bad("invalid_interval"),
-                Invalid::Status(_) | Invalid::Contradiction => bad("invalid_status"),
-                Invalid::MessageType(_) => bad("invalid_message"),
+                Invalid::Contradiction => bad("invalid_status"),
+                Invalid::Field { code, .. } => bad(code),
                 Invalid::Twice(_) => bad("duplicate_field"),
                 Invalid::ExitCode | Invalid::TrailingSlash => bad("invalid_path"),
             },

@@ -2,7 +2,7 @@
 //!
 //! [`FIELDS`] states each of them once. What the path says stands in [`path`](crate::path).
 
-use hb_domain::{HostId, Interval, Message, Signal};
+use hb_domain::{Beat, HostId, HostIdError, Interval, Message, Signal, Timestamp};
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -11,30 +11,36 @@ use crate::json;
 
 struct Field {
     name: &'static str,
+    /// The code of the problem when its value is wrong.
+    code: &'static str,
     /// Whether digits in a query are a number, as they are in JSON.
     numeric: bool,
-    /// Never gets `null`.
-    read: fn(&mut Fields, &Value) -> Result<(), Invalid>,
+    /// Never gets `null`; the error is for the author of the client.
+    read: fn(&mut Fields, &Value) -> Result<(), String>,
 }
 
 const FIELDS: [Field; 4] = [
     Field {
         name: "hostId",
+        code: "invalid_host_id",
         numeric: false,
         read: |fields, value| host(value).map(|host| fields.host = Some(host)),
     },
     Field {
         name: "intervalMs",
+        code: "invalid_interval",
         numeric: true,
         read: |fields, value| interval(value).map(|interval| fields.interval = Some(interval)),
     },
     Field {
         name: "status",
+        code: "invalid_status",
         numeric: false,
         read: |fields, value| signal(value).map(|signal| fields.signal = Some(signal)),
     },
     Field {
         name: "message",
+        code: "invalid_message",
         numeric: false,
         read: |fields, value| message(value).map(|message| fields.message = message),
     },
@@ -77,10 +83,22 @@ impl Fields {
         let mut fields = Self::default();
         for (field, value) in FIELDS.iter().zip(values) {
             if !value.is_null() {
-                (field.read)(&mut fields, value)?;
+                let code = field.code;
+                (field.read)(&mut fields, value).map_err(|text| Invalid::Field { code, text })?;
             }
         }
         Ok(fields)
+    }
+
+    /// The host, if it is named, and the beat.
+    pub(crate) fn beat(self, in_path: Option<Signal>, at: Timestamp) -> (Option<HostId>, Beat) {
+        let beat = Beat {
+            at,
+            interval: self.interval.unwrap_or_default(),
+            signal: in_path.or(self.signal).unwrap_or(Signal::Ok),
+            message: self.message,
+        };
+        (self.host, beat)
     }
 
     /// These fields, and those of `others` that are absent here. The host must be the same.
@@ -99,34 +117,43 @@ impl Fields {
     }
 }
 
-fn host(value: &Value) -> Result<HostId, Invalid> {
+fn host(value: &Value) -> Result<HostId, String> {
     let name = value
         .as_str()
-        .ok_or_else(|| Invalid::HostType(quoted(value)))?;
-    Ok(name.parse()?)
+        .ok_or_else(|| must_be("hostId", r#"a string such as "web-01""#, value))?;
+    name.parse().map_err(|error: HostIdError| error.to_string())
 }
 
 /// JSON does not distinguish 600000 from 600000.0, which clients that calculate with floats send.
-fn interval(value: &Value) -> Result<Interval, Invalid> {
+fn interval(value: &Value) -> Result<Interval, String> {
     let whole = |float: &f64| float.fract() == 0.0;
     let millis = value
         .as_u64()
-        .or_else(|| format!("{}", value.as_f64().filter(whole)?).parse().ok());
-    Ok(Interval::from_millis(
-        millis.ok_or_else(|| Invalid::IntervalType(quoted(value)))?,
-    )?)
+        .or_else(|| format!("{}", value.as_f64().filter(whole)?).parse().ok())
+        .ok_or_else(|| {
+            must_be(
+                "intervalMs",
+                "a whole number of milliseconds such as 600000",
+                value,
+            )
+        })?;
+    Interval::from_millis(millis).map_err(|error| format!("intervalMs: {error}"))
 }
 
-fn signal(value: &Value) -> Result<Signal, Invalid> {
+fn signal(value: &Value) -> Result<Signal, String> {
     let word = value.as_str().and_then(|word| word.parse().ok());
-    word.ok_or_else(|| Invalid::Status(quoted(value)))
+    word.ok_or_else(|| must_be("status", r#""ok" or "fail""#, value))
 }
 
-fn message(value: &Value) -> Result<Option<Message>, Invalid> {
+fn message(value: &Value) -> Result<Option<Message>, String> {
     let text = value
         .as_str()
-        .ok_or_else(|| Invalid::MessageType(quoted(value)))?;
+        .ok_or_else(|| must_be("message", "a string", value))?;
     Ok(Some(Message::from(text.to_owned())).filter(|message| !message.is_empty()))
+}
+
+fn must_be(name: &str, expected: &str, found: &Value) -> String {
+    format!("{name} must be {expected}, not {}", quoted(found))
 }
 
 #[cfg(test)]
@@ -163,9 +190,13 @@ mod tests {
         ] {
             assert_eq!(
                 read(text),
-                Err(Invalid::IntervalType(quoted(
-                    &serde_json::from_str::<Value>(text).unwrap()
-                )))
+                Err(Invalid::Field {
+                    code: "invalid_interval",
+                    text: format!(
+                        "intervalMs must be a whole number of milliseconds such as 600000, not {}",
+                        serde_json::from_str::<Value>(text).unwrap()
+                    )
+                })
             );
         }
         for text in ["0", "-0.0", "999", "31536000001", "18446744073709551615"] {
@@ -201,7 +232,10 @@ mod tests {
             assert!(
                 matches!(
                     read(query),
-                    Err(Invalid::IntervalType(_) | Invalid::Status(_))
+                    Err(Invalid::Field {
+                        code: "invalid_interval" | "invalid_status",
+                        ..
+                    })
                 ),
                 "{query}"
             );

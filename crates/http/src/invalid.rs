@@ -1,6 +1,6 @@
 //! What can be wrong with a beat, in words for the author of the client.
 
-use hb_domain::{HostIdError, IntervalError};
+use hb_domain::HostIdError;
 
 /// Why a request is not a beat. Clients see the text, which says what is wrong and what would be right.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,22 +18,15 @@ pub(crate) enum Invalid {
     BrokenOff,
     #[error(r#"hostId is missing; send {{"hostId": "web-01"}}"#)]
     HostMissing,
-    #[error(r#"hostId must be a string such as "web-01", not {0}"#)]
-    HostType(String),
     #[error(transparent)]
     Host(#[from] HostIdError),
     #[error("the hostId in the path is not UTF-8 after percent-decoding")]
     HostEncoding,
     #[error("the request has two different hostIds; path, query and body must name the same host")]
     HostDiffers,
-    #[error("intervalMs: {0}")]
-    Interval(#[from] IntervalError),
-    #[error("intervalMs must be a whole number of milliseconds such as 600000, not {0}")]
-    IntervalType(String),
-    #[error(r#"status must be "ok" or "fail", not {0}"#)]
-    Status(String),
-    #[error("message must be a string, not {0}")]
-    MessageType(String),
+    /// The value of a field is wrong.
+    #[error("{text}")]
+    Field { code: &'static str, text: String },
     #[error("{0} appears twice; send it once")]
     Twice(&'static str),
     #[error("the path and the status contradict each other; leave one of them out")]

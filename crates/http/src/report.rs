@@ -44,11 +44,6 @@ fn beat(
     if in_path.is_some() && fields.signal.is_some() && in_path != fields.signal {
         return Err(Invalid::Contradiction);
     }
-    let beat = Beat {
-        at: now,
-        interval: fields.interval.unwrap_or_default(),
-        signal: in_path.or(fields.signal).unwrap_or(Signal::Ok),
-        message: fields.message,
-    };
-    Ok((fields.host.ok_or(Invalid::HostMissing)?, beat))
+    let (host, beat) = fields.beat(in_path, now);
+    Ok((host.ok_or(Invalid::HostMissing)?, beat))
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
+use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Region, Timestamp};
 use hb_service::ports::{Heard, Heartbeats, Segment, every_page};
 use hb_sqlite::Store;
 
@@ -95,12 +95,7 @@ async fn fill(heartbeats: &Arc<Store>, hosts: usize) -> Result<(), Failure> {
 
 fn heard(host: usize, millis: usize) -> Result<Heard, Failure> {
     let at = Timestamp::from_millis(1_700_000_000_000 + i64::try_from(millis)?)?;
-    let beat = Beat {
-        at,
-        interval: Interval::default(),
-        signal: Signal::Ok,
-        message: None,
-    };
+    let beat = Beat::ok(at);
     let key = HostKey::new(
         Fleet::main(),
         format!("host-{host:07}.example.com").parse()?,

@@ -159,30 +159,11 @@ fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Beat, Fleet, Region};
+    use hb_domain::strategy;
+    use hb_domain::{Fleet, Region};
     use proptest::prelude::*;
 
     use super::*;
-
-    fn beat((at, interval, fail, message): (i64, u64, bool, Option<String>)) -> Heartbeat {
-        Heartbeat::new(Beat {
-            at: Timestamp::from_millis(at).unwrap(),
-            interval: Interval::from_millis(interval).unwrap(),
-            signal: if fail { Signal::Fail } else { Signal::Ok },
-            message: message.map(Message::from),
-        })
-    }
-
-    fn beats() -> impl Strategy<Value = Vec<(i64, u64, bool, Option<String>)>> {
-        // Few instants, so that many beats fall into one millisecond.
-        let beat = (
-            0..6_i64,
-            1_000..1_010_u64,
-            any::<bool>(),
-            prop::option::of("[a-z]{1,3}"),
-        );
-        prop::collection::vec(beat, 1..12)
-    }
 
     #[test]
     fn a_scan_page_is_one_index_seek() {
@@ -197,13 +178,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
         #[test]
-        fn the_statement_merges_as_the_domain_does(history in beats()) {
+        fn the_statement_merges_as_the_domain_does(history in strategy::history()) {
             let connection = Connection::open_in_memory().unwrap();
-            connection.execute_batch(include_str!("schema.sql")).unwrap();
+            connection.execute_batch(&crate::schema::newest()).unwrap();
             let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
             let mut expected: Option<Heartbeat> = None;
-            for one in history {
-                let heartbeat = beat(one);
+            for heartbeat in history {
                 expected = Some(match expected {
                     Some(before) => before.merge(heartbeat.clone()),
                     None => heartbeat.clone(),

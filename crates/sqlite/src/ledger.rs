@@ -48,7 +48,7 @@ impl<T: Record> Ledger<T> for Store {
     #[tracing::instrument(
         level = "debug",
         skip_all,
-        fields(table = T::TABLE, key = %record.key(), expected),
+        fields(table = T::TABLE, key = %record.key(), ?expected),
         err(level = "debug")
     )]
     async fn swap(

@@ -45,7 +45,7 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
-    place: Arc<DatabaseLocation>,
+    location: Arc<DatabaseLocation>,
     /// `None` only while the store is dropped.
     jobs: Option<mpsc::SyncSender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
@@ -68,18 +68,18 @@ impl Store {
         Self::at(DatabaseLocation::existing(dir.as_ref())?)
     }
 
-    fn at(place: DatabaseLocation) -> Result<Self, StoreError> {
-        let place = Arc::new(place);
-        let first = place.reopen(None)?;
+    fn at(location: DatabaseLocation) -> Result<Self, StoreError> {
+        let location = Arc::new(location);
+        let first = location.reopen(None)?;
         let (jobs, waiting) = mpsc::sync_channel(QUEUE);
-        let writer = Writer::new(Arc::clone(&place), first);
+        let writer = Writer::new(Arc::clone(&location), first);
         let thread = std::thread::Builder::new()
             .name("hb-writer".to_owned())
             .spawn(move || writer.run(&waiting))
             .map_err(StoreError::Thread)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                place,
+                location,
                 jobs: Some(jobs),
                 thread: Some(thread),
                 readers: Arc::new(Semaphore::new(READERS)),
@@ -92,7 +92,7 @@ impl Store {
     /// The path of the database.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.inner.place.path()
+        self.inner.location.path()
     }
 
     /// Runs `work` in the next group of writes; durable when it returns.
@@ -172,7 +172,7 @@ impl Inner {
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, String> {
         let idle = self.idle().pop();
         let opened = self
-            .place
+            .location
             .current(idle)
             .map_err(|error| error.to_string())?;
         let result = work(&opened.connection);

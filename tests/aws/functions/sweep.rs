@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::BehaviorVersion;
 use hb_aws::{Clients, DynamoHeartbeats, DynamoLedger, DynamoSystem, Stage, create_stage, https};
-use hb_domain::{Beat, Entry, Heartbeat, Interval, Region, Signal, State, Timestamp};
+use hb_domain::{Beat, Entry, Heartbeat, Region, State, Timestamp};
 use hb_service::ports::{Clock, CompletedSweep, Heard, Heartbeats, Ledger, System};
 use hb_service::system::SystemClock;
 use serde_json::{Value, json};
@@ -32,12 +32,7 @@ pub(super) fn region() -> Region {
 
 /// A beat of `name` some time ago, with the interval of 10 minutes.
 pub(super) fn heard(name: &str, ago: Duration) -> Heard {
-    let beat = Beat {
-        at: now().minus(ago),
-        interval: Interval::default(),
-        signal: Signal::Ok,
-        message: None,
-    };
+    let beat = Beat::ok(now().minus(ago));
     Heard {
         key: host(name),
         region: region(),

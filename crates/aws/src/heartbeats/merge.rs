@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use hb_domain::{Heartbeat, Signal};
+use hb_domain::Heartbeat;
 
-use super::stored::{FAIL, FAILED, FIRST, INTERVAL, LAST, MESSAGE, SIGNAL};
+use super::stored::{FAILED, FIRST, LAST, MESSAGE, newest_part};
 use crate::item;
 
 /// The parts of a heartbeat that an update writes, and the condition under which it does.
@@ -29,8 +29,7 @@ impl Change {
     /// The parts of `new` that the stored `old` lacks; `None` when it lacks none.
     pub(super) fn late(old: &Heartbeat, new: &Heartbeat) -> Option<Self> {
         let merged = old.clone().merge(new.clone());
-        let newest =
-            (merged.last, merged.interval, merged.signal) != (old.last, old.interval, old.signal);
+        let newest = newest_part(&merged) != newest_part(old);
         let first = merged.first != old.first;
         let failure = merged.failure != old.failure;
         (newest || first || failure).then_some(Self::Late {
@@ -114,24 +113,23 @@ impl Update {
     }
 
     fn newest(&mut self, new: &Heartbeat) {
-        self.put(LAST, item::instant(new.last));
-        self.put(INTERVAL, item::number(new.interval.as_millis()));
-        match new.signal {
-            Signal::Ok => self.remove.push(format!("#{SIGNAL}")),
-            Signal::Fail => self.put(SIGNAL, item::text(FAIL)),
+        for (name, value) in newest_part(new) {
+            self.put(name, value);
         }
     }
 
     fn failure(&mut self, new: &Heartbeat) {
         let Some(failure) = &new.failure else { return };
-        self.put(FAILED, item::instant(failure.at));
-        match &failure.message {
-            Some(message) => self.put(MESSAGE, item::text(message.as_str())),
-            None => self.remove.push(format!("#{MESSAGE}")),
-        }
+        self.put(FAILED, Some(item::instant(failure.at)));
+        let message = failure.message.as_ref();
+        self.put(MESSAGE, message.map(|message| item::text(message.as_str())));
     }
 
-    fn put(&mut self, name: &str, value: AttributeValue) {
+    /// Sets an attribute, or removes it.
+    fn put(&mut self, name: &str, value: Option<AttributeValue>) {
+        let Some(value) = value else {
+            return self.remove.push(format!("#{name}"));
+        };
         self.set.push(format!("#{name} = :{name}"));
         self.value(name, value);
     }
@@ -143,33 +141,17 @@ impl Update {
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Beat, Interval, Message, Timestamp};
+    use hb_domain::{Beat, Message, Signal, Timestamp, strategy};
     use proptest::prelude::*;
 
     use super::*;
 
-    type BeatFields = (i64, u64, bool, Option<String>);
-
-    fn beat((at, interval, fail, message): BeatFields) -> Heartbeat {
+    fn beat(at: i64, signal: Signal, message: Option<&str>) -> Heartbeat {
         Heartbeat::new(Beat {
-            at: Timestamp::from_millis(at).unwrap(),
-            interval: Interval::from_millis(interval).unwrap(),
-            signal: if fail { Signal::Fail } else { Signal::Ok },
-            message: message.map(Message::from),
+            signal,
+            message: message.map(|text| Message::from(text.to_owned())),
+            ..Beat::ok(Timestamp::from_millis(at).unwrap())
         })
-    }
-
-    fn beats() -> impl Strategy<Value = Heartbeat> {
-        // Few instants, so that many beats share a millisecond.
-        let fields = (
-            0..6_i64,
-            1_000..1_003_u64,
-            any::<bool>(),
-            prop::option::of("[a-z]{1,2}"),
-        );
-        // Some are already merged, like a copy from another store.
-        prop::collection::vec(fields, 1..3)
-            .prop_map(|all| all.into_iter().map(beat).reduce(Heartbeat::merge).unwrap())
     }
 
     /// The item after DynamoDB applied `change`; `None` when its condition does not hold.
@@ -228,7 +210,7 @@ mod tests {
     proptest! {
         /// A hopeful update, then a late one if that fails, with any other write between the two.
         #[test]
-        fn updates_merge_as_the_domain_does(old in beats(), new in beats(), between in prop::option::of(beats())) {
+        fn updates_merge_as_the_domain_does(old in strategy::heartbeat(), new in strategy::heartbeat(), between in prop::option::of(strategy::heartbeat())) {
             if let Some(done) = apply(Change::Hopeful, Some(&old), &new) {
                 prop_assert_eq!(done, old.merge(new));
                 return Ok(());
@@ -249,7 +231,7 @@ mod tests {
         }
 
         #[test]
-        fn one_late_update_is_enough_without_interfering_writes(old in beats(), new in beats()) {
+        fn one_late_update_is_enough_without_interfering_writes(old in strategy::heartbeat(), new in strategy::heartbeat()) {
             if apply(Change::Hopeful, Some(&old), &new).is_none() && let Some(change) = Change::late(&old, &new) {
                 prop_assert_eq!(apply(change, Some(&old), &new), Some(old.merge(new)));
             }
@@ -258,13 +240,13 @@ mod tests {
 
     #[test]
     fn a_beat_is_one_update_expression() {
-        let ok = Change::Hopeful.of(&beat((5, 1_000, false, None)));
+        let ok = Change::Hopeful.of(&beat(5, Signal::Ok, None));
         assert_eq!(
             ok.expression(),
             "SET #l = :l, #i = :i, #f = if_not_exists(#f, :f) REMOVE #s"
         );
         assert_eq!(ok.condition, "attribute_not_exists(#l) OR (#l <= :l)");
-        let fail = Change::Hopeful.of(&beat((5, 1_000, true, Some("disk full".to_owned()))));
+        let fail = Change::Hopeful.of(&beat(5, Signal::Fail, Some("disk full")));
         assert_eq!(
             fail.expression(),
             "SET #l = :l, #i = :i, #s = :s, #f = if_not_exists(#f, :f), #x = :x, #m = :m"
@@ -274,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_late_failure_writes_only_the_missing_parts() {
-        let (old, new) = (beat((9, 1_000, false, None)), beat((5, 1_000, true, None)));
+        let (old, new) = (beat(9, Signal::Ok, None), beat(5, Signal::Fail, None));
         let late = Change::late(&old, &new).unwrap();
         assert_eq!(
             late,

@@ -1,5 +1,6 @@
 //! How a heartbeat is stored: one item a host and region. Names have one letter, because a sweep pays for each byte.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use hb_domain::{Failure, Heartbeat, HostKey, Interval, Message, Region, Signal};
 use hb_service::ports::Heard;
 
@@ -27,13 +28,23 @@ pub(super) const MESSAGE: &str = "m";
 pub const ATTRIBUTES: [&str; 8] = [HOST, REGION, LAST, INTERVAL, FIRST, SIGNAL, FAILED, MESSAGE];
 
 /// The value of [`SIGNAL`] for a failure.
-pub(super) const FAIL: &str = "f";
+const FAIL: &str = "f";
 
 pub(super) fn key(host: &HostKey, region: &Region) -> AttributeMap {
     item::of([
         (HOST, item::text(host.to_string())),
         (REGION, item::text(region.as_str())),
     ])
+}
+
+/// The attributes that change with each newer beat; `None` for one that an item then lacks.
+pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeValue>); 3] {
+    let fail = (new.signal == Signal::Fail).then(|| item::text(FAIL));
+    [
+        (LAST, Some(item::instant(new.last))),
+        (INTERVAL, Some(item::number(new.interval.as_millis()))),
+        (SIGNAL, fail),
+    ]
 }
 
 pub(super) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
@@ -60,7 +71,6 @@ pub(super) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::types::AttributeValue;
     use hb_domain::{Beat, Fleet, Timestamp};
 
     use super::super::merge::Change;
@@ -81,10 +91,10 @@ mod tests {
 
     fn heard(host: &str, signal: Signal, message: Option<&str>) -> Heard {
         let beat = Beat {
-            at: Timestamp::from_millis(1_700_000_000_123).unwrap(),
             interval: Interval::from_millis(31_535_999_999).unwrap(),
             signal,
             message: message.map(|text| Message::from(text.to_owned())),
+            ..Beat::ok(Timestamp::from_millis(1_700_000_000_123).unwrap())
         };
         Heard {
             key: HostKey::new(Fleet::main(), host.parse().unwrap()),

@@ -188,10 +188,10 @@ pub(crate) fn heard(seconds: i64, signal: Signal) -> Heard {
     let message = (signal == Signal::Fail).then(|| Message::from("disk full".to_owned()));
     let interval = Interval::try_from(Duration::from_mins(1)).unwrap();
     let heartbeat = Heartbeat::new(Beat {
-        at: at(seconds),
         interval,
         signal,
         message,
+        ..Beat::ok(at(seconds))
     });
     Heard {
         key: host(),

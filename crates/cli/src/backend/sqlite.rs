@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hb_domain::{Key, Region, Timestamp};
 use hb_service::admin::RegionalTopic;
 use hb_service::doctor::{Doctor, Expectations, Finding};
-use hb_service::ports::{PortResult, Ports};
+use hb_service::ports::{DeliveryQueue, PortResult, Ports};
 use hb_service::system::{SystemClock, SystemIds};
 use hb_sqlite::Store;
 
@@ -36,6 +36,11 @@ impl Local {
             topics: Topics::Local(topic),
         };
         Ok(Self { backend, store })
+    }
+
+    /// The deliveries that the courier works through.
+    pub(crate) fn queue(&self) -> Arc<dyn DeliveryQueue> {
+        Arc::new(self.store.clone())
     }
 
     /// Stores `key` if there is no key at all; `false` otherwise.

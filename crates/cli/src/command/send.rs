@@ -9,8 +9,8 @@ mod tail;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hb_domain::{Signal, splay};
-use serde_json::{Value, json};
+use hb_domain::splay;
+use serde_json::json;
 
 use self::deliver::Service;
 use self::job::FinishedJob;
@@ -34,8 +34,7 @@ pub(crate) async fn run(
     }
     let service = Service::of(&send)?;
     wait(&send).await;
-    let body = beat(&send, send.status, &json!(send.message));
-    let tries = service.deliver(&body).await?;
+    let tries = service.deliver(&send.body()).await?;
     let value = json!({ "hostId": send.host, "tries": tries });
     output::one(format, &format!("{} beats", send.host), &value)?;
     Ok(ExitCode::SUCCESS)
@@ -75,17 +74,9 @@ async fn run_command(send: &SendArgs) -> ExitCode {
 
 async fn send_result(send: &SendArgs, job: &FinishedJob) -> Result<(), Failure> {
     let service = Service::of(send)?;
-    let body = if job.is_ok() {
-        beat(send, Signal::Ok, &Value::Null)
-    } else {
-        beat(send, Signal::Fail, &json!(job.message(&service.secret())))
-    };
+    let failure = (!job.is_ok()).then(|| job.message(&service.secret()));
+    let body = send.body_of_job(failure.as_deref());
     service.deliver(&body).await.map(drop)
-}
-
-fn beat(send: &SendArgs, status: Signal, message: &Value) -> String {
-    json!({ "hostId": send.host, "intervalMs": send.interval, "status": status.as_str(), "message": message })
-        .to_string()
 }
 
 /// Waits for the host's share of the splay.

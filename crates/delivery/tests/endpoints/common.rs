@@ -10,6 +10,7 @@ use hb_domain::{
 };
 use hb_service::ports::{DeliveryQueue, Ports, Tally};
 use hb_service::testing::contract::notice;
+use hb_service::testing::deliveries;
 use hb_service::testing::memory::{CountingIds, ManualClock, Memory, ports};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -87,24 +88,12 @@ impl World {
     }
 
     pub(crate) async fn tally(&self, subscription: &str) -> Tally {
-        let tallies = self.queue().tally().await.unwrap();
-        let tally = tallies.get(&subscription.parse().unwrap());
-        tally.cloned().unwrap_or_default()
+        deliveries::tally(&*self.queue(), subscription).await
     }
 
     /// Waits until `done` holds for the tally of `subscription`.
     pub(crate) async fn until(&self, subscription: &str, done: impl Fn(&Tally) -> bool) -> Tally {
-        for _ in 0..1_000 {
-            let tally = self.tally(subscription).await;
-            if done(&tally) {
-                return tally;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!(
-            "{subscription} stays at {:?}",
-            self.tally(subscription).await
-        );
+        deliveries::until(&*self.queue(), subscription, done).await
     }
 }
 

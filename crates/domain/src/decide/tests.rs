@@ -28,10 +28,10 @@ fn seconds(instant: Timestamp) -> i64 {
 
 fn beat(seconds: i64, signal: Signal) -> Heartbeat {
     Heartbeat::new(Beat {
-        at: at(seconds),
         interval: Interval::from_millis(60_000).unwrap(),
         signal,
         message: (signal == Signal::Fail).then(|| Message::from("disk full".to_owned())),
+        ..Beat::ok(at(seconds))
     })
 }
 

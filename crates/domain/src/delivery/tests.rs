@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::beat::{Beat, Heartbeat, Interval, Signal};
+use crate::beat::{Beat, Heartbeat};
 use crate::decide::{Rules, decide};
 use crate::host::{Fleet, HostKey};
 
@@ -17,12 +17,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn pending() -> Entry {
-    let beat = Beat {
-        at: at(0),
-        interval: Interval::default(),
-        signal: Signal::Ok,
-        message: None,
-    };
+    let beat = Beat::ok(at(0));
     let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
     decide(
         &Entry::new(key),

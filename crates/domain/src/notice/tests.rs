@@ -18,10 +18,9 @@ fn at(millis: i64) -> Timestamp {
 
 fn entry(fleet: &str, host: &str, signal: Signal, message: &str) -> Entry {
     let beat = Beat {
-        at: at(AT_10 - 600_000),
-        interval: Interval::default(),
         signal,
         message: Some(Message::from(message.to_owned())),
+        ..Beat::ok(at(AT_10 - 600_000))
     };
     let key = HostKey::new(fleet.parse().unwrap(), host.parse().unwrap());
     let now = if signal == Signal::Ok {
@@ -53,12 +52,7 @@ fn recovered() -> Notice {
         ..entry("main", "web-01", Signal::Ok, "")
     };
     let now = at(AT_10 + 1_080_000);
-    let beat = Beat {
-        at: now,
-        interval: Interval::default(),
-        signal: Signal::Ok,
-        message: None,
-    };
+    let beat = Beat::ok(now);
     notice(&decide(&missing, &Heartbeat::new(beat), now, &Rules::default()).unwrap())
 }
 

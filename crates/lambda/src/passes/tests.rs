@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use hb_domain::{Beat, Heartbeat, HostKey, Interval, Notice, Publication, Region, Signal};
+use hb_domain::{Beat, Heartbeat, HostKey, Notice, Publication, Region};
 use hb_service::ports::{Heard, Heartbeats, PortResult, Topic};
 use hb_service::testing::memory::{CountingIds, Memory, ports};
 use tokio::time::Instant;
@@ -83,12 +83,7 @@ impl World {
     async fn silent_host(&self) {
         let key = HostKey::new(hb_domain::Fleet::main(), "web-01".parse().unwrap());
         let at = self.now().minus(Duration::from_hours(1));
-        let beat = Beat {
-            at,
-            interval: Interval::default(),
-            signal: Signal::Ok,
-            message: None,
-        };
+        let beat = Beat::ok(at);
         let heard = Heard {
             key,
             region: Region::local(),

@@ -58,7 +58,7 @@ macro_rules! contract_suite {
             newer_beat_wins, heartbeats_of_two_regions_are_separate_and_adjacent, a_scan_finds_every_host_once, a_scan_resumes_after_a_host,
             unreadable_heartbeats_are_reported_and_skipped, forgetting_keeps_a_newer_beat, a_working_store_passes_its_checks,
             an_entry_is_swapped_as_a_whole, a_swap_needs_the_expected_version, one_of_64_concurrent_writers_wins,
-            a_lost_reply_is_recognised, only_open_entries_are_listed,
+            a_lost_reply_is_recognised, a_heartbeat_is_stored_whole, only_open_entries_are_listed,
             unreadable_entries_are_reported_and_skipped, keys_are_created_revoked_and_listed,
             keys_keep_the_earliest_expiry_and_the_last_day_of_use,
             subscriptions_are_added_listed_and_removed, the_last_completed_sweep_is_recorded,
@@ -93,10 +93,10 @@ fn heard(name: &str, region: &str, seconds: i64, signal: Signal) -> Heard {
         (signal == Signal::Fail).then(|| Message::from(format!("fäiled at {seconds}\n\"'%_")));
     let interval = Interval::try_from(Duration::from_mins(1)).unwrap();
     let heartbeat = Heartbeat::new(Beat {
-        at: at(seconds),
         interval,
         signal,
         message,
+        ..Beat::ok(at(seconds))
     });
     Heard {
         key: host(name),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Beat, Entry, Heartbeat, HostKey, Interval, Kind, Signal, State};
+use hb_domain::{Beat, Entry, Heartbeat, HostKey, Interval, Kind, State};
 use hb_service::admin::{HostAdmin, HostError, HostView};
 use hb_service::ports::Ports;
 use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
@@ -251,12 +251,7 @@ async fn a_listing_merges_regions_across_pages_and_resumes_after_a_host() {
     for name in &names {
         for (region, earlier) in [("eu-west-1", 5), ("us-east-1", 0), ("us-west-2", 3)] {
             let at = now.minus(Duration::from_secs(earlier));
-            let beat = Beat {
-                at,
-                interval: Interval::default(),
-                signal: Signal::Ok,
-                message: None,
-            };
+            let beat = Beat::ok(at);
             let (key, region) = (host(name), region.parse().unwrap());
             bench
                 .memory

@@ -62,10 +62,9 @@ impl Bench {
     async fn signal_in(&self, region: Region, name: &str, interval: Duration, signal: Signal) {
         let interval = Interval::try_from(interval).unwrap();
         let beat = Beat {
-            at: self.clock.now(),
             interval,
             signal,
-            message: None,
+            ..Beat::ok(self.clock.now())
         };
         let heard = Heard {
             key: host(name),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    Beat, Entry, Fleet, Heartbeat, HostId, HostKey, Interval, Kind, Notice, Publication, Receiver,
-    Signal, Timestamp, limits,
+    Beat, Entry, Fleet, Heartbeat, HostId, HostKey, Kind, Notice, Publication, Receiver, Timestamp,
+    limits,
 };
 use hb_service::ports::{
     Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortError, PortResult, Segment, Stored, Swap,
@@ -104,12 +104,7 @@ async fn a_report_counts_hosts_by_state_and_unreachable_regions() {
         .await
         .unwrap();
     for n in 0..limits::CANARIES {
-        let beat = Beat {
-            at: bench.clock.now(),
-            interval: Interval::default(),
-            signal: Signal::Ok,
-            message: None,
-        };
+        let beat = Beat::ok(bench.clock.now());
         let key = HostKey::new(Fleet::main(), HostId::canary(n));
         let heard = Heard {
             key,

@@ -92,15 +92,15 @@ fn all_or_nothing<T>(
 }
 
 pub(super) struct Writer {
-    place: Arc<DatabaseLocation>,
+    location: Arc<DatabaseLocation>,
     /// `None` after an error: the next group connects anew.
     opened: Option<Opened>,
 }
 
 impl Writer {
-    pub(super) fn new(place: Arc<DatabaseLocation>, opened: Opened) -> Self {
+    pub(super) fn new(location: Arc<DatabaseLocation>, opened: Opened) -> Self {
         Self {
-            place,
+            location,
             opened: Some(opened),
         }
     }
@@ -125,11 +125,11 @@ impl Writer {
 
     fn commit(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), WriteError> {
         let opened = self
-            .place
+            .location
             .current(self.opened.take())
             .map_err(|error| WriteError::Refused(error.to_string()))?;
         let went_well = transact(&opened.connection, group)?;
-        if !self.place.is_current(&opened) {
+        if !self.location.is_current(&opened) {
             let cause = "the database file was deleted or replaced while it was written";
             self.opened = Some(opened);
             return Err(WriteError::Unknown(cause.to_owned()));

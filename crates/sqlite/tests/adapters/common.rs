@@ -10,6 +10,7 @@ use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Notice, Protocol, Publication, Subscription, Timestamp,
 };
 use hb_service::ports::{Content, Delivery, Ports, Tally};
+use hb_service::testing::deliveries;
 use hb_service::testing::memory::{CountingIds, ManualClock};
 use hb_sqlite::Store;
 use rusqlite::Connection;
@@ -76,25 +77,12 @@ impl World {
     }
 
     pub(crate) async fn tally(&self, subscription: &str) -> Tally {
-        let queue = self.ports.deliveries.as_ref().unwrap();
-        let tallies = queue.tally().await.unwrap();
-        let tally = tallies.get(&subscription.parse().unwrap());
-        tally.cloned().unwrap_or_default()
+        deliveries::tally(&self.store, subscription).await
     }
 
     /// Waits until `done` holds for the tally of `subscription`.
     pub(crate) async fn until(&self, subscription: &str, done: impl Fn(&Tally) -> bool) -> Tally {
-        for _ in 0..1_000 {
-            let tally = self.tally(subscription).await;
-            if done(&tally) {
-                return tally;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!(
-            "{subscription} stays at {:?}",
-            self.tally(subscription).await
-        );
+        deliveries::until(&self.store, subscription, done).await
     }
 
     /// The number that `sql` gives.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use hb_domain::{
-    Beat, Fleet, Heartbeat, HostKey, Interval, Kind, Notice, Receiver, Region, Signal, limits,
+    Beat, Fleet, Heartbeat, HostKey, Interval, Kind, Notice, Receiver, Region, limits,
 };
 use hb_service::ports::{Clock, Heard};
 use hb_service::{Sweep, SweepSettings};
@@ -24,10 +24,8 @@ async fn ten_thousand_missing_hosts_are_five_notices() {
     let beats = (0..10_000).map(async |i| {
         let interval = Interval::from_millis(60_000).unwrap();
         let beat = Beat {
-            at: world.clock.now(),
             interval,
-            signal: Signal::Ok,
-            message: None,
+            ..Beat::ok(world.clock.now())
         };
         let name = format!("host-{i:05}.rack-17.example.com").parse().unwrap();
         let key = HostKey::new(Fleet::main(), name);

@@ -2,7 +2,7 @@
 
 use hb_domain::{
     Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Key, KeyId, Kind, Region, Scope, Secret,
-    Signal, Timestamp,
+    Timestamp,
 };
 use hb_service::ports::{CompletedSweep, Heard, PortError, Segment, Swap, every_page};
 use hb_service::testing::contract::notice;
@@ -20,12 +20,7 @@ fn host(name: &str) -> HostKey {
 }
 
 fn heard(name: &str) -> Heard {
-    let beat = Beat {
-        at: at(5),
-        interval: Interval::default(),
-        signal: Signal::Ok,
-        message: None,
-    };
+    let beat = Beat::ok(at(5));
     Heard {
         key: host(name),
         region: Region::local(),

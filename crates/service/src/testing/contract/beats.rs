@@ -1,7 +1,9 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use futures::stream::{self, StreamExt};
-use hb_domain::{Heartbeat, HostKey, Signal};
+use hb_domain::{Heartbeat, HostKey, Signal, strategy};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
 
 use super::{World, at, heard, host};
 use crate::ports::{Heard, PortError, Segment, every_page};
@@ -46,6 +48,38 @@ pub async fn newer_beat_wins(world: World) {
         world.ports.heartbeats.load(&host("web-02")).await.unwrap(),
         []
     );
+}
+
+/// Every field of a heartbeat is loaded and scanned as it was recorded; the message only loaded.
+pub async fn a_heartbeat_is_stored_whole(world: World) {
+    let mut runner = TestRunner::deterministic();
+    let mut recorded = BTreeMap::new();
+    for n in 0..world.fleet_size.min(64) {
+        let heartbeat = strategy::heartbeat()
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
+        let heard = Heard {
+            heartbeat,
+            ..heard(&format!("host-{n}"), "local", 0, Signal::Ok)
+        };
+        world.ports.heartbeats.record(&heard).await.unwrap();
+        recorded.insert(heard.key.clone(), heard);
+    }
+    for (key, heard) in &recorded {
+        let loaded = world.ports.heartbeats.load(key).await.unwrap();
+        assert_eq!(loaded, std::slice::from_ref(heard));
+    }
+    let plain = |mut heartbeat: Heartbeat| {
+        if let Some(failure) = &mut heartbeat.failure {
+            failure.message = None;
+        }
+        heartbeat
+    };
+    for scanned in scan(&world).await.0 {
+        let expected = recorded[&scanned.key].heartbeat.clone();
+        assert_eq!(plain(scanned.heartbeat), plain(expected));
+    }
 }
 
 /// The heartbeats of two regions remain two items, adjacent in a scan.

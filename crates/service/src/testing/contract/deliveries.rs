@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{World, at};
 use crate::ports::{CONSOLE, Content, DeliveryOutcome, DeliveryQueue, LeasedDelivery, Tally};
+use crate::testing::deliveries::tally;
 
 /// Runs every case about deliveries, as `contract_suite!` runs the others.
 #[macro_export]
@@ -152,9 +153,7 @@ impl World {
     }
 
     async fn tally(&self, subscription: &str) -> Tally {
-        let mut tallies = self.queue().tally().await.unwrap();
-        let tally = tallies.remove(&subscription.parse::<SubscriptionId>().unwrap());
-        tally.unwrap_or_default()
+        tally(self.queue(), subscription).await
     }
 }
 

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use futures::stream::{self, StreamExt};
 use hb_domain::{
-    Beat, Digest, DigestStage, Heartbeat, HostId, Interval, Notice, NoticeId, Publication,
-    Receiver, Region, Signal, Subject,
+    Beat, Digest, DigestStage, Heartbeat, HostId, Notice, NoticeId, Publication, Receiver, Region,
+    Signal, Subject,
 };
 use uuid::Uuid;
 
@@ -178,12 +178,7 @@ pub async fn many_notices_are_delivered_in_digests(world: World) {
 pub async fn an_echo_settles_a_publish_of_unknown_outcome(world: World) {
     let (sweep, clock) = sweep(&world);
     // Registered, and leased by a process that crashed after it published.
-    let beat = Beat {
-        at: at(0),
-        interval: Interval::default(),
-        signal: Signal::Ok,
-        message: None,
-    };
+    let beat = Beat::ok(at(0));
     let name: HostId = "web-01".parse().unwrap();
     let key = host(name.as_str());
     let heard = Heard {

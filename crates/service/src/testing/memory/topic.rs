@@ -1,3 +1,5 @@
+use std::collections::btree_map::Entry;
+
 use async_trait::async_trait;
 use hb_domain::{Notice, Publication};
 
@@ -24,8 +26,8 @@ impl Topic for Memory {
                 attempt: notice.attempt,
                 receipt,
             });
-            let known = tables.accepted.insert(notice.identity(), notice.clone());
-            if known.is_none() {
+            if let Entry::Vacant(first) = tables.accepted.entry(notice.identity()) {
+                first.insert(notice.clone());
                 tables.deliver(notice);
                 self.added.notify_one();
             }

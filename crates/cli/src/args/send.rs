@@ -1,0 +1,75 @@
+//! The options of `hb send`, and the beat that they describe.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use hb_domain::{HostId, Interval, Message, Signal};
+use serde_json::{Value, json};
+
+use super::{duration, interval, one_of};
+
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// The host to beat for.
+    pub(crate) host: HostId,
+    /// How long the host may stay silent after this beat [default: 10m].
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    pub(crate) interval: Option<Interval>,
+    /// The signal.
+    #[arg(long, default_value = "ok", value_parser = one_of(Signal::ALL))]
+    pub(crate) status: Signal,
+    /// What went wrong; stored with --status fail only.
+    #[arg(long)]
+    pub(crate) message: Option<Message>,
+    /// The address of the service [default: http://127.0.0.1:8080].
+    #[arg(long, env = "HB_URL")]
+    pub(crate) url: Option<String>,
+    /// A file that holds the API key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// First wait up to this long, the same time on every run of a host: spreads a fleet whose cron jobs start together.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) splay: Option<Duration>,
+    /// How often to retry when the network or the server fails.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) retries: u32,
+    /// How long all tries may take, with the pauses between them.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    /// Run the command after --, pass its output through, and send its result: the exit code, how long it took and, when
+    /// it failed, the end of its output. Exits with the command's own exit code, even when the beat was not sent.
+    #[arg(long, requires = "command", conflicts_with_all = ["status", "message"])]
+    pub(crate) exec: bool,
+    /// The command of --exec and its arguments.
+    #[arg(last = true, requires = "exec", value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+impl SendArgs {
+    /// The body of the request for the beat.
+    pub(crate) fn body(&self) -> String {
+        self.body_of(self.status, &json!(self.message))
+    }
+
+    /// The body of the request for the beat of a finished job; its failure has a message.
+    pub(crate) fn body_of_job(&self, failure: Option<&str>) -> String {
+        let status = if failure.is_some() {
+            Signal::Fail
+        } else {
+            Signal::Ok
+        };
+        self.body_of(status, &json!(failure))
+    }
+
+    fn body_of(&self, status: Signal, message: &Value) -> String {
+        json!({
+            "hostId": self.host,
+            "intervalMs": self.interval,
+            "status": status.as_str(),
+            "message": message,
+        })
+        .to_string()
+    }
+}
