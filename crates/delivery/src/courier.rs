@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use hb_domain::{SubscriptionId, Timestamp};
 use hb_service::Troubles;
-use hb_service::ports::{Clock, DeliveryQueue, Ids, LeasedDelivery, PortError, PortResult};
+use hb_service::ports::{
+    Clock, Content, DeliveryOutcome, DeliveryQueue, Ids, LeasedDelivery, PortError, PortResult,
+};
 use tokio::task::{Id, JoinSet};
 use uuid::Uuid;
 
@@ -168,6 +170,35 @@ impl Courier {
     }
 }
 
+/// Logs what people did not get, or get in another form.
+fn report(leased: &LeasedDelivery, outcome: &DeliveryOutcome, overtaken: &[String]) {
+    let to = &leased.subscription;
+    let notice = match leased.delivery.as_ref().map(|delivery| &delivery.content) {
+        Ok(Content::Notice(notice)) => format!("notice {} of {}", notice.id, notice.about_whom()),
+        Ok(Content::Confirmation(_)) => "the request to confirm".to_owned(),
+        Err(_) => format!("delivery {}", leased.number),
+    };
+    match outcome {
+        DeliveryOutcome::Dead { error } => {
+            let tries = leased.failed.saturating_add(1);
+            tracing::error!(
+                "{notice} was not delivered to {to} and is given up after {tries} tries: {error}; fix the endpoint, \
+                 and look at `hb doctor`"
+            );
+        }
+        DeliveryOutcome::Split { error } => {
+            tracing::warn!("{notice} is too large for {to} and will be sent in parts: {error}");
+        }
+        DeliveryOutcome::Delivered | DeliveryOutcome::Retry { .. } => {}
+    }
+    for identity in overtaken {
+        tracing::error!(
+            "notice {identity} was not delivered to {to} and is given up: a later notice, {notice}, was delivered \
+             first; look at `hb doctor`"
+        );
+    }
+}
+
 impl Shared {
     /// Sends one delivery and stores the outcome, however long the queue is unavailable.
     async fn deliver(self: Arc<Self>, leased: LeasedDelivery, owner: Uuid) {
@@ -177,21 +208,20 @@ impl Shared {
         }
         let ended = self.clock.now();
         let spread = self.ids.random()[0];
-        let outcome = after(result, leased.failed, leased.accepted, ended, spread);
+        let outcome = after(result, &leased, ended, spread);
         let mut pause = Duration::from_millis(100);
-        loop {
-            let settled = self
-                .queue
-                .settle(leased.number, owner, outcome.clone(), ended);
-            let settled = settled.await;
-            let done = settled.is_ok();
-            self.note("storing the outcome of a delivery", settled);
-            if done {
-                break;
+        let overtaken = loop {
+            let settled = self.queue.settle(&leased, owner, outcome.clone(), ended);
+            let mut overtaken = None;
+            let stored = settled.await.map(|identities| overtaken = Some(identities));
+            self.note("storing the outcome of a delivery", stored);
+            if let Some(overtaken) = overtaken {
+                break overtaken;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(POLL);
-        }
+        };
+        report(&leased, &outcome, &overtaken);
     }
 
     async fn send(&self, leased: &LeasedDelivery) -> Result<(), SendError> {

@@ -12,6 +12,6 @@ mod sender;
 pub use client::http_client;
 pub use courier::Courier;
 pub use sender::{
-    ConsoleSender, SendError, Sender, Senders, SmtpSender, SmtpSettingsError, UnsupportedError,
-    WebhookSender, supported,
+    ConsoleSender, Refusal, SendError, Sender, Senders, SmtpSender, SmtpSettingsError,
+    UnsupportedError, WebhookSender, supported,
 };

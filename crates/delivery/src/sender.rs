@@ -15,17 +15,45 @@ pub use webhook::WebhookSender;
 /// Longest error that is stored of a try, in characters: a line of a table.
 const ERROR_CHARS: usize = 300;
 
+/// What a failed try says about further ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A later try may succeed.
+    Temporary,
+    /// The endpoint will answer every further try of this delivery in the same way.
+    Final,
+    /// The same, and fewer hosts may be accepted.
+    TooLarge,
+}
+
 /// Why an endpoint did not accept a delivery: one printable line, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct SendError(String);
+#[error("{line}")]
+pub struct SendError {
+    line: String,
+    refusal: Refusal,
+}
 
 impl SendError {
-    /// Keeps the text of `cause`: on one line, truncated, without control characters.
+    /// A temporary failure with the text of `cause`: on one line, truncated, without control characters.
     pub fn new(cause: impl std::fmt::Display) -> Self {
+        Self::refused(cause, Refusal::Temporary)
+    }
+
+    /// The same, which says more about further tries.
+    pub fn refused(cause: impl std::fmt::Display, refusal: Refusal) -> Self {
         let plain = cause.to_string().replace(|c: char| c.is_control(), " ");
         let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self(line.chars().take(ERROR_CHARS).collect())
+        Self {
+            line: line.chars().take(ERROR_CHARS).collect(),
+            refusal,
+        }
+    }
+
+    /// What it says about further tries.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        self.refusal
     }
 }
 

@@ -38,6 +38,13 @@ pub const NOTICE_BYTES: usize = 256 * 1024;
 pub const ENDPOINT_BYTES: usize = 2048;
 /// How long a delivery is retried before it counts as failed.
 pub const DELIVERY_FOR: Duration = Duration::from_hours(24);
+/// How long a delivery that fails keeps later notices about its hosts waiting: an outage of the receiver that is
+/// shorter disturbs no order, and longer nobody should wait for news because of one notice that is always refused.
+pub const DELIVERY_FIRST_FOR: Duration = Duration::from_mins(10);
+/// Tries of a delivery whose answer says that no further try will succeed, such as 404.
+pub const FINAL_TRIES: u32 = 3;
+/// Pause after such an answer. A proxy in front of a receiver that is being replaced gives one for a minute or two.
+pub const FINAL_PAUSE: Duration = Duration::from_mins(2);
 /// First pause between two tries.
 pub const PAUSE_FIRST: Duration = Duration::from_secs(2);
 /// Longest pause between two tries: a recovered endpoint gets its notices within it.

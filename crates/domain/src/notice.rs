@@ -5,6 +5,7 @@
 
 pub(crate) mod id;
 mod json;
+mod part;
 mod text;
 
 use serde::{Deserialize, Serialize};

@@ -23,7 +23,7 @@ use hb_domain::{Digest, Receiver};
 
 pub use clock::Clock;
 pub use deliveries::{
-    CONSOLE, Content, Delivery, DeliveryOutcome, DeliveryQueue, LeasedDelivery, Tally,
+    CONSOLE, Content, Delivery, DeliveryOutcome, DeliveryQueue, LeasedDelivery, Tally, overtaken,
 };
 pub use echoes::{Echo, Echoes};
 pub use error::{Cause, PortError, PortResult};

@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
 ];
 
 /// Brings the database to the newest version. Safe when several processes do it at once.
@@ -152,6 +153,22 @@ mod tests {
         assert_eq!(text("SELECT group_concat(echoed) FROM notices"), "1");
         connection.execute("DELETE FROM deliveries", []).unwrap();
         assert_eq!(text("SELECT CAST(count(*) AS TEXT) FROM lanes"), "0");
+    }
+
+    #[test]
+    fn version_3_keeps_since_when_its_deliveries_fail() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        run(&mut connection, Path::new("test"), &STEPS[..3]).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO deliveries (notice, subscription, host, accepted, state, due, tries, tried) VALUES
+                     ('i', 'a', 'lab/web-01', 5, 'due', 9, 2, 7), ('j', 'a', 'lab/web-02', 5, 'due', 5, 0, NULL)",
+            )
+            .unwrap();
+        migrate(&mut connection, Path::new("test")).unwrap();
+        let sql = "SELECT group_concat(coalesce(failing, '-') || refused || sent) FROM deliveries";
+        let kept: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, "700,-00");
     }
 
     #[test]

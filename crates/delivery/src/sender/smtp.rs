@@ -8,11 +8,11 @@ use hb_domain::{ConfirmationToken, Notice};
 use hb_service::ports::{Content, Delivery};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
-use lettre::transport::smtp::{AsyncSmtpTransportBuilder, PoolConfig};
+use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use url::Url;
 
-use super::{SendError, Sender};
+use super::{Refusal, SendError, Sender};
 
 /// How long the server may take for one reply.
 const COMMAND: Duration = Duration::from_secs(10);
@@ -121,7 +121,9 @@ impl Sender for SmtpSender {
         let message = self.message(delivery)?;
         let transport = self.transport();
         if let Ok(sent) = tokio::time::timeout(MESSAGE, transport.send(message)).await {
-            return sent.map(drop).map_err(SendError::new);
+            return sent
+                .map(drop)
+                .map_err(|error| SendError::refused(&error, refusal(&error)));
         }
         // Cancelled in the middle of a command, the connection would return to the pool: drop the whole pool.
         *self
@@ -132,6 +134,16 @@ impl Sender for SmtpSender {
             "the SMTP server took longer than {} s",
             MESSAGE.as_secs()
         )))
+    }
+}
+
+/// What a failure says about further tries: an answer of 5xx is final. A refused login is not (530, 534, 535, 538 by
+/// RFC 4954): an admin mends it in the settings, and no notice should be lost meanwhile.
+fn refusal(error: &Error) -> Refusal {
+    let login = [530, 534, 535, 538];
+    match error.status().map(u16::from) {
+        Some(code) if error.is_permanent() && !login.contains(&code) => Refusal::Final,
+        _ => Refusal::Temporary,
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hb_service::ports::Delivery;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
-use super::{SendError, Sender, notice};
+use super::{Refusal, SendError, Sender, notice};
 use crate::client::{chain, http_client};
 
 /// How long a whole request may take.
@@ -75,11 +75,29 @@ impl Sender for WebhookSender {
         }
         let body = without_secrets(&beginning(response).await, &url);
         let body: String = body.chars().take(SHOWN).collect();
-        Err(failed(if body.is_empty() {
+        let answer = if body.is_empty() {
             status.to_string()
         } else {
             format!("{status}: {body}")
-        }))
+        };
+        let cause = format!("{}: {answer}", delivery.endpoint);
+        Err(SendError::refused(cause, refusal(status)))
+    }
+}
+
+/// What an answer says about further tries. Refused credentials (401, 403) are not final: an admin mends them at the
+/// receiver, and no notice should be lost meanwhile.
+fn refusal(status: StatusCode) -> Refusal {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
+        StatusCode::BAD_REQUEST
+        | StatusCode::NOT_FOUND
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::GONE
+        | StatusCode::URI_TOO_LONG
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        | StatusCode::UNPROCESSABLE_ENTITY => Refusal::Final,
+        _ => Refusal::Temporary,
     }
 }
 
@@ -110,6 +128,19 @@ fn without_secrets(text: &str, url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_that_no_further_try_changes_are_final() {
+        for status in 200..600 {
+            let expected = match status {
+                413 => Refusal::TooLarge,
+                400 | 404 | 405 | 410 | 414 | 415 | 422 => Refusal::Final,
+                _ => Refusal::Temporary,
+            };
+            let found = refusal(StatusCode::from_u16(status).unwrap());
+            assert_eq!(found, expected, "{status}");
+        }
+    }
 
     #[test]
     fn an_echoed_url_is_hidden() {

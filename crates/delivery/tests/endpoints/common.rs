@@ -59,7 +59,11 @@ impl World {
     }
 
     pub(crate) async fn publish(&self, host: &str, epoch: u64, kind: Kind) {
-        let publication = self.ports.topic.publish(&notice(host, epoch, kind)).await;
+        self.publish_notice(&notice(host, epoch, kind)).await;
+    }
+
+    pub(crate) async fn publish_notice(&self, notice: &Notice) {
+        let publication = self.ports.topic.publish(notice).await;
         assert_eq!(publication, Publication::Accepted);
     }
 

@@ -1,4 +1,4 @@
-//! A web server on this machine that answers every request alike.
+//! A web server on this machine that answers requests by a rule.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,9 +17,33 @@ pub(crate) struct Request {
     pub(crate) status: u16,
 }
 
+impl Request {
+    pub(crate) fn key(&self) -> &str {
+        let name = "idempotency-key: ";
+        let mut lines = self.head.lines();
+        let line = lines.find(|line| line.to_lowercase().starts_with(name));
+        &line.unwrap()[name.len()..]
+    }
+
+    /// Its kind and its hosts: `missing a b`.
+    pub(crate) fn what(&self) -> String {
+        let hosts = self.body["hosts"].as_array().unwrap().iter();
+        let hosts: Vec<_> = hosts.map(|host| host["hostId"].as_str().unwrap()).collect();
+        format!(
+            "{} {}",
+            self.body["kind"].as_str().unwrap(),
+            hosts.join(" ")
+        )
+    }
+}
+
+/// The status of the answer to a request.
+type Rule = Box<dyn Fn(&Request) -> u16 + Send + Sync>;
+
 pub(crate) struct Hook {
     pub(crate) url: String,
     status: Arc<AtomicU16>,
+    rule: Arc<Rule>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
@@ -27,18 +51,30 @@ pub(crate) struct Hook {
 pub(crate) const HANG: u16 = 0;
 
 impl Hook {
+    /// Answers every request alike.
     pub(crate) async fn listen(status: u16) -> Self {
+        let status = Arc::new(AtomicU16::new(status));
+        let current = status.clone();
+        Self {
+            status,
+            ..Self::answering(move |_| current.load(Ordering::SeqCst)).await
+        }
+    }
+
+    /// Answers a request by `rule`, which sees it without a status.
+    pub(crate) async fn answering(rule: impl Fn(&Request) -> u16 + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hooks/s3cr3t", listener.local_addr().unwrap());
         let hook = Self {
             url,
-            status: Arc::new(AtomicU16::new(status)),
+            status: Arc::default(),
+            rule: Arc::new(Box::new(rule)),
             requests: Arc::default(),
         };
-        let (status, requests) = (hook.status.clone(), hook.requests.clone());
+        let (rule, requests) = (hook.rule.clone(), hook.requests.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, status.clone(), requests.clone()));
+                tokio::spawn(answer(stream, rule.clone(), requests.clone()));
             }
         });
         hook
@@ -61,6 +97,13 @@ impl Hook {
         requests.map(|request| name(&request.body)).collect()
     }
 
+    /// What was answered with 200, in the order of arrival.
+    pub(crate) fn taken(&self) -> Vec<Request> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.status == 200);
+        requests
+    }
+
     pub(crate) async fn until_requests(&self, count: usize) {
         for _ in 0..1_000 {
             if self.requests().len() >= count {
@@ -72,7 +115,7 @@ impl Hook {
     }
 }
 
-async fn answer(stream: TcpStream, status: Arc<AtomicU16>, requests: Arc<Mutex<Vec<Request>>>) {
+async fn answer(stream: TcpStream, rule: Arc<Rule>, requests: Arc<Mutex<Vec<Request>>>) {
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -87,12 +130,14 @@ async fn answer(stream: TcpStream, status: Arc<AtomicU16>, requests: Arc<Mutex<V
         .unwrap();
     let mut body = vec![0; length.parse().unwrap()];
     stream.read_exact(&mut body).await.unwrap();
-    let status = status.load(Ordering::SeqCst);
-    requests.lock().unwrap().push(Request {
+    let mut request = Request {
         head,
         body: serde_json::from_slice(&body).unwrap(),
-        status,
-    });
+        status: 0,
+    };
+    let status = rule(&request);
+    request.status = status;
+    requests.lock().unwrap().push(request);
     if status == HANG {
         std::future::pending::<()>().await;
     }

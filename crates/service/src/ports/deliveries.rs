@@ -1,11 +1,15 @@
 //! The port to the deliveries of a topic that is our own: one for each accepted notice and each subscription that
 //! wants it. Where another service delivers, as SNS does, there is none.
 //!
-//! A lane is the deliveries of one subscription about one host, in the order of acceptance. Only the first of a lane
-//! may be sent; a digest is in the lanes of all its hosts, and must be the first in each. When to retry and when to
-//! give up is not decided here.
+//! A lane is the deliveries of one subscription about one host, in the order of acceptance. The first of a lane is sent
+//! first; a digest is in the lanes of all its hosts, and must be the first in each. A delivery that has failed for long
+//! yields: after each further failed try, those behind it are tried once. When one of them is delivered, the hosts that
+//! both are about leave the earlier one, which would be news of yesterday; without hosts it is dead.
+//!
+//! When to retry, to yield and to give up is not decided here.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use async_trait::async_trait;
 use hb_domain::{ConfirmationToken, Endpoint, Notice, SubscriptionId, Timestamp};
@@ -24,10 +28,20 @@ pub struct Tally {
     pub due: u64,
     /// Accepted by the endpoint.
     pub delivered: u64,
-    /// Given up after [`hb_domain::limits::DELIVERY_FOR`].
+    /// Given up: after [`hb_domain::limits::DELIVERY_FOR`], after final answers, or overtaken by later ones.
     pub dead: u64,
     /// The error of the last failed try, while anything is due or dead.
     pub last_error: Option<String>,
+}
+
+/// The error of a delivery that a later one overtook; `last` is the error of its last try.
+#[must_use]
+pub fn overtaken(last: Option<&str>) -> String {
+    let last = last.map(|error| format!("; before: {error}"));
+    format!(
+        "a later notice was delivered first{}",
+        last.unwrap_or_default()
+    )
 }
 
 /// What is sent to an endpoint.
@@ -57,10 +71,16 @@ pub struct LeasedDelivery {
     pub number: i64,
     /// The subscription that gets it.
     pub subscription: SubscriptionId,
-    /// How many tries failed.
+    /// How many tries failed, of the current part if it is sent in parts.
     pub failed: u32,
+    /// How many of them got an answer that no further try changes.
+    pub refused: u32,
+    /// When the first of them ended.
+    pub failing: Option<Timestamp>,
     /// When the notice was accepted.
     pub accepted: Timestamp,
+    /// The places of the digest's list that this try has: all, or a part. A notice of one host has one place.
+    pub places: Range<usize>,
     /// The message, or why what is stored of it cannot be read.
     pub delivery: Result<Delivery, String>,
 }
@@ -74,6 +94,15 @@ pub enum DeliveryOutcome {
     Retry {
         /// From when on.
         due: Timestamp,
+        /// Whether the answer was one that no further try changes.
+        refused: bool,
+        /// Whether those behind it in its lanes are tried before it is tried again.
+        yields: bool,
+        /// Why it failed: one line, without secrets.
+        error: String,
+    },
+    /// It is too large, and is due again with half as many places.
+    Split {
         /// Why it failed: one line, without secrets.
         error: String,
     },
@@ -87,11 +116,15 @@ pub enum DeliveryOutcome {
 /// The deliveries of accepted notices.
 #[async_trait]
 pub trait DeliveryQueue: Send + Sync {
-    /// The subscriptions with at least one delivery due at `now`, leased ones not counted.
+    /// The subscriptions with at least one delivery due at `now`, leased ones not counted. What is due may have to wait
+    /// until another is settled.
     async fn due(&self, now: Timestamp) -> PortResult<Vec<SubscriptionId>>;
 
     /// Leases to `owner` until `until` what is due at `now`: of each subscription at most the number in `wanted`,
-    /// and none whose number is in `running`. An expired lease is due again.
+    /// and none whose number is in `running`. An expired lease is due again. Of a lane one delivery at most is leased at
+    /// a time, the first that is due.
+    ///
+    /// A digest is leased whole, or with as many hosts as the subscription took last in a part.
     async fn lease(
         &self,
         wanted: BTreeMap<SubscriptionId, usize>,
@@ -101,16 +134,19 @@ pub trait DeliveryQueue: Send + Sync {
         until: Timestamp,
     ) -> PortResult<Vec<LeasedDelivery>>;
 
-    /// Stores the outcome of the try that `owner` ended at `now`. A failure is ignored when the lease is another's by
-    /// now, or the delivery is settled or gone; `Delivered` holds whoever has the lease. A settled delivery
+    /// Stores the outcome of the try of `leased` that `owner` ended at `now`. A failure is ignored when the lease is
+    /// another's by now, or the delivery is settled or gone; `Delivered` holds whoever has the lease. A settled delivery
     /// leaves its lanes, and a success makes everything due at once that the subscription has waiting for a retry.
+    /// After a part is delivered, the rest of the digest is due.
+    ///
+    /// Returns the identities of the notices that are dead because this one overtook them.
     async fn settle(
         &self,
-        number: i64,
+        leased: &LeasedDelivery,
         owner: Uuid,
         outcome: DeliveryOutcome,
         now: Timestamp,
-    ) -> PortResult<()>;
+    ) -> PortResult<Vec<String>>;
 
     /// Deletes some of the settled deliveries that were accepted before `before`; `true` when there may be more.
     async fn clean(&self, before: Timestamp) -> PortResult<bool>;

@@ -17,6 +17,8 @@ mod beats;
 mod deliveries;
 mod entries;
 mod notices;
+mod passing;
+mod queue;
 mod records;
 mod sweeps;
 
@@ -33,6 +35,8 @@ pub use beats::*;
 pub use deliveries::*;
 pub use entries::*;
 pub use notices::*;
+pub use passing::*;
+pub use queue::{digest, notice, notice_id};
 pub use records::*;
 pub use sweeps::*;
 

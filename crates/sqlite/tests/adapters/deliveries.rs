@@ -110,6 +110,32 @@ async fn an_unconfirmed_address_gets_only_the_request_to_confirm() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_added_again_is_asked_again_although_it_was_asked_before() {
+    let world = World::new();
+    let sender = Arc::new(Recorder::default());
+    let courier = world.courier(&sender);
+    let request = format!("mail: confirm {}", token().reveal());
+    let asked = || {
+        sender
+            .sent()
+            .iter()
+            .filter(|sent| **sent == request)
+            .count()
+    };
+    for times in 1..=2 {
+        let address = "on-call@example.com";
+        world
+            .subscribe("mail", Protocol::Email, address, Filter::default())
+            .await;
+        world.until("mail", |tally| tally.delivered == 1).await;
+        assert_eq!(asked(), times);
+        let id = "mail".parse().unwrap();
+        assert!(world.ports.subscriptions.remove(&id).await.unwrap());
+    }
+    courier.abort();
+}
+
+#[tokio::test]
 async fn unreadable_rows_do_not_stop_other_deliveries() {
     let world = World::new();
     for id in ["bad-address", "bad-filter", "good"] {
@@ -124,7 +150,7 @@ async fn unreadable_rows_do_not_stop_other_deliveries() {
          DELETE FROM notices WHERE identity = 'main/lost#1/missing';
          UPDATE subscriptions SET address = 'nowhere' WHERE id = 'bad-address';
          UPDATE subscriptions SET filter = x'ff' || '' WHERE id = 'bad-filter';
-         INSERT INTO subscriptions VALUES (CAST(x'ff' AS TEXT), 'telex', '', '', -1, NULL);
+         INSERT INTO subscriptions VALUES (CAST(x'ff' AS TEXT), 'telex', '', '', -1, NULL, NULL);
          UPDATE deliveries SET accepted = -1, tries = -1",
     );
     world.publish(&notice("web", 1, Kind::Missing)).await;
@@ -140,7 +166,7 @@ async fn unreadable_rows_do_not_stop_other_deliveries() {
 }
 
 #[tokio::test]
-async fn an_unreadable_digest_blocks_its_hosts_until_it_is_dead() {
+async fn an_unreadable_digest_is_given_up_after_a_day_and_its_hosts_notices_are_sent() {
     let world = World::new();
     let bad = digest("one", Kind::Missing, &[("a", 1), ("b", 1)]);
     world.publish(&bad).await;

@@ -151,7 +151,7 @@ async fn deliveries(ports: &Ports) {
         let outcome = DeliveryOutcome::Dead {
             error: MARKER.to_owned(),
         };
-        let _ = queue.settle(leased.number, Uuid::nil(), outcome, now).await;
+        let _ = queue.settle(&leased, Uuid::nil(), outcome, now).await;
     }
     let _ = queue.tally().await;
     let _ = queue.clean(now).await;

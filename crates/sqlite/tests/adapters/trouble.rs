@@ -142,7 +142,7 @@ async fn garbage_in_the_other_tables_is_reported_by_name() {
     ));
 
     world.sql(
-        "INSERT INTO subscriptions VALUES ('hook', 'https', 'https://user:s3cr3t@', '{}', 0, NULL)",
+        "INSERT INTO subscriptions VALUES ('hook', 'https', 'https://user:s3cr3t@', '{}', 0, NULL, NULL)",
     );
     let page = world.ports.subscriptions.list(None).await.unwrap();
     assert!(

@@ -5,15 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
-use hb_domain::{
-    ConfirmationToken, Endpoint, Filter, Kind, Notice, NoticeId, Protocol, Publication,
-    Subscription, SubscriptionId, Timestamp,
-};
-use uuid::Uuid;
+use hb_domain::{Filter, Kind, Protocol};
 
-use super::{World, at};
-use crate::ports::{CONSOLE, Content, DeliveryOutcome, DeliveryQueue, LeasedDelivery, Tally};
-use crate::testing::deliveries::tally;
+use super::World;
+use super::queue::{LEASE, ME, OTHER, dead, digest, name, notice};
+use crate::ports::{CONSOLE, DeliveryOutcome, Tally};
 
 /// Runs every case about deliveries, as `contract_suite!` runs the others.
 #[macro_export]
@@ -31,136 +27,17 @@ macro_rules! delivery_contract {
             a_failure_without_the_lease_is_ignored_and_a_success_counts,
             a_removed_subscription_loses_its_open_deliveries,
             only_old_settled_deliveries_are_cleaned,
+            a_delivery_that_yields_lets_those_behind_it_be_tried_once,
+            a_later_notice_that_is_delivered_ends_the_earlier_one,
+            a_digest_loses_the_hosts_that_a_later_notice_overtook,
+            a_delivery_waits_until_all_before_it_yield,
+            of_a_lane_one_delivery_is_sent_at_a_time,
+            a_later_notice_may_pass_one_that_has_yielded_already,
+            a_digest_that_is_too_large_is_sent_in_parts,
+            a_part_is_repeated_whatever_the_receiver_took_meanwhile,
+            a_lost_part_keeps_its_hosts_in_their_lanes,
             an_added_delivery_is_announced_once);
     };
-}
-
-const ME: Uuid = Uuid::from_u128(1);
-const OTHER: Uuid = Uuid::from_u128(2);
-const LEASE: Duration = Duration::from_secs(45);
-
-/// The id of the notice of a host or digest of this name, different for each name and epoch.
-#[must_use]
-pub fn notice_id(name: &str, epoch: u64) -> NoticeId {
-    let mut bytes = [0; 32];
-    let name = format!("{epoch}{name}");
-    name.bytes()
-        .zip(&mut bytes)
-        .for_each(|(byte, place)| *place = byte);
-    NoticeId::of_bytes(bytes)
-}
-
-/// The notice of transition `epoch` of `host`.
-#[must_use]
-pub fn notice(host: &str, epoch: u64, kind: Kind) -> Notice {
-    serde_json::from_value(serde_json::json!({
-        "id": notice_id(host, epoch), "attempt": 1, "kind": kind, "fleet": "main",
-        "host": {"hostId": host, "since": at(0), "lastBeat": at(0), "interval": 600_000, "epoch": epoch,
-                 "message": null, "before": null},
-        "at": at(0), "region": "local",
-    }))
-    .unwrap()
-}
-
-/// The notice of a digest about these transitions of hosts.
-#[must_use]
-pub fn digest(name: &str, kind: Kind, transitions: &[(&str, u64)]) -> Notice {
-    let members = transitions.iter().map(|(host, epoch)| (host, epoch, at(0)));
-    let members: Vec<_> = members.collect();
-    serde_json::from_value(serde_json::json!({
-        "id": notice_id(name, 0), "attempt": 1, "kind": kind, "fleet": "main", "members": members,
-        "at": at(0), "region": "local",
-    }))
-    .unwrap()
-}
-
-/// The hosts of a notice, and its kind.
-fn name(leased: &LeasedDelivery) -> String {
-    let Content::Notice(notice) = &leased.delivery.as_ref().unwrap().content else {
-        panic!("a notice was published")
-    };
-    let hosts: Vec<_> = notice.host_ids().map(ToString::to_string).collect();
-    format!("{} {}", hosts.join("+"), notice.kind)
-}
-
-impl World {
-    fn queue(&self) -> &dyn DeliveryQueue {
-        self.ports.deliveries.as_deref().unwrap()
-    }
-
-    fn now(&self) -> Timestamp {
-        self.ports.clock.now()
-    }
-
-    async fn pass(&self, duration: Duration) {
-        self.ports.clock.sleep(duration).await;
-    }
-
-    async fn subscribe(&self, id: &str, filter: Filter) {
-        let subscription = Subscription {
-            id: id.parse().unwrap(),
-            endpoint: Endpoint::parse(Protocol::Https, &format!("https://example.com/{id}"))
-                .unwrap(),
-            filter,
-            created: self.now(),
-        };
-        let token = ConfirmationToken::from_random([7; 20]);
-        let added = self.ports.subscriptions.add(&subscription, &token).await;
-        assert!(added.unwrap());
-    }
-
-    async fn publish(&self, notices: &[Notice]) {
-        for notice in notices {
-            let publication = self.ports.topic.publish(notice).await;
-            assert_eq!(publication, Publication::Accepted);
-        }
-    }
-
-    /// What `owner` gets of the deliveries to `subscription`.
-    async fn lease(&self, owner: Uuid, subscription: &str) -> Vec<LeasedDelivery> {
-        let wanted = BTreeMap::from([(subscription.parse().unwrap(), 10)]);
-        let now = self.now();
-        let until = now.plus(LEASE);
-        let leased = self.queue().lease(wanted, Vec::new(), owner, now, until);
-        leased.await.unwrap()
-    }
-
-    /// The names of what `owner` gets.
-    async fn lease_names(&self, owner: Uuid, subscription: &str) -> Vec<String> {
-        let leased = self.lease(owner, subscription).await;
-        leased.iter().map(name).collect()
-    }
-
-    async fn settle(&self, leased: &LeasedDelivery, owner: Uuid, outcome: DeliveryOutcome) {
-        let settled = self
-            .queue()
-            .settle(leased.number, owner, outcome, self.now());
-        settled.await.unwrap();
-    }
-
-    /// The outcome of a failure that is retried after `pause`.
-    fn retry(&self, pause: Duration) -> DeliveryOutcome {
-        DeliveryOutcome::Retry {
-            due: self.now().plus(pause),
-            error: "refused".to_owned(),
-        }
-    }
-
-    async fn due(&self) -> Vec<SubscriptionId> {
-        let mut due = self.queue().due(self.now()).await.unwrap();
-        due.sort();
-        due
-    }
-
-    async fn tally(&self, subscription: &str) -> Tally {
-        tally(self.queue(), subscription).await
-    }
-}
-
-fn dead() -> DeliveryOutcome {
-    DeliveryOutcome::Dead {
-        error: "gone".to_owned(),
-    }
 }
 
 pub async fn an_accepted_notice_is_delivered_once_to_each_subscription_that_wants_it(world: World) {

@@ -3,20 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use hb_domain::{Endpoint, HostKey, Notice, Protocol, Subscription, SubscriptionId, Timestamp};
+use hb_domain::{
+    Endpoint, HostId, HostKey, Notice, Protocol, Subscription, SubscriptionId, Timestamp,
+};
 use uuid::Uuid;
 
 use super::Memory;
 use crate::ports::{
     CONSOLE, Content, Delivery, DeliveryOutcome, DeliveryQueue, LeasedDelivery, PortResult, Tally,
+    overtaken,
 };
 
 /// All deliveries by number.
 #[derive(Default)]
-pub(super) struct Deliveries(BTreeMap<i64, Row>);
+pub(super) struct Deliveries {
+    rows: BTreeMap<i64, Row>,
+    /// How many hosts each subscription took last in a part of a digest.
+    took: BTreeMap<SubscriptionId, usize>,
+}
 
 struct Row {
     delivery: Delivery,
+    notice: Box<Notice>,
     /// The hosts in whose lanes it is.
     hosts: BTreeSet<HostKey>,
     accepted: Timestamp,
@@ -25,8 +33,16 @@ struct Row {
     due: Timestamp,
     owner: Option<Uuid>,
     failed: u32,
+    refused: u32,
+    failing: Option<Timestamp>,
+    /// When the last try failed that yields.
+    yielded: Option<Timestamp>,
     /// When the last try failed, and why.
     error: Option<(Timestamp, String)>,
+    /// The hosts before this place of a digest's list have got it.
+    sent: usize,
+    /// How many places the last try had, until its outcome is known.
+    size: Option<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,6 +50,26 @@ enum State {
     Open,
     Delivered,
     Dead,
+}
+
+impl Row {
+    /// Whether both are in a lane.
+    fn meets(&self, other: &Self) -> bool {
+        self.delivery.subscription == other.delivery.subscription
+            && !self.hosts.is_disjoint(&other.hosts)
+    }
+
+    /// Whether it is in the way of `later`, unless it yields.
+    fn precedes(&self, later: &Self) -> bool {
+        self.state == State::Open && self.meets(later)
+    }
+
+    /// Whether it lets `later` be tried now.
+    fn yields_to(&self, later: &Self) -> bool {
+        let tried = later.error.as_ref().map(|(at, _)| *at);
+        self.yielded
+            .is_some_and(|yielded| tried.is_none_or(|tried| tried < yielded))
+    }
 }
 
 impl Deliveries {
@@ -50,12 +86,10 @@ impl Deliveries {
             .filter(|subscription| subscription.filter.lets_through(notice))
             .map(|subscription| (subscription.id.clone(), subscription.endpoint.clone()));
         for (subscription, endpoint) in console.into_iter().chain(others) {
-            let number = self.0.last_key_value().map_or(1, |(last, _)| last + 1);
-            let hosts = notice
-                .host_ids()
-                .map(|host| HostKey::new(notice.fleet.clone(), host.clone()));
+            let number = self.rows.last_key_value().map_or(1, |(last, _)| last + 1);
             let row = Row {
-                hosts: hosts.collect(),
+                hosts: keys(notice),
+                notice: Box::new(notice.clone()),
                 delivery: Delivery {
                     content: Content::Notice(Box::new(notice.clone())),
                     subscription,
@@ -66,40 +100,85 @@ impl Deliveries {
                 due: now,
                 owner: None,
                 failed: 0,
+                refused: 0,
+                failing: None,
+                yielded: None,
                 error: None,
+                sent: 0,
+                size: None,
             };
-            self.0.insert(number, row);
+            self.rows.insert(number, row);
         }
     }
 
     /// Drops what the removed subscription `id` has not got yet.
     pub(super) fn remove(&mut self, id: &SubscriptionId) {
-        self.0
+        self.rows
             .retain(|_, row| row.delivery.subscription != *id || row.state != State::Open);
+        self.took.remove(id);
     }
 
-    /// The numbers that are due at `now`: each the first in all its lanes.
-    fn due(&self, now: Timestamp) -> Vec<(&SubscriptionId, i64)> {
-        let mut occupied = BTreeSet::new();
-        let mut due = Vec::new();
-        for (number, row) in self.0.iter().filter(|(_, row)| row.state == State::Open) {
-            let subscription = &row.delivery.subscription;
-            let lanes = row.hosts.iter().map(|host| (subscription, host));
-            // All lanes are entered, also when the first is occupied already.
-            let first = lanes.filter(|lane| !occupied.insert(*lane)).count() == 0;
-            if first && row.due <= now {
-                due.push((subscription, *number));
+    /// What may be sent at `now` while the deliveries with the numbers in `running` are: in all its lanes it is the
+    /// first that is due, none is being sent, and all before it yield.
+    fn due(&self, running: &[i64], now: Timestamp) -> Vec<(&SubscriptionId, i64)> {
+        let open: Vec<_> = self
+            .rows
+            .iter()
+            .filter(|(_, row)| row.state == State::Open)
+            .collect();
+        let mut free: Vec<(i64, &Row)> = Vec::new();
+        for (number, row) in &open {
+            let mut others = open.iter().filter(|(other, _)| other != number);
+            let under_way = |(other, row): &(&i64, &Row)| {
+                running.contains(other) || (row.owner.is_some() && row.due > now)
+            };
+            let in_the_way = others.any(|other| {
+                other.1.meets(row)
+                    && (under_way(other) || (other.0 < number && !other.1.yields_to(row)))
+            });
+            let behind = free.iter().any(|(_, earlier)| earlier.meets(row));
+            if !in_the_way && !behind && row.due <= now {
+                free.push((**number, row));
             }
         }
-        due
+        free.iter()
+            .filter(|(number, _)| !running.contains(number))
+            .map(|(number, row)| (&row.delivery.subscription, *number))
+            .collect()
     }
+
+    /// Makes the delivery with this number, which is delivered, overtake those before it. Returns the notices of those
+    /// without hosts, which are dead.
+    fn overtake(&mut self, number: i64, hosts: &BTreeSet<HostKey>, now: Timestamp) -> Vec<String> {
+        let subscription = self.rows[&number].delivery.subscription.clone();
+        let mut dead = Vec::new();
+        for row in self.rows.range_mut(..number).map(|(_, row)| row) {
+            if row.state != State::Open || row.delivery.subscription != subscription {
+                continue;
+            }
+            row.hosts.retain(|host| !hosts.contains(host));
+            if row.hosts.is_empty() {
+                row.state = State::Dead;
+                row.owner = None;
+                let last = row.error.take().map(|(_, error)| error);
+                row.error = Some((now, overtaken(last.as_deref())));
+                dead.push(row.notice.identity());
+            }
+        }
+        dead
+    }
+}
+
+fn keys(notice: &Notice) -> BTreeSet<HostKey> {
+    let key = |host: &HostId| HostKey::new(notice.fleet.clone(), host.clone());
+    notice.host_ids().map(key).collect()
 }
 
 #[async_trait]
 impl DeliveryQueue for Memory {
     async fn due(&self, now: Timestamp) -> PortResult<Vec<SubscriptionId>> {
         let tables = self.call("deliveries")?;
-        let due = tables.deliveries.due(now).into_iter();
+        let due = tables.deliveries.due(&[], now).into_iter();
         let subscriptions: BTreeSet<_> =
             due.map(|(subscription, _)| subscription.clone()).collect();
         Ok(subscriptions.into_iter().collect())
@@ -115,61 +194,112 @@ impl DeliveryQueue for Memory {
     ) -> PortResult<Vec<LeasedDelivery>> {
         let mut tables = self.call("deliveries")?;
         let mut numbers = Vec::new();
-        for (subscription, number) in tables.deliveries.due(now) {
+        for (subscription, number) in tables.deliveries.due(&running, now) {
             let places = wanted.get_mut(subscription).filter(|places| **places > 0);
-            if let (Some(places), false) = (places, running.contains(&number)) {
+            if let Some(places) = places {
                 *places -= 1;
                 numbers.push(number);
             }
         }
+        let Deliveries { rows, took } = &mut tables.deliveries;
         let mut leased = Vec::new();
         for number in numbers {
-            if let Some(row) = tables.deliveries.0.get_mut(&number) {
-                row.owner = Some(owner);
-                row.due = until;
-                leased.push(LeasedDelivery {
-                    number,
-                    subscription: row.delivery.subscription.clone(),
-                    failed: row.failed,
-                    accepted: row.accepted,
-                    delivery: Ok(row.delivery.clone()),
-                });
-            }
+            let Some(row) = rows.get_mut(&number) else {
+                continue;
+            };
+            let subscription = row.delivery.subscription.clone();
+            let fleet = row.notice.fleet.clone();
+            let waits = |host: &HostId| {
+                row.hosts
+                    .contains(&HostKey::new(fleet.clone(), host.clone()))
+            };
+            let took = took.get(&subscription).copied();
+            let (places, notice) = row.notice.next_part(row.sent, row.size, took, waits);
+            (row.sent, row.size) = (places.start, Some(places.len()));
+            row.owner = Some(owner);
+            row.due = until;
+            row.delivery.content = Content::Notice(Box::new(notice));
+            leased.push(LeasedDelivery {
+                number,
+                subscription,
+                failed: row.failed,
+                refused: row.refused,
+                failing: row.failing,
+                accepted: row.accepted,
+                places,
+                delivery: Ok(row.delivery.clone()),
+            });
         }
         Ok(leased)
     }
 
     async fn settle(
         &self,
-        number: i64,
+        leased: &LeasedDelivery,
         owner: Uuid,
         outcome: DeliveryOutcome,
         now: Timestamp,
-    ) -> PortResult<()> {
+    ) -> PortResult<Vec<String>> {
         let mut tables = self.call("deliveries")?;
-        let rows = &mut tables.deliveries.0;
+        let Deliveries { rows, took } = &mut tables.deliveries;
         let held = |row: &&mut Row| {
             row.state == State::Open
                 && (row.owner == Some(owner) || outcome == DeliveryOutcome::Delivered)
         };
-        let Some(row) = rows.get_mut(&number).filter(held) else {
-            return Ok(());
+        let is_first = rows.get(&leased.number).is_some_and(|row| {
+            rows.range(..leased.number)
+                .all(|(_, earlier)| !earlier.precedes(row))
+        });
+        let Some(row) = rows.get_mut(&leased.number).filter(held) else {
+            return Ok(Vec::new());
         };
         row.owner = None;
         match outcome {
             DeliveryOutcome::Delivered => {
-                row.state = State::Delivered;
-                row.error = None;
+                let Ok(Delivery {
+                    content: Content::Notice(part),
+                    ..
+                }) = &leased.delivery
+                else {
+                    return Ok(Vec::new());
+                };
+                let hosts = keys(part);
+                row.hosts.retain(|host| !hosts.contains(host));
                 let subscription = row.delivery.subscription.clone();
+                row.error = None;
+                if row.hosts.is_empty() {
+                    row.state = State::Delivered;
+                } else if row.sent < leased.places.end {
+                    (row.sent, row.size) = (leased.places.end, None);
+                    (row.failed, row.refused) = (0, 0);
+                    (row.failing, row.yielded) = (None, None);
+                    row.due = now;
+                    took.insert(subscription.clone(), leased.places.len());
+                }
                 for other in rows.values_mut() {
                     if other.delivery.subscription == subscription && other.owner.is_none() {
                         other.due = other.due.min(now);
                     }
                 }
+                return Ok(tables.deliveries.overtake(leased.number, &hosts, now));
             }
-            DeliveryOutcome::Retry { due, error } => {
-                row.due = due;
+            DeliveryOutcome::Split { error } => {
+                row.size = Some(leased.places.len().div_ceil(2));
+                row.due = now;
+                row.error = Some((now, error));
+            }
+            DeliveryOutcome::Retry {
+                due,
+                refused,
+                yields,
+                error,
+            } => {
+                // Behind another, it is that one's next try which decides.
+                row.due = if is_first { due } else { now };
                 row.failed += 1;
+                row.refused += u32::from(refused);
+                row.failing = row.failing.or(Some(now));
+                row.yielded = yields.then_some(now);
                 row.error = Some((now, error));
             }
             DeliveryOutcome::Dead { error } => {
@@ -178,13 +308,13 @@ impl DeliveryQueue for Memory {
                 row.error = Some((now, error));
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn clean(&self, before: Timestamp) -> PortResult<bool> {
         let mut tables = self.call("deliveries")?;
         let kept = |row: &Row| row.state == State::Open || row.accepted >= before;
-        tables.deliveries.0.retain(|_, row| kept(row));
+        tables.deliveries.rows.retain(|_, row| kept(row));
         Ok(false)
     }
 
@@ -192,7 +322,7 @@ impl DeliveryQueue for Memory {
         let tables = self.call("deliveries")?;
         let mut tallies = BTreeMap::<SubscriptionId, Tally>::new();
         let mut last = BTreeMap::new();
-        for row in tables.deliveries.0.values() {
+        for row in tables.deliveries.rows.values() {
             let subscription = &row.delivery.subscription;
             let tally = tallies.entry(subscription.clone()).or_default();
             match row.state {
