@@ -3,9 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use hb_domain::Region;
+use hb_domain::{Fleet, Kind, Notice, Region, Timestamp};
+use hb_service::ports::Topic;
 
-use crate::faults::Fault;
+use crate::faults::{Fault, Faults};
+use crate::ports::SimulatedPorts;
 use crate::world::Shared;
 
 /// Most milliseconds that a process may live: its lease is longer.
@@ -126,6 +128,12 @@ impl Executor {
         world.progress = false;
         world.waits = i64::MAX;
         world.last_call = "";
+        world.lives_until = if task.process {
+            task.born + LIFE
+        } else {
+            i64::MAX
+        };
+        world.ended = false;
         drop(world);
         let done = task
             .work
@@ -146,7 +154,7 @@ impl Executor {
         if !task.process {
             return;
         }
-        if call == "topic.publish" && world.now - task.born > LIFE || world.strikes(Fault::Crash) {
+        if world.ended || world.strikes(Fault::Crash) {
             world.say(|| format!("{name} is killed after {call}"));
             *world.faults.crashes.entry(call).or_default() += 1;
             drop(world);
@@ -198,5 +206,28 @@ impl Future for Wait {
         // A combinator of several futures polls only those that wake it.
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+#[test]
+fn a_process_ends_before_the_effect_of_a_publish_after_its_life() {
+    let world = Shared::new(0, 1, Faults::default(), false);
+    let region = world.get().regions[0].clone();
+    for (wait, published) in [(LIFE / 2, 1), (LIFE + 1, 0)] {
+        let mut executor = Executor::new(world.clone());
+        let ports = SimulatedPorts {
+            world: world.clone(),
+            region: region.clone(),
+            skew: 0,
+        };
+        let notice = Notice::test(Fleet::main(), Kind::Missing, region.clone(), Timestamp::MIN);
+        executor.process("sweep", &region, async move {
+            Wait::new(&ports.world, wait).await;
+            ports.publish(&notice).await;
+        });
+        world.get().accepted.clear();
+        let until = world.get().now + 2 * LIFE;
+        executor.run_until(until);
+        assert_eq!(world.get().accepted.len(), published, "after {wait} ms");
     }
 }

@@ -94,6 +94,10 @@ pub(crate) struct World {
     /// The earliest instant that a task waits for.
     pub(crate) waits: i64,
     pub(crate) last_call: &'static str,
+    /// Until when the process that runs now may publish.
+    pub(crate) lives_until: i64,
+    /// Set when the process that runs now has outlived that, and ends before the effect of its call.
+    pub(crate) ended: bool,
     pub(crate) receipts: u64,
 }
 
@@ -136,6 +140,8 @@ impl Shared {
             progress: false,
             waits: i64::MAX,
             last_call: "",
+            lives_until: i64::MAX,
+            ended: false,
             receipts: 0,
         })))
     }

@@ -14,6 +14,15 @@ const VISIBILITY_TIMEOUT: i64 = 30_000;
 impl Topic for SimulatedPorts {
     async fn publish(&self, notice: &Notice) -> Publication {
         self.call("topic.publish").await;
+        let ended = {
+            let mut world = self.world.get();
+            world.ended |= world.now > world.lives_until;
+            world.ended
+        };
+        if ended {
+            // The executor drops the process.
+            std::future::pending::<()>().await;
+        }
         let lost = {
             let mut world = self.world.get();
             if world.strikes(Fault::Refused) {
