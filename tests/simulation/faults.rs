@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     EchoLost,
     EchoAgain,
     EchoQueueFails,
+    /// A quick receive finds nothing, although there are echoes.
+    EchoShortPoll,
     Crash,
     Pause,
     DoubleInvocation,
@@ -29,7 +31,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::StoreFails,
         Self::StoreReplyLost,
         Self::StaleScan,
@@ -42,6 +44,7 @@ impl Fault {
         Self::EchoLost,
         Self::EchoAgain,
         Self::EchoQueueFails,
+        Self::EchoShortPoll,
         Self::Crash,
         Self::Pause,
         Self::DoubleInvocation,
@@ -57,7 +60,7 @@ impl Fault {
     fn most(self) -> u32 {
         match self {
             Self::StoreFails | Self::StoreReplyLost => 30,
-            Self::StaleScan | Self::StaleIndex => 500,
+            Self::StaleScan | Self::StaleIndex | Self::EchoShortPoll => 500,
             Self::SlowReplication | Self::OutOfTime | Self::Admin => 100,
             Self::Refused
             | Self::AcceptedReplyLost

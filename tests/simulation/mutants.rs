@@ -1,4 +1,4 @@
-//! The production protocol, and eight broken variants. Each wraps the production code with one fault, so that the
+//! The production protocol, and nine broken variants. Each wraps the production code with one fault, so that the
 //! production code contains no switches for it.
 
 use std::sync::Arc;
@@ -37,11 +37,13 @@ pub(crate) enum Variant {
     NoOrphanRule,
     /// Decides on a stale scan without confirming.
     Unconfirmed,
+    /// Takes an empty answer of the echo queue for proof that there are no echoes.
+    QuickEchoes,
 }
 
 impl Variant {
     /// The broken variants, each with the invariant that it violates.
-    pub(crate) const MUTANTS: [(Self, &str); 8] = [
+    pub(crate) const MUTANTS: [(Self, &str); 9] = [
         (Self::EventualLedger, invariants::ONE_TRANSITION),
         (Self::NoOutbox, invariants::NOTHING_PENDING),
         (Self::NoEchoResend, invariants::ACCEPTED_ONCE),
@@ -50,6 +52,7 @@ impl Variant {
         (Self::HiddenRetry, invariants::ACCEPTED_ONCE),
         (Self::NoOrphanRule, invariants::NOTHING_PENDING),
         (Self::Unconfirmed, invariants::NO_FALSE_ALARM),
+        (Self::QuickEchoes, invariants::ACCEPTED_ONCE),
     ];
 
     /// How many regions it needs, if it needs a certain number.
@@ -69,6 +72,9 @@ impl Variant {
                 .with(Fault::Pause, 30),
             Self::NoOrphanRule => faults.with(Fault::Pause, 60).with(Fault::MassOutage, 500),
             Self::Unconfirmed => faults.with(Fault::StaleScan, 900),
+            Self::QuickEchoes => faults
+                .with(Fault::AcceptedReplyLost, 300)
+                .with(Fault::EchoShortPoll, 900),
             Self::Sound | Self::EventualLedger => faults,
         }
     }
@@ -94,6 +100,7 @@ impl Variant {
             Self::HiddenRetry => sweep.ports.topic = broken,
             Self::NoOrphanRule => sweep.ports.digests = broken,
             Self::Unconfirmed => sweep.ports.heartbeats = broken,
+            Self::QuickEchoes => sweep.ports.echoes = Arc::new(Quick(ports.clone())),
         }
         sweep
     }
@@ -164,7 +171,7 @@ impl Ledger<Digest> for Broken {
 
 #[async_trait]
 impl Echoes for Broken {
-    async fn receive(&self) -> PortResult<Page<Echo>> {
+    async fn receive(&self, _: bool) -> PortResult<Page<Echo>> {
         Ok(Page::default())
     }
 
@@ -236,5 +243,19 @@ impl Topic for Dropping {
 
     async fn check(&self) -> PortResult<()> {
         Ok(())
+    }
+}
+
+/// Never asks all servers of the queue.
+struct Quick(SimulatedPorts);
+
+#[async_trait]
+impl Echoes for Quick {
+    async fn receive(&self, _: bool) -> PortResult<Page<Echo>> {
+        self.0.receive(false).await
+    }
+
+    async fn acknowledge(&self, receipts: &[String]) -> PortResult<()> {
+        self.0.acknowledge(receipts).await
     }
 }

@@ -23,6 +23,11 @@ use crate::names::Stage;
 /// The most messages in one request (Amazon SQS API reference, `ReceiveMessage` and `DeleteMessageBatch`).
 const BATCH: i32 = 10;
 
+/// How long a thorough receive waits for a first message, in seconds. Any wait makes SQS ask all of its servers, where a
+/// receive without one asks some of them and may find nothing although there are messages (Amazon SQS developer guide,
+/// "Amazon SQS short and long polling").
+const WAIT: i32 = 1;
+
 /// The echo queue of a stage.
 #[derive(Clone, Debug)]
 pub struct SqsEchoes {
@@ -97,11 +102,12 @@ impl SqsEchoes {
 #[async_trait]
 impl Echoes for SqsEchoes {
     #[instrument(level = "debug", skip_all, err(level = "debug"))]
-    async fn receive(&self) -> PortResult<Page<Echo>> {
+    async fn receive(&self, thorough: bool) -> PortResult<Page<Echo>> {
         let request = self.clients.sqs.receive_message();
         let answer = request
             .queue_url(self.url().await?)
             .max_number_of_messages(BATCH)
+            .set_wait_time_seconds(thorough.then_some(WAIT))
             .send()
             .await;
         let output = settle(

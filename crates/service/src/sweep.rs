@@ -187,8 +187,11 @@ impl Pass<'_> {
             .await?
             .map(|sweep| sweep.began);
         // Without the echoes it is unknown which notices of unknown outcome were accepted: those wait.
-        let echoes = self.echoes(report).await;
+        let mut echoes = self.echoes(false, report).await;
         let open = self.open_entries(report).await?;
+        if echoes.is_ok() {
+            echoes = self.echoes_in_doubt(&open, report).await;
+        }
         for stored in open.values() {
             report.counts.count(stored.record.state_at(self.now));
         }

@@ -20,7 +20,7 @@ const ACKNOWLEDGE: &str = "
 #[async_trait]
 impl Echoes for Store {
     #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
-    async fn receive(&self) -> PortResult<Page<Echo>> {
+    async fn receive(&self, _: bool) -> PortResult<Page<Echo>> {
         let page = self.read(TABLE, |connection| {
             let mut statement = connection.prepare_cached(RECEIVE)?;
             row::page(statement.query([row::PAGE])?, 1, echo)

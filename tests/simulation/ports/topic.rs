@@ -115,11 +115,14 @@ fn accept(world: &mut World, region: &Region, notice: &Notice) {
 
 #[async_trait]
 impl Echoes for SimulatedPorts {
-    async fn receive(&self) -> PortResult<Page<Echo>> {
+    async fn receive(&self, thorough: bool) -> PortResult<Page<Echo>> {
         self.call("echoes.receive").await;
         let mut world = self.world.get();
         if world.strikes(Fault::EchoQueueFails) {
             return Err(Self::unavailable("queue echo"));
+        }
+        if !thorough && world.strikes(Fault::EchoShortPoll) {
+            return Ok(Page::default());
         }
         let now = world.now;
         let here = |message: &&mut Message| message.region == self.region && message.visible <= now;

@@ -1,8 +1,8 @@
 //! The number of calls for each job, which the bill depends on.
 
-use hb_aws::{DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, Operation};
+use hb_aws::{DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, Operation, SqsEchoes};
 use hb_domain::{Entry, KeyId, Signal};
-use hb_service::ports::{CompletedSweep, Heartbeats, Keys, Ledger, Segment, Swap, System};
+use hb_service::ports::{CompletedSweep, Echoes, Heartbeats, Keys, Ledger, Segment, Swap, System};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -214,4 +214,23 @@ async fn check_is_one_update_whose_condition_fails() {
         script.asked()[0].json["ConditionExpression"],
         "attribute_exists(#h)"
     );
+}
+
+#[tokio::test]
+async fn only_a_thorough_receive_makes_sqs_ask_all_its_servers() {
+    let url = json!({"QueueUrl": "https://sqs.invalid/echo"}).to_string();
+    let script = Script::new([Answer::Http(200, url), Answer::Http(200, "{}".to_owned())]);
+    let echoes = SqsEchoes::new(&script.clients(), &stage());
+    for thorough in [false, true] {
+        assert!(echoes.receive(thorough).await.unwrap().items.is_empty());
+    }
+    assert_eq!(
+        script.operations(),
+        ["GetQueueUrl", "ReceiveMessage", "ReceiveMessage"]
+    );
+    let waits = script.asked().into_iter().map(|asked| {
+        let body: serde_json::Value = serde_json::from_str(&asked.body).unwrap();
+        body["WaitTimeSeconds"].as_i64()
+    });
+    assert_eq!(waits.collect::<Vec<_>>(), [None, None, Some(1)]);
 }

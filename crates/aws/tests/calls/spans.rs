@@ -134,7 +134,7 @@ async fn call_all(ports: &Ports) {
 
     let _ = ports.topic.publish(&notice()).await;
     let _ = ports.topic.check().await;
-    let _ = ports.echoes.receive().await;
+    let _ = ports.echoes.receive(false).await;
     let _ = ports.echoes.acknowledge(&[SECRET.to_owned()]).await;
 
     let id = subscription().id;

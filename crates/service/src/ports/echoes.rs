@@ -21,7 +21,9 @@ pub struct Echo {
 pub trait Echoes: Send + Sync {
     /// Some of the echoes that are not acknowledged yet; none when there are no more for now. Each is delivered at
     /// least once, in any order. An unreadable one is reported, and stays in the queue.
-    async fn receive(&self) -> PortResult<Page<Echo>>;
+    ///
+    /// Only when `thorough` does none mean that there are none, which may take a second longer.
+    async fn receive(&self, thorough: bool) -> PortResult<Page<Echo>>;
 
     /// Removes these echoes from the queue.
     async fn acknowledge(&self, receipts: &[String]) -> PortResult<()>;

@@ -1,40 +1,84 @@
 //! Echoes: the topic's own copies of notices, which settle publishes of unknown outcome.
 
-use hb_domain::{Digest, Echoed, Entry, Subject};
+use std::collections::{BTreeMap, HashSet};
+
+use hb_domain::{Digest, Echoed, Entry, HostKey, Subject};
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Echo, PortResult};
+use crate::ports::{Echo, PortError, PortResult, Stored};
 use crate::swap::{Kept, Update, update};
 
 /// Most batches of echoes in one sweep, so that a queue that fills as fast as it empties does not hold up a sweep.
 const BATCHES: u32 = 1_000;
 
 impl Pass<'_> {
-    /// Records what the topic accepted.
-    pub(super) async fn echoes(&self, report: &mut SweepReport) -> Result<(), Stop> {
+    /// Records what the topic accepted. `thorough` when a notice may be published again that an echo would settle.
+    ///
+    /// An echo whose record cannot be read is skipped and comes again: once the record is restored, its notice is not
+    /// sent a second time; once it is removed, the echo is of no notice any more.
+    pub(super) async fn echoes(
+        &self,
+        thorough: bool,
+        report: &mut SweepReport,
+    ) -> Result<(), Stop> {
+        // The queue may return what was skipped at once, or hide it for a time.
+        let mut skipped = HashSet::new();
         for _ in 0..BATCHES {
             self.in_time()?;
-            let page = self.sweep.ports.echoes.receive().await?;
-            page.unreadable
-                .iter()
-                .for_each(|item| report.skip("queue echo", item));
-            if page.items.is_empty() {
-                return Ok(());
-            }
-            for echo in &page.items {
-                for step in self.echo(echo).await? {
-                    report.count(step)?;
+            let page = self.sweep.ports.echoes.receive(thorough).await?;
+            let mut news = false;
+            for item in page.unreadable {
+                if !skipped.contains(&item.key) {
+                    news = true;
+                    report.skip("queue echo", &item);
+                    skipped.insert(item.key);
                 }
             }
             // Only what is recorded: an echo that is lost here would become a second copy.
-            let receipts: Vec<_> = page.items.into_iter().map(|echo| echo.receipt).collect();
-            self.sweep.ports.echoes.acknowledge(&receipts).await?;
+            let mut recorded = Vec::new();
+            for echo in page.items {
+                if skipped.contains(&echo.receipt) {
+                    continue;
+                }
+                news = true;
+                match self.echo(&echo).await {
+                    Ok(step) => {
+                        step.map_or(Ok(()), |step| report.count(step))?;
+                        recorded.push(echo.receipt);
+                    }
+                    Err(error @ PortError::Unreadable { .. }) => {
+                        report.count(Step::Failed(error))?;
+                        skipped.insert(echo.receipt);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            if !recorded.is_empty() {
+                self.sweep.ports.echoes.acknowledge(&recorded).await?;
+            }
+            if !news {
+                return Ok(());
+            }
         }
         Ok(())
     }
 
-    async fn echo(&self, echo: &Echo) -> PortResult<Vec<Step>> {
+    /// Reads the echoes once more, thoroughly, if an open entry has a notice that may have been accepted unnoticed, or
+    /// that a digest has: only then does it matter that none is left.
+    pub(super) async fn echoes_in_doubt(
+        &self,
+        open: &BTreeMap<HostKey, Stored>,
+        report: &mut SweepReport,
+    ) -> Result<(), Stop> {
+        let in_doubt = |entry: &Entry| entry.is_in_doubt() || entry.digest().is_some();
+        if open.values().any(|stored| in_doubt(&stored.record)) {
+            return self.echoes(true, report).await;
+        }
+        Ok(())
+    }
+
+    async fn echo(&self, echo: &Echo) -> PortResult<Option<Step>> {
         let now = self.sweep.ports.clock.now();
         let attempt = echo.attempt;
         let (notice, step) = match &echo.subject {
@@ -49,9 +93,9 @@ impl Pass<'_> {
             }
         };
         Ok(match step {
-            Echoed::Accepted(()) => vec![Step::Echoed],
-            Echoed::SecondCopy => vec![Step::SecondCopy(format!("{notice}: attempt {attempt}"))],
-            Echoed::Known => vec![],
+            Echoed::Accepted(()) => Some(Step::Echoed),
+            Echoed::SecondCopy => Some(Step::SecondCopy(format!("{notice}: attempt {attempt}"))),
+            Echoed::Known => None,
         })
     }
 

@@ -17,7 +17,7 @@ struct Unreachable;
 
 #[async_trait]
 impl Echoes for Unreachable {
-    async fn receive(&self) -> PortResult<Page<Echo>> {
+    async fn receive(&self, _: bool) -> PortResult<Page<Echo>> {
         Err(PortError::unavailable("queue echo", "no route"))
     }
     async fn acknowledge(&self, _: &[String]) -> PortResult<()> {
@@ -71,7 +71,7 @@ async fn an_echo_that_could_not_be_recorded_is_not_acknowledged() {
         .run()
         .await
         .unwrap_err();
-    assert_eq!(bench.memory.receive().await.unwrap().items.len(), 1);
+    assert_eq!(bench.memory.receive(true).await.unwrap().items.len(), 1);
     bench.sweep().run().await.unwrap();
     assert_eq!(
         (
@@ -91,7 +91,7 @@ async fn an_echo_is_not_acknowledged_while_its_host_keeps_changing() {
         .run()
         .await
         .unwrap_err();
-    assert_eq!(bench.memory.receive().await.unwrap().items.len(), 1);
+    assert_eq!(bench.memory.receive(true).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test]

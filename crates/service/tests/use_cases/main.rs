@@ -8,6 +8,7 @@ mod auth;
 mod contract;
 mod coverage;
 mod digests;
+mod echo_queue;
 mod echoes;
 mod hosts;
 mod races;

@@ -136,7 +136,7 @@ async fn subscriptions(ports: &Ports, token: &ConfirmationToken) {
 async fn deliveries(ports: &Ports) {
     let _ = ports.topic.publish(&marked_notice()).await;
     let _ = ports.topic.check().await;
-    let echoes = ports.echoes.receive().await;
+    let echoes = ports.echoes.receive(false).await;
     let echoes = echoes.map(|page| page.items).unwrap_or_default();
     let receipts: Vec<_> = echoes.into_iter().map(|echo| echo.receipt).collect();
     let _ = ports.echoes.acknowledge(&receipts).await;

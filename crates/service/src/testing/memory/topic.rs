@@ -42,7 +42,7 @@ impl Topic for Memory {
 
 #[async_trait]
 impl Echoes for Memory {
-    async fn receive(&self) -> PortResult<Page<Echo>> {
+    async fn receive(&self, _: bool) -> PortResult<Page<Echo>> {
         let items = self.call("queue echo")?.echoes.clone();
         Ok(Page {
             items,
