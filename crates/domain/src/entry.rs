@@ -176,6 +176,16 @@ impl Entry {
         })
     }
 
+    /// Opens the entry of a forgotten host again: a beat from before, which was under way then, was stored afterwards.
+    /// Without the entry, each scan would take it for a silent host's. `None` when the entry is open already.
+    #[must_use]
+    pub fn reopened(self) -> Option<Self> {
+        (self.state == State::Forgotten && !self.needs_recheck).then_some(Self {
+            needs_recheck: true,
+            ..self
+        })
+    }
+
     /// Changes the service's own host of a fleet, the receiver, to failing (with a message) or to up; `None` when it is
     /// so already, or while a notice of it is pending.
     #[must_use]

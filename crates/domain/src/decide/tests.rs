@@ -122,6 +122,36 @@ impl Host {
     }
 }
 
+/// What people know already: the host is failing, and then missing, which says more.
+#[test]
+fn a_second_failure_of_a_failing_host_is_not_told_again_when_it_returns_from_silence() {
+    let story = [
+        Good(0),
+        Sweep(1),
+        Fail(10),
+        Sweep(11),
+        Good(20),
+        Fail(21),
+        Sweep(22),
+        Sweep(200),
+        Good(300),
+        Sweep(301),
+    ];
+    let kinds: Vec<_> = transitions(&story)
+        .into_iter()
+        .map(|(kind, _)| kind)
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            Kind::Registered,
+            Kind::Failing,
+            Kind::Missing,
+            Kind::Recovered
+        ]
+    );
+}
+
 #[test]
 fn silence_and_the_return_are_one_transition_each() {
     let story = [

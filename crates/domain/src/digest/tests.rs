@@ -120,6 +120,20 @@ fn a_host_that_joined_too_late_gets_its_notice_back_at_every_later_stage() {
     );
 }
 
+/// It lists an earlier transition of the host: its own notice was not in it.
+#[test]
+fn a_host_listed_with_another_epoch_gets_its_notice_back() {
+    let (mut digest, [first, ..]) = built();
+    assert!(digest.lists(&first));
+    for member in &mut digest.members {
+        member.epoch += 1;
+    }
+    assert!(!digest.lists(&first));
+    let back = first.released(Some(&accepted(digest)), at(7)).unwrap();
+    let pending = back.pending.unwrap();
+    assert_eq!(pending.phase, Phase::Pending { not_before: at(7) });
+}
+
 #[test]
 fn a_digest_that_no_host_joined_is_closed_without_a_notice() {
     let entry = missing("a");

@@ -60,9 +60,12 @@ impl Pass<'_> {
         if let Some(claim) = decide(&entry, &heartbeat, self.now, rules) {
             return self.claimed(claim, expected).await;
         }
-        if entry.state != State::Forgotten
-            && let Some(next) = entry.rechecked()
-        {
+        let next = if entry.state == State::Forgotten {
+            entry.reopened()
+        } else {
+            entry.rechecked()
+        };
+        if let Some(next) = next {
             // After a lost race, whoever won it has rechecked the host.
             let _ = swap(ports, next, expected).await?;
         }

@@ -200,6 +200,54 @@ async fn a_host_forgotten_during_a_sweep_registers_again() {
 }
 
 #[tokio::test]
+async fn a_beat_under_way_while_its_host_is_forgotten_is_looked_at_once() {
+    let bench = Bench::new();
+    let calls = async || {
+        let before = bench.memory.calls();
+        assert_eq!(bench.sweep().run().await.unwrap().decided.total(), 0);
+        bench.memory.calls() - before
+    };
+    let none = calls().await;
+    bench.beat("a").await;
+    bench.sweep().run().await.unwrap();
+    bench.pass(1);
+    let under_way = Heard {
+        key: host("a"),
+        region: hb_domain::Region::local(),
+        heartbeat: Heartbeat::new(Beat::ok(bench.clock.now())),
+    };
+    bench.pass(1);
+    hosts(&bench).forget(&host("a")).await.unwrap();
+    bench.memory.record(&under_way).await.unwrap();
+    bench.pass(3_600);
+    assert!(calls().await > none);
+    for _ in 0..3 {
+        bench.pass(3_600);
+        assert_eq!(calls().await, none, "it is no candidate any more");
+    }
+    bench.beat("a").await;
+    let report = bench.sweep().run().await.unwrap();
+    assert_eq!(report.decided[Kind::Registered], 1);
+}
+
+/// Otherwise a crash in between would leave a host that is missing and has no beats: it could never recover.
+#[tokio::test]
+async fn a_host_whose_entry_cannot_be_changed_keeps_its_beats_when_it_is_forgotten() {
+    let bench = Bench::new();
+    bench.beat("a").await;
+    let hosts = HostAdmin {
+        ports: Ports {
+            ledger: Arc::new(Eventful::unreachable(&bench)),
+            ..bench.ports()
+        },
+        region: hb_domain::Region::local(),
+    };
+    hosts.forget(&host("a")).await.unwrap_err();
+    let beats = Heartbeats::load(&*bench.memory, &host("a")).await.unwrap();
+    assert_eq!(beats.len(), 1);
+}
+
+#[tokio::test]
 async fn nothing_is_stored_for_an_unknown_host() {
     let bench = Bench::new();
     let hosts = hosts(&bench);

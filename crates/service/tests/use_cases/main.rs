@@ -5,6 +5,7 @@
 )]
 
 mod auth;
+mod conditions;
 mod contract;
 mod coverage;
 mod digests;
