@@ -151,16 +151,13 @@ impl Entry {
         self
     }
 
-    /// Forgets the host: settings and pending notice go, the epoch stays, so that no notice id comes twice.
-    /// Beats up to `now` count no more.
+    /// Forgets the host: settings, history and pending notice go. Beats up to `now` count no more. The epoch stays for
+    /// ever, so that no notice id comes twice: a name and two numbers.
     #[must_use]
     pub fn forgotten(self, now: Timestamp) -> Self {
-        let basis = self.basis.max(now);
-        let history = self.history;
         Self {
             epoch: self.epoch,
-            basis,
-            history,
+            basis: self.basis.max(now),
             needs_recheck: true,
             ..Self::new(self.key)
         }

@@ -57,6 +57,12 @@ const CLEAN_NOTICES: &str = "
         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = identity)
         ORDER BY accepted LIMIT ?2)";
 
+/// May read all digests: there are some for each mass outage.
+const CLEAN_DIGESTS: &str = "
+    DELETE FROM digests WHERE key IN (
+        SELECT key FROM digests
+        WHERE open = 0 AND CASE WHEN json_valid(record) THEN record ->> 'at' END < ?1 LIMIT ?2)";
+
 /// Rows by subscription and state.
 const COUNTS: &str = "
     SELECT subscription, state, count(*) AS rows FROM deliveries GROUP BY subscription, state";
@@ -216,7 +222,7 @@ impl DeliveryQueue for Store {
     async fn clean(&self, before: Timestamp) -> PortResult<bool> {
         self.write(TABLE, Steps::Several, move |connection| {
             let mut more = false;
-            for sql in [CLEAN_DELIVERIES, CLEAN_NOTICES] {
+            for sql in [CLEAN_DELIVERIES, CLEAN_NOTICES, CLEAN_DIGESTS] {
                 let mut delete = connection.prepare_cached(sql)?;
                 let deleted = delete.execute(params![before.as_millis(), BATCH])?;
                 more |= deleted == usize::from(BATCH);

@@ -82,6 +82,7 @@ fn a_forgotten_host_keeps_its_epoch_and_basis() {
     let known = Entry {
         pending: Some(Pending::new(at(0))),
         failure: Some(at(1)),
+        history: vec![transition(at(0))],
         ..known
     };
     let gone = known.clone().forgotten(at(200));

@@ -148,7 +148,8 @@ pub trait DeliveryQueue: Send + Sync {
         now: Timestamp,
     ) -> PortResult<Vec<String>>;
 
-    /// Deletes some of the settled deliveries that were accepted before `before`; `true` when there may be more.
+    /// Deletes some of what is over and was accepted or created before `before`: settled deliveries, their notices, and
+    /// closed digests, which nothing refers to any more. `true` when there may be more.
     async fn clean(&self, before: Timestamp) -> PortResult<bool>;
 
     /// The tally of each subscription that ever got a delivery.

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
-use hb_domain::{Filter, Kind, Protocol};
+use hb_domain::{Digest, DigestStage, Filter, Kind, Protocol};
 
-use super::World;
-use super::queue::{LEASE, ME, OTHER, dead, digest, name, notice};
+use super::queue::{LEASE, ME, OTHER, dead, digest, name, notice, notice_id};
+use super::{World, at, missing};
 use crate::ports::{CONSOLE, DeliveryOutcome, Tally};
 
 /// Runs every case about deliveries, as `contract_suite!` runs the others.
@@ -27,6 +27,7 @@ macro_rules! delivery_contract {
             a_failure_without_the_lease_is_ignored_and_a_success_counts,
             a_removed_subscription_loses_its_open_deliveries,
             only_old_settled_deliveries_are_cleaned,
+            only_old_closed_digests_are_cleaned,
             a_delivery_that_yields_lets_those_behind_it_be_tried_once,
             a_later_notice_that_is_delivered_ends_the_earlier_one,
             a_digest_loses_the_hosts_that_a_later_notice_overtook,
@@ -277,6 +278,26 @@ pub async fn only_old_settled_deliveries_are_cleaned(world: World) {
     assert!(!world.queue().clean(after).await.unwrap());
     let tally = world.tally(CONSOLE).await;
     assert_eq!((tally.due, tally.delivered, tally.dead), (1, 0, 0));
+}
+
+pub async fn only_old_closed_digests_are_cleaned(world: World) {
+    let digests = &*world.ports.digests;
+    let after = at(0).plus(Duration::from_millis(1));
+    let stages = [
+        ("open", DigestStage::Open, at(0), true),
+        ("new", DigestStage::Closed, after, true),
+        ("old", DigestStage::Closed, at(0), false),
+    ];
+    for (name, stage, created, _) in stages {
+        let open = Digest::new(notice_id(name, 0), &[&missing(name)], created).unwrap();
+        let digest = Digest { stage, ..open };
+        digests.swap(&digest, None, ME).await.unwrap();
+    }
+    assert!(!world.queue().clean(after).await.unwrap());
+    for (name, _, _, kept) in stages {
+        let stored = digests.load(&notice_id(name, 0)).await.unwrap();
+        assert_eq!(stored.is_some(), kept, "{name}");
+    }
 }
 
 pub async fn an_added_delivery_is_announced_once(world: World) {

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use hb_domain::{
-    Endpoint, HostId, HostKey, Notice, Protocol, Subscription, SubscriptionId, Timestamp,
+    Digest, Endpoint, HostId, HostKey, Notice, Protocol, Subscription, SubscriptionId, Timestamp,
 };
 use uuid::Uuid;
 
 use super::Memory;
+use crate::codec;
 use crate::ports::{
-    CONSOLE, Content, Delivery, DeliveryOutcome, DeliveryQueue, LeasedDelivery, PortResult, Tally,
-    overtaken,
+    CONSOLE, Content, Delivery, DeliveryOutcome, DeliveryQueue, LeasedDelivery, PortResult, Record,
+    Tally, overtaken,
 };
 
 /// All deliveries by number.
@@ -315,6 +316,10 @@ impl DeliveryQueue for Memory {
         let mut tables = self.call("deliveries")?;
         let kept = |row: &Row| row.state == State::Open || row.accepted >= before;
         tables.deliveries.rows.retain(|_, row| kept(row));
+        let digest = |text: &str| codec::decode::<Digest>(text).ok();
+        let over = |digest: Digest| !digest.is_open() && digest.at < before;
+        let digests = tables.records.entry(Digest::TABLE).or_default();
+        digests.retain(|_, (text, ..)| !digest(text).is_some_and(over));
         Ok(false)
     }
 
