@@ -56,7 +56,9 @@ async fn an_unreadable_record_behind_an_echo_fails_no_sweep_and_no_other_echo() 
     let left = bench.memory.receive(true).await.unwrap().items;
     let left: Vec<_> = left.iter().map(|echo| &echo.subject).collect();
     let published = bench.memory.published();
-    let of_b = published.iter().find(|notice| notice.about_whom() == "main/b");
+    let of_b = published
+        .iter()
+        .find(|notice| notice.about_whom() == "main/b");
     assert_eq!(left, [&of_b.unwrap().subject()], "it comes again");
 }
 
