@@ -45,19 +45,19 @@ pub(crate) async fn beat(heartbeats: &dyn Heartbeats, count: usize, seconds: i64
 /// The sweep of a stage, and its clock.
 pub(crate) fn sweep(clients: &Clients, stage: &Stage) -> (Sweep, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(at(0)));
-    let sweep = Sweep {
-        ports: hb_aws::ports(
+    let sweep = Sweep::new(
+        hb_aws::ports(
             clients,
             stage,
             clock.clone(),
             Arc::new(CountingIds::default()),
         ),
-        settings: SweepSettings {
+        SweepSettings {
             skew: Duration::ZERO,
             messages_per_second: None,
             ..SweepSettings::distributed(Region::local(), Duration::from_mins(1))
         },
-    };
+    );
     (sweep, clock)
 }
 

@@ -40,7 +40,7 @@ fn failure(seed: u64, outcome: &RunResult) -> String {
 }
 
 /// The calls after which a process must have been killed.
-const CALLS: [&str; 14] = [
+const CALLS: [&str; 15] = [
     "heartbeats.load",
     "heartbeats.record",
     "heartbeats.scan",
@@ -54,6 +54,7 @@ const CALLS: [&str; 14] = [
     "echoes.acknowledge",
     "system.last_sweep",
     "system.record_sweep",
+    "system.checkpoint",
     "",
 ];
 

@@ -136,8 +136,8 @@ impl Ledger for Broken {
         Ok(swap)
     }
 
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored>> {
-        Ledger::<Entry>::open(&self.0, after).await
+    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored>> {
+        Ledger::<Entry>::open(&self.0, segment, after).await
     }
 }
 
@@ -164,8 +164,12 @@ impl Ledger<Digest> for Broken {
         self.0.swap(digest, expected, writer).await
     }
 
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<Digest>>> {
-        Ledger::<Digest>::open(&self.0, after).await
+    async fn open(
+        &self,
+        segment: Segment,
+        after: Option<Cursor>,
+    ) -> PortResult<Page<Stored<Digest>>> {
+        Ledger::<Digest>::open(&self.0, segment, after).await
     }
 }
 

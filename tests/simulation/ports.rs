@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{Region, Timestamp};
-use hb_service::ports::{Clock, CompletedSweep, Ids, PortError, PortResult, Ports, System};
+use hb_service::ports::{
+    Checkpoint, Clock, CompletedSweep, Ids, PortError, PortResult, Ports, System,
+};
 use hb_service::testing::memory::Memory;
 
 use crate::executor::Wait;
@@ -90,6 +92,28 @@ impl System for SimulatedPorts {
         self.call("system.last_sweep").await;
         self.may_fail("system")?;
         Ok(self.world.get().tables.sweeps.get(region).copied())
+    }
+
+    async fn checkpoint(&self, region: &Region) -> PortResult<Option<Checkpoint>> {
+        self.call("system.checkpoint").await;
+        self.may_fail("system")?;
+        Ok(self.world.get().tables.checkpoints.get(region).cloned())
+    }
+
+    async fn record_checkpoint(&self, region: &Region, checkpoint: &Checkpoint) -> PortResult<()> {
+        self.call("system.record_checkpoint").await;
+        self.may_fail("system")?;
+        {
+            let checkpoints = &mut self.world.get().tables.checkpoints;
+            let known = checkpoints
+                .entry(region.clone())
+                .or_insert_with(|| checkpoint.clone());
+            if checkpoint.began >= known.began {
+                known.clone_from(checkpoint);
+            }
+        }
+        self.reply("system.record_checkpoint").await;
+        Ok(())
     }
 
     async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()> {

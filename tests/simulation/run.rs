@@ -311,18 +311,16 @@ fn schedule(world: &Shared, executor: &mut Executor, whole_minute: bool, variant
 
 /// The sweep of production.
 pub(crate) fn sweep(ports: &SimulatedPorts) -> Sweep {
-    Sweep {
-        ports: ports.all(),
-        settings: SweepSettings {
-            delivery: DeliveryPolicy {
-                lease: Duration::from_millis(LEASE.unsigned_abs()),
-                echo_wait: Duration::from_mins(3),
-            },
-            segments: 1,
-            concurrency: 4,
-            ..SweepSettings::distributed(ports.region.clone(), Duration::ZERO)
+    let settings = SweepSettings {
+        delivery: DeliveryPolicy {
+            lease: Duration::from_millis(LEASE.unsigned_abs()),
+            echo_wait: Duration::from_mins(3),
         },
-    }
+        segments: 1,
+        concurrency: 4,
+        ..SweepSettings::distributed(ports.region.clone(), Duration::ZERO)
+    };
+    Sweep::new(ports.all(), settings)
 }
 
 /// A canary, which arrives unless the region's receiver is down.

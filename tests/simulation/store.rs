@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hb_domain::{HostKey, Region};
-use hb_service::ports::{CompletedSweep, Heard, Version};
+use hb_service::ports::{Checkpoint, CompletedSweep, Heard, Version};
 use uuid::Uuid;
 
 /// A record with its version, its writer, and when it was written.
@@ -40,6 +40,7 @@ pub(crate) struct Tables {
     /// The same some time ago: what a stale index sees.
     pub(crate) old_records: BTreeMap<Region, Records>,
     pub(crate) sweeps: BTreeMap<Region, CompletedSweep>,
+    pub(crate) checkpoints: BTreeMap<Region, Checkpoint>,
     /// Copies in transit: region, time of arrival and content.
     pub(crate) copies: Vec<(Region, i64, Copy)>,
     /// Whether each region has its own ledger, which breaks the protocol.

@@ -2,11 +2,15 @@
 
 pub(crate) mod stored;
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
-use hb_service::ports::{Cursor, Ledger, Page, PortResult, Record, Stored, Swap, Version};
+use aws_sdk_dynamodb::types::{
+    KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
+};
+use hb_domain::limits;
+use hb_service::ports::{Cursor, Ledger, Page, PortResult, Record, Segment, Stored, Swap, Version};
 use tracing::instrument;
 use uuid::Uuid;
 
@@ -43,6 +47,45 @@ impl DynamoLedger {
     }
 }
 
+impl DynamoLedger {
+    /// The items at these addresses, by address, and the addresses that were not looked at.
+    async fn batch(
+        &self,
+        addresses: &[String],
+    ) -> PortResult<(HashMap<String, AttributeMap>, HashSet<String>)> {
+        let keys = addresses
+            .iter()
+            .map(|address| item::of([(HOST, item::text(address.as_str()))]));
+        let wanted = KeysAndAttributes::builder()
+            .set_keys(Some(keys.collect()))
+            .consistent_read(true)
+            .build()
+            .map_err(|error| self.table.unreadable("batch", error.to_string()))?;
+        let request = self.table.client.batch_get_item();
+        let answer = request
+            .request_items(&self.table.name, wanted)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        let output = self.table.settle(Operation::BatchGetItem, answer)?;
+        let address = |item: &AttributeMap| item::get_text(item, HOST).ok().map(ToOwned::to_owned);
+        let items = output.responses.into_iter().flat_map(HashMap::into_values);
+        let found = items
+            .flatten()
+            .filter_map(|item| Some((address(&item)?, item)))
+            .collect();
+        let rest = output
+            .unprocessed_keys
+            .into_iter()
+            .flat_map(HashMap::into_values);
+        let rest = rest
+            .flat_map(|rest| rest.keys)
+            .filter_map(|key| address(&key))
+            .collect();
+        Ok((found, rest))
+    }
+}
+
 #[async_trait]
 impl<T: Record> Ledger<T> for DynamoLedger {
     #[instrument(level = "debug", skip_all, err(level = "debug"), fields(record = T::TABLE, key = %key))]
@@ -57,6 +100,33 @@ impl<T: Record> Ledger<T> for DynamoLedger {
             .await;
         let output = self.table.settle(Operation::GetItem, answer)?;
         output.item.map(|item| self.decode(&item)).transpose()
+    }
+
+    /// At most 100 records in a call; what DynamoDB leaves out for now is asked for again, in the end one by one.
+    #[instrument(level = "debug", skip_all, fields(record = T::TABLE, keys = keys.len()))]
+    async fn load_many(&self, keys: &[T::Key]) -> Vec<PortResult<Option<Stored<T>>>> {
+        let mut found = HashMap::new();
+        let addresses: Vec<_> = keys
+            .iter()
+            .map(|key| RecordLocation::of::<T>().address::<T>(key))
+            .collect();
+        let mut known = HashSet::new();
+        for part in addresses.chunks(limits::BATCH) {
+            if let Ok((items, rest)) = self.batch(part).await {
+                known.extend(part.iter().filter(|one| !rest.contains(*one)).cloned());
+                found.extend(items);
+            }
+        }
+        let mut loaded = Vec::with_capacity(keys.len());
+        for (key, address) in keys.iter().zip(&addresses) {
+            loaded.push(if known.contains(address) {
+                let item = found.get(address);
+                item.map(|item| self.decode(item)).transpose()
+            } else {
+                self.load(key).await
+            });
+        }
+        loaded
     }
 
     /// When a reply is lost and the SDK tries again, the swap conflicts with its own writer token, as the port expects.
@@ -102,9 +172,13 @@ impl<T: Record> Ledger<T> for DynamoLedger {
 
     /// One page of one shard, shard after shard; an empty shard is an empty page.
     #[instrument(level = "debug", skip_all, err(level = "debug"), fields(record = T::TABLE))]
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
-        let RecordLocation { first, count, .. } = RecordLocation::of::<T>();
-        let (shard, host) = position(after.as_ref(), first..first + count)?;
+    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
+        let shards = shards_of(segment, &RecordLocation::of::<T>());
+        if shards.is_empty() {
+            return Ok(Page::default());
+        }
+        let end = shards.end;
+        let (shard, host) = position(after.as_ref(), shards)?;
         let start =
             host.map(|host| item::of([(SHARD, item::number(shard)), (HOST, item::text(host))]));
         let condition = "#open = :shard";
@@ -131,13 +205,18 @@ impl<T: Record> Ledger<T> for DynamoLedger {
                     host.map_err(|cause| self.table.unreadable(item::label(&key, &[HOST]), cause))?;
                 Some(cursor::behind(&[&shard.to_string(), host]))
             }
-            None => {
-                (shard + 1 < first + count).then(|| cursor::behind(&[&(shard + 1).to_string()]))
-            }
+            None => (shard + 1 < end).then(|| cursor::behind(&[&(shard + 1).to_string()])),
         };
         let page = item::page(output.items.unwrap_or_default(), &[HOST], stored::decode);
         Ok(Page { next, ..page })
     }
+}
+
+/// The shards of a segment, which together are all shards.
+fn shards_of(segment: Segment, location: &RecordLocation) -> Range<u32> {
+    let Segment { index, of } = segment;
+    let at = |index: u32| location.first + location.count * index.min(of) / of.max(1);
+    at(index)..at(index.saturating_add(1))
 }
 
 /// The shard of the page after `cursor`, and the key that the page starts after.

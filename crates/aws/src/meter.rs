@@ -27,7 +27,7 @@ macro_rules! operations {
 }
 
 operations! {
-    "dynamodb": UpdateItem, PutItem, DeleteItem, GetItem, Query, Scan, DescribeTable, CreateTable;
+    "dynamodb": UpdateItem, PutItem, DeleteItem, GetItem, BatchGetItem, Query, Scan, DescribeTable, CreateTable;
     "sns": Publish, GetTopicAttributes, CreateTopic, Subscribe, ListSubscriptionsByTopic,
         GetSubscriptionAttributes, Unsubscribe, ConfirmSubscription;
     "sqs": GetQueueUrl, ReceiveMessage, DeleteMessage, GetQueueAttributes, CreateQueue;

@@ -1,8 +1,8 @@
-//! The last completed sweep of each region, in DynamoDB.
+//! The last completed sweep and the checkpoint of each region, in DynamoDB.
 
 use async_trait::async_trait;
 use hb_domain::Region;
-use hb_service::ports::{CompletedSweep, PortResult, System};
+use hb_service::ports::{Checkpoint, CompletedSweep, PortError, PortResult, System};
 use tracing::instrument;
 
 use crate::client::Clients;
@@ -17,6 +17,8 @@ pub const SWEEP: &str = "sweep";
 const BEGAN: &str = "began";
 const ENDED: &str = "ended";
 const HOSTS: &str = "hosts";
+/// The positions of a checkpoint, as JSON: cursors mean something to this crate only.
+const POSITIONS: &str = "positions";
 
 /// The record of completed sweeps of a stage.
 #[derive(Clone, Debug)]
@@ -49,6 +51,39 @@ impl System for DynamoSystem {
             .await
             .map(drop)
     }
+
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(region = region.as_str()))]
+    async fn checkpoint(&self, region: &Region) -> PortResult<Option<Checkpoint>> {
+        let item = self.sweeps.load(&checkpoint_of(region)).await?;
+        item.map(|item| self.sweeps.read(&item, decode_checkpoint))
+            .transpose()
+    }
+
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(region = region.as_str()))]
+    async fn record_checkpoint(&self, region: &Region, checkpoint: &Checkpoint) -> PortResult<()> {
+        let name = checkpoint_of(region);
+        let positions = serde_json::to_string(&checkpoint.positions)
+            .map_err(|error| PortError::unreadable("table system", &name, error))?;
+        let attributes = item::of([
+            (BEGAN, item::instant(checkpoint.began)),
+            (POSITIONS, item::text(positions)),
+        ]);
+        let later = "attribute_not_exists(#began) OR #began <= :began";
+        self.sweeps.put(&name, attributes, later).await.map(drop)
+    }
+}
+
+fn checkpoint_of(region: &Region) -> String {
+    format!("checkpoint/{region}")
+}
+
+fn decode_checkpoint(item: &AttributeMap) -> Result<Checkpoint, Cause> {
+    let positions = item::get_text(item, POSITIONS)?;
+    Ok(Checkpoint {
+        began: item::get_instant(item, BEGAN)?,
+        positions: serde_json::from_str(positions)
+            .map_err(|error| item::wrong(POSITIONS, error))?,
+    })
 }
 
 fn encode(sweep: &CompletedSweep) -> AttributeMap {

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
 use aws_sdk_dynamodb::operation::delete_item::{DeleteItemError, DeleteItemOutput};
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
+use aws_sdk_dynamodb::types::ConsumedCapacity;
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use hb_service::ports::{PortError, PortResult};
 
@@ -149,4 +151,12 @@ charged!(
     QueryOutput,
     ScanOutput
 );
+
+impl Charged for BatchGetItemOutput {
+    fn units(&self) -> f64 {
+        let tables = self.consumed_capacity().iter();
+        tables.filter_map(ConsumedCapacity::capacity_units).sum()
+    }
+}
+
 may_fail_condition!(UpdateItemError, PutItemError, DeleteItemError);

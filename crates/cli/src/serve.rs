@@ -68,10 +68,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         region: settings.region.clone(),
         fresh: settings.canaries.fresh,
     };
-    let sweep = Sweep {
-        ports: backend.ports,
-        settings,
-    };
+    let sweep = Sweep::new(backend.ports, settings);
     let (stop, stopped) = watch::channel(false);
     let (tried, heard) = watch::channel(false);
     let canaries = canary::send_every(

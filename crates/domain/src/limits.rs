@@ -54,6 +54,14 @@ pub const NEWS_MARGIN: Duration = Duration::from_mins(2);
 /// More notices of one fleet and kind than this in one sweep are sent as a digest: a person still reads this many one
 /// by one.
 pub const DIGEST_ABOVE: usize = 5;
+/// Candidates of a kind that a sweep keeps at a time, with their beats: about 5 MB. The others are scanned again when
+/// these are settled.
+pub const CANDIDATES: usize = 20_000;
+/// Most records that are read or swapped one after the other without a look at the time: about 2 s of a function with
+/// little memory. DynamoDB reads up to 100 in one call (Amazon DynamoDB API reference, `BatchGetItem`).
+pub const BATCH: usize = 25;
+/// Most new hosts that a process remembers as settled, twice over: 18 MB each.
+pub const SETTLED_HOSTS: usize = 1 << 20;
 /// Most hosts of a digest, so that a power cut of 10,000 is 5 messages.
 pub const DIGEST_HOSTS: usize = 2_000;
 /// Most bytes of a digest's list of hosts as JSON: with the texts around it below [`NOTICE_BYTES`], and below the 400 KB

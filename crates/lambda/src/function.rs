@@ -3,8 +3,8 @@
 use hb_aws::{Clients, Operation, Stage, table_definitions};
 
 use Operation::{
-    DeleteMessage, DescribeTable, GetItem, GetQueueUrl, GetTopicAttributes, Publish, PutItem,
-    Query, ReceiveMessage, Scan, UpdateItem,
+    BatchGetItem, DeleteMessage, DescribeTable, GetItem, GetQueueUrl, GetTopicAttributes, Publish,
+    PutItem, Query, ReceiveMessage, Scan, UpdateItem,
 };
 
 /// A function of a stage. Its name here is its logical id in `template.yaml`.
@@ -34,6 +34,7 @@ const SWEEP: &[Permission] = &[
     may(Scan, Stage::heartbeats),
     may(Query, Stage::heartbeats),
     may(GetItem, Stage::ledger),
+    may(BatchGetItem, Stage::ledger),
     may(PutItem, Stage::ledger),
     may(DescribeTable, Stage::ledger),
     may(Query, open_index),

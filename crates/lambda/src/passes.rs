@@ -65,10 +65,7 @@ impl Passes {
         let mut rules = SweepSettings::distributed(settings.shared.region.clone(), SLACK);
         rules.segments = settings.segments.unwrap_or(rules.segments);
         rules.concurrency = settings.concurrency.unwrap_or(rules.concurrency);
-        let sweep = Sweep {
-            ports: hb_aws::ports(&clients, stage, clock, ids),
-            settings: rules,
-        };
+        let sweep = Sweep::new(hb_aws::ports(&clients, stage, clock, ids), rules);
         Self {
             sweep,
             every: settings.every,
@@ -142,10 +139,7 @@ impl Passes {
     fn with_lease_until(&self, deadline: Timestamp, began: Timestamp) -> Sweep {
         let mut settings = self.sweep.settings.clone();
         settings.delivery.lease = deadline.since(began) + SLACK;
-        Sweep {
-            settings,
-            ..self.sweep.clone()
-        }
+        self.sweep.clone().with_settings(settings)
     }
 
     /// Sweeps once, logs and counts the result. The error is the reason why it did not complete.

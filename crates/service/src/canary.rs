@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hb_domain::{Caveat, Coverage, HostId, Receiver, Region, Timestamp, limits};
 
-use crate::ports::{PortError, PortResult, Ports, Unreadable, every_page};
+use crate::ports::{PortError, PortResult, Ports, Segment, Unreadable, every_page};
 use crate::swap::{Update, update};
 
 /// Sends a beat over the same path as a host's beat.
@@ -70,7 +70,8 @@ pub(crate) struct Receivers {
 
 impl Receivers {
     pub(crate) async fn load(ports: &Ports) -> PortResult<Self> {
-        let (stored, unreadable) = every_page(|after| ports.receivers.open(after)).await?;
+        let (stored, unreadable) =
+            every_page(|after| ports.receivers.open(Segment::WHOLE, after)).await?;
         let known = stored.into_iter().map(|stored| stored.record).collect();
         Ok(Self { known, unreadable })
     }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::SweepSettings;
 use crate::canary::Receivers;
 use crate::ports::every_page;
-use crate::ports::{PortResult, Ports, Stored};
+use crate::ports::{PortResult, Ports, Segment, Stored};
 
 pub use rules::clock_skew;
 
@@ -185,7 +185,8 @@ impl Doctor {
     }
 
     async fn notices(&self, now: Timestamp) -> PortResult<Vec<Finding>> {
-        let (open, unreadable) = every_page(|after| self.ports.ledger.open(after)).await?;
+        let (open, unreadable) =
+            every_page(|after| self.ports.ledger.open(Segment::WHOLE, after)).await?;
         let open: Vec<_> = open
             .into_iter()
             .map(|Stored { record: entry, .. }| entry)

@@ -30,10 +30,10 @@ pub use error::{Cause, PortError, PortResult};
 pub use heartbeats::{Heard, Heartbeats, Segment};
 pub use ids::Ids;
 pub use keys::Keys;
-pub use ledger::{Ledger, Record, Stored, Swap, Version};
+pub use ledger::{Ledger, Proposal, Record, Stored, Swap, Version};
 pub use page::{Cursor, Page, Unreadable, each_page, every_page};
 pub use subscriptions::Subscriptions;
-pub use system::{CompletedSweep, System};
+pub use system::{Checkpoint, CompletedSweep, Position, System};
 pub use topic::Topic;
 
 /// All ports of one store, as its adapter crate hands them over.

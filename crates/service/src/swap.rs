@@ -2,7 +2,7 @@
 
 use hb_domain::{Digest, Entry, Receiver};
 
-use crate::ports::{Ledger, PortError, PortResult, Ports, Record, Stored, Swap, Version};
+use crate::ports::{Ledger, PortError, PortResult, Ports, Proposal, Record, Stored, Swap, Version};
 
 /// How often a change is tried when others change the record at the same time, say an admin and a sweep.
 const TRIES: u32 = 10;
@@ -46,7 +46,50 @@ pub(crate) async fn swap<T: Kept>(
         Err(_) => ledger.swap(&record, expected, writer).await,
         result => result,
     };
-    Ok(match result? {
+    let proposal = Proposal {
+        record,
+        expected,
+        writer,
+    };
+    result.map(|swap| outcome(proposal, swap))
+}
+
+/// The same for several records with different keys, in their order. One that fails does not affect the others.
+pub(crate) async fn swap_many<T: Kept>(
+    ports: &Ports,
+    records: Vec<(T, Option<Version>)>,
+) -> Vec<PortResult<Swapped<T>>> {
+    let ledger = T::ledger(ports);
+    let proposals: Vec<_> = records
+        .into_iter()
+        .map(|(record, expected)| Proposal {
+            record,
+            expected,
+            writer: ports.ids.token(),
+        })
+        .collect();
+    let results = ledger.swap_many(&proposals).await;
+    let mut swapped = Vec::with_capacity(proposals.len());
+    for (proposal, result) in proposals.into_iter().zip(results) {
+        let result = match result {
+            Err(_) => {
+                let Proposal {
+                    record,
+                    expected,
+                    writer,
+                } = &proposal;
+                ledger.swap(record, *expected, *writer).await
+            }
+            result => result,
+        };
+        swapped.push(result.map(|swap| outcome(proposal, swap)));
+    }
+    swapped
+}
+
+fn outcome<T: Kept>(proposal: Proposal<T>, swap: Swap<T>) -> Swapped<T> {
+    let Proposal { record, writer, .. } = proposal;
+    match swap {
         Swap::Done(version) => Ok(Stored {
             record,
             version,
@@ -54,7 +97,7 @@ pub(crate) async fn swap<T: Kept>(
         }),
         Swap::Conflict(Some(stored)) if stored.writer == writer => Ok(stored),
         Swap::Conflict(current) => Err(current),
-    })
+    }
 }
 
 /// What became of an update.

@@ -8,23 +8,25 @@ mod deliver;
 mod digest;
 mod echo;
 mod hold;
+mod open;
 mod report;
 mod scan;
+mod settled;
 mod silence;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::{Either, ready};
 use futures::stream::{self, StreamExt};
-use hb_domain::{CanaryPolicy, DeliveryPolicy, HostKey, Region, Timestamp, limits};
+use hb_domain::{CanaryPolicy, DeliveryPolicy, Fleet, Kind, Region, Timestamp, limits};
+use tokio::sync::Mutex;
 
 use self::deliver::Pace;
 use self::report::Step;
 pub use self::report::{HostCounts, KindCounts, SweepReport};
-use crate::ports::{CompletedSweep, PortError, PortResult, Ports, Stored, every_page};
-use crate::swap::Kept;
+use self::settled::Settled;
+use crate::ports::{PortError, PortResult, Ports};
 
 /// How far the clocks of two machines may differ when both follow a time service: much more than such clocks drift, and
 /// too little to matter in a notice.
@@ -119,19 +121,39 @@ pub enum Stop {
 pub struct Sweep {
     pub ports: Ports,
     pub settings: SweepSettings,
+    settled: Arc<Settled>,
 }
 
 /// A sweep while it runs.
+#[derive(Clone, Copy)]
 struct Pass<'a> {
     sweep: &'a Sweep,
     /// When it began, which is the time of all its decisions.
     now: Timestamp,
     /// No new work starts after this.
     until: Timestamp,
-    pace: Pace,
+    pace: &'a Pace,
+    /// The groups of which this sweep has sent a digest: whatever else there is of them goes into one as well.
+    batched: &'a Mutex<BTreeSet<(Fleet, Kind)>>,
 }
 
 impl Sweep {
+    /// A sweep over these ports, to be run again and again.
+    #[must_use]
+    pub fn new(ports: Ports, settings: SweepSettings) -> Self {
+        Self {
+            ports,
+            settings,
+            settled: Arc::default(),
+        }
+    }
+
+    /// The same sweep, which remembers what it has settled, with other settings.
+    #[must_use]
+    pub fn with_settings(self, settings: SweepSettings) -> Self {
+        Self { settings, ..self }
+    }
+
     /// Sweeps once. An error does not undo what was done.
     pub async fn run(&self) -> Result<SweepReport, SweepError> {
         self.run_until(Timestamp::MAX).await
@@ -143,30 +165,17 @@ impl Sweep {
             began: self.ports.clock.now(),
             ..SweepReport::default()
         };
-        let pace = Pace::new(self.settings.messages_per_second);
+        self.settled.age(report.began);
         let result = Pass {
             sweep: self,
             now: report.began,
             until,
-            pace,
+            pace: &Pace::new(self.settings.messages_per_second),
+            batched: &Mutex::default(),
         }
         .run(&mut report)
         .await;
         report.ended = self.ports.clock.now();
-        let completed = CompletedSweep {
-            began: report.began,
-            ended: report.ended,
-            hosts: report.hosts,
-        };
-        let result = match result {
-            Ok(()) => self
-                .ports
-                .system
-                .record_sweep(&self.settings.region, &completed)
-                .await
-                .map_err(Stop::from),
-            error => error,
-        };
         match result {
             Ok(()) => Ok(report),
             Err(source) => Err(SweepError {
@@ -177,41 +186,65 @@ impl Sweep {
     }
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// Old notices, then changes, then the old notices that are left: each gets its part of the time, so that none of
+    /// them waits for ever behind the others.
     async fn run(&self, report: &mut SweepReport) -> Result<(), Stop> {
-        let sweep = self.sweep;
-        let last_sweep = sweep
-            .ports
-            .system
-            .last_sweep(&sweep.settings.region)
-            .await?
-            .map(|sweep| sweep.began);
+        let early = self.with_share(1, 3);
         // Without the echoes it is unknown which notices of unknown outcome were accepted: those wait.
-        let mut echoes = self.echoes(false, report).await;
-        let open = self.open_entries(report).await?;
-        if echoes.is_ok() {
-            echoes = self.echoes_in_doubt(&open, report).await;
+        let mut echoes = early.echoes(false, report).await;
+        let (open, sent) = self.open_entries(&self.with_share(1, 4), report).await;
+        let open = open?;
+        if echoes.is_ok() && open.doubt {
+            echoes = early.echoes(true, report).await;
         }
-        for stored in open.values() {
-            report.counts.count(stored.record.state_at(self.now));
-        }
-        let digests = self.digests(echoes.is_ok(), report).await;
-        let orphans = self.orphans(&open, report).await;
-        let unsent = open
-            .values()
-            .filter(|stored| stored.record.pending.is_some())
-            .cloned();
-        let unsent = unsent.filter(|stored| echoes.is_ok() || !stored.record.is_in_doubt());
-        let unsent = unsent
-            .filter(|stored| stored.record.digest().is_none())
-            .chain(orphans.ready);
-        let sent = self.deliver(unsent.collect(), report).await;
-        let claimed = self.claim(&open, last_sweep, report).await;
+        let old = self.with_share(1, 4);
+        let digests = old.digests(echoes.is_ok(), report).await;
+        let doubtful = match echoes {
+            Ok(()) => old.send_waiting(open.doubtful, report).await,
+            Err(_) => Ok(()),
+        };
+        let claimed = self.claim(&open.hosts, report).await;
+        let recorded = match &claimed {
+            Ok(sweep) => {
+                let (system, region) = (&self.sweep.ports.system, &self.sweep.settings.region);
+                system.record_sweep(region, sweep).await
+            }
+            Err(_) => Ok(()),
+        };
+        let sent = match sent.and(doubtful) {
+            Err(Stop::OutOfTime) => self.send_rest(echoes.is_ok(), report).await,
+            sent => sent,
+        };
         echoes
             .and(digests)
-            .and(orphans.result)
             .and(sent)
-            .and(claimed)
+            .and(claimed.map(drop))
+            .and(recorded.map_err(Stop::from))
+    }
+
+    /// This pass with `part` of `of` parts of the time that is left.
+    fn with_share(&self, part: u32, of: u32) -> Pass<'a> {
+        if !self.is_limited() {
+            return *self;
+        }
+        let now = self.sweep.ports.clock.now();
+        Pass {
+            until: now.plus(self.until.since(now) * part / of),
+            ..*self
+        }
+    }
+
+    /// How many of `items` go into one call, so that all calls run concurrently, and each is small.
+    fn part(&self, items: usize) -> usize {
+        items
+            .div_ceil(self.sweep.settings.concurrency)
+            .clamp(1, limits::BATCH)
+    }
+
+    /// Whether the time is limited at all.
+    fn is_limited(&self) -> bool {
+        self.until != Timestamp::MAX
     }
 
     fn in_time(&self) -> Result<(), Stop> {
@@ -232,11 +265,12 @@ impl Pass<'_> {
     where
         F: Future<Output = PortResult<Vec<Step>>>,
     {
-        let steps = |item| match self.in_time() {
-            Ok(()) => Either::Left(
-                work(item).map(|steps| steps.unwrap_or_else(|e| vec![Step::Failed(e)])),
-            ),
-            Err(_) => Either::Right(ready(vec![Step::OutOfTime])),
+        let work = &work;
+        let steps = |item| async move {
+            match self.in_time() {
+                Ok(()) => work(item).await.unwrap_or_else(|e| vec![Step::Failed(e)]),
+                Err(_) => vec![Step::OutOfTime],
+            }
         };
         let mut results = stream::iter(items)
             .map(steps)
@@ -248,29 +282,5 @@ impl Pass<'_> {
             }
         }
         first_stop
-    }
-
-    async fn open_entries(
-        &self,
-        report: &mut SweepReport,
-    ) -> PortResult<BTreeMap<HostKey, Stored>> {
-        let slim = |mut stored: Stored| {
-            if stored.record.pending.is_none() {
-                // Only a pending notice needs the history, which would be most of the memory.
-                stored.record.history = Vec::new();
-            }
-            (stored.record.key.clone(), stored)
-        };
-        Ok(self.open(report).await?.into_iter().map(slim).collect())
-    }
-
-    /// All open records of a ledger.
-    async fn open<T: Kept>(&self, report: &mut SweepReport) -> PortResult<Vec<Stored<T>>> {
-        let ledger = T::ledger(&self.sweep.ports);
-        let (open, unreadable) = every_page(|after| ledger.open(after)).await?;
-        for item in &unreadable {
-            report.skip(&format!("table {}", T::TABLE), item);
-        }
-        Ok(open)
     }
 }

@@ -5,7 +5,7 @@ use hb_domain::{Failure, Heartbeat, HostKey, Interval, Message, Signal, Timestam
 use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment};
 use rusqlite::{Connection, Row, named_params, params};
 
-use crate::row;
+use crate::row::{self, Decoded};
 use crate::store::{Steps, Store};
 use crate::system;
 
@@ -52,14 +52,30 @@ impl Heartbeats for Store {
     #[tracing::instrument(level = "debug", skip_all, fields(%host), err(level = "debug"))]
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
         let host = host.clone();
-        let rows = self.read(TABLE, move |connection| {
-            let mut statement = connection.prepare_cached(LOAD)?;
-            let rows = statement.query([host.fleet.as_str(), host.host.as_str()])?;
-            row::all(rows, 3, heard)
+        let rows = self.read(TABLE, move |connection| load(connection, &host));
+        readable(&self.what(TABLE), rows.await?)
+    }
+
+    #[tracing::instrument(level = "debug", skip_all, fields(hosts = hosts.len()))]
+    async fn load_many(&self, hosts: &[HostKey]) -> Vec<PortResult<Vec<Heard>>> {
+        let keys = hosts.to_vec();
+        let loaded = self.read(TABLE, move |connection| {
+            keys.iter()
+                .map(|host| load(connection, host))
+                .collect::<rusqlite::Result<Vec<_>>>()
         });
-        let what = self.what(TABLE);
-        let rows = rows.await?.into_iter();
-        rows.map(|decoded| row::readable(&what, decoded)).collect()
+        if let Ok(loaded) = loaded.await {
+            let what = self.what(TABLE);
+            return loaded
+                .into_iter()
+                .map(|rows| readable(&what, rows))
+                .collect();
+        }
+        let mut loaded = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            loaded.push(self.load(host).await);
+        }
+        loaded
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(segment = segment.index), err(level = "debug"))]
@@ -106,6 +122,18 @@ impl Heartbeats for Store {
         })
         .await
     }
+}
+
+fn load(connection: &Connection, host: &HostKey) -> rusqlite::Result<Vec<Decoded<Heard>>> {
+    let mut statement = connection.prepare_cached(LOAD)?;
+    let rows = statement.query([host.fleet.as_str(), host.host.as_str()])?;
+    row::all(rows, 3, heard)
+}
+
+fn readable(what: &str, rows: Vec<Decoded<Heard>>) -> PortResult<Vec<Heard>> {
+    rows.into_iter()
+        .map(|decoded| row::readable(what, decoded))
+        .collect()
 }
 
 fn record(connection: &Connection, heard: &Heard) -> rusqlite::Result<()> {

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use hb_service::codec;
 use hb_service::ports::{
-    Cursor, Ledger, Page, PortError, PortResult, Record, Stored, Swap, Version,
+    Cursor, Ledger, Page, PortError, PortResult, Proposal, Record, Segment, Stored, Swap, Version,
 };
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
@@ -57,40 +57,143 @@ impl<T: Record> Ledger<T> for Store {
         expected: Option<Version>,
         writer: Uuid,
     ) -> PortResult<Swap<T>> {
-        let key = record.key().to_string();
-        let text = codec::encode(record)
-            .map_err(|error| PortError::unreadable(self.what(T::TABLE), &key, error))?;
-        // No version beyond what SQLite can hold was ever assigned.
-        let version = expected.map(|version| i64::try_from(version).unwrap_or(-1));
-        let open = record.is_open();
+        let row = self.row(record, expected, writer)?;
         let current = self.write(T::TABLE, Steps::Several, move |connection| {
-            let sql = if version.is_some() {
-                replace_sql(T::TABLE)
-            } else {
-                insert_sql(T::TABLE)
-            };
-            let values = params![key, version, writer.to_string(), open, text];
-            let changed = connection.prepare_cached(&sql)?.execute(values)?;
-            if changed == 1 {
-                Ok(None)
-            } else {
-                find(connection, &key).map(Some)
-            }
+            row.swap::<T>(connection)
         });
-        match current.await? {
-            None => Ok(Swap::Done(expected.unwrap_or(0) + 1)),
-            Some(found) => Ok(Swap::Conflict(row::found(&self.what(T::TABLE), found)?)),
+        self.swapped(expected, current.await?)
+    }
+
+    /// All in one transaction: when it fails, so does each of them.
+    #[tracing::instrument(level = "debug", skip_all, fields(table = T::TABLE, swaps = swaps.len()))]
+    async fn swap_many(&self, swaps: &[Proposal<T>]) -> Vec<PortResult<Swap<T>>> {
+        let rows = swaps
+            .iter()
+            .map(|swap| self.row(&swap.record, swap.expected, swap.writer));
+        let (rows, bad): (Vec<_>, Vec<_>) = rows.partition(Result::is_ok);
+        if !bad.is_empty() || rows.len() < 2 {
+            return self.swap_each(swaps).await;
+        }
+        let rows: Vec<_> = rows.into_iter().flatten().collect();
+        let swapped = self.write(T::TABLE, Steps::Several, move |connection| {
+            rows.iter()
+                .map(|row| row.swap::<T>(connection))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        match swapped.await {
+            Ok(found) => swaps
+                .iter()
+                .zip(found)
+                .map(|(swap, found)| self.swapped(swap.expected, found))
+                .collect(),
+            Err(_) => self.swap_each(swaps).await,
         }
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(table = T::TABLE, keys = keys.len()))]
+    async fn load_many(&self, keys: &[T::Key]) -> Vec<PortResult<Option<Stored<T>>>> {
+        let names: Vec<_> = keys.iter().map(ToString::to_string).collect();
+        let found = self.read(T::TABLE, move |connection| {
+            names
+                .iter()
+                .map(|key| find(connection, key))
+                .collect::<rusqlite::Result<Vec<_>>>()
+        });
+        if let Ok(found) = found.await {
+            let what = self.what(T::TABLE);
+            return found
+                .into_iter()
+                .map(|found| row::found(&what, found))
+                .collect();
+        }
+        let mut loaded = Vec::with_capacity(keys.len());
+        for key in keys {
+            loaded.push(self.load(key).await);
+        }
+        loaded
+    }
+
     #[tracing::instrument(level = "debug", skip_all, fields(table = T::TABLE), err(level = "debug"))]
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
+    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
+        if segment.index > 0 {
+            return Ok(Page::default());
+        }
         let [key] = row::position(after.as_ref())?;
         self.read(T::TABLE, move |connection| {
             let mut statement = connection.prepare_cached(&open_sql(T::TABLE))?;
             row::page(statement.query(params![key, row::PAGE])?, 1, stored)
         })
         .await
+    }
+}
+
+/// Whether a row was swapped in; the error is what stands in its place.
+type RowSwap<T> = Result<(), Option<Decoded<Stored<T>>>>;
+
+/// A record as a row, to be swapped in.
+struct SwapRow {
+    key: String,
+    /// `None` when there is no row.
+    version: Option<i64>,
+    writer: String,
+    open: bool,
+    text: String,
+}
+
+impl SwapRow {
+    fn swap<T: Record>(&self, connection: &Connection) -> rusqlite::Result<RowSwap<T>> {
+        let sql = if self.version.is_some() {
+            replace_sql(T::TABLE)
+        } else {
+            insert_sql(T::TABLE)
+        };
+        let values = params![self.key, self.version, self.writer, self.open, self.text];
+        let changed = connection.prepare_cached(&sql)?.execute(values)?;
+        if changed == 1 {
+            Ok(Ok(()))
+        } else {
+            find(connection, &self.key).map(Err)
+        }
+    }
+}
+
+impl Store {
+    fn row<T: Record>(
+        &self,
+        record: &T,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<SwapRow> {
+        let key = record.key().to_string();
+        let text = codec::encode(record)
+            .map_err(|error| PortError::unreadable(self.what(T::TABLE), &key, error))?;
+        Ok(SwapRow {
+            key,
+            // No version beyond what SQLite can hold was ever assigned.
+            version: expected.map(|version| i64::try_from(version).unwrap_or(-1)),
+            writer: writer.to_string(),
+            open: record.is_open(),
+            text,
+        })
+    }
+
+    fn swapped<T: Record>(
+        &self,
+        expected: Option<Version>,
+        swapped: RowSwap<T>,
+    ) -> PortResult<Swap<T>> {
+        match swapped {
+            Ok(()) => Ok(Swap::Done(expected.unwrap_or(0) + 1)),
+            Err(found) => Ok(Swap::Conflict(row::found(&self.what(T::TABLE), found)?)),
+        }
+    }
+
+    async fn swap_each<T: Record>(&self, swaps: &[Proposal<T>]) -> Vec<PortResult<Swap<T>>> {
+        let mut swapped = Vec::with_capacity(swaps.len());
+        for swap in swaps {
+            swapped.push(self.swap(&swap.record, swap.expected, swap.writer).await);
+        }
+        swapped
     }
 }
 

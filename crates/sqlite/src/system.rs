@@ -1,9 +1,11 @@
-//! The last completed sweeps, in SQLite.
+//! The last completed sweeps and checkpoints, in SQLite.
 
 use async_trait::async_trait;
 use hb_domain::Region;
-use hb_service::ports::{CompletedSweep, PortError, PortResult, System};
+use hb_service::ports::{Checkpoint, CompletedSweep, PortError, PortResult, System};
 use rusqlite::{Connection, Row, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::row;
 use crate::store::{Steps, Store};
@@ -23,18 +25,41 @@ const RECORD: &str = "
 impl System for Store {
     #[tracing::instrument(level = "debug", skip_all, fields(%region), err(level = "debug"))]
     async fn last_sweep(&self, region: &Region) -> PortResult<Option<CompletedSweep>> {
-        let name = name(region);
-        let found = self.read(TABLE, move |connection| {
-            let mut statement = connection.prepare_cached(LAST)?;
-            row::first(statement.query([name])?, 1, sweep)
-        });
-        row::found(&self.what(TABLE), found.await?)
+        self.value(format!("sweep/{region}")).await
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(%region), err(level = "debug"))]
     async fn record_sweep(&self, region: &Region, completed: &CompletedSweep) -> PortResult<()> {
-        let name = name(region);
-        let value = serde_json::to_string(completed)
+        self.set_value(format!("sweep/{region}"), completed).await
+    }
+
+    #[tracing::instrument(level = "debug", skip_all, fields(%region), err(level = "debug"))]
+    async fn checkpoint(&self, region: &Region) -> PortResult<Option<Checkpoint>> {
+        self.value(format!("checkpoint/{region}")).await
+    }
+
+    #[tracing::instrument(level = "debug", skip_all, fields(%region), err(level = "debug"))]
+    async fn record_checkpoint(&self, region: &Region, checkpoint: &Checkpoint) -> PortResult<()> {
+        self.set_value(format!("checkpoint/{region}"), checkpoint)
+            .await
+    }
+}
+
+impl Store {
+    async fn value<T: DeserializeOwned + Send + 'static>(
+        &self,
+        name: String,
+    ) -> PortResult<Option<T>> {
+        let found = self.read(TABLE, move |connection| {
+            let mut statement = connection.prepare_cached(LAST)?;
+            row::first(statement.query([name])?, 1, decode)
+        });
+        row::found(&self.what(TABLE), found.await?)
+    }
+
+    /// Unless one that began later is stored.
+    async fn set_value(&self, name: String, value: &impl Serialize) -> PortResult<()> {
+        let value = serde_json::to_string(value)
             .map_err(|e| PortError::unreadable(self.what(TABLE), &name, e))?;
         self.write(TABLE, Steps::One, move |connection| {
             let mut record = connection.prepare_cached(RECORD)?;
@@ -44,11 +69,7 @@ impl System for Store {
     }
 }
 
-fn name(region: &Region) -> String {
-    format!("sweep/{region}")
-}
-
-fn sweep(row: &Row<'_>) -> Result<CompletedSweep, row::Cause> {
+fn decode<T: DeserializeOwned>(row: &Row<'_>) -> Result<T, row::Cause> {
     serde_json::from_str(&row::get::<String>(row, "value")?).map_err(|e| e.to_string())
 }
 

@@ -58,7 +58,7 @@ impl Heartbeats for SimulatedPorts {
             .collect())
     }
 
-    async fn scan(&self, segment: Segment, _: Option<Cursor>) -> PortResult<Page<Heard>> {
+    async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
         self.call("heartbeats.scan").await;
         self.may_fail("heartbeats")?;
         let mut world = self.world.get();
@@ -75,6 +75,10 @@ impl Heartbeats for SimulatedPorts {
             .get(&self.region)
             .into_iter()
             .flat_map(|beats| beats.values().cloned())
+            .filter(|heard| {
+                let key = heard.key.to_string();
+                after.as_ref().is_none_or(|after| key > after.0)
+            })
             .collect();
         Ok(Page {
             items,

@@ -2,7 +2,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hb_service::ports::{Cursor, Ledger, Page, PortResult, Record, Stored, Swap, Version};
+use hb_service::ports::{Cursor, Ledger, Page, PortResult, Record, Segment, Stored, Swap, Version};
 use uuid::Uuid;
 
 use super::{SimulatedPorts, delay};
@@ -114,7 +114,7 @@ impl<T: Record> Ledger<T> for SimulatedPorts {
         Ok(swap)
     }
 
-    async fn open(&self, _: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
+    async fn open(&self, _: Segment, _: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
         self.call("ledger.open").await;
         self.may_fail("ledger")?;
         self.quorum()?;

@@ -118,11 +118,11 @@ async fn call_all(ports: &Ports) {
     let digest: NoticeId = "K7Q2M9XA4T".parse().unwrap();
     let _ = ports.ledger.load(&host()).await;
     let _ = ports.ledger.swap(&entry, None, Uuid::nil()).await;
-    let _ = ports.ledger.open(None).await;
+    let _ = ports.ledger.open(Segment::WHOLE, None).await;
     let _ = ports.digests.load(&digest).await;
-    let _ = ports.digests.open(None).await;
+    let _ = ports.digests.open(Segment::WHOLE, None).await;
     let _ = ports.receivers.load(&region).await;
-    let _ = ports.receivers.open(None).await;
+    let _ = ports.receivers.open(Segment::WHOLE, None).await;
 
     let key = key();
     let _ = ports.keys.load(&key.id).await;

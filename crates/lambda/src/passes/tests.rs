@@ -40,10 +40,10 @@ impl World {
             reason = "the paused clock of the tests needs an origin"
         )]
         let clock = Arc::new(Paused(Instant::now()));
-        let sweep = Sweep {
-            ports: ports(&memory, clock.clone(), Arc::new(CountingIds::default())),
-            settings: SweepSettings::distributed(Region::local(), SLACK),
-        };
+        let sweep = Sweep::new(
+            ports(&memory, clock.clone(), Arc::new(CountingIds::default())),
+            SweepSettings::distributed(Region::local(), SLACK),
+        );
         let passes = Passes {
             sweep,
             every: Duration::from_secs(every_s),

@@ -32,7 +32,7 @@ impl HostAdmin {
         let mut open = BTreeMap::new();
         let mut unreadable = Vec::new();
         each_page::<_, PortError, _>(
-            |cursor| self.ports.ledger.open(cursor),
+            |cursor| self.ports.ledger.open(Segment::WHOLE, cursor),
             |page| {
                 open.extend(page.items.into_iter().map(|stored| {
                     let listed = ListedState::of(&stored.record, now);

@@ -42,6 +42,15 @@ pub trait Heartbeats: Send + Sync {
     /// All that is stored of `host`, one element a region, by a strongly consistent read.
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>>;
 
+    /// The same of several hosts, in the order of the hosts. One that fails does not affect the others.
+    async fn load_many(&self, hosts: &[HostKey]) -> Vec<PortResult<Vec<Heard>>> {
+        let mut loaded = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            loaded.push(self.load(host).await);
+        }
+        loaded
+    }
+
     /// One page of all that is stored, perhaps slightly stale. The regions of a host are adjacent. An adapter may
     /// put everything into segment 0 and leave the others empty. Failure messages may be omitted.
     async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>>;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{Cursor, Page, PortResult};
+use super::{Cursor, Page, PortResult, Segment};
 
 /// The version of a record. Each swap increases it.
 pub type Version = u64;
@@ -101,6 +101,17 @@ pub struct Stored<T = Entry> {
     pub writer: Uuid,
 }
 
+/// A record to be swapped in.
+#[derive(Clone, Debug)]
+pub struct Proposal<T = Entry> {
+    /// What is to be stored.
+    pub record: T,
+    /// The version that it replaces; `None` when there is no record.
+    pub expected: Option<Version>,
+    /// The token of this swap.
+    pub writer: Uuid,
+}
+
 /// The outcome of a swap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Swap<T = Entry> {
@@ -118,6 +129,15 @@ pub trait Ledger<T: Record = Entry>: Send + Sync {
     /// The record with this key.
     async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>>;
 
+    /// The records with these keys, in the order of the keys. One that fails does not affect the others.
+    async fn load_many(&self, keys: &[T::Key]) -> Vec<PortResult<Option<Stored<T>>>> {
+        let mut loaded = Vec::with_capacity(keys.len());
+        for key in keys {
+            loaded.push(self.load(key).await);
+        }
+        loaded
+    }
+
     /// Stores `record` if the stored version is `expected`; `None` expects that there is no record.
     async fn swap(
         &self,
@@ -126,6 +146,21 @@ pub trait Ledger<T: Record = Entry>: Send + Sync {
         writer: Uuid,
     ) -> PortResult<Swap<T>>;
 
-    /// One page of the open records ([`Record::is_open`]), perhaps slightly stale.
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>>;
+    /// Swaps each of these records by itself, in this order; they have different keys.
+    async fn swap_many(&self, swaps: &[Proposal<T>]) -> Vec<PortResult<Swap<T>>> {
+        let mut swapped = Vec::with_capacity(swaps.len());
+        for Proposal {
+            record,
+            expected,
+            writer,
+        } in swaps
+        {
+            swapped.push(self.swap(record, *expected, *writer).await);
+        }
+        swapped
+    }
+
+    /// One page of the open records ([`Record::is_open`]), perhaps slightly stale. An adapter may put all of them into
+    /// segment 0 and leave the others empty.
+    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored<T>>>;
 }

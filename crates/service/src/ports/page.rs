@@ -1,9 +1,11 @@
 //! Listings in pages. An item that cannot be read is reported by itself and never ends a page.
 
+use serde::{Deserialize, Serialize};
+
 use super::PortResult;
 
 /// Where a page ended. Only the adapter that made it can read it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor(pub String);
 
 /// One page of a listing.

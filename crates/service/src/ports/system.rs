@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use hb_domain::{Region, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::PortResult;
+use super::{Cursor, PortResult};
 
 /// A sweep that completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,27 @@ pub struct CompletedSweep {
     pub hosts: u64,
 }
 
+/// How far a round over all new hosts has come. A round that does not fit into one sweep goes on in the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// When the round began.
+    pub began: Timestamp,
+    /// The position in each segment of the scan.
+    pub positions: Vec<Position>,
+}
+
+/// A position in a scan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Position {
+    /// Nothing was looked at.
+    Start,
+    /// Everything up to here was looked at.
+    After(Cursor),
+    /// Everything was looked at.
+    End,
+}
+
 /// Records about the service itself.
 #[async_trait]
 pub trait System: Send + Sync {
@@ -25,4 +46,10 @@ pub trait System: Send + Sync {
 
     /// Records a completed sweep, unless a later one is recorded.
     async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()>;
+
+    /// The last recorded checkpoint of `region`. One that began before the last completed sweep is obsolete.
+    async fn checkpoint(&self, region: &Region) -> PortResult<Option<Checkpoint>>;
+
+    /// Records a checkpoint, unless one of a later round is recorded.
+    async fn record_checkpoint(&self, region: &Region, checkpoint: &Checkpoint) -> PortResult<()>;
 }

@@ -1,88 +1,285 @@
-//! From a candidate to a claim: confirmed by strongly consistent reads, decided, swapped in.
+//! From a candidate to a claim: confirmed by strongly consistent reads, decided, swapped in and delivered.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
-use hb_domain::{Entry, Heartbeat, HostKey, Rules, State, Timestamp, decide};
+use futures::FutureExt;
+use futures::stream::{self, StreamExt};
+use hb_domain::{Breaker, Entry, Fleet, Heartbeat, Kind, Rules, State, decide, limits};
 
+use super::deliver::{Draft, Proposed};
+use super::open::OpenHosts;
 use super::report::Step;
+use super::scan::{Batch, Candidate, Class, Judge};
+use super::silence::SilencePolicy;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{PortResult, Stored, Version};
-use crate::swap::swap;
+use crate::ports::{Checkpoint, CompletedSweep, Position};
+use crate::swap::swap_many;
+
+/// By which rules a candidate is decided.
+struct Verdicts<'a> {
+    policy: &'a SilencePolicy,
+    marked: Rules,
+    fleets: BTreeMap<Fleet, Breaker>,
+}
+
+impl Verdicts<'_> {
+    /// `None` while the notices of its fleet are held.
+    fn rules(&self, candidate: &Candidate) -> Option<&Rules> {
+        if !self.policy.may_hold(candidate.kind, candidate.doubtful) {
+            return Some(&self.policy.sure);
+        }
+        match self.fleets.get(&candidate.key.fleet) {
+            Some(Breaker::Hold) => None,
+            Some(Breaker::Marked) => Some(&self.marked),
+            Some(Breaker::Closed) | None => Some(&self.policy.sure),
+        }
+    }
+}
 
 impl Pass<'_> {
-    /// Looks for changes, claims them and delivers their notices.
+    /// Looks for changes, claims them and delivers their notices, urgent ones first. Returns the sweep to be recorded
+    /// when all hosts were looked at: the round that began with it, or with an earlier sweep, is complete.
     pub(super) async fn claim(
         &self,
-        open: &BTreeMap<HostKey, Stored>,
-        last_sweep: Option<Timestamp>,
+        open: &OpenHosts,
         report: &mut SweepReport,
-    ) -> Result<(), Stop> {
+    ) -> Result<CompletedSweep, Stop> {
+        let (system, region) = (&self.sweep.ports.system, &self.sweep.settings.region);
+        let last = system.last_sweep(region).await?.map(|sweep| sweep.began);
+        let checkpoint = system.checkpoint(region).await?.filter(|checkpoint| {
+            last.is_none_or(|last| last < checkpoint.began)
+                && checkpoint.positions.len() == self.segments()
+        });
         let policy = self.silence_policy(report).await?;
         report.regions_unheard = policy.regions_unheard();
-        let mut scanned = self.scan(open, last_sweep, &policy, report).await?;
-        let about_receiver = self.hold(&policy, &mut scanned, report).await?;
-        let marked = policy.marked();
-        let claims = Mutex::new(about_receiver);
-        let rules = |doubtful| if doubtful { &marked } else { &policy.sure };
-        let settle = async |(key, doubtful)| {
-            let (steps, claimed) = self.settle(key, rules(doubtful)).await?;
-            claims
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(claimed);
-            Ok(steps)
+        let judge = Judge {
+            open,
+            last_sweep: last,
+            policy: &policy,
+            settled: &self.sweep.settled,
+            now: self.now,
         };
-        let candidates = scanned
-            .candidates
-            .into_iter()
-            .map(|candidate| (candidate.key, candidate.doubtful));
-        let settled = self.each(candidates, report, settle).await;
-        let claims = claims.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let delivered = self.deliver(claims, report).await;
-        settled.and(delivered)
-    }
-
-    /// Confirms a candidate by strongly consistent reads and claims its transition.
-    async fn settle(&self, key: HostKey, rules: &Rules) -> PortResult<(Vec<Step>, Option<Stored>)> {
-        let ports = &self.sweep.ports;
-        let heard = ports.heartbeats.load(&key).await?;
-        let Some(heartbeat) = heard
-            .into_iter()
-            .map(|h| h.heartbeat)
-            .reduce(Heartbeat::merge)
-        else {
-            return Ok((vec![], None));
-        };
-        let stored = ports.ledger.load(&key).await?;
-        let expected = stored.as_ref().map(|stored| stored.version);
-        let entry = stored.map_or_else(|| Entry::new(key), |stored| stored.record);
-        if let Some(claim) = decide(&entry, &heartbeat, self.now, rules) {
-            return self.claimed(claim, expected).await;
-        }
-        let next = if entry.state == State::Forgotten {
-            entry.reopened()
+        // A round goes on where it stopped.
+        let wanted = if checkpoint.is_some() {
+            &Class::ALL[..2]
         } else {
-            entry.rechecked()
+            &Class::ALL[..]
         };
-        if let Some(next) = next {
-            // After a lost race, whoever won it has rechecked the host.
-            let _ = swap(ports, next, expected).await?;
+        let mut scanned = self.scan(&judge, wanted, report).await?;
+        let (about_receiver, fleets) = self.hold(&policy, &scanned, report).await?;
+        let verdicts = Verdicts {
+            marked: policy.marked(),
+            policy: &policy,
+            fleets,
+        };
+        let about_receiver = about_receiver.into_iter().map(Draft::Stored).collect();
+        let mut result = self.deliver(about_receiver, report).await;
+        for (class, share) in [(Class::Urgent, 2), (Class::Recovered, 2)] {
+            let pass = self.with_share(share, 3);
+            let mut batch = std::mem::take(scanned.batch(class));
+            loop {
+                pass.rotate(&mut batch.candidates);
+                let mut settled = Ok(());
+                for chunk in batch.candidates.chunks(limits::DIGEST_HOSTS) {
+                    settled = settled.and(pass.settle(chunk, &verdicts, report).await);
+                }
+                result = result.and(settled);
+                if result.is_err() || batch.next.iter().all(|next| *next == Position::End) {
+                    break;
+                }
+                match pass.scan_on(&judge, class, &batch.next).await {
+                    Ok(more) => batch = more,
+                    Err(stop) => {
+                        result = result.and(Err(stop));
+                        break;
+                    }
+                }
+            }
         }
-        Ok((vec![], None))
+        let batch = match &checkpoint {
+            Some(round) => Batch {
+                candidates: Vec::new(),
+                next: round.positions.clone(),
+            },
+            None => std::mem::take(scanned.batch(Class::New)),
+        };
+        let mut round = checkpoint.unwrap_or_else(|| Checkpoint {
+            began: self.now,
+            positions: vec![Position::Start; self.segments()],
+        });
+        let looked = self.round(&judge, &verdicts, &mut round, batch, report);
+        result.and(looked.await)?;
+        Ok(CompletedSweep {
+            began: round.began,
+            ended: self.sweep.ports.clock.now(),
+            hosts: report.hosts,
+        })
     }
 
-    /// Swaps a claim in.
-    pub(super) async fn claimed(
+    /// Settles the new hosts of a round, from where an earlier sweep stopped, and records where this one stops.
+    async fn round(
         &self,
-        claim: Entry,
-        expected: Option<Version>,
-    ) -> PortResult<(Vec<Step>, Option<Stored>)> {
-        let Ok(stored) = swap(&self.sweep.ports, claim, expected).await? else {
-            return Ok((vec![Step::LostRace], None));
-        };
-        let decided = stored.record.history.last();
-        let steps = decided.map(|last| Step::Claimed(last.kind));
-        Ok((steps.into_iter().collect(), Some(stored)))
+        judge: &Judge<'_>,
+        verdicts: &Verdicts<'_>,
+        round: &mut Checkpoint,
+        mut batch: Batch,
+        report: &mut SweepReport,
+    ) -> Result<(), Stop> {
+        let mut result;
+        let mut moved = false;
+        'round: loop {
+            for chunk in batch.candidates.chunks(limits::DIGEST_HOSTS) {
+                result = self.settle(chunk, verdicts, report).await;
+                if result.is_err() {
+                    break 'round;
+                }
+                moved = true;
+                for candidate in chunk {
+                    let behind = self.sweep.ports.heartbeats.behind(&candidate.key);
+                    round.positions[candidate.segment] = Position::After(behind);
+                }
+            }
+            round.positions.clone_from(&batch.next);
+            if round.positions.iter().all(|next| *next == Position::End) {
+                return Ok(());
+            }
+            match self.scan_on(judge, Class::New, &round.positions).await {
+                Ok(more) => batch = more,
+                Err(stop) => {
+                    result = Err(stop);
+                    break;
+                }
+            }
+        }
+        if moved {
+            let (system, region) = (&self.sweep.ports.system, &self.sweep.settings.region);
+            system.record_checkpoint(region, round).await?;
+        }
+        result
     }
+
+    /// Begins with another candidate each time when time is limited: what takes all the time in one sweep does not take
+    /// it in every sweep.
+    fn rotate(&self, candidates: &mut [Candidate]) {
+        if !self.is_limited() || candidates.is_empty() {
+            return;
+        }
+        let [a, b, c, d, ..] = self.sweep.ports.ids.random();
+        let random = u32::from_be_bytes([a, b, c, d]) as usize;
+        candidates.rotate_left(random % candidates.len());
+    }
+
+    /// Settles candidates of one class: confirms them in a third of the time that is left, and claims and delivers what
+    /// changed in the rest.
+    async fn settle(
+        &self,
+        candidates: &[Candidate],
+        verdicts: &Verdicts<'_>,
+        report: &mut SweepReport,
+    ) -> Result<(), Stop> {
+        self.in_time()?;
+        let (drafts, confirmed) = self
+            .with_share(1, 3)
+            .confirm(candidates, verdicts, report)
+            .await;
+        let delivered = self.deliver(drafts, report).await;
+        confirmed.and(delivered)
+    }
+
+    /// Confirms candidates by strongly consistent reads and decides.
+    async fn confirm(
+        &self,
+        candidates: &[Candidate],
+        verdicts: &Verdicts<'_>,
+        report: &mut SweepReport,
+    ) -> (Vec<Draft>, Result<(), Stop>) {
+        let judged: Vec<_> = candidates
+            .iter()
+            .filter_map(|candidate| Some((candidate, verdicts.rules(candidate)?)))
+            .collect();
+        let parts = judged.chunks(self.part(judged.len()));
+        let work: Vec<_> = parts.map(|part| self.confirm_part(part).boxed()).collect();
+        let mut parts = stream::iter(work).buffered(self.sweep.settings.concurrency);
+        let (mut drafts, mut result) = (Vec::new(), Ok(()));
+        while let Some((steps, decided)) = parts.next().await {
+            drafts.extend(decided);
+            for step in steps {
+                result = result.and(report.count(step));
+            }
+        }
+        (drafts, result)
+    }
+
+    async fn confirm_part(&self, part: &[(&Candidate, &Rules)]) -> (Vec<Step>, Vec<Draft>) {
+        if self.in_time().is_err() {
+            return (vec![Step::OutOfTime], vec![]);
+        }
+        let (ports, settled) = (&self.sweep.ports, &self.sweep.settled);
+        let (mut steps, mut drafts) = (Vec::new(), Vec::new());
+        let keys: Vec<_> = part.iter().map(|(one, _)| one.key.clone()).collect();
+        let mut open = Vec::new();
+        for ((candidate, rules), stored) in part.iter().zip(ports.ledger.load_many(&keys).await) {
+            let stored = match stored {
+                Ok(stored) => stored,
+                Err(error) => {
+                    steps.push(Step::Failed(error));
+                    continue;
+                }
+            };
+            let expected = stored.as_ref().map(|stored| stored.version);
+            let new = || Entry::new(candidate.key.clone());
+            let entry = stored.map_or_else(new, |stored| stored.record);
+            let mark = settled.mark(&candidate.key, &candidate.beats);
+            // The entry alone shows that most hosts that seem new are known.
+            let changes = decide(&entry, &candidate.beats, self.now, rules).is_some();
+            let forgotten = entry.state == State::Forgotten;
+            if changes || forgotten != entry.needs_recheck {
+                open.push((entry, expected, *rules, mark));
+            } else if !entry.is_open() {
+                settled.insert(mark);
+            }
+        }
+        let keys: Vec<_> = open.iter().map(|(entry, ..)| entry.key.clone()).collect();
+        let mut rechecked = Vec::new();
+        let heard = ports.heartbeats.load_many(&keys).await;
+        for ((entry, expected, rules, mark), heard) in open.into_iter().zip(heard) {
+            let beats = match heard {
+                Ok(heard) => heard.into_iter().map(|heard| heard.heartbeat),
+                Err(error) => {
+                    steps.push(Step::Failed(error));
+                    continue;
+                }
+            };
+            let Some(beats) = beats.reduce(Heartbeat::merge) else {
+                continue;
+            };
+            if let Some(claim) = decide(&entry, &beats, self.now, rules) {
+                drafts.push(Draft::Claim(Proposed {
+                    entry: claim,
+                    expected,
+                    mark: Some(mark),
+                }));
+            } else {
+                if !entry.is_open() {
+                    settled.insert(mark);
+                }
+                let next = if entry.state == State::Forgotten {
+                    entry.reopened()
+                } else {
+                    entry.rechecked()
+                };
+                rechecked.extend(next.map(|entry| (entry, expected)));
+            }
+        }
+        // After a lost race, whoever won it has rechecked the host.
+        for swapped in swap_many(ports, rechecked).await {
+            steps.extend(swapped.err().map(Step::Failed));
+        }
+        (steps, drafts)
+    }
+}
+
+/// What happened to a host by a claim.
+pub(super) fn kind_of(claim: &Entry) -> Option<Kind> {
+    claim.history.last().map(|last| last.kind)
 }

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::stream::{self, StreamExt};
 use hb_domain::{
-    DeliveryPolicy, Digest, Entry, Fleet, Kind, Notice, Pending, Publication, Region, Timestamp,
-    limits,
+    DeliveryPolicy, Digest, Entry, Fleet, Kind, Notice, NoticeId, Pending, Publication, Region,
+    Timestamp, limits,
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use super::claim::kind_of;
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Clock, PortResult, Stored};
-use crate::swap::{Kept, Update, swap, update_from};
+use crate::ports::{Clock, PortResult, Stored, Version};
+use crate::swap::{Kept, Update, swap, swap_many, update_from};
 
 /// A record with a notice.
 pub(super) trait Deliverable: Kept {
@@ -114,36 +117,161 @@ impl Pace {
     }
 }
 
+/// An entry with a pending notice: a claim, or one that is stored.
+pub(super) enum Draft {
+    Claim(Proposed),
+    Stored(Stored),
+}
+
+/// An entry that is to be swapped in.
+pub(super) struct Proposed {
+    pub(super) entry: Entry,
+    /// The version that it replaces.
+    pub(super) expected: Option<Version>,
+    /// Of a claim: what marks its host as settled.
+    pub(super) mark: Option<u64>,
+}
+
+impl Draft {
+    pub(super) fn entry(&self) -> &Entry {
+        match self {
+            Self::Claim(claim) => &claim.entry,
+            Self::Stored(stored) => &stored.record,
+        }
+    }
+
+    pub(super) fn into_proposed(self) -> Proposed {
+        match self {
+            Self::Claim(claim) => claim,
+            Self::Stored(stored) => Proposed {
+                entry: stored.record,
+                expected: Some(stored.version),
+                mark: None,
+            },
+        }
+    }
+}
+
 impl Pass<'_> {
     /// Publishes the pending notices of these entries, as far as they are ready: few of one fleet and kind one by one,
-    /// many as digests.
+    /// many as digests. Claims are swapped in before.
     pub(super) async fn deliver(
         &self,
-        entries: Vec<Stored>,
+        drafts: Vec<Draft>,
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
-        let mut groups: BTreeMap<(Fleet, Kind), Vec<Stored>> = BTreeMap::new();
-        let mut single = Vec::new();
-        for stored in entries {
-            let kind = stored.record.history.last().map(|last| last.kind);
-            match kind.filter(|_| stored.record.can_batch(self.sweep.ports.clock.now())) {
+        let mut groups: BTreeMap<(Fleet, Kind), Vec<Draft>> = BTreeMap::new();
+        let mut alone = Vec::new();
+        let now = self.sweep.ports.clock.now();
+        for draft in drafts {
+            match kind_of(draft.entry()).filter(|_| draft.entry().can_batch(now)) {
                 Some(kind) => groups
-                    .entry((stored.record.key.fleet.clone(), kind))
+                    .entry((draft.entry().key.fleet.clone(), kind))
                     .or_default()
-                    .push(stored),
-                None => single.push(stored),
+                    .push(draft),
+                None => alone.push(draft),
             }
         }
-        let (many, few): (Vec<_>, Vec<_>) = groups
-            .into_values()
-            .partition(|group| group.len() > limits::DIGEST_ABOVE);
-        single.extend(few.into_iter().flatten());
-        let send = async |stored: Stored| Ok(self.publish(stored).await?.0);
-        let mut result = self.each(single, report, send).await;
+        let mut many = Vec::new();
+        for (group, drafts) in groups {
+            if drafts.len() > limits::DIGEST_ABOVE || self.batched.lock().await.contains(&group) {
+                self.batched.lock().await.insert(group);
+                many.push(drafts);
+            } else {
+                alone.extend(drafts);
+            }
+        }
+        let mut result = self.publish_alone(alone, report).await;
         for group in many {
             result = result.and(self.batch(group, report).await);
         }
         result
+    }
+
+    async fn publish_alone(
+        &self,
+        drafts: Vec<Draft>,
+        report: &mut SweepReport,
+    ) -> Result<(), Stop> {
+        let (mut stored, mut claims) = (Vec::new(), Vec::new());
+        for draft in drafts {
+            match draft {
+                Draft::Stored(one) => stored.push(one),
+                Draft::Claim(claim) => claims.push(claim),
+            }
+        }
+        let (claimed, result) = self.swap_in(claims, None, report).await;
+        stored.extend(claimed);
+        let send = async |stored: Stored| Ok(self.publish(stored).await?.0);
+        result.and(self.each(stored, report, send).await)
+    }
+
+    /// Swaps in these entries, into a digest if one is given, and counts and marks those that are claims.
+    pub(super) async fn swap_in(
+        &self,
+        entries: Vec<Proposed>,
+        digest: Option<&NoticeId>,
+        report: &mut SweepReport,
+    ) -> (Vec<Stored>, Result<(), Stop>) {
+        let part = self.part(entries.len());
+        let (mut rest, mut work) = (entries.into_iter().peekable(), Vec::new());
+        while rest.peek().is_some() {
+            let part = rest.by_ref().take(part).collect();
+            work.push(self.swap_part(part, digest).boxed());
+        }
+        let mut done = stream::iter(work).buffered(self.sweep.settings.concurrency);
+        let (mut stored, mut result) = (Vec::new(), Ok(()));
+        while let Some((some, steps)) = done.next().await {
+            stored.extend(some);
+            for step in steps {
+                result = result.and(report.count(step));
+            }
+        }
+        (stored, result)
+    }
+
+    async fn swap_part(
+        &self,
+        part: Vec<Proposed>,
+        digest: Option<&NoticeId>,
+    ) -> (Vec<Stored>, Vec<Step>) {
+        if self.in_time().is_err() {
+            return (vec![], vec![Step::OutOfTime]);
+        }
+        let now = self.sweep.ports.clock.now();
+        let (mut proposals, mut marks) = (Vec::new(), Vec::new());
+        for Proposed {
+            entry,
+            expected,
+            mark,
+        } in part
+        {
+            let entry = match digest {
+                Some(digest) => entry.batched(digest, now),
+                None => Some(entry),
+            };
+            if let Some(entry) = entry {
+                proposals.push((entry, expected));
+                marks.push(mark);
+            }
+        }
+        let (mut stored, mut steps) = (Vec::new(), Vec::new());
+        let swapped = swap_many(&self.sweep.ports, proposals).await;
+        for (swapped, mark) in swapped.into_iter().zip(marks) {
+            match swapped {
+                Ok(Ok(record)) => {
+                    if let Some(mark) = mark {
+                        self.sweep.settled.insert(mark);
+                        steps.extend(kind_of(&record.record).map(Step::Claimed));
+                    }
+                    steps.extend(digest.map(|_| Step::Batched));
+                    stored.push(record);
+                }
+                Ok(Err(_)) => steps.push(Step::LostRace),
+                Err(error) => steps.push(Step::Failed(error)),
+            }
+        }
+        (stored, steps)
     }
 
     /// Publishes the pending notice of a record, if it is ready and no one else has leased it. Returns the record as it

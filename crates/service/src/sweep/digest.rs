@@ -1,14 +1,17 @@
 //! Digests: built, completed whichever sweep began them, and their hosts released.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use futures::FutureExt;
+use futures::stream::{self, StreamExt};
 use hb_domain::{Digest, DigestStage, Entry, HostKey, NoticeId, digest_parts};
 
+use super::deliver::Draft;
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{PortResult, Stored, Version};
-use crate::swap::{Update, swap, update};
+use crate::ports::{PortResult, Segment, Stored, Version};
+use crate::swap::{Update, swap, swap_many, update};
 
 /// Notices that were given to a digest which does not list them.
 pub(super) struct Orphans {
@@ -18,73 +21,70 @@ pub(super) struct Orphans {
 }
 
 impl Pass<'_> {
-    /// Builds digests of these entries, whose pending notices are all of one fleet and kind, and publishes them.
+    /// Builds digests of these entries, whose pending notices are all of one fleet and kind, and publishes them. A claim
+    /// is swapped in together with its digest.
     pub(super) async fn batch(
         &self,
-        group: Vec<Stored>,
+        group: Vec<Draft>,
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
-        let versions: HashMap<_, _> = group
-            .iter()
-            .map(|stored| (&stored.record.key, stored.version))
-            .collect();
-        let entries: Vec<_> = group.iter().map(|stored| &stored.record).collect();
-        let mut result = Ok(());
+        let entries: Vec<_> = group.iter().map(Draft::entry).collect();
+        let mut digests = Vec::new();
         for part in digest_parts(&entries) {
+            let id = NoticeId::of_bytes(self.sweep.ports.ids.random());
+            let digest = Digest::new(id, &part, self.sweep.ports.clock.now());
+            digests.push((digest, part.len()));
+        }
+        let mut rest = group.into_iter();
+        let mut result = Ok(());
+        for (digest, hosts) in digests {
+            let part: Vec<_> = rest
+                .by_ref()
+                .take(hosts)
+                .map(Draft::into_proposed)
+                .collect();
             if self.in_time().is_err() {
                 return result.and(Err(Stop::OutOfTime));
             }
-            let id = NoticeId::of_bytes(self.sweep.ports.ids.random());
-            let Some(digest) = Digest::new(id, &part, self.sweep.ports.clock.now()) else {
-                continue;
-            };
+            let Some(digest) = digest else { continue };
             let stored = match swap(&self.sweep.ports, digest, None).await {
                 Ok(Ok(stored)) => stored,
                 // Another sweep has drawn the same id: the next sweep draws a new one.
                 Ok(Err(_)) => continue,
                 Err(error) => return result.and(Err(error.into())),
             };
-            let join = async |entry: Entry| {
-                let version = versions.get(&entry.key).copied();
-                self.join(&stored.record.id, entry, version).await
-            };
-            let joined = self.each(part.into_iter().cloned(), report, join).await;
-            let built = self.advance(stored.clone(), true, report).await;
+            let id = stored.record.id.clone();
+            // The rest of the time is for the list, the publication and the release.
+            let joining = self.with_share(1, 2);
+            let (_, joined) = joining.swap_in(part, Some(&id), report).await;
+            let built = self.advance(stored, true, report).await;
             result = result.and(joined).and(built);
         }
         result
     }
 
-    /// Moves the notice of `entry` into a digest.
-    async fn join(
-        &self,
-        digest: &NoticeId,
-        entry: Entry,
-        version: Option<Version>,
-    ) -> PortResult<Vec<Step>> {
-        let Some(batched) = entry.batched(digest, self.sweep.ports.clock.now()) else {
-            return Ok(vec![]);
-        };
-        Ok(match swap(&self.sweep.ports, batched, version).await? {
-            Ok(_) => vec![Step::Batched],
-            Err(_) => vec![Step::LostRace],
-        })
-    }
-
     /// Completes the digests that are not closed yet; those that may have been accepted only when all `echoes` were read.
     pub(super) async fn digests(&self, echoes: bool, report: &mut SweepReport) -> Result<(), Stop> {
-        let mut result = Ok(());
-        let open = self.open::<Digest>(report).await?;
-        for stored in open
-            .into_iter()
-            .filter(|stored| echoes || !stored.record.is_in_doubt())
-        {
-            if self.in_time().is_err() {
-                return result.and(Err(Stop::OutOfTime));
+        let (mut result, mut after) = (Ok(()), None);
+        loop {
+            let page = self.sweep.ports.digests.open(Segment::WHOLE, after).await?;
+            for item in &page.unreadable {
+                report.skip("table digests", item);
             }
-            result = result.and(self.advance(stored, false, report).await);
+            for stored in page.items {
+                if stored.record.is_in_doubt() && !echoes {
+                    continue;
+                }
+                if self.in_time().is_err() {
+                    return result.and(Err(Stop::OutOfTime));
+                }
+                result = result.and(self.advance(stored, false, report).await);
+            }
+            after = page.next;
+            if after.is_none() {
+                return result;
+            }
         }
-        result
     }
 
     /// Takes a digest through its stages, as far as possible now. `mine` when this sweep has let its hosts join.
@@ -100,7 +100,8 @@ impl Pass<'_> {
             if !mine && !digest.record.is_abandoned(ports.clock.now(), policy) {
                 return Ok(());
             }
-            let entries = self.members(&digest.record, report).await?;
+            let entries: Vec<_> = self.members(&digest.record, report).await?;
+            let entries: Vec<_> = entries.into_iter().map(|stored| stored.record).collect();
             let Some(frozen) = digest.record.frozen(&entries, ports.clock.now()) else {
                 return Ok(());
             };
@@ -119,8 +120,7 @@ impl Pass<'_> {
             counted?;
         }
         if digest.record.stage == DigestStage::Accepted {
-            let release = async |key: HostKey| self.release(&digest.record, &key).await;
-            self.each(digest.record.keys(), report, release).await?;
+            self.release_all(&digest.record, report).await?;
             let Some(closed) = digest.record.closed() else {
                 return Ok(());
             };
@@ -131,26 +131,66 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The current entries of a digest's hosts.
-    async fn members(&self, digest: &Digest, report: &mut SweepReport) -> Result<Vec<Entry>, Stop> {
-        let entries = Mutex::new(Vec::new());
-        let load = async |key: HostKey| {
-            let stored = self.sweep.ports.ledger.load(&key).await?;
-            let entry = stored.map(|stored| stored.record);
-            entries
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(entry);
+    /// The current entries of a digest's hosts, by their keys.
+    async fn members(
+        &self,
+        digest: &Digest,
+        report: &mut SweepReport,
+    ) -> Result<Vec<Stored>, Stop> {
+        let keys: Vec<_> = digest.keys().collect();
+        let parts = keys.chunks(self.part(keys.len()));
+        let work: Vec<_> = parts.map(|keys| self.load_members(keys).boxed()).collect();
+        let mut parts = stream::iter(work).buffered(self.sweep.settings.concurrency);
+        let mut members = Vec::with_capacity(keys.len());
+        while let Some(part) = parts.next().await {
+            for loaded in part? {
+                match loaded {
+                    Ok(stored) => members.extend(stored),
+                    Err(error) => report.count(Step::Failed(error))?,
+                }
+            }
+        }
+        drop(parts);
+        members.sort_by(|one, other| one.record.key.cmp(&other.record.key));
+        Ok(members)
+    }
+
+    async fn load_members(
+        &self,
+        keys: &[HostKey],
+    ) -> Result<Vec<PortResult<Option<Stored>>>, Stop> {
+        self.in_time()?;
+        Ok(self.sweep.ports.ledger.load_many(keys).await)
+    }
+
+    /// Takes the notices of all hosts back from a digest that was accepted.
+    async fn release_all(&self, digest: &Digest, report: &mut SweepReport) -> Result<(), Stop> {
+        let now = self.sweep.ports.clock.now();
+        let members = self.members(digest, report).await?;
+        let released = members.into_iter().filter_map(|stored| {
+            let entry = Some(stored.record).filter(|entry| entry.digest() == Some(&digest.id))?;
+            Some((entry.released(Some(digest), now)?, Some(stored.version)))
+        });
+        let released: Vec<_> = released.collect();
+        let parts: Vec<_> = released
+            .chunks(self.part(released.len()))
+            .map(<[_]>::to_vec)
+            .collect();
+        let release = async |part: Vec<(Entry, Option<Version>)>| {
+            let keys: Vec<_> = part.iter().map(|(entry, _)| entry.key.clone()).collect();
+            let swapped = swap_many(&self.sweep.ports, part).await;
+            for (key, swapped) in keys.iter().zip(swapped) {
+                if swapped?.is_err() {
+                    self.release(digest, key).await?;
+                }
+            }
             Ok(vec![])
         };
-        self.each(digest.keys(), report, load).await?;
-        let mut entries = entries.into_inner().unwrap_or_else(PoisonError::into_inner);
-        entries.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(entries)
+        self.each(parts, report, release).await
     }
 
     /// Takes the notice of a host back from a digest that was accepted.
-    async fn release(&self, digest: &Digest, key: &HostKey) -> PortResult<Vec<Step>> {
+    async fn release(&self, digest: &Digest, key: &HostKey) -> PortResult<()> {
         let rule = |entry: Option<Entry>| {
             entry
                 .filter(|entry| entry.digest() == Some(&digest.id))
@@ -158,28 +198,24 @@ impl Pass<'_> {
                 .ok_or(())
         };
         match update(&self.sweep.ports, key, rule).await? {
-            Update::Done(_) | Update::Declined(..) => Ok(vec![]),
+            Update::Done(_) | Update::Declined(..) => Ok(()),
             // A closed digest lists no hosts: the notice of this one would be sent again.
             Update::Contended(error) => Err(error),
         }
     }
 
     /// Takes notices back from digests that are closed or do not list them.
-    pub(super) async fn orphans(
-        &self,
-        open: &BTreeMap<HostKey, Stored>,
-        report: &mut SweepReport,
-    ) -> Orphans {
-        let mut by_digest: BTreeMap<&NoticeId, Vec<Stored>> = BTreeMap::new();
-        for stored in open.values() {
-            if let Some(digest) = stored.record.digest() {
-                by_digest.entry(digest).or_default().push(stored.clone());
+    pub(super) async fn orphans(&self, batched: Vec<Stored>, report: &mut SweepReport) -> Orphans {
+        let mut by_digest: BTreeMap<NoticeId, Vec<Stored>> = BTreeMap::new();
+        for stored in batched {
+            if let Some(digest) = stored.record.digest().cloned() {
+                by_digest.entry(digest).or_default().push(stored);
             }
         }
         let ready = Mutex::new(Vec::new());
         let mut result = Ok(());
         for (id, hosts) in by_digest {
-            let digest = match self.sweep.ports.digests.load(id).await {
+            let digest = match self.sweep.ports.digests.load(&id).await {
                 Ok(stored) => stored.map(|stored| stored.record),
                 Err(error) => {
                     result = result.and(Err(error.into()));

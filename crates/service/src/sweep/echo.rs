@@ -1,12 +1,12 @@
 //! Echoes: the topic's own copies of notices, which settle publishes of unknown outcome.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
-use hb_domain::{Digest, Echoed, Entry, HostKey, Subject};
+use hb_domain::{Digest, Echoed, Entry, Subject};
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Echo, PortError, PortResult, Stored};
+use crate::ports::{Echo, PortError, PortResult};
 use crate::swap::{Kept, Update, update};
 
 /// Most batches of echoes in one sweep, so that a queue that fills as fast as it empties does not hold up a sweep.
@@ -60,20 +60,6 @@ impl Pass<'_> {
             if !news {
                 return Ok(());
             }
-        }
-        Ok(())
-    }
-
-    /// Reads the echoes once more, thoroughly, if an open entry has a notice that may have been accepted unnoticed, or
-    /// that a digest has: only then does it matter that none is left.
-    pub(super) async fn echoes_in_doubt(
-        &self,
-        open: &BTreeMap<HostKey, Stored>,
-        report: &mut SweepReport,
-    ) -> Result<(), Stop> {
-        let in_doubt = |entry: &Entry| entry.is_in_doubt() || entry.digest().is_some();
-        if open.values().any(|stored| in_doubt(&stored.record)) {
-            return self.echoes(true, report).await;
         }
         Ok(())
     }

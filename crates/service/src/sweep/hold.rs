@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use hb_domain::{
-    Breaker, Entry, Fleet, HostId, HostKey, Kind, Message, Receiver, Timestamp, limits,
-};
+use hb_domain::{Breaker, Entry, Fleet, HostId, HostKey, Message, Receiver, Timestamp, limits};
 
-use super::scan::{Candidate, Scanned};
+use super::claim::kind_of;
+use super::report::Step;
+use super::scan::Scanned;
 use super::silence::SilencePolicy;
 use super::{Pass, SweepReport};
 use crate::ports::{PortResult, Stored};
-use crate::swap::{Update, update};
+use crate::swap::{Update, swap, update};
 
 /// What a sweep found in a fleet that seems silent or is held.
 struct FleetSilence {
@@ -32,36 +32,26 @@ impl FleetSilence {
     }
 }
 
-/// Whether the receiver may be at fault for this candidate. Silence that is sure although the receiver is down began
-/// before.
-fn may_hold(policy: &SilencePolicy, candidate: &Candidate) -> bool {
-    candidate.kind == Some(Kind::Missing) && (candidate.doubtful || policy.raw.is_none())
-}
-
 impl Pass<'_> {
-    /// Removes the hosts that are held, and marks those that were held long enough. Returns the notices about the
-    /// receiver itself.
+    /// Decides of each fleet that seems silent whether its notices are held, and records that. Returns the notices about
+    /// the receiver itself as well.
     pub(super) async fn hold(
         &self,
         policy: &SilencePolicy,
-        scanned: &mut Scanned,
+        scanned: &Scanned,
         report: &mut SweepReport,
-    ) -> PortResult<Vec<Stored>> {
+    ) -> PortResult<(Vec<Stored>, BTreeMap<Fleet, Breaker>)> {
         let fleets = self.silent_fleets(policy, scanned);
-        let before = scanned.candidates.len();
-        scanned.candidates.retain_mut(|candidate| {
-            if !may_hold(policy, candidate) {
-                return true;
-            }
-            let verdict = fleets.get(&candidate.key.fleet).map(|fleet| fleet.verdict);
-            candidate.doubtful = verdict == Some(Breaker::Marked);
-            verdict != Some(Breaker::Hold)
-        });
-        report.held = u64::try_from(before - scanned.candidates.len()).unwrap_or(u64::MAX);
+        let held = fleets.values().filter(|one| one.verdict == Breaker::Hold);
+        report.held = held.map(|fleet| fleet.silent).sum();
+        let verdicts = fleets
+            .iter()
+            .map(|(fleet, silence)| (fleet.clone(), silence.verdict))
+            .collect();
         let mut claimed = Vec::new();
         if policy.holds.is_none() {
             // A hold that cannot be recorded has no beginning and no end that people could be notified of.
-            return Ok(claimed);
+            return Ok((claimed, verdicts));
         }
         for (fleet, silence) in fleets {
             let message = match (silence.verdict, silence.held) {
@@ -72,7 +62,7 @@ impl Pass<'_> {
             self.write_hold(&fleet, message.is_some()).await?;
             claimed.extend(self.claim_receiver(fleet, message, report).await?);
         }
-        Ok(claimed)
+        Ok((claimed, verdicts))
     }
 
     fn silent_fleets(
@@ -82,11 +72,12 @@ impl Pass<'_> {
     ) -> BTreeMap<Fleet, FleetSilence> {
         let held = policy.holds.iter().flat_map(BTreeMap::keys);
         let mut silent: BTreeMap<Fleet, u64> = held.map(|fleet| (fleet.clone(), 0)).collect();
-        for candidate in &scanned.candidates {
-            if may_hold(policy, candidate) {
-                *silent.entry(candidate.key.fleet.clone()).or_default() += 1;
-            }
-        }
+        silent.extend(
+            scanned
+                .silent
+                .iter()
+                .map(|(fleet, count)| (fleet.clone(), *count)),
+        );
         let judged = silent.into_iter().map(|(fleet, silent)| {
             let hosts = scanned.hosts.get(&fleet).copied().unwrap_or(0);
             let held = policy
@@ -140,11 +131,14 @@ impl Pass<'_> {
         let Some(entry) = entry.of_receiver(message, self.now) else {
             return Ok(None);
         };
-        let (steps, claimed) = self.claimed(entry, version).await?;
-        for step in steps {
+        let Ok(stored) = swap(&self.sweep.ports, entry, version).await? else {
             // Neither a claim nor a lost one is an error.
-            let _ = report.count(step);
+            let _ = report.count(Step::LostRace);
+            return Ok(None);
+        };
+        if let Some(kind) = kind_of(&stored.record) {
+            let _ = report.count(Step::Claimed(kind));
         }
-        Ok(claimed)
+        Ok(Some(stored))
     }
 }

@@ -1,130 +1,286 @@
 //! Scans all hosts, perhaps from stale copies, for those whose state seems to have changed.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures::stream::{self, StreamExt, TryStreamExt};
-use hb_domain::{Entry, Fleet, Heartbeat, HostKey, Kind, State, Timestamp, decide};
+use futures::FutureExt;
+use futures::stream::{self, StreamExt};
+use hb_domain::{Entry, Fleet, Heartbeat, HostKey, Kind, State, Timestamp, decide, limits};
 
+use super::open::{Known, OpenHosts};
+use super::settled::Settled;
 use super::silence::SilencePolicy;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Heard, Segment, Stored, Unreadable, each_page};
+use crate::ports::{Heard, Position, Segment, Unreadable};
+
+/// Candidates of a kind, in the order in which a sweep settles them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Missing, failing, or only to be rechecked.
+    Urgent,
+    Recovered,
+    /// A host without an open entry that seems to be new.
+    New,
+}
+
+impl Class {
+    pub(super) const ALL: [Self; 3] = [Self::Urgent, Self::Recovered, Self::New];
+}
 
 /// A host that may have changed.
+#[derive(Clone)]
 pub(super) struct Candidate {
     pub(super) key: HostKey,
+    /// Its beats as scanned.
+    pub(super) beats: Heartbeat,
     /// What seems to have happened; `None` when the host is only to be rechecked.
     pub(super) kind: Option<Kind>,
     /// True only if the receiver works, which is not certain.
     pub(super) doubtful: bool,
+    /// The segment of the scan that found it.
+    pub(super) segment: usize,
+}
+
+/// Candidates of one class, as many as are kept at a time.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) candidates: Vec<Candidate>,
+    /// Where each segment is to be scanned for more.
+    pub(super) next: Vec<Position>,
 }
 
 /// What a scan found.
 #[derive(Default)]
 pub(super) struct Scanned {
     unreadable: Vec<Unreadable>,
-    pub(super) candidates: Vec<Candidate>,
+    batches: [Batch; 3],
     /// How many hosts each fleet has.
     pub(super) hosts: BTreeMap<Fleet, u64>,
+    /// How many of them seem silent, perhaps because the receiver is at fault.
+    pub(super) silent: BTreeMap<Fleet, u64>,
 }
 
 impl Scanned {
-    fn host(
-        &mut self,
-        heard: Option<Heard>,
-        judge: impl Fn(&HostKey, &Heartbeat) -> Option<(Option<Kind>, bool)>,
-    ) {
-        let Some(Heard { key, heartbeat, .. }) =
-            heard.filter(|heard| !heard.key.host.is_reserved())
-        else {
-            return;
-        };
-        match self.hosts.get_mut(&key.fleet) {
-            Some(count) => *count += 1,
-            None => drop(self.hosts.insert(key.fleet.clone(), 1)),
-        }
-        if let Some((kind, doubtful)) = judge(&key, &heartbeat) {
-            self.candidates.push(Candidate {
-                key,
-                kind,
-                doubtful,
-            });
-        }
+    pub(super) fn batch(&mut self, class: Class) -> &mut Batch {
+        &mut self.batches[class as usize]
     }
 
     fn merge(mut self, other: Self) -> Self {
         self.unreadable.extend(other.unreadable);
-        self.candidates.extend(other.candidates);
+        for (mine, theirs) in self.batches.iter_mut().zip(other.batches) {
+            mine.candidates.extend(theirs.candidates);
+            mine.next.extend(theirs.next);
+        }
         for (fleet, count) in other.hosts {
             *self.hosts.entry(fleet).or_default() += count;
+        }
+        for (fleet, count) in other.silent {
+            *self.silent.entry(fleet).or_default() += count;
         }
         self
     }
 }
 
+/// Judges the beats of a host as scanned.
+pub(super) struct Judge<'a> {
+    pub(super) open: &'a OpenHosts,
+    pub(super) last_sweep: Option<Timestamp>,
+    pub(super) policy: &'a SilencePolicy,
+    pub(super) settled: &'a Settled,
+    pub(super) now: Timestamp,
+}
+
+impl Judge<'_> {
+    fn candidate(&self, key: &HostKey, beats: &Heartbeat) -> Option<(Class, Option<Kind>, bool)> {
+        let (entry, assumed) = match self.open.entry(key) {
+            Known::Pending => return None,
+            Known::Open(entry) => (entry, false),
+            Known::Closed => (Entry::assumed(key, beats, self.last_sweep), true),
+        };
+        let kind = |rules| {
+            let decided = decide(&entry, beats, self.now, rules)?;
+            decided.history.last().map(|last| last.kind)
+        };
+        let (kind, doubtful) = match (
+            kind(&self.policy.sure),
+            self.policy.raw.as_ref().and_then(kind),
+        ) {
+            (Some(kind), _) => (Some(kind), false),
+            (None, Some(kind)) => (Some(kind), true),
+            (None, None) if entry.needs_recheck && entry.state != State::Forgotten => (None, false),
+            (None, None) => return None,
+        };
+        let class = match kind {
+            Some(Kind::Recovered) => Class::Recovered,
+            Some(Kind::Registered) => Class::New,
+            // Without a recorded sweep each host that ever failed seems to be a new one that fails.
+            Some(Kind::Failing) if assumed && self.last_sweep.is_none() => Class::New,
+            Some(Kind::Missing | Kind::Failing) | None => Class::Urgent,
+        };
+        let passing = matches!(kind, Some(Kind::Registered | Kind::Failing));
+        if assumed && passing && self.settled.contains(self.settled.mark(key, beats)) {
+            return None;
+        }
+        Some((class, kind, doubtful))
+    }
+}
+
+/// Collects the candidates of one segment.
+struct Collector<'a> {
+    judge: &'a Judge<'a>,
+    wanted: &'a [Class],
+    behind: &'a (dyn Fn(&HostKey) -> Position + Sync),
+    segment: usize,
+    /// Most candidates of a class.
+    most: usize,
+    found: Scanned,
+    hosts: u64,
+}
+
+impl Collector<'_> {
+    fn host(&mut self, heard: Option<Heard>) {
+        let Some(Heard { key, heartbeat, .. }) =
+            heard.filter(|heard| !heard.key.host.is_reserved())
+        else {
+            return;
+        };
+        self.hosts += 1;
+        count(&mut self.found.hosts, &key.fleet);
+        let Some((class, kind, doubtful)) = self.judge.candidate(&key, &heartbeat) else {
+            return;
+        };
+        if self.judge.policy.may_hold(kind, doubtful) {
+            count(&mut self.found.silent, &key.fleet);
+        }
+        let batch = &mut self.found.batches[class as usize];
+        if !self.wanted.contains(&class) || batch.next[0] != Position::End {
+            return;
+        }
+        match batch.candidates.last() {
+            Some(last) if batch.candidates.len() >= self.most => {
+                batch.next[0] = (self.behind)(&last.key);
+            }
+            _ => batch.candidates.push(Candidate {
+                key,
+                beats: heartbeat,
+                kind,
+                doubtful,
+                segment: self.segment,
+            }),
+        }
+    }
+
+    /// Whether no candidate is wanted any more.
+    fn is_full(&self) -> bool {
+        let full = |class: &Class| self.found.batches[*class as usize].next[0] != Position::End;
+        self.wanted.iter().all(full)
+    }
+}
+
+fn count(counts: &mut BTreeMap<Fleet, u64>, fleet: &Fleet) {
+    match counts.get_mut(fleet) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(fleet.clone(), 1)),
+    }
+}
+
 impl Pass<'_> {
-    /// Finds hosts whose state seems to have changed.
+    /// Scans all hosts for candidates of the `wanted` classes.
     pub(super) async fn scan(
         &self,
-        open: &BTreeMap<HostKey, Stored>,
-        last_sweep: Option<Timestamp>,
-        policy: &SilencePolicy,
+        judge: &Judge<'_>,
+        wanted: &[Class],
         report: &mut SweepReport,
     ) -> Result<Scanned, Stop> {
-        let hosts = AtomicU64::new(0);
-        let judge = |key: &HostKey, heartbeat: &Heartbeat| {
-            hosts.fetch_add(1, Ordering::Relaxed);
-            let assumed = || Cow::Owned(Entry::assumed(key, heartbeat, last_sweep));
-            let entry = open
-                .get(key)
-                .map_or_else(assumed, |stored| Cow::Borrowed(&stored.record));
-            let kind = |rules| {
-                decide(&entry, heartbeat, self.now, rules)?
-                    .history
-                    .last()
-                    .map(|last| last.kind)
-            };
-            let recheck = entry.needs_recheck && entry.state != State::Forgotten;
-            match (kind(&policy.sure), policy.raw.as_ref().and_then(kind)) {
-                (Some(kind), _) => Some((Some(kind), false)),
-                (None, Some(kind)) => Some((Some(kind), true)),
-                (None, None) => recheck.then_some((None, false)),
-            }
-        };
-        let of = self.sweep.settings.segments;
-        let segments = (0..of).map(|index| self.segment(Segment { index, of }, &judge));
-        let scans: Result<Vec<_>, _> = stream::iter(segments)
-            .buffer_unordered(of.max(1) as usize)
-            .try_collect()
-            .await;
-        // Counted for a scan that did not complete as well.
-        report.hosts = hosts.load(Ordering::Relaxed);
-        let scanned = scans?
-            .into_iter()
-            .reduce(Scanned::merge)
-            .unwrap_or_default();
-        scanned
-            .unreadable
-            .iter()
-            .for_each(|item| report.skip("table heartbeats", item));
+        let start = vec![Position::Start; self.segments()];
+        let hosts = &mut report.hosts;
+        let scanned = self.scan_from(judge, wanted, &start, true, hosts).await?;
+        for item in &scanned.unreadable {
+            report.skip("table heartbeats", item);
+        }
         Ok(scanned)
     }
 
+    /// Scans on from these positions for candidates of one class.
+    pub(super) async fn scan_on(
+        &self,
+        judge: &Judge<'_>,
+        class: Class,
+        positions: &[Position],
+    ) -> Result<Batch, Stop> {
+        let mut scanned = self
+            .scan_from(judge, &[class], positions, false, &mut 0)
+            .await?;
+        Ok(std::mem::take(scanned.batch(class)))
+    }
+
+    pub(super) fn segments(&self) -> usize {
+        self.sweep.settings.segments.max(1) as usize
+    }
+
+    async fn scan_from(
+        &self,
+        judge: &Judge<'_>,
+        wanted: &[Class],
+        positions: &[Position],
+        whole: bool,
+        hosts: &mut u64,
+    ) -> Result<Scanned, Stop> {
+        let behind = |host: &HostKey| Position::After(self.sweep.ports.heartbeats.behind(host));
+        let most = limits::CANDIDATES.div_ceil(positions.len());
+        let segments = positions.iter().enumerate().map(|(segment, from)| {
+            let mut found = Scanned::default();
+            for batch in &mut found.batches {
+                batch.next = vec![Position::End];
+            }
+            let collector = Collector {
+                judge,
+                wanted,
+                behind: &behind,
+                segment,
+                most,
+                found,
+                hosts: 0,
+            };
+            self.segment(collector, from, whole).boxed()
+        });
+        let segments: Vec<_> = segments.collect();
+        let scans: Vec<_> = stream::iter(segments)
+            .buffered(positions.len())
+            .collect()
+            .await;
+        // Counted for a scan that did not complete as well.
+        *hosts = scans.iter().map(|(hosts, _)| hosts).sum();
+        let found = scans.into_iter().map(|(_, found)| found);
+        let found: Vec<Scanned> = found.collect::<Result<_, _>>()?;
+        Ok(found.into_iter().reduce(Scanned::merge).unwrap_or_default())
+    }
+
+    /// Scans a segment, as a `whole` or until no candidate is wanted any more.
     async fn segment(
         &self,
-        segment: Segment,
-        judge: &impl Fn(&HostKey, &Heartbeat) -> Option<(Option<Kind>, bool)>,
-    ) -> Result<Scanned, Stop> {
-        let mut scanned = Scanned::default();
+        mut collector: Collector<'_>,
+        from: &Position,
+        whole: bool,
+    ) -> (u64, Result<Scanned, Stop>) {
+        let of = self.sweep.settings.segments.max(1);
+        let index = u32::try_from(collector.segment).unwrap_or(u32::MAX);
+        let segment = Segment { index, of };
+        let mut after = match from {
+            Position::Start => None,
+            Position::After(cursor) => Some(cursor.clone()),
+            Position::End => return (0, Ok(collector.found)),
+        };
         // The regions of a host follow each other, perhaps across two pages.
         let mut host: Option<Heard> = None;
-        let turn = async |after| {
-            self.in_time()?;
-            Ok::<_, Stop>(self.sweep.ports.heartbeats.scan(segment, after).await?)
-        };
-        each_page(turn, |page| {
-            scanned.unreadable.extend(page.unreadable);
+        loop {
+            if let Err(stop) = self.in_time() {
+                return (collector.hosts, Err(stop));
+            }
+            let page = match self.sweep.ports.heartbeats.scan(segment, after).await {
+                Ok(page) => page,
+                Err(error) => return (collector.hosts, Err(error.into())),
+            };
+            collector.found.unreadable.extend(page.unreadable);
             for heard in page.items {
                 host = Some(match host.take() {
                     Some(before) if before.key == heard.key => Heard {
@@ -132,14 +288,19 @@ impl Pass<'_> {
                         ..before
                     },
                     before => {
-                        scanned.host(before, judge);
+                        collector.host(before);
                         heard
                     }
                 });
             }
-        })
-        .await?;
-        scanned.host(host, judge);
-        Ok(scanned)
+            after = page.next;
+            if after.is_none() {
+                collector.host(host);
+                return (collector.hosts, Ok(collector.found));
+            }
+            if !whole && collector.is_full() {
+                return (collector.hosts, Ok(collector.found));
+            }
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hb_domain::{
-    Caveat, Coverage, Fleet, HostId, HostKey, Receiver, ReceiverHealth, Region, Rules, Timestamp,
-    limits,
+    Caveat, Coverage, Fleet, HostId, HostKey, Kind, Receiver, ReceiverHealth, Region, Rules,
+    Timestamp, limits,
 };
 
 use super::{Pass, SweepReport};
@@ -49,6 +49,12 @@ impl SilencePolicy {
             self.sure.coverage.caveat,
             Some(Caveat::RegionUnreachable(_))
         ))
+    }
+
+    /// Whether the receiver may be at fault when this seems to have happened to a host. Silence that is sure although
+    /// the receiver is down began before.
+    pub(super) fn may_hold(&self, kind: Option<Kind>, doubtful: bool) -> bool {
+        kind == Some(Kind::Missing) && (doubtful || self.raw.is_none())
     }
 
     /// The rules for a host that was held long enough.

@@ -20,8 +20,8 @@ use uuid::Uuid;
 
 pub use self::clock::{CountingIds, ManualClock};
 use crate::ports::{
-    Clock, CompletedSweep, Cursor, Echo, Heard, Ids, Page, PortError, PortResult, Ports, Record,
-    Unreadable, Version,
+    Checkpoint, Clock, CompletedSweep, Cursor, Echo, Heard, Ids, Page, PortError, PortResult,
+    Ports, Record, Unreadable, Version,
 };
 
 /// All ports over `memory`.
@@ -66,6 +66,7 @@ struct Tables {
     keys: BTreeMap<KeyId, Key>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
     sweeps: BTreeMap<Region, CompletedSweep>,
+    checkpoints: BTreeMap<Region, Checkpoint>,
     outcomes: Vec<Publication>,
     published: Vec<Notice>,
     echoes: Vec<Echo>,
@@ -118,6 +119,13 @@ impl Memory {
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.lock().calls
+    }
+
+    /// Loses what is recorded of sweeps.
+    pub fn lose_sweeps(&self) {
+        let mut tables = self.lock();
+        tables.sweeps.clear();
+        tables.checkpoints.clear();
     }
 
     /// Makes the heartbeats and the ledger entry of `host` unreadable.

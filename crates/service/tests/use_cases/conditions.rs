@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hb_domain::{HostKey, Kind, Region, Signal, Timestamp, limits};
 use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment};
-use hb_service::{Sweep, SweepSettings};
+use hb_service::SweepSettings;
 
 use crate::{Beats, Bench};
 
@@ -16,10 +16,7 @@ async fn silence_counts_only_after_what_clocks_may_differ() {
     bench.beat("a").await;
     let distributed = SweepSettings::distributed(Region::local(), limits::GRACE);
     let skew = distributed.skew.as_secs();
-    let sweep = Sweep {
-        settings: distributed,
-        ..bench.sweep()
-    };
+    let sweep = bench.sweep().with_settings(distributed);
     sweep.run().await.unwrap();
     bench.pass(60 + skew);
     assert_eq!(sweep.run().await.unwrap().decided.total(), 0);

@@ -102,13 +102,10 @@ async fn an_unknown_outcome_waits_for_the_echo() {
         lease: Duration::from_secs(10),
         echo_wait,
     };
-    let sweep = Sweep {
-        settings: SweepSettings {
-            delivery,
-            ..SweepSettings::local()
-        },
-        ..bench.sweep()
-    };
+    let sweep = bench.sweep().with_settings(SweepSettings {
+        delivery,
+        ..SweepSettings::local()
+    });
     bench
         .memory
         .next_publications([Publication::Unknown("timed out".to_owned())]);
@@ -153,10 +150,7 @@ async fn a_failure_during_a_long_wait_for_an_echo_is_reported_afterwards() {
     let bench = Bench::new();
     bench.beat("a").await;
     let distributed = SweepSettings::distributed(Region::local(), Duration::from_secs(70));
-    let sweep = Sweep {
-        settings: distributed,
-        ..bench.sweep()
-    };
+    let sweep = bench.sweep().with_settings(distributed);
     let unknown = Publication::Unknown("timed out".to_owned());
     bench.memory.next_publications([unknown]);
     sweep.run().await.unwrap();
@@ -195,10 +189,7 @@ async fn echoed_late() -> (Bench, Sweep) {
     let bench = Bench::new();
     bench.beat("a").await;
     let settings = SweepSettings::distributed(Region::local(), Duration::from_secs(70));
-    let sweep = Sweep {
-        settings,
-        ..bench.sweep()
-    };
+    let sweep = bench.sweep().with_settings(settings);
     bench
         .memory
         .next_publications([Publication::Unknown("timed out".to_owned())]);
@@ -220,7 +211,7 @@ async fn a_rechecked_host_is_closed_after_its_echo() {
     let (bench, sweep) = echoed_late().await;
     assert_eq!(sweep.run().await.unwrap().echoed, 1);
     assert_eq!(
-        Ledger::<Entry>::open(&*bench.memory, None)
+        Ledger::<Entry>::open(&*bench.memory, Segment::WHOLE, None)
             .await
             .unwrap()
             .items,
@@ -241,9 +232,8 @@ async fn a_recheck_does_not_read_a_stale_copy() {
         scans: Some(old),
         ..Beats::of(&bench)
     });
-    let sweep = Sweep {
-        settings: sweep.settings,
-        ..bench.sweep_with(|ports| ports.heartbeats = heartbeats)
-    };
+    let sweep = bench
+        .sweep_with(|ports| ports.heartbeats = heartbeats)
+        .with_settings(sweep.settings);
     assert_eq!(sweep.run().await.unwrap().decided[Kind::Failing], 1);
 }

@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hb_domain::{Beat, Entry, Heartbeat, HostKey, Interval, Kind, State};
+use hb_service::SweepSettings;
 use hb_service::admin::{HostAdmin, HostError, HostView};
 use hb_service::ports::Ports;
 use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
-use hb_service::{Sweep, SweepSettings};
 
 use crate::races::{Eventful, change};
 use crate::{Beats, Bench, host};
@@ -184,10 +184,9 @@ async fn a_host_forgotten_during_a_sweep_registers_again() {
         concurrency: 1,
         ..SweepSettings::local()
     };
-    let sweep = Sweep {
-        settings,
-        ..bench.sweep_with(|ports| ports.ledger = Arc::new(ledger))
-    };
+    let sweep = bench
+        .sweep_with(|ports| ports.ledger = Arc::new(ledger))
+        .with_settings(settings);
     let report = sweep.run().await.unwrap();
     assert_eq!(report.decided[Kind::Missing], 1);
     bench.pass(1);

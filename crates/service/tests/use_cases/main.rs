@@ -12,6 +12,7 @@ mod digests;
 mod echo_queue;
 mod echoes;
 mod hosts;
+mod limited;
 mod races;
 mod subscriptions;
 mod sweep;
@@ -81,10 +82,7 @@ impl Bench {
     }
 
     fn sweep(&self) -> Sweep {
-        Sweep {
-            ports: self.ports(),
-            settings: SweepSettings::local(),
-        }
+        Sweep::new(self.ports(), SweepSettings::local())
     }
 
     /// A sweep with some of the ports replaced.

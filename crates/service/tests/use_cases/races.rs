@@ -7,11 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use hb_domain::{DeliveryPolicy, Entry, Kind, Receiver, Region, Rules, decide};
+use hb_service::SweepSettings;
 use hb_service::ports::{
-    Clock, Cursor, Ids, Ledger, Page, PortError, PortResult, Record, Stored, Swap, Version,
+    Clock, Cursor, Ids, Ledger, Page, PortError, PortResult, Record, Segment, Stored, Swap, Version,
 };
 use hb_service::testing::memory::Memory;
-use hb_service::{Sweep, SweepSettings};
 use uuid::Uuid;
 
 use crate::{Bench, host};
@@ -92,8 +92,8 @@ impl<T: Record> Ledger<T> for Eventful {
         swap
     }
 
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
-        self.inner.open(after).await
+    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
+        self.inner.open(segment, after).await
     }
 }
 
@@ -236,10 +236,7 @@ async fn messages_are_paced_and_a_lease_begins_after_the_wait() {
         messages_per_second: Some(1),
         ..SweepSettings::local()
     };
-    let sweep = Sweep {
-        settings,
-        ..bench.sweep()
-    };
+    let sweep = bench.sweep().with_settings(settings);
     assert_eq!(sweep.run().await.unwrap().accepted, 5);
     assert_eq!(bench.clock.now().since(began), Duration::from_secs(4));
 }
@@ -251,10 +248,7 @@ async fn nothing_is_published_when_time_runs_out_during_the_wait() {
         messages_per_second: Some(1),
         ..SweepSettings::local()
     };
-    let sweep = Sweep {
-        settings,
-        ..bench.sweep()
-    };
+    let sweep = bench.sweep().with_settings(settings);
     sweep
         .run_until(bench.clock.now().plus(Duration::from_secs(2)))
         .await

@@ -17,10 +17,7 @@ use crate::common::World;
 async fn ten_thousand_missing_hosts_are_five_notices() {
     let world = World::new();
     let heartbeats = world.ports.heartbeats.clone();
-    let sweep = Sweep {
-        ports: world.ports.clone(),
-        settings: SweepSettings::local(),
-    };
+    let sweep = Sweep::new(world.ports.clone(), SweepSettings::local());
     let beats = (0..10_000).map(async |i| {
         let interval = Interval::from_millis(60_000).unwrap();
         let beat = Beat {

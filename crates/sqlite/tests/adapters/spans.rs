@@ -79,8 +79,8 @@ async fn records(ports: &Ports) {
         let _ = ports.receivers.swap(&receiver, expected, Uuid::nil()).await;
     }
     let _ = ports.ledger.load(&host()).await;
-    let _ = ports.ledger.open(None).await;
-    let _ = ports.digests.open(None).await;
+    let _ = ports.ledger.open(Segment::WHOLE, None).await;
+    let _ = ports.digests.open(Segment::WHOLE, None).await;
     let region = Region::local();
     let sweep = CompletedSweep {
         began: Timestamp::MIN,

@@ -124,7 +124,15 @@ async fn garbage_in_the_other_tables_is_reported_by_name() {
         matches!(&error, PortError::Unreadable { source, .. } if source.to_string().contains("version")),
         "{error}"
     );
-    assert_eq!(ledger.open(None).await.unwrap().unreadable.len(), 1);
+    assert_eq!(
+        ledger
+            .open(Segment::WHOLE, None)
+            .await
+            .unwrap()
+            .unreadable
+            .len(),
+        1
+    );
 
     world.sql(&format!(
         "UPDATE keys SET hash = x'00' WHERE id = '{}'; UPDATE keys SET scope = 'root' WHERE id = '{}';

@@ -7,7 +7,7 @@ use hb_domain::{DeliveryPolicy, Entry, Interval, Rules, Signal, decide};
 use uuid::Uuid;
 
 use super::{World, at, heard, host, missing};
-use crate::ports::{PortError, Stored, Swap, every_page};
+use crate::ports::{PortError, Segment, Stored, Swap, every_page};
 
 const POLICY: DeliveryPolicy = DeliveryPolicy {
     lease: Duration::from_secs(10),
@@ -183,7 +183,7 @@ pub async fn only_open_entries_are_listed(world: World) {
         .filter(Entry::is_open)
         .map(|entry| entry.key)
         .collect();
-    let (open, unreadable) = every_page(|after| world.ports.ledger.open(after))
+    let (open, unreadable) = every_page(|after| world.ports.ledger.open(Segment::WHOLE, after))
         .await
         .unwrap();
     assert_eq!((open.len(), unreadable.len()), (2_000, 0));
@@ -206,7 +206,7 @@ pub async fn only_open_entries_are_listed(world: World) {
         .swap(&gone(recovered.record), Some(recovered.version), writer(2))
         .await
         .unwrap();
-    let (open, _) = every_page(|after| world.ports.ledger.open(after))
+    let (open, _) = every_page(|after| world.ports.ledger.open(Segment::WHOLE, after))
         .await
         .unwrap();
     assert_eq!(open.len(), 1_999, "a closed entry leaves the list");
@@ -223,7 +223,7 @@ pub async fn unreadable_entries_are_reported_and_skipped(world: World) {
             .unwrap();
     }
     (world.spoil)(host("b")).await;
-    let (open, unreadable) = every_page(|after| world.ports.ledger.open(after))
+    let (open, unreadable) = every_page(|after| world.ports.ledger.open(Segment::WHOLE, after))
         .await
         .unwrap();
     assert_eq!((open.len(), unreadable.len()), (2, 1));

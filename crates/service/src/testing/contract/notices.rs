@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::sweeps::sweep;
 use super::{World, at, heard, host, missing};
-use crate::ports::{Echo, Heard, Swap, every_page};
+use crate::ports::{Echo, Heard, Segment, Swap, every_page};
 
 fn id(n: u8) -> NoticeId {
     NoticeId::of_bytes([n; 32])
@@ -45,7 +45,9 @@ pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
         (&stored.record, stored.version, stored.writer),
         (&digest, version, Uuid::from_u128(2))
     );
-    let (open, _) = every_page(|after| digests.open(after)).await.unwrap();
+    let (open, _) = every_page(|after| digests.open(Segment::WHOLE, after))
+        .await
+        .unwrap();
     assert_eq!(open.len(), 1);
     let closed = Digest {
         stage: DigestStage::Closed,
@@ -56,7 +58,9 @@ pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
         .swap(&closed, Some(version), Uuid::from_u128(4))
         .await
         .unwrap();
-    let (open, _) = every_page(|after| digests.open(after)).await.unwrap();
+    let (open, _) = every_page(|after| digests.open(Segment::WHOLE, after))
+        .await
+        .unwrap();
     assert_eq!(open, []);
     assert_eq!(
         digests.load(&closed.id).await.unwrap().unwrap().record,
@@ -71,13 +75,15 @@ pub async fn digests_and_receivers_are_swapped_like_entries(world: World) {
             .await
             .unwrap();
     }
-    let (open, _) = every_page(|after| receivers.open(after)).await.unwrap();
+    let (open, _) = every_page(|after| receivers.open(Segment::WHOLE, after))
+        .await
+        .unwrap();
     let known: BTreeSet<_> = open
         .into_iter()
         .map(|stored| stored.record.region)
         .collect();
     assert_eq!(known, BTreeSet::from(regions));
-    let (entries, _) = every_page(|after| world.ports.ledger.open(after))
+    let (entries, _) = every_page(|after| world.ports.ledger.open(Segment::WHOLE, after))
         .await
         .unwrap();
     assert_eq!(
@@ -164,11 +170,11 @@ pub async fn many_notices_are_delivered_in_digests(world: World) {
         let quiet = sweep.run().await.unwrap();
         assert_eq!((quiet.accepted, quiet.second_copies), (0, 0), "{quiet:?}");
     }
-    let (open, _) = every_page(|after| world.ports.digests.open(after))
+    let (open, _) = every_page(|after| world.ports.digests.open(Segment::WHOLE, after))
         .await
         .unwrap();
     assert_eq!(open, []);
-    let (open, _) = every_page(|after| world.ports.ledger.open(after))
+    let (open, _) = every_page(|after| world.ports.ledger.open(Segment::WHOLE, after))
         .await
         .unwrap();
     assert_eq!(open, []);

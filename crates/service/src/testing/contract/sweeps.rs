@@ -4,7 +4,7 @@ use futures::future::join_all;
 use hb_domain::{Kind, Signal};
 
 use super::{World, at, heard};
-use crate::ports::{Ports, every_page};
+use crate::ports::{Ports, Segment, every_page};
 use crate::testing::memory::{CountingIds, ManualClock};
 use crate::{Sweep, SweepReport, SweepSettings};
 
@@ -16,10 +16,7 @@ pub(super) fn sweep(world: &World) -> (Arc<Sweep>, Arc<ManualClock>) {
         ids: Arc::new(CountingIds::default()),
         ..world.ports.clone()
     };
-    let sweep = Sweep {
-        ports,
-        settings: SweepSettings::local(),
-    };
+    let sweep = Sweep::new(ports, SweepSettings::local());
     (Arc::new(sweep), clock)
 }
 
@@ -80,7 +77,7 @@ pub async fn concurrent_sweeps_claim_each_transition_once(world: World) {
     // A sweep that lost a race for a digest's hosts delivered the rest itself, or leaves them to the next sweep.
     clock.set(at(75));
     sweep.run().await.unwrap();
-    let (open, _) = every_page(|after| world.ports.ledger.open(after))
+    let (open, _) = every_page(|after| world.ports.ledger.open(Segment::WHOLE, after))
         .await
         .unwrap();
     let accepted = open

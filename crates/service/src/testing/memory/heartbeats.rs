@@ -22,10 +22,11 @@ impl Heartbeats for Memory {
 
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
         let tables = self.call("table heartbeats")?;
+        let name = host.to_string();
         let of_host = tables
             .heartbeats
-            .iter()
-            .filter(|((key, _), _)| *key == host.to_string());
+            .range((name.clone(), String::new())..)
+            .take_while(|((key, _), _)| *key == name);
         let unreadable = |cause: &String| {
             PortError::unreadable("table heartbeats", host.to_string(), cause.clone())
         };

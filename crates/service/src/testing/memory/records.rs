@@ -5,8 +5,8 @@ use uuid::Uuid;
 use super::{Memory, Row, page};
 use crate::codec;
 use crate::ports::{
-    CompletedSweep, Cursor, Ledger, Page, PortError, PortResult, Record, Stored, Swap, System,
-    Version,
+    Checkpoint, CompletedSweep, Cursor, Ledger, Page, PortError, PortResult, Record, Segment,
+    Stored, Swap, System, Version,
 };
 
 fn stored<T: Record>(key: &str, (text, version, writer): &Row) -> PortResult<Stored<T>> {
@@ -53,8 +53,11 @@ impl<T: Record> Ledger<T> for Memory {
         Ok(Swap::Done(version))
     }
 
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
+    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
         let mut tables = self.call(&format!("table {}", T::TABLE))?;
+        if segment.index > 0 {
+            return Ok(Page::default());
+        }
         let records = tables.records.entry(T::TABLE).or_default();
         let read = |row: &Row| stored("", row).map_err(|e| e.to_string());
         let mut page: Page<Stored<T>> = page(records, after.map(|c| c.0), Clone::clone, read);
@@ -74,6 +77,22 @@ impl System for Memory {
         let known = tables.sweeps.entry(region.clone()).or_insert(*sweep);
         if sweep.began > known.began {
             *known = *sweep;
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(&self, region: &Region) -> PortResult<Option<Checkpoint>> {
+        Ok(self.call("table system")?.checkpoints.get(region).cloned())
+    }
+
+    async fn record_checkpoint(&self, region: &Region, checkpoint: &Checkpoint) -> PortResult<()> {
+        let mut tables = self.call("table system")?;
+        let known = tables
+            .checkpoints
+            .entry(region.clone())
+            .or_insert_with(|| checkpoint.clone());
+        if checkpoint.began >= known.began {
+            *known = checkpoint.clone();
         }
         Ok(())
     }

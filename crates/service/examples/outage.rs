@@ -1,0 +1,197 @@
+//! A mass outage, simulated: how long until people know of the first and of the last silent host.
+//! `cargo run --release -p hb-service --features testing --example outage [HOSTS [SILENT]]`
+//!
+//! One sweep function every minute, 70 s each, against a store that takes a given number of calls a second. Time is
+//! simulated; the figures do not depend on the machine.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hb_domain::{Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Kind, Region, Timestamp};
+use hb_service::ports::{
+    Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortResult, Proposal, Segment, Stored, Swap,
+    Version,
+};
+use hb_service::testing::memory::{self, CountingIds, ManualClock, Memory};
+use hb_service::{Sweep, SweepSettings};
+use uuid::Uuid;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a sweep function has, after its margin.
+const TIME: Duration = Duration::from_secs(70);
+/// Calls a second, as measured with 128 MB and with 1,769 MB of memory, and items of a scan that cost as much as a call.
+const RATES: [(&str, u32); 2] = [("128 MB", 420), ("1,769 MB", 5_300)];
+/// Records of one call that reads several.
+const BATCH: usize = 100;
+
+/// The memory, each call to which takes time.
+struct Slow {
+    inner: Arc<Memory>,
+    clock: Arc<ManualClock>,
+    call: Duration,
+}
+
+impl Slow {
+    fn call(&self, calls: usize) {
+        self.clock
+            .advance(self.call * u32::try_from(calls).unwrap_or(u32::MAX));
+    }
+}
+
+#[async_trait]
+impl Ledger for Slow {
+    async fn load(&self, key: &HostKey) -> PortResult<Option<Stored>> {
+        self.call(1);
+        Ledger::<Entry>::load(&*self.inner, key).await
+    }
+
+    async fn load_many(&self, keys: &[HostKey]) -> Vec<PortResult<Option<Stored>>> {
+        self.call(keys.len().div_ceil(BATCH));
+        Ledger::<Entry>::load_many(&*self.inner, keys).await
+    }
+
+    async fn swap(
+        &self,
+        record: &Entry,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap> {
+        self.call(1);
+        self.inner.swap(record, expected, writer).await
+    }
+
+    async fn swap_many(&self, swaps: &[Proposal]) -> Vec<PortResult<Swap>> {
+        self.call(swaps.len());
+        self.inner.swap_many(swaps).await
+    }
+
+    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored>> {
+        self.call(1);
+        self.inner.open(segment, after).await
+    }
+}
+
+#[async_trait]
+impl Heartbeats for Slow {
+    async fn record(&self, heard: &Heard) -> PortResult<()> {
+        self.inner.record(heard).await
+    }
+
+    async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
+        self.call(1);
+        Heartbeats::load(&*self.inner, host).await
+    }
+
+    async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
+        self.call(1);
+        self.inner.scan(segment, after).await
+    }
+
+    fn behind(&self, host: &HostKey) -> Cursor {
+        self.inner.behind(host)
+    }
+
+    async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
+        self.inner.forget(host, up_to).await
+    }
+
+    async fn check(&self) -> PortResult<()> {
+        self.inner.check().await
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default| arguments.next().map_or(Ok(default), |text| text.parse());
+    let (hosts, silent): (u32, u32) = (number(1_000_000)?, number(500_000)?);
+    for (memory, rate) in RATES {
+        outage(memory, rate, hosts, silent).await?;
+    }
+    Ok(())
+}
+
+async fn outage(name: &str, rate: u32, hosts: u32, silent: u32) -> Result<(), Failure> {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)?));
+    let memory: Arc<Memory> = Arc::default();
+    let mut ports = memory::ports(&memory, clock.clone(), Arc::new(CountingIds::default()));
+    for host in 0..hosts {
+        // The silent ones lie among the others.
+        let hours = if host % (hosts / silent.max(1)).max(1) == 0 {
+            1
+        } else {
+            1_000
+        };
+        record(&memory, &*clock, host, Duration::from_hours(hours)).await?;
+    }
+    Sweep::new(ports.clone(), SweepSettings::local())
+        .run()
+        .await?;
+    let slow = Arc::new(Slow {
+        inner: memory.clone(),
+        clock: clock.clone(),
+        call: Duration::from_secs(1) / rate,
+    });
+    ports.heartbeats = slow.clone();
+    ports.ledger = slow;
+    let settings = SweepSettings {
+        concurrency: 32,
+        messages_per_second: Some(4),
+        ..SweepSettings::local()
+    };
+    clock.advance(Duration::from_hours(1));
+    let outage = clock.now();
+    let published = memory.published().len();
+    let (mut first, mut listed, mut sweeps) = (None, 0, 0);
+    while listed < u64::from(silent) {
+        let began = clock.now();
+        // Each in a fresh process.
+        let sweep = Sweep::new(ports.clone(), settings.clone());
+        let _ = sweep.run_until(began.plus(TIME)).await;
+        sweeps += 1;
+        let notices = memory.published();
+        let missing = notices[published..]
+            .iter()
+            .filter(|one| one.kind == Kind::Missing);
+        listed = missing.map(|one| one.host_ids().count() as u64).sum();
+        let since = clock.now().since(outage);
+        if listed > 0 {
+            first.get_or_insert(since);
+        }
+        let minutes = since.as_secs().div_ceil(60);
+        clock.advance(Duration::from_secs(minutes * 60).saturating_sub(since));
+    }
+    println!(
+        "{name}, {rate} calls/s: {hosts} hosts, {silent} of them silent at once: the first announced within {:.1} min, \
+         the last after {:.1} min, in {sweeps} sweeps and {} messages",
+        first.unwrap_or_default().as_secs_f64() / 60.0,
+        clock.now().since(outage).as_secs_f64() / 60.0,
+        memory.published().len() - published,
+    );
+    Ok(())
+}
+
+async fn record(
+    memory: &Memory,
+    clock: &dyn Clock,
+    host: u32,
+    interval: Duration,
+) -> Result<(), Failure> {
+    let beat = Beat {
+        interval: Interval::try_from(interval)?,
+        ..Beat::ok(clock.now())
+    };
+    let heard = Heard {
+        key: HostKey::new(
+            Fleet::main(),
+            format!("host-{host:07}.example.com").parse()?,
+        ),
+        region: Region::local(),
+        heartbeat: Heartbeat::new(beat),
+    };
+    Ok(memory.record(&heard).await?)
+}

@@ -1,0 +1,197 @@
+//! The open entries: what a sweep keeps of each, and the delivery of the notices that wait in them.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use futures::stream::{self, Stream, StreamExt};
+use hb_domain::{Entry, HostKey, HostSettings, State, Timestamp, limits};
+
+use super::deliver::Draft;
+use super::{Pass, Stop, SweepReport};
+use crate::ports::{Cursor, Page, PortResult, Segment, Stored};
+
+/// What decides whether the beats of a host change anything. The notice and the history would be most of the memory.
+struct Slim {
+    state: State,
+    pending: bool,
+    needs_recheck: bool,
+    basis: Timestamp,
+    failure: Option<Timestamp>,
+    settings: Option<Box<HostSettings>>,
+}
+
+/// The open entries of all hosts, by a hash of the host that is drawn anew for each sweep: when two of a million hosts
+/// collide, which happens in one sweep of 10^7, one of them is looked at a sweep later.
+#[derive(Default)]
+pub(super) struct OpenHosts {
+    hasher: RandomState,
+    slim: HashMap<u64, Slim>,
+}
+
+impl OpenHosts {
+    fn add(&mut self, entry: &Entry) {
+        let settings =
+            Some(&entry.settings).filter(|settings| **settings != HostSettings::default());
+        let slim = Slim {
+            state: entry.state,
+            pending: entry.pending.is_some(),
+            needs_recheck: entry.needs_recheck,
+            basis: entry.basis,
+            failure: entry.failure,
+            settings: settings.map(|settings| Box::new(settings.clone())),
+        };
+        self.slim.insert(self.hasher.hash_one(&entry.key), slim);
+    }
+
+    /// What is known of the entry of `key`.
+    pub(super) fn entry(&self, key: &HostKey) -> Known {
+        match self.slim.get(&self.hasher.hash_one(key)) {
+            None => Known::Closed,
+            Some(slim) if slim.pending => Known::Pending,
+            Some(slim) => Known::Open(Entry {
+                state: slim.state,
+                needs_recheck: slim.needs_recheck,
+                basis: slim.basis,
+                failure: slim.failure,
+                settings: slim.settings.as_deref().cloned().unwrap_or_default(),
+                ..Entry::new(key.clone())
+            }),
+        }
+    }
+}
+
+/// What a sweep knows of the open entries.
+#[derive(Default)]
+pub(super) struct OpenEntries {
+    pub(super) hosts: OpenHosts,
+    /// Whether a notice may have been accepted unnoticed, or a digest has one: only then does it matter that no echo is
+    /// left.
+    pub(super) doubt: bool,
+    /// Those whose notice may have been accepted unnoticed.
+    pub(super) doubtful: Vec<Stored>,
+}
+
+/// What is known of the entry of a host.
+pub(super) enum Known {
+    /// It is not open, or there is none.
+    Closed,
+    /// Its notice is pending: nothing is decided.
+    Pending,
+    /// As far as a decision depends on it.
+    Open(Entry),
+}
+
+impl Pass<'_> {
+    /// Reads the open entries and delivers the notices that wait in them, for as long as `sender` has time. Those of
+    /// unknown outcome are set aside.
+    pub(super) async fn open_entries(
+        &self,
+        sender: &Pass<'_>,
+        report: &mut SweepReport,
+    ) -> (PortResult<OpenEntries>, Result<(), Stop>) {
+        let mut open = OpenEntries::default();
+        let mut sent = Ok(());
+        let mut waiting = Vec::new();
+        let mut pages = self.open_pages();
+        while let Some(page) = pages.next().await {
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => return (Err(error), sent),
+            };
+            for item in &page.unreadable {
+                report.skip("table ledger", item);
+            }
+            let now = self.sweep.ports.clock.now();
+            for stored in page.items {
+                let entry = &stored.record;
+                report.counts.count(entry.state_at(self.now));
+                open.hosts.add(entry);
+                open.doubt |= entry.is_in_doubt() || entry.digest().is_some();
+                match self.is_ready(entry, now) {
+                    true if !entry.is_in_doubt() => waiting.push(stored),
+                    true if open.doubtful.len() < limits::DIGEST_HOSTS => {
+                        open.doubtful.push(stored)
+                    }
+                    true => sent = Err(Stop::OutOfTime),
+                    false => {}
+                }
+            }
+            if waiting.len() >= limits::DIGEST_HOSTS {
+                sent = sent.and(
+                    sender
+                        .send_waiting(std::mem::take(&mut waiting), report)
+                        .await,
+                );
+            }
+        }
+        let sent = sent.and(sender.send_waiting(waiting, report).await);
+        (Ok(open), sent)
+    }
+
+    /// Delivers the notices that still wait in open entries.
+    pub(super) async fn send_rest(
+        &self,
+        echoes: bool,
+        report: &mut SweepReport,
+    ) -> Result<(), Stop> {
+        let mut waiting = Vec::new();
+        let mut pages = self.open_pages();
+        while let Some(page) = pages.next().await {
+            let now = self.sweep.ports.clock.now();
+            let items = page?.items.into_iter();
+            waiting.extend(items.filter(|stored| {
+                let entry = &stored.record;
+                self.is_ready(entry, now) && (echoes || !entry.is_in_doubt())
+            }));
+            if waiting.len() >= limits::DIGEST_HOSTS {
+                self.send_waiting(std::mem::take(&mut waiting), report)
+                    .await?;
+            }
+        }
+        self.send_waiting(waiting, report).await
+    }
+
+    pub(super) async fn send_waiting(
+        &self,
+        waiting: Vec<Stored>,
+        report: &mut SweepReport,
+    ) -> Result<(), Stop> {
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        self.in_time()?;
+        let (batched, alone): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|stored| stored.record.digest().is_some());
+        let orphans = self.orphans(batched, report).await;
+        let ready = alone.into_iter().chain(orphans.ready);
+        let sent = self
+            .deliver(ready.map(Draft::Stored).collect(), report)
+            .await;
+        orphans.result.and(sent)
+    }
+
+    /// Whether the notice of an entry can be sent now, or may have to be taken back from a digest.
+    fn is_ready(&self, entry: &Entry, now: Timestamp) -> bool {
+        let policy = &self.sweep.settings.delivery;
+        let pending = entry.pending.as_ref();
+        let ready = |at: Option<Timestamp>| at.is_none_or(|at| at <= now);
+        pending.is_some_and(|pending| ready(pending.ready_at(policy)))
+    }
+
+    /// All pages of open entries, from several segments at a time.
+    fn open_pages(&self) -> impl Stream<Item = PortResult<Page<Stored>>> + Unpin {
+        let of = self.sweep.settings.segments.max(1);
+        let segments = (0..of).map(|index| Box::pin(self.open_segment(Segment { index, of })));
+        stream::select_all(segments)
+    }
+
+    fn open_segment(&self, segment: Segment) -> impl Stream<Item = PortResult<Page<Stored>>> {
+        let ledger = &self.sweep.ports.ledger;
+        stream::unfold(Some(None), move |turn: Option<Option<Cursor>>| async move {
+            let page = ledger.open(segment, turn?).await;
+            let next = page.as_ref().ok().and_then(|page| page.next.clone());
+            Some((page, next.map(Some)))
+        })
+    }
+}

@@ -1,0 +1,313 @@
+//! Sweeps with less time than they need: what comes first, that each makes progress, and that nothing waits for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hb_domain::{Entry, HostKey, Kind, Publication, Receiver, Signal, State, Timestamp};
+use hb_service::ports::{
+    Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortResult, Proposal, Segment, Stored, Swap,
+    System, Version,
+};
+use hb_service::testing::memory::{ManualClock, Memory};
+use hb_service::{Sweep, SweepReport, SweepSettings};
+use uuid::Uuid;
+
+use crate::{Bench, host};
+
+/// What a call costs in time, at the rate that a function of 128 MB reached against DynamoDB.
+const CALL: Duration = Duration::from_micros(1_000_000 / 420);
+/// Records of one call that reads several.
+const BATCH: usize = 100;
+
+/// The memory, each call to which takes time.
+struct Slow {
+    inner: Arc<Memory>,
+    clock: Arc<ManualClock>,
+}
+
+impl Slow {
+    fn call(&self, calls: usize) {
+        self.clock.advance(CALL * u32::try_from(calls).unwrap());
+    }
+}
+
+#[async_trait]
+impl Ledger for Slow {
+    async fn load(&self, key: &HostKey) -> PortResult<Option<Stored>> {
+        self.call(1);
+        Ledger::<Entry>::load(&*self.inner, key).await
+    }
+
+    async fn load_many(&self, keys: &[HostKey]) -> Vec<PortResult<Option<Stored>>> {
+        self.call(keys.len().div_ceil(BATCH));
+        Ledger::<Entry>::load_many(&*self.inner, keys).await
+    }
+
+    async fn swap(
+        &self,
+        record: &Entry,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap> {
+        self.call(1);
+        self.inner.swap(record, expected, writer).await
+    }
+
+    async fn swap_many(&self, swaps: &[Proposal]) -> Vec<PortResult<Swap>> {
+        self.call(swaps.len());
+        self.inner.swap_many(swaps).await
+    }
+
+    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored>> {
+        self.call(1);
+        self.inner.open(segment, after).await
+    }
+}
+
+#[async_trait]
+impl Heartbeats for Slow {
+    async fn record(&self, heard: &Heard) -> PortResult<()> {
+        self.inner.record(heard).await
+    }
+
+    async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
+        self.call(1);
+        Heartbeats::load(&*self.inner, host).await
+    }
+
+    async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
+        self.call(1);
+        self.inner.scan(segment, after).await
+    }
+
+    fn behind(&self, host: &HostKey) -> Cursor {
+        self.inner.behind(host)
+    }
+
+    async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
+        self.inner.forget(host, up_to).await
+    }
+
+    async fn check(&self) -> PortResult<()> {
+        self.inner.check().await
+    }
+}
+
+/// A sweep of a fresh process whose calls take time.
+fn slow(bench: &Bench) -> Sweep {
+    let slow = Arc::new(Slow {
+        inner: bench.memory.clone(),
+        clock: bench.clock.clone(),
+    });
+    let sweep = bench.sweep_with(|ports| {
+        ports.heartbeats = slow.clone();
+        ports.ledger = slow;
+    });
+    sweep.with_settings(SweepSettings {
+        concurrency: 32,
+        ..SweepSettings::local()
+    })
+}
+
+/// Sweeps with time for `calls` calls, and passes the rest of the minute. The report, whether or not it completed.
+async fn sweep_for(bench: &Bench, sweep: &Sweep, calls: u32) -> (SweepReport, bool) {
+    let began = bench.clock.now();
+    let swept = sweep.run_until(began.plus(CALL * calls)).await;
+    let rest = began.plus(Duration::from_mins(1)).since(bench.clock.now());
+    bench.clock.advance(rest);
+    match swept {
+        Ok(report) => (report, true),
+        Err(error) => (*error.report, false),
+    }
+}
+
+/// Canaries prove that all beats until now were received.
+async fn hear(bench: &Bench) {
+    let region = SweepSettings::local().region;
+    let long = Duration::from_hours(24);
+    let heard = Receiver::new(region.clone())
+        .with_canary(bench.clock.now().minus(long), long)
+        .with_canary(bench.clock.now(), long);
+    let known = Ledger::<Receiver>::load(&*bench.memory, &region)
+        .await
+        .unwrap();
+    let version = known.map(|known| known.version);
+    bench
+        .memory
+        .swap(&heard, version, Uuid::nil())
+        .await
+        .unwrap();
+}
+
+/// So many hosts that beat every hour.
+async fn fleet(bench: &Bench, hosts: usize) {
+    for n in 0..hosts {
+        bench
+            .beat_every(&format!("host-{n:05}"), Duration::from_hours(1))
+            .await;
+    }
+}
+
+async fn state(bench: &Bench, name: &str) -> Option<State> {
+    let stored = Ledger::<Entry>::load(&*bench.memory, &host(name)).await;
+    stored.unwrap().map(|stored| stored.record.state)
+}
+
+/// The `system` table was lost, or a region is new: all hosts seem new, and all are known.
+#[tokio::test]
+async fn a_fleet_without_a_recorded_sweep_is_swept_although_time_is_short() {
+    let bench = Bench::new();
+    fleet(&bench, 2_000).await;
+    bench.beat_every("silent", Duration::from_mins(10)).await;
+    bench.sweep().run().await.unwrap();
+    bench.memory.lose_sweeps();
+    bench.pass(45 * 60);
+    let (report, _) = sweep_for(&bench, &slow(&bench), 500).await;
+    assert_eq!(report.decided[Kind::Missing], 1, "in the first sweep");
+    let mut sweeps = 1;
+    while bench
+        .memory
+        .last_sweep(&SweepSettings::local().region)
+        .await
+        .unwrap()
+        .is_none()
+    {
+        sweep_for(&bench, &slow(&bench), 500).await;
+        sweeps += 1;
+        assert!(sweeps < 10, "no sweep completes");
+    }
+}
+
+/// Also when each sweep runs in a process that remembers nothing.
+#[tokio::test]
+async fn every_sweep_with_little_time_registers_a_share_of_many_new_hosts() {
+    let bench = Bench::new();
+    fleet(&bench, 4_000).await;
+    let (calls, mut registered) = (2_634, 0);
+    for sweep in 1.. {
+        let (report, completed) = sweep_for(&bench, &slow(&bench), calls).await;
+        registered += report.decided[Kind::Registered];
+        if completed {
+            break;
+        }
+        // A new host costs four calls, and at least half of the time goes to them.
+        assert!(report.decided[Kind::Registered] >= u64::from(calls / 8));
+        assert!(sweep < 12, "{registered} registered");
+    }
+    assert_eq!(registered, 4_000);
+    let listed: usize = bench
+        .memory
+        .accepted()
+        .iter()
+        .map(|notice| notice.host_ids().count())
+        .sum();
+    assert_eq!(listed, 4_000);
+}
+
+#[tokio::test]
+async fn missing_and_failing_hosts_come_before_recovered_ones_and_those_before_new_ones() {
+    let bench = Bench::new();
+    bench.beat("missing").await;
+    bench.beat("failing").await;
+    bench.beat("recovered").await;
+    bench.sweep().run().await.unwrap();
+    bench.pass(90);
+    bench.beat("missing").await;
+    bench.beat("failing").await;
+    bench.sweep().run().await.unwrap();
+    bench.pass(61);
+    // Names before and after these in a scan.
+    fleet(&bench, 2_000).await;
+    for n in 0..2_000 {
+        bench
+            .beat_every(&format!("z-{n}"), Duration::from_hours(1))
+            .await;
+    }
+    bench
+        .signal("failing", Duration::from_mins(1), Signal::Fail)
+        .await;
+    bench.beat("recovered").await;
+    let (report, completed) = sweep_for(&bench, &slow(&bench), 300).await;
+    assert!(!completed, "there is no time for all");
+    let decided = |kind| report.decided[kind];
+    assert_eq!(
+        (
+            decided(Kind::Missing),
+            decided(Kind::Failing),
+            decided(Kind::Recovered)
+        ),
+        (1, 1, 1)
+    );
+    let kinds: Vec<_> = bench
+        .memory
+        .published()
+        .iter()
+        .map(|notice| notice.kind)
+        .collect();
+    let first = |kind| kinds.iter().rposition(|one| *one == kind);
+    assert!(first(Kind::Missing) < first(Kind::Recovered));
+    assert!(first(Kind::Failing) < first(Kind::Recovered));
+    assert_eq!(state(&bench, "missing").await, Some(State::Missing));
+}
+
+#[tokio::test]
+async fn a_host_that_was_settled_as_new_costs_nothing_in_the_next_sweeps() {
+    let bench = Bench::new();
+    fleet(&bench, 1_000).await;
+    let sweep = bench.sweep();
+    sweep.run().await.unwrap();
+    let mut costs = Vec::new();
+    for _ in 0..3 {
+        bench.pass(5);
+        let before = bench.memory.calls();
+        sweep.run().await.unwrap();
+        costs.push(bench.memory.calls() - before);
+    }
+    // The pages of the scan, and a few calls whatever the fleet.
+    assert!(costs.iter().all(|calls| *calls < 40), "{costs:?}");
+    // Of a failure it would have to be told again.
+    bench
+        .signal("host-00007", Duration::from_hours(1), Signal::Fail)
+        .await;
+    assert_eq!(sweep.run().await.unwrap().decided[Kind::Failing], 1);
+}
+
+#[tokio::test]
+async fn a_silent_host_costs_at_most_four_calls() {
+    let bench = Bench::new();
+    fleet(&bench, 2_000).await;
+    bench.sweep().run().await.unwrap();
+    bench.pass(2 * 3_600);
+    hear(&bench).await;
+    let began = bench.clock.now();
+    let report = slow(&bench).run().await.unwrap();
+    assert_eq!(report.decided[Kind::Missing], 2_000);
+    assert_eq!(report.accepted, 1);
+    let calls = bench.clock.now().since(began).as_micros() / CALL.as_micros();
+    assert!(calls <= 4 * 2_000, "{calls} calls");
+}
+
+/// A backlog of notices does not keep a sweep from finding silent hosts, and is worked off.
+#[tokio::test]
+async fn a_backlog_of_notices_does_not_delay_detection() {
+    let bench = Bench::new();
+    bench.beat("silent").await;
+    bench.sweep().run().await.unwrap();
+    fleet(&bench, 3_000).await;
+    bench
+        .memory
+        .next_publications((0..3).map(|_| Publication::Refused("down".to_owned())));
+    bench.sweep().run().await.unwrap();
+    bench.pass(2 * 60);
+    let (report, _) = sweep_for(&bench, &slow(&bench), 400).await;
+    assert_eq!(report.decided[Kind::Missing], 1, "{report:?}");
+    for sweep in 0.. {
+        let (_, completed) = sweep_for(&bench, &slow(&bench), 400).await;
+        if completed {
+            break;
+        }
+        assert!(sweep < 120, "the backlog is not worked off");
+    }
+    assert_eq!(state(&bench, "host-00000").await, Some(State::Up));
+}
