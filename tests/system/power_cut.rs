@@ -93,10 +93,13 @@ async fn ten_thousand_hosts_missing_at_once_are_at_most_ten_messages() {
         .iter()
         .filter(|line| line.contains(" missing=") && !line.contains(" missing=0 "))
         .collect();
-    assert!(
-        sweeps.len() == 1 && sweeps[0].contains(&format!(" missing={HOSTS} ")),
-        "{sweeps:?}"
-    );
+    let missing = |line: &&String| {
+        let number = line.split_once(" missing=").unwrap().1;
+        number.split_once(' ').unwrap().0.parse::<usize>().unwrap()
+    };
+    // One sweep, unless the machine was so busy that some hosts had an interval left.
+    let found: usize = sweeps.iter().map(missing).sum();
+    assert_eq!(found, HOSTS, "{sweeps:?}");
     say(&format!(
         "{HOSTS} hosts: sent within {seeding:.1?}; {} messages of {sizes:?} bytes; {}; {} beats meanwhile, p50 {:.1?}, p99 {:.1?}, at most {:.1?}",
         received.len(),
