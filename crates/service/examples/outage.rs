@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Kind, Region, Timestamp};
+use hb_domain::{
+    Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Kind, Receiver, Region, Timestamp,
+};
 use hb_service::ports::{
     Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortResult, Proposal, Segment, Stored, Swap,
     Version,
@@ -149,6 +151,7 @@ async fn outage(name: &str, rate: u32, hosts: u32, silent: u32) -> Result<(), Fa
     let (mut first, mut listed, mut sweeps) = (None, 0, 0);
     while listed < u64::from(silent) {
         let began = clock.now();
+        hear(&memory, began).await?;
         // Each in a fresh process.
         let sweep = Sweep::new(ports.clone(), settings.clone());
         let _ = sweep.run_until(began.plus(TIME)).await;
@@ -162,8 +165,8 @@ async fn outage(name: &str, rate: u32, hosts: u32, silent: u32) -> Result<(), Fa
         if listed > 0 {
             first.get_or_insert(since);
         }
-        let minutes = since.as_secs().div_ceil(60);
-        clock.advance(Duration::from_secs(minutes * 60).saturating_sub(since));
+        let next = Duration::from_mins(since.as_secs() / 60 + 1);
+        clock.advance(next.saturating_sub(since));
     }
     println!(
         "{name}, {rate} calls/s: {hosts} hosts, {silent} of them silent at once: the first announced within {:.1} min, \
@@ -172,6 +175,18 @@ async fn outage(name: &str, rate: u32, hosts: u32, silent: u32) -> Result<(), Fa
         clock.now().since(outage).as_secs_f64() / 60.0,
         memory.published().len() - published,
     );
+    Ok(())
+}
+
+/// Canaries show that all beats until now were received.
+async fn hear(memory: &Memory, now: Timestamp) -> Result<(), Failure> {
+    let (region, long) = (SweepSettings::local().region, Duration::from_hours(24));
+    let known = Ledger::<Receiver>::load(memory, &region).await?;
+    let receiver = Receiver::new(region)
+        .with_canary(now.minus(long), long)
+        .with_canary(now, long);
+    let version = known.map(|known| known.version);
+    memory.swap(&receiver, version, Uuid::nil()).await?;
     Ok(())
 }
 

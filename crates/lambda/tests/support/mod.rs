@@ -111,7 +111,10 @@ fn call(head: &str, body: &str) -> (String, String) {
         let action = operation.trim_end_matches("Batch");
         return (format!("sqs:{action}"), last(queue.unwrap(), '/'));
     }
-    let mut resource = body["TableName"].as_str().unwrap().to_owned();
+    // A batch names its tables as the keys of its items.
+    let batch = body["RequestItems"].as_object();
+    let batch = batch.and_then(|tables| tables.keys().next().map(String::as_str));
+    let mut resource = body["TableName"].as_str().or(batch).unwrap().to_owned();
     if let Some(index) = body["IndexName"].as_str() {
         resource = format!("{resource}/index/{index}");
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{HostKey, Kind, Region, Signal, Timestamp, limits};
-use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment};
 use hb_service::SweepSettings;
+use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment};
 
 use crate::{Beats, Bench};
 
