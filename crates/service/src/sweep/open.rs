@@ -110,7 +110,7 @@ impl Pass<'_> {
                 match self.is_ready(entry, now) {
                     true if !entry.is_in_doubt() => waiting.push(stored),
                     true if open.doubtful.len() < limits::DIGEST_HOSTS => {
-                        open.doubtful.push(stored)
+                        open.doubtful.push(stored);
                     }
                     true => sent = Err(Stop::OutOfTime),
                     false => {}
