@@ -101,7 +101,10 @@ impl Service for Deployed {
     fn beat(&self, fleet: &str, host: &str) {
         let at = SystemClock.now();
         let interval = Interval::try_from(Duration::from_mins(10)).unwrap();
-        let heartbeat = Heartbeat::new(Beat { interval, ..Beat::ok(at) });
+        let heartbeat = Heartbeat::new(Beat {
+            interval,
+            ..Beat::ok(at)
+        });
         let key = HostKey::new(fleet.parse().unwrap(), host.parse().unwrap());
         let region = "eu-west-1".parse::<Region>().unwrap();
         let heartbeats = DynamoHeartbeats::new(&self.clients, &self.stage);

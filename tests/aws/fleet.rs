@@ -23,7 +23,10 @@ pub(crate) fn host(name: &str) -> HostKey {
 /// A beat of `name` with an interval of a minute.
 pub(crate) fn heard(name: &str, seconds: i64) -> Heard {
     let interval = Interval::try_from(Duration::from_mins(1)).unwrap();
-    let beat = Beat { interval, ..Beat::ok(at(seconds)) };
+    let beat = Beat {
+        interval,
+        ..Beat::ok(at(seconds))
+    };
     Heard {
         key: host(name),
         region: Region::local(),
