@@ -161,6 +161,7 @@ fn answer(database: &Database, operation: &str, body: &str) -> (u16, String) {
         "DescribeTable" => call(body, |request| database.describe_table(request)),
         "PutItem" => call(body, |request| database.put_item(request)),
         "GetItem" => call(body, |request| database.get_item(request)),
+        "BatchGetItem" => call(body, |request| database.batch_get_item(request)),
         "DeleteItem" => call(body, |request| database.delete_item(request)),
         "UpdateItem" => call(body, |request| database.update_item(request)),
         "Query" => call(body, |request| database.query(request)),
