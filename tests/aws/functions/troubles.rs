@@ -159,7 +159,7 @@ async fn a_stage_that_is_not_there_is_named() {
         error["errorMessage"]
             .as_str()
             .unwrap()
-            .contains(&missing("hb-nowhere-system")),
+            .contains(&missing("hb-nowhere-ledger")),
         "{error}"
     );
     let log = function.log(1).await;
