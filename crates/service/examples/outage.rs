@@ -9,15 +9,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use hb_domain::{
-    Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Kind, Receiver, Region, Timestamp,
-};
-use hb_service::ports::{
-    Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortResult, Proposal, Segment, Stored, Swap,
-    Version,
-};
-use hb_service::testing::memory::{self, CountingIds, ManualClock, Memory};
+use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Kind, Receiver, Region, Timestamp};
+use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
+use hb_service::testing::memory::{self, CountingIds, ManualClock, Memory, Slow};
 use hb_service::{Sweep, SweepSettings};
 use uuid::Uuid;
 
@@ -27,85 +21,6 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const TIME: Duration = Duration::from_secs(70);
 /// Calls a second, as measured with 128 MB and with 1,769 MB of memory, and items of a scan that cost as much as a call.
 const RATES: [(&str, u32); 2] = [("128 MB", 420), ("1,769 MB", 5_300)];
-/// Records of one call that reads several.
-const BATCH: usize = 100;
-
-/// The memory, each call to which takes time.
-struct Slow {
-    inner: Arc<Memory>,
-    clock: Arc<ManualClock>,
-    call: Duration,
-}
-
-impl Slow {
-    fn call(&self, calls: usize) {
-        self.clock
-            .advance(self.call * u32::try_from(calls).unwrap_or(u32::MAX));
-    }
-}
-
-#[async_trait]
-impl Ledger for Slow {
-    async fn load(&self, key: &HostKey) -> PortResult<Option<Stored>> {
-        self.call(1);
-        Ledger::<Entry>::load(&*self.inner, key).await
-    }
-
-    async fn load_many(&self, keys: &[HostKey]) -> Vec<PortResult<Option<Stored>>> {
-        self.call(keys.len().div_ceil(BATCH));
-        Ledger::<Entry>::load_many(&*self.inner, keys).await
-    }
-
-    async fn swap(
-        &self,
-        record: &Entry,
-        expected: Option<Version>,
-        writer: Uuid,
-    ) -> PortResult<Swap> {
-        self.call(1);
-        self.inner.swap(record, expected, writer).await
-    }
-
-    async fn swap_many(&self, swaps: &[Proposal]) -> Vec<PortResult<Swap>> {
-        self.call(swaps.len());
-        self.inner.swap_many(swaps).await
-    }
-
-    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored>> {
-        self.call(1);
-        self.inner.open(segment, after).await
-    }
-}
-
-#[async_trait]
-impl Heartbeats for Slow {
-    async fn record(&self, heard: &Heard) -> PortResult<()> {
-        self.inner.record(heard).await
-    }
-
-    async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
-        self.call(1);
-        Heartbeats::load(&*self.inner, host).await
-    }
-
-    async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
-        self.call(1);
-        self.inner.scan(segment, after).await
-    }
-
-    fn behind(&self, host: &HostKey) -> Cursor {
-        self.inner.behind(host)
-    }
-
-    async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
-        self.inner.forget(host, up_to).await
-    }
-
-    async fn check(&self) -> PortResult<()> {
-        self.inner.check().await
-    }
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);

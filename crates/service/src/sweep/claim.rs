@@ -74,8 +74,8 @@ impl Pass<'_> {
         };
         let about_receiver = about_receiver.into_iter().map(Draft::Stored).collect();
         let mut result = self.deliver(about_receiver, report).await;
-        for (class, share) in [(Class::Urgent, 2), (Class::Recovered, 2)] {
-            let pass = self.with_share(share, 3);
+        for class in [Class::Urgent, Class::Recovered] {
+            let pass = self.with_share(2, 3);
             let mut batch = std::mem::take(scanned.batch(class));
             loop {
                 pass.rotate(&mut batch.candidates);

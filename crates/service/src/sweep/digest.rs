@@ -100,8 +100,8 @@ impl Pass<'_> {
             if !mine && !digest.record.is_abandoned(ports.clock.now(), policy) {
                 return Ok(());
             }
-            let entries: Vec<_> = self.members(&digest.record, report).await?;
-            let entries: Vec<_> = entries.into_iter().map(|stored| stored.record).collect();
+            let members = self.members(&digest.record, report).await?;
+            let entries: Vec<_> = members.into_iter().map(|stored| stored.record).collect();
             let Some(frozen) = digest.record.frozen(&entries, ports.clock.now()) else {
                 return Ok(());
             };

@@ -5,6 +5,7 @@ mod deliveries;
 mod heartbeats;
 mod keys;
 mod records;
+mod slow;
 mod subscriptions;
 mod topic;
 
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use self::clock::{CountingIds, ManualClock};
+pub use self::slow::Slow;
 use crate::ports::{
     Checkpoint, Clock, CompletedSweep, Cursor, Echo, Heard, Ids, Page, PortError, PortResult,
     Ports, Record, Unreadable, Version,

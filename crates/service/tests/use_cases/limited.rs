@@ -3,13 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use hb_domain::{Entry, HostKey, Kind, Publication, Receiver, Signal, State, Timestamp};
-use hb_service::ports::{
-    Clock, Cursor, Heard, Heartbeats, Ledger, Page, PortResult, Proposal, Segment, Stored, Swap,
-    System, Version,
-};
-use hb_service::testing::memory::{ManualClock, Memory};
+use hb_domain::{Entry, Kind, Publication, Receiver, Signal, State};
+use hb_service::ports::{Clock, Ledger, System};
+use hb_service::testing::memory::Slow;
 use hb_service::{Sweep, SweepReport, SweepSettings};
 use uuid::Uuid;
 
@@ -17,88 +13,12 @@ use crate::{Bench, host};
 
 /// What a call costs in time, at the rate that a function of 128 MB reached against DynamoDB.
 const CALL: Duration = Duration::from_micros(1_000_000 / 420);
-/// Records of one call that reads several.
-const BATCH: usize = 100;
-
-/// The memory, each call to which takes time.
-struct Slow {
-    inner: Arc<Memory>,
-    clock: Arc<ManualClock>,
-}
-
-impl Slow {
-    fn call(&self, calls: usize) {
-        self.clock.advance(CALL * u32::try_from(calls).unwrap());
-    }
-}
-
-#[async_trait]
-impl Ledger for Slow {
-    async fn load(&self, key: &HostKey) -> PortResult<Option<Stored>> {
-        self.call(1);
-        Ledger::<Entry>::load(&*self.inner, key).await
-    }
-
-    async fn load_many(&self, keys: &[HostKey]) -> Vec<PortResult<Option<Stored>>> {
-        self.call(keys.len().div_ceil(BATCH));
-        Ledger::<Entry>::load_many(&*self.inner, keys).await
-    }
-
-    async fn swap(
-        &self,
-        record: &Entry,
-        expected: Option<Version>,
-        writer: Uuid,
-    ) -> PortResult<Swap> {
-        self.call(1);
-        self.inner.swap(record, expected, writer).await
-    }
-
-    async fn swap_many(&self, swaps: &[Proposal]) -> Vec<PortResult<Swap>> {
-        self.call(swaps.len());
-        self.inner.swap_many(swaps).await
-    }
-
-    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored>> {
-        self.call(1);
-        self.inner.open(segment, after).await
-    }
-}
-
-#[async_trait]
-impl Heartbeats for Slow {
-    async fn record(&self, heard: &Heard) -> PortResult<()> {
-        self.inner.record(heard).await
-    }
-
-    async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
-        self.call(1);
-        Heartbeats::load(&*self.inner, host).await
-    }
-
-    async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
-        self.call(1);
-        self.inner.scan(segment, after).await
-    }
-
-    fn behind(&self, host: &HostKey) -> Cursor {
-        self.inner.behind(host)
-    }
-
-    async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
-        self.inner.forget(host, up_to).await
-    }
-
-    async fn check(&self) -> PortResult<()> {
-        self.inner.check().await
-    }
-}
-
 /// A sweep of a fresh process whose calls take time.
 fn slow(bench: &Bench) -> Sweep {
     let slow = Arc::new(Slow {
         inner: bench.memory.clone(),
         clock: bench.clock.clone(),
+        call: CALL,
     });
     let sweep = bench.sweep_with(|ports| {
         ports.heartbeats = slow.clone();
