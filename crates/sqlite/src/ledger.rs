@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use hb_service::codec;
 use hb_service::ports::{
     Cursor, Ledger, Page, PortError, PortResult, Proposal, Record, Segment, Stored, Swap, Version,
+    load_each, swap_each,
 };
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
@@ -72,7 +73,7 @@ impl<T: Record> Ledger<T> for Store {
             .map(|swap| self.row(&swap.record, swap.expected, swap.writer));
         let (rows, bad): (Vec<_>, Vec<_>) = rows.partition(Result::is_ok);
         if !bad.is_empty() || rows.len() < 2 {
-            return self.swap_each(swaps).await;
+            return swap_each(self, swaps).await;
         }
         let rows: Vec<_> = rows.into_iter().flatten().collect();
         let swapped = self.write(T::TABLE, Steps::Several, move |connection| {
@@ -86,7 +87,7 @@ impl<T: Record> Ledger<T> for Store {
                 .zip(found)
                 .map(|(swap, found)| self.swapped(swap.expected, found))
                 .collect(),
-            Err(_) => self.swap_each(swaps).await,
+            Err(_) => swap_each(self, swaps).await,
         }
     }
 
@@ -106,11 +107,7 @@ impl<T: Record> Ledger<T> for Store {
                 .map(|found| row::found(&what, found))
                 .collect();
         }
-        let mut loaded = Vec::with_capacity(keys.len());
-        for key in keys {
-            loaded.push(self.load(key).await);
-        }
-        loaded
+        load_each(self, keys).await
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(table = T::TABLE), err(level = "debug"))]
@@ -186,14 +183,6 @@ impl Store {
             Ok(()) => Ok(Swap::Done(expected.unwrap_or(0) + 1)),
             Err(found) => Ok(Swap::Conflict(row::found(&self.what(T::TABLE), found)?)),
         }
-    }
-
-    async fn swap_each<T: Record>(&self, swaps: &[Proposal<T>]) -> Vec<PortResult<Swap<T>>> {
-        let mut swapped = Vec::with_capacity(swaps.len());
-        for swap in swaps {
-            swapped.push(self.swap(&swap.record, swap.expected, swap.writer).await);
-        }
-        swapped
     }
 }
 

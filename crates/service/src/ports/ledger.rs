@@ -131,11 +131,7 @@ pub trait Ledger<T: Record = Entry>: Send + Sync {
 
     /// The records with these keys, in the order of the keys. One that fails does not affect the others.
     async fn load_many(&self, keys: &[T::Key]) -> Vec<PortResult<Option<Stored<T>>>> {
-        let mut loaded = Vec::with_capacity(keys.len());
-        for key in keys {
-            loaded.push(self.load(key).await);
-        }
-        loaded
+        load_each(self, keys).await
     }
 
     /// Stores `record` if the stored version is `expected`; `None` expects that there is no record.
@@ -148,19 +144,35 @@ pub trait Ledger<T: Record = Entry>: Send + Sync {
 
     /// Swaps each of these records by itself, in this order; they have different keys.
     async fn swap_many(&self, swaps: &[Proposal<T>]) -> Vec<PortResult<Swap<T>>> {
-        let mut swapped = Vec::with_capacity(swaps.len());
-        for Proposal {
-            record,
-            expected,
-            writer,
-        } in swaps
-        {
-            swapped.push(self.swap(record, *expected, *writer).await);
-        }
-        swapped
+        swap_each(self, swaps).await
     }
 
     /// One page of the open records ([`Record::is_open`]), perhaps slightly stale. An adapter may put all of them into
     /// segment 0 and leave the others empty.
     async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored<T>>>;
+}
+
+/// Loads one record after the other: what [`Ledger::load_many`] does where the store has no better way, or when that
+/// fails.
+pub async fn load_each<T: Record>(
+    ledger: &(impl Ledger<T> + ?Sized),
+    keys: &[T::Key],
+) -> Vec<PortResult<Option<Stored<T>>>> {
+    let mut loaded = Vec::with_capacity(keys.len());
+    for key in keys {
+        loaded.push(ledger.load(key).await);
+    }
+    loaded
+}
+
+/// Swaps one record after the other, likewise.
+pub async fn swap_each<T: Record>(
+    ledger: &(impl Ledger<T> + ?Sized),
+    swaps: &[Proposal<T>],
+) -> Vec<PortResult<Swap<T>>> {
+    let mut swapped = Vec::with_capacity(swaps.len());
+    for swap in swaps {
+        swapped.push(ledger.swap(&swap.record, swap.expected, swap.writer).await);
+    }
+    swapped
 }
