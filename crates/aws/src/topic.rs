@@ -9,7 +9,7 @@ use std::error::Error;
 use async_trait::async_trait;
 use aws_sdk_sns::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sns::types::MessageAttributeValue;
-use hb_domain::{Notice, Publication, Severity};
+use hb_domain::{Notice, Publication};
 use hb_service::ports::{PortResult, Topic};
 use hyper_util::client::legacy;
 use tracing::instrument;
@@ -97,7 +97,7 @@ fn message(notice: &Notice) -> String {
 
 /// The attributes that subscriptions filter on, and those that identify a second copy.
 fn attributes(notice: &Notice) -> HashMap<String, MessageAttributeValue> {
-    let severity = Severity::of(notice.kind).as_str();
+    let severity = notice.severity().as_str();
     let attempt = notice.attempt.to_string();
     let values = [
         (KIND, "String", notice.kind.as_str()),

@@ -81,12 +81,24 @@ impl Receiver {
     pub fn with_canary(mut self, at: Timestamp, fresh: Duration) -> Self {
         if let Some(since) = self.heard.filter(|heard| at.since(*heard) > fresh) {
             self.blackouts.push(Blackout { since, until: at });
-            let surplus = self.blackouts.len().saturating_sub(limits::BLACKOUTS);
-            self.blackouts.drain(..surplus);
+            self.merge_closest();
         }
         self.first = self.first.or(Some(at));
         self.heard = self.heard.max(Some(at));
         self
+    }
+
+    /// Keeps at most [`limits::BLACKOUTS`]: the two with the shortest time between them become one. A host is reported
+    /// later then, but no blackout is forgotten.
+    fn merge_closest(&mut self) {
+        while self.blackouts.len() > limits::BLACKOUTS {
+            let between = |pair: &[Blackout]| pair[1].since.since(pair[0].until);
+            let closest = self.blackouts.windows(2).enumerate();
+            let Some((at, _)) = closest.min_by_key(|(_, pair)| between(pair)) else {
+                return;
+            };
+            self.blackouts[at].until = self.blackouts.remove(at + 1).until;
+        }
     }
 
     /// Its health at `now`.
@@ -194,6 +206,25 @@ impl Coverage {
             earliest = earliest.max(blackout.until.plus(interval.min(limits::GRACE)));
         }
         from.plus(left).max(earliest)
+    }
+
+    /// The longest blackout in the silence from `last` to `deadline`, when a beat may have been lost in it although the
+    /// host was well: a host with an `interval` of at most [`limits::GRACE`] has beaten again since, if it was well.
+    ///
+    /// The time before the first canary is left out: nothing is known of it.
+    #[must_use]
+    pub fn doubt(
+        &self,
+        last: Timestamp,
+        interval: Duration,
+        deadline: Timestamp,
+    ) -> Option<Blackout> {
+        let within = |blackout: &&Blackout| {
+            blackout.since > Timestamp::MIN && blackout.until > last && blackout.since < deadline
+        };
+        let longest = self.blackouts.iter().filter(within);
+        let longest = longest.max_by_key(|blackout| blackout.until.since(blackout.since));
+        longest.filter(|_| interval > limits::GRACE).copied()
     }
 
     /// Up to when silence counts at `now`.

@@ -8,7 +8,7 @@ use crate::entry::{Entry, HostSettings};
 use crate::host::HostKey;
 use crate::limits;
 use crate::time::Timestamp;
-use crate::transition::{Kind, State, Transition};
+use crate::transition::{Caveat, Kind, State, Transition};
 
 /// What a decision depends on besides the host.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +85,12 @@ pub fn decide(
         State::Missing | State::Failing => Kind::Recovered,
     };
     let failure = heartbeat.failure.as_ref();
+    let interval = entry.settings.interval.unwrap_or(heartbeat.interval);
+    let coverage = &rules.coverage;
+    let caveat = || {
+        let blackout = coverage.doubt(last, interval.duration(), deadline);
+        coverage.caveat.clone().or(blackout.map(Caveat::Blackout))
+    };
     let transition = Transition {
         epoch: entry.epoch + 1,
         kind,
@@ -95,16 +101,12 @@ pub fn decide(
             Kind::Recovered => heartbeat.last,
         },
         last_beat: last,
-        interval: entry.settings.interval.unwrap_or(heartbeat.interval),
+        interval,
         message: failure
             .filter(|_| kind == Kind::Failing)
             .and_then(|failure| failure.message.clone()),
         at: now,
-        caveat: rules
-            .coverage
-            .caveat
-            .clone()
-            .filter(|_| kind == Kind::Missing),
+        caveat: (kind == Kind::Missing).then(caveat).flatten(),
         accepted: None,
     };
     // A copy that lags behind must not take back a failure that was accounted for.

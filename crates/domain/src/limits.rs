@@ -72,9 +72,11 @@ pub const DIGEST_NAMES: usize = 20;
 /// Most messages a second that a sweep sends. SNS deactivates an e-mail subscription above 10 (Amazon SNS quotas), two
 /// sweeps may send at the same time, and messages that left a quarter of a second apart arrive closer at times.
 pub const MESSAGES_PER_SECOND: u32 = 4;
-/// Longest grace after a blackout, for hosts to beat again.
-pub const GRACE: Duration = Duration::from_mins(6);
-/// Blackouts that are kept of a receiver: each matters for the length of an interval.
+/// Longest grace after a blackout, for hosts to beat again: one interval, so that a host that is well has sent its next
+/// beat. Hosts with a longer interval, which are often watched by people on call, are reported after this, with the
+/// blackout in the notice.
+pub const GRACE: Duration = Duration::from_hours(1);
+/// Blackouts that are kept of a receiver, so that its record stays below 3 KB; beyond, the closest two become one.
 pub const BLACKOUTS: usize = 64;
 /// This many hosts of a fleet silent at once may be the receiver's fault, if they are also more than
 /// [`BREAKER_PERCENT`] of it.

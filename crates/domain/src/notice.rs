@@ -15,7 +15,7 @@ use crate::digest::{Digest, Member};
 use crate::entry::Entry;
 use crate::host::{Fleet, HostId, HostKey, Region};
 use crate::time::Timestamp;
-use crate::transition::{Caveat, Kind, Transition};
+use crate::transition::{Caveat, Kind, Severity, Transition};
 
 pub use id::{NoticeId, NoticeIdError};
 
@@ -166,6 +166,12 @@ impl Notice {
             // Not a host's identity: those begin with a fleet and a slash.
             Subject::Digest(id) => format!("#digest/{id}"),
         }
+    }
+
+    /// How urgent it is.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        Severity::of(self.kind, self.caveat.as_ref())
     }
 
     /// What identifies it.

@@ -242,7 +242,7 @@ impl Filter {
             .as_ref()
             .is_none_or(|fleet| *fleet == notice.fleet)
             && (self.kinds.is_empty() || self.kinds.contains(&notice.kind))
-            && (self.severities.is_empty() || self.severities.contains(&Severity::of(notice.kind)))
+            && (self.severities.is_empty() || self.severities.contains(&notice.severity()))
     }
 }
 

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::beat::{Interval, Message};
+use crate::coverage::Blackout;
 use crate::host::Region;
 use crate::pending::Acceptance;
 use crate::time::Timestamp;
@@ -45,13 +46,15 @@ words! {
     pub enum Severity: "severity" {
         /// Something is wrong.
         Critical = "critical",
+        /// Something may be wrong: a beat may have been lost while the service was down.
+        Warning = "warning",
         /// Nothing needs to be done.
         Info = "info",
     }
 }
 
 impl Kind {
-    /// What follows from the kind alone: the state it leads to, and the severity of its notices.
+    /// What follows from the kind alone: the state it leads to, and the severity of its notices without a caveat.
     const fn facts(self) -> (State, Severity) {
         match self {
             Self::Registered | Self::Recovered => (State::Up, Severity::Info),
@@ -68,10 +71,21 @@ impl Kind {
 }
 
 impl Severity {
-    /// The severity of all notices of a kind.
+    /// The severity of a notice of this kind, with this caveat.
     #[must_use]
-    pub const fn of(kind: Kind) -> Self {
-        kind.facts().1
+    pub const fn of(kind: Kind, caveat: Option<&Caveat>) -> Self {
+        match caveat {
+            Some(Caveat::Blackout(_)) => Self::Warning,
+            _ => kind.facts().1,
+        }
+    }
+}
+
+impl Transition {
+    /// The severity of its notice.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        Severity::of(self.kind, self.caveat.as_ref())
     }
 }
 
@@ -111,4 +125,6 @@ pub enum Caveat {
     /// Many hosts fell silent at once, and no canary shows that the receiver works.
     #[serde(alias = "deaf")]
     ReceiverDown,
+    /// No beat could be received for this part of the silence, and the host beats so seldom that one may have been lost.
+    Blackout(Blackout),
 }

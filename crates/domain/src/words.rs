@@ -100,7 +100,7 @@ mod tests {
         let lines = words.map(|words| words.join(" ")).join("\n");
         insta::assert_snapshot!(lines, @r"
         registered missing failing recovered
-        critical info
+        critical warning info
         up missing failing paused forgotten
         ok fail
         ingest read canary

@@ -87,6 +87,20 @@ mod tests {
         assert_eq!(caveat, Some(unreachable));
     }
 
+    /// What this version writes, in members that version 0.1.0 did not have.
+    const NEW_MEMBERS: [&str; 1] = [
+        r#"{"fleet":"lab","host":"web-01","state":"missing","epoch":1,"basis":1699999940000,"settings":{},"history":[{"epoch":1,"kind":"missing","since":1700000000000,"last_beat":1699999940000,"interval":7200000,"at":1700000001000,"caveat":{"blackout":{"since":1699999950000,"until":1699999990000}}}]}"#,
+    ];
+
+    #[test]
+    fn a_blackout_is_stored_as_a_caveat_and_read_back() {
+        for stored in NEW_MEMBERS {
+            let entry = decode::<Entry>(stored).unwrap();
+            assert!(entry.is_open());
+            assert_eq!(encode(&entry).unwrap(), stored);
+        }
+    }
+
     #[test]
     fn missing_members_have_defaults() {
         let bare =

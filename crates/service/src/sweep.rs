@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use hb_domain::{CanaryPolicy, DeliveryPolicy, Fleet, Kind, Region, Timestamp, limits};
+use hb_domain::{CanaryPolicy, DeliveryPolicy, Region, Timestamp, limits};
 use tokio::sync::Mutex;
 
-use self::deliver::Pace;
+use self::deliver::{Group, Pace};
 use self::report::Step;
 pub use self::report::{HostCounts, KindCounts, SweepReport};
 use self::settled::Settled;
@@ -134,7 +134,7 @@ struct Pass<'a> {
     until: Timestamp,
     pace: &'a Pace,
     /// The groups of which this sweep has sent a digest: whatever else there is of them goes into one as well.
-    batched: &'a Mutex<BTreeSet<(Fleet, Kind)>>,
+    batched: &'a Mutex<BTreeSet<Group>>,
 }
 
 impl Sweep {

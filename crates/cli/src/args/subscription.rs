@@ -20,7 +20,8 @@ pub(crate) enum SubscriptionCommand {
         /// Only these kinds: registered, missing, failing, recovered; separated by commas.
         #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
         kinds: Vec<Kind>,
-        /// Only these severities: critical (missing, failing), info (registered, recovered); separated by commas.
+        /// Only these severities: critical (missing, failing), warning (missing, perhaps because the service was down),
+        /// info (registered, recovered); separated by commas.
         #[arg(long = "severity", value_name = "SEVERITY", value_delimiter = ',')]
         severities: Vec<Severity>,
     },

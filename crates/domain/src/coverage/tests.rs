@@ -14,7 +14,7 @@ fn at(minutes: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + minutes * 60_000).unwrap()
 }
 
-fn minutes(instant: Timestamp) -> i64 {
+fn minutes_of(instant: Timestamp) -> i64 {
     (instant.as_millis() - at(0).as_millis()) / 60_000
 }
 
@@ -40,22 +40,24 @@ fn region(name: &str) -> Region {
 fn only_covered_silence_makes_a_host_overdue() {
     type Spans = &'static [(i64, i64)];
     // Blackouts; interval; the minute from which a host with its last beat at minute 0 is overdue.
-    let cases: [(Spans, u32, i64); 11] = [
+    let cases: [(Spans, u32, i64); 13] = [
         (&[], 10, 10),
         (&[(-9, -1)], 10, 10),
         (&[(20, 30)], 10, 10),
-        (&[(2, 62)], 10, 70),
-        (&[(9, 69)], 10, 75),
-        (&[(9, 69)], 9, 75),
+        (&[(2, 62)], 10, 72),
+        (&[(9, 69)], 10, 79),
+        (&[(9, 69)], 9, 78),
+        (&[(69, 89)], 70, 149),
+        (&[(179, 189)], 180, 249),
         (&[(9, 69)], 3, 3),
         (&[(1, 61)], 3, 64),
         (&[(-5, 5)], 10, 15),
-        (&[(1, 11), (12, 22)], 10, 30),
-        (&[(1, 11), (5, 15)], 10, 24),
+        (&[(1, 11), (12, 22)], 10, 32),
+        (&[(1, 11), (5, 15)], 10, 25),
     ];
     for (blackouts, interval, expected) in cases {
         let overdue = coverage(blackouts).overdue(at(0), MINUTE * interval);
-        assert_eq!(minutes(overdue), expected, "{blackouts:?}, {interval} min");
+        assert_eq!(minutes_of(overdue), expected, "{blackouts:?}, {interval} min");
     }
 }
 
@@ -99,11 +101,79 @@ fn a_late_canary_leaves_a_blackout() {
         (Some(at(61)), 1),
         "an older canary changes nothing"
     );
-    let many = (0..200).fold(receiver, |receiver, n| {
-        receiver.with_canary(at(100 + 2 * n), FRESH)
-    });
-    assert_eq!(many.blackouts.len(), limits::BLACKOUTS);
-    assert_eq!(many.blackouts.last().unwrap().until, at(498));
+}
+
+#[test]
+fn blackouts_beyond_the_limit_merge_with_their_neighbours() {
+    let mut receiver = Receiver::new(Region::local()).with_canary(at(0), FRESH);
+    // Ends of blackouts of 2 min, an hour after each other; then some at intervals of a minute.
+    let hours = (0..=40).map(|n| n * 60);
+    let minutes = (0..60).flat_map(|n| [2_403 + n * 3, 2_404 + n * 3]);
+    let mut before = 0;
+    for minute in hours.chain(minutes) {
+        // Canaries in between, so that only the last two minutes are a blackout.
+        for covered in before..=minute - 2 {
+            receiver = receiver.with_canary(at(covered), FRESH);
+        }
+        receiver = receiver.with_canary(at(minute), FRESH);
+        before = minute;
+    }
+    let lost = |receiver: &Receiver| -> i64 {
+        let lengths = receiver.blackouts.iter();
+        lengths.map(|b| minutes_of(b.until) - minutes_of(b.since)).sum()
+    };
+    assert_eq!(receiver.blackouts.len(), limits::BLACKOUTS);
+    let spans = receiver.blackouts.windows(2);
+    assert!(spans.clone().all(|pair| pair[0].until <= pair[1].since), "in order");
+    assert_eq!(minutes_of(receiver.blackouts[0].since), 58, "none vanished");
+    assert!(lost(&receiver) < 300, "the closest were merged, not the oldest");
+}
+
+/// How many of 100 hosts that beat every `every` minutes are overdue at some time after the server was away, which they
+/// were not told.
+fn announced(every: u32, interval: u32, away: i64) -> usize {
+    let (down, up) = (at(1_000), at(1_000 + away));
+    let coverage = coverage(&[(1_000, 1_000 + away)]);
+    let is_announced = |n: &u32| {
+        let phase = MINUTE * every * *n / 100;
+        let first = at(1_000).minus(MINUTE * every * 2).plus(phase);
+        let beats = (0..60).map(|turn| first.plus(MINUTE * every * turn));
+        let heard: Vec<_> = beats.filter(|beat| *beat <= down || *beat >= up).collect();
+        let overdue = |last| coverage.overdue(last, MINUTE * interval);
+        heard.windows(2).any(|pair| pair[1] > up && overdue(pair[0]) < pair[1])
+    };
+    (0..100).filter(is_announced).count()
+}
+
+#[test]
+fn the_own_downtime_makes_no_false_alarm_for_slow_hosts() {
+    for (every, interval, away) in [(9, 10, 30), (60, 70, 20), (60, 70, 45), (55, 60, 180)] {
+        assert_eq!(announced(every, interval, away), 0, "every {every} min, away {away} min");
+    }
+    assert!(announced(24 * 60, 25 * 60, 120) > 0, "these have a caveat");
+}
+
+#[test]
+fn a_slow_host_is_in_doubt_when_a_blackout_overlaps_its_silence() {
+    let coverage = coverage(&[(10, 20), (60, 90), (300, 301)]);
+    let doubt = |last: i64, interval: u32, deadline: i64| {
+        let doubt = coverage.doubt(at(last), MINUTE * interval, at(deadline));
+        doubt.map(|blackout| minutes_of(blackout.since))
+    };
+    assert_eq!(doubt(0, 61, 200), Some(60), "the longest");
+    assert_eq!(doubt(0, 60, 200), None, "it has had a whole interval since");
+    assert_eq!(doubt(0, 61, 60), Some(10));
+    assert_eq!(doubt(20, 61, 60), None, "neither touches it");
+    assert_eq!(doubt(19, 61, 60), Some(10));
+    assert_eq!(doubt(90, 61, 300), None);
+    let first = Coverage {
+        blackouts: vec![Blackout {
+            since: Timestamp::MIN,
+            until: at(50),
+        }],
+        ..Coverage::default()
+    };
+    assert_eq!(first.doubt(at(0), MINUTE * 61, at(100)), None, "unknown time");
 }
 
 #[test]
@@ -220,7 +290,7 @@ proptest! {
     fn a_host_that_beats_when_it_can_is_never_overdue(blackouts in some_blackouts(), interval in 2..30_u32) {
         let (coverage, every) = (coverage(&blackouts), i64::from(interval) - 1);
         let down = |minute: i64| blackouts.iter().any(|(since, until)| (*since..*until).contains(&minute));
-        let grace = i64::from(interval).min(6) - 1;
+        let grace = i64::from(interval).min(60) - 1;
         let (mut last, mut next) = (0, every);
         for minute in 0..700 {
             if minute == next {

@@ -3,6 +3,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::beat::{Beat, Interval, Message};
+use crate::coverage::Blackout;
 use crate::host::Fleet;
 use crate::pending::Publication;
 
@@ -280,6 +281,34 @@ fn a_host_that_comes_back_and_failed_meanwhile_is_failing() {
     let mut new = Host::default();
     new.live(&[Forget(0), Pause(1, None), Fail(2), Resume(3), Sweep(4)]);
     assert_eq!(new.entry.state, State::Failing, "its last signal");
+}
+
+#[test]
+fn a_slow_host_that_was_silent_through_a_blackout_is_missing_with_a_caveat() {
+    let blackout = Blackout {
+        since: at(100),
+        until: at(400),
+    };
+    let mut rules = Rules {
+        coverage: Coverage {
+            blackouts: vec![blackout],
+            ..Coverage::default()
+        },
+        ..RULES
+    };
+    let caveat = |interval: u64, rules: &Rules| {
+        let entry = Entry {
+            state: State::Up,
+            ..Entry::new(web())
+        };
+        let entry = entry.with_interval(Interval::from_millis(interval * 1_000).ok());
+        let silent = decide(&entry, &beat(0, Signal::Ok), at(90_000), rules).unwrap();
+        silent.history.last().unwrap().caveat.clone()
+    };
+    assert_eq!(caveat(3_601, &rules), Some(Caveat::Blackout(blackout)));
+    assert_eq!(caveat(3_600, &rules), None);
+    rules.coverage.caveat = Some(Caveat::ReceiverDown);
+    assert_eq!(caveat(3_601, &rules), Some(Caveat::ReceiverDown));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{About, Notice, NoticeHost, Subject};
 use crate::host::HostKey;
-use crate::transition::{Caveat, Severity};
+use crate::transition::Caveat;
 
 impl Notice {
     /// The JSON for machines, in the format of `version` 1; at most [`limits::NOTICE_BYTES`](crate::limits::NOTICE_BYTES).
@@ -23,7 +23,7 @@ impl Notice {
             "id": self.id,
             "attempt": self.attempt,
             "kind": self.kind,
-            "severity": Severity::of(self.kind),
+            "severity": self.severity(),
             "fleet": self.fleet,
             "count": self.count(),
             "hosts": hosts,
@@ -34,6 +34,9 @@ impl Notice {
         let caveat = self.caveat.as_ref().map(|caveat| match caveat {
             Caveat::RegionUnreachable(region) => json!({"regionUnreachable": region}),
             Caveat::ReceiverDown => json!("receiverDown"),
+            Caveat::Blackout(blackout) => json!({"blackout": {
+                "since": blackout.since.to_string(), "until": blackout.until.to_string(),
+            }}),
         });
         if let (Some(caveat), Some(members)) = (caveat, json.as_object_mut()) {
             members.insert("caveat".to_owned(), caveat);

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::*;
 use crate::beat::{Beat, Heartbeat, Signal};
+use crate::coverage::Blackout;
 use crate::decide::{Rules, decide};
 use crate::digest::digest_parts;
 use crate::limits;
 use crate::pending::DeliveryPolicy;
+use crate::subscription::Filter;
 
 const AT_10: i64 = 1_769_853_720_000; // 2026-01-31T10:02:00Z
 
@@ -252,6 +254,32 @@ fn the_caveat_is_in_every_rendering() {
         notice.json()["caveat"],
         serde_json::json!({"regionUnreachable": "us-east-1"})
     );
+}
+
+#[test]
+fn a_blackout_is_in_the_text_and_makes_the_notice_a_warning() {
+    let blackout = Blackout {
+        since: at(AT_10 - 3_600_000),
+        until: at(AT_10 - 3_300_000),
+    };
+    let mut entry = entry("main", "web-01", Signal::Ok, "");
+    entry.history.last_mut().unwrap().caveat = Some(Caveat::Blackout(blackout));
+    let notice = notice(&entry);
+    insta::assert_snapshot!(format!("{}\n{}\n{}", notice.text(), notice.sms(), notice.json()["caveat"]), @r#"
+    web-01 is missing: no beat since 09:52 UTC (10 min) (the service could not receive beats from 09:02 to 09:07 UTC; a beat may have been lost)
+    hb: web-01 missing, main, since 10:02Z. Y1Z3VVJ390 (the service could not receive beats from 09:02 to 09:07 UTC; a beat may have been lost)
+    {"blackout":{"since":"2026-01-31T09:02:00Z","until":"2026-01-31T09:07:00Z"}}
+    "#);
+    assert_eq!(
+        (notice.severity(), &notice.json()["severity"]),
+        (Severity::Warning, &serde_json::json!("warning"))
+    );
+    let only = |severity| Filter {
+        severities: vec![severity],
+        ..Filter::default()
+    };
+    assert!(only(Severity::Warning).lets_through(&notice));
+    assert!(!only(Severity::Critical).lets_through(&notice));
 }
 
 const POLICY: DeliveryPolicy = DeliveryPolicy {

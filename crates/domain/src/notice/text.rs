@@ -272,8 +272,8 @@ impl Notice {
 
     /// The preposition of the instant: trouble lasts `since` then, a recovery happened `at` it.
     fn when(&self) -> &'static str {
-        match Severity::of(self.kind) {
-            Severity::Critical => "since",
+        match self.severity() {
+            Severity::Critical | Severity::Warning => "since",
             Severity::Info => "at",
         }
     }
@@ -287,6 +287,13 @@ impl Notice {
         match &self.caveat {
             Some(Caveat::RegionUnreachable(region)) => format!(" (region {region} is unreachable)"),
             Some(Caveat::ReceiverDown) => " (or the receiver is down)".to_owned(),
+            Some(Caveat::Blackout(blackout)) => {
+                let since = human_time(blackout.since, self.at);
+                let until = self.clock(blackout.until);
+                format!(
+                    " (the service could not receive beats from {since} to {until}; a beat may have been lost)"
+                )
+            }
             None => String::new(),
         }
     }

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use hb_domain::{
     DeliveryPolicy, Digest, Entry, Fleet, Kind, Notice, NoticeId, Pending, Publication, Region,
-    Timestamp, limits,
+    Severity, Timestamp, limits,
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -117,6 +117,14 @@ impl Pace {
     }
 }
 
+/// What the notices of a digest have in common.
+pub(super) type Group = (Fleet, Kind, Severity);
+
+fn group_of(entry: &Entry) -> Option<Group> {
+    let last = entry.history.last()?;
+    Some((entry.key.fleet.clone(), last.kind, last.severity()))
+}
+
 /// An entry with a pending notice: a claim, or one that is stored.
 pub(super) enum Draft {
     Claim(Proposed),
@@ -153,20 +161,20 @@ impl Draft {
 }
 
 impl Pass<'_> {
-    /// Publishes the pending notices of these entries, as far as they are ready: few of one fleet and kind one by one,
-    /// many as digests. Claims are swapped in before.
+    /// Publishes the pending notices of these entries, as far as they are ready: few of one fleet, kind and severity one
+    /// by one, many as digests. Claims are swapped in before.
     pub(super) async fn deliver(
         &self,
         drafts: Vec<Draft>,
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
-        let mut groups: BTreeMap<(Fleet, Kind), Vec<Draft>> = BTreeMap::new();
+        let mut groups: BTreeMap<Group, Vec<Draft>> = BTreeMap::new();
         let mut alone = Vec::new();
         let now = self.sweep.ports.clock.now();
         for draft in drafts {
-            match kind_of(draft.entry()).filter(|_| draft.entry().can_batch(now)) {
-                Some(kind) => groups
-                    .entry((draft.entry().key.fleet.clone(), kind))
+            match group_of(draft.entry()).filter(|_| draft.entry().can_batch(now)) {
+                Some(group) => groups
+                    .entry(group)
                     .or_default()
                     .push(draft),
                 None => alone.push(draft),
