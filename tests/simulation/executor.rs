@@ -119,7 +119,9 @@ impl Executor {
         let cut_off = &world.cut_off;
         world
             .tables
-            .arrive(until, |region| cut_off.contains(region));
+            .arrive(until, !world.replication_down, |region| {
+                cut_off.contains(region)
+            });
     }
 
     fn step(&mut self, index: usize) {

@@ -10,6 +10,8 @@ pub(crate) enum Fault {
     StaleScan,
     StaleIndex,
     SlowReplication,
+    SlowPartition,
+    ReplicationDown,
     Refused,
     AcceptedReplyLost,
     UnknownNotAccepted,
@@ -31,12 +33,14 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::StoreFails,
         Self::StoreReplyLost,
         Self::StaleScan,
         Self::StaleIndex,
         Self::SlowReplication,
+        Self::SlowPartition,
+        Self::ReplicationDown,
         Self::Refused,
         Self::AcceptedReplyLost,
         Self::UnknownNotAccepted,
@@ -61,7 +65,7 @@ impl Fault {
         match self {
             Self::StoreFails | Self::StoreReplyLost => 30,
             Self::StaleScan | Self::StaleIndex | Self::EchoShortPoll => 500,
-            Self::SlowReplication | Self::OutOfTime | Self::Admin => 100,
+            Self::SlowReplication | Self::SlowPartition | Self::OutOfTime | Self::Admin => 100,
             Self::Refused
             | Self::AcceptedReplyLost
             | Self::UnknownNotAccepted
@@ -74,7 +78,7 @@ impl Fault {
             Self::Pause => 5,
             Self::HostFails => 20,
             Self::DoubleInvocation => 300,
-            Self::ReceiverDown | Self::RegionCutOff => 60,
+            Self::ReceiverDown | Self::RegionCutOff | Self::ReplicationDown => 60,
         }
     }
 }

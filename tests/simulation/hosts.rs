@@ -8,11 +8,44 @@ use crate::faults::Fault;
 use crate::ports::SimulatedPorts;
 use crate::world::Shared;
 
+/// To which region a host sends a beat, while it gets an answer there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Habit {
+    /// To the same as before.
+    Stays,
+    /// To another one at every beat.
+    Alternates,
+    /// To another one after some minutes.
+    Moves,
+}
+
+impl Habit {
+    fn drawn(rng: &mut fastrand::Rng) -> Self {
+        [Self::Stays, Self::Stays, Self::Alternates, Self::Moves][rng.usize(0..4)]
+    }
+
+    /// Whether the next beat goes to another region.
+    fn changes(self, rng: &mut fastrand::Rng) -> bool {
+        match self {
+            Self::Stays => false,
+            Self::Alternates => true,
+            Self::Moves => rng.u8(0..12) == 0,
+        }
+    }
+}
+
 /// A host: a beat every 20 to 25 s with an interval of a minute, retried in the next region when there is no answer.
 pub(crate) async fn send_beats(world: Shared, key: HostKey) {
-    let mut turn = 0;
+    let (habit, mut turn) = {
+        let mut world = world.get();
+        (Habit::drawn(&mut world.rng), world.rng.usize(0..2))
+    };
     loop {
-        let pause = world.get().rng.i64(20_000..25_000);
+        let pause = {
+            let mut world = world.get();
+            turn += usize::from(habit.changes(&mut world.rng));
+            world.rng.i64(20_000..25_000)
+        };
         Wait::new(&world, pause).await;
         for _ in 0..3 {
             let (region, up, down) = {

@@ -2,7 +2,9 @@
 
 use std::any::Any;
 
-use hb_domain::{Entry, HostKey, Kind, Notice, Phase, State, Transition};
+use hb_domain::{
+    Caveat, Entry, HostKey, Kind, Notice, Phase, Receiver, State, Timestamp, Transition,
+};
 
 use crate::run::LEASE;
 use crate::world::{Accepted, Message, World};
@@ -17,6 +19,8 @@ pub(crate) const ACCEPTED_ONCE: &str = "accepted once, except after late echoes"
 pub(crate) const IN_ORDER: &str = "in order per host";
 /// No notice says that a host is missing which sends beats.
 pub(crate) const NO_FALSE_ALARM: &str = "a beating host is never missing";
+/// A notice says why it may be wrong only when it may.
+pub(crate) const TRUE_CAVEAT: &str = "a caveat only when its reason is true";
 /// A digest's member is in no other notice.
 pub(crate) const IN_ONE_NOTICE: &str = "each transition is in one notice";
 /// SNS would deactivate the subscription.
@@ -35,16 +39,29 @@ const ECHO_WAIT: i64 = 180_000 - 12_000;
 const SURELY_UP: i64 = 60_000 + 30_000;
 
 /// How soon a silence is decided without faults: an interval, the skew, two sweeps, and what clocks may differ.
-const IN_TIME: i64 = 60_000 + 2_000 + 120_000 + 5_000;
+pub(crate) const IN_TIME: i64 = 60_000 + 2_000 + 120_000 + 5_000;
 
 /// How long a region is waited for ([`hb_domain::limits::REGION_DEAD_AFTER`]).
 const PRESUMED_DEAD: i64 = 300_000;
 
 /// A record was stored.
 pub(crate) fn swapped(world: &mut World, record: &dyn Any) {
+    if let Some(receiver) = record.downcast_ref::<Receiver>() {
+        let heard = receiver.heard.map_or(0, Timestamp::as_millis);
+        let now = world.now;
+        let region = receiver.region.clone();
+        world
+            .without_canary
+            .entry(region)
+            .or_default()
+            .end(heard, now);
+    }
     let Some(entry) = record.downcast_ref::<Entry>() else {
         return;
     };
+    if let Some(inquiry) = &entry.inquiry {
+        world.say(|| format!("asked about {}: {inquiry:?}", entry.key));
+    }
     let Some(last) = entry
         .history
         .last()
@@ -80,11 +97,34 @@ fn decided(last: &Transition) -> Transition {
     }
 }
 
+/// Whether the reason of a caveat is true, as far as the service can know: a region was away, the one that it names or the
+/// one that says so. That copies are late is none.
+fn is_true(world: &World, caveat: &Caveat) -> bool {
+    let mut quiet = world
+        .without_canary
+        .values()
+        .chain(world.without_sweep.values());
+    match caveat {
+        Caveat::RegionUnreachable(_) | Caveat::ReceiverDown => {
+            quiet.any(|quiet| quiet.was_long(world.now))
+        }
+        // No host here has an interval above an hour.
+        Caveat::Blackout(_) => false,
+    }
+}
+
 fn false_alarm(world: &mut World, key: &HostKey, last: &Transition) {
+    if let Some(caveat) = &last.caveat {
+        if !is_true(world, caveat) {
+            let words = format!("{key} is {:?}: {caveat:?}", last.kind);
+            world.violated(TRUE_CAVEAT, words);
+        }
+        return;
+    }
     let Some(truth) = world.truth.get(key).filter(|truth| truth.up) else {
         return;
     };
-    if last.kind != Kind::Missing || last.caveat.is_some() {
+    if last.kind != Kind::Missing {
         return;
     }
     let decided = last.at.as_millis();
@@ -231,13 +271,16 @@ pub(crate) fn at_the_end(world: &mut World) {
         }
     }
     if let Some((key, since)) = &world.last_silent {
-        let claim = world
+        let claims = world
             .claims
-            .range((key.clone(), 0)..=(key.clone(), u64::MAX))
-            .next_back()
-            .map(|(_, last)| last);
-        let late = claim
-            .is_none_or(|last| last.kind != Kind::Missing || last.at.as_millis() > since + IN_TIME);
+            .range((key.clone(), 0)..=(key.clone(), u64::MAX));
+        let mut claims = claims.rev().map(|(_, last)| last);
+        let (claim, before) = (claims.next(), claims.next());
+        // A failure of before, whose copy was late, is decided first, and delays it by a sweep.
+        let failed = before.is_some_and(|last| last.at.as_millis() > *since);
+        let in_time = since + IN_TIME + if failed { 60_000 } else { 0 };
+        let late =
+            claim.is_none_or(|last| last.kind != Kind::Missing || last.at.as_millis() > in_time);
         if late {
             broken.push((
                 STATE_IS_REPORTED,
@@ -248,6 +291,18 @@ pub(crate) fn at_the_end(world: &mut World) {
     for (invariant, words) in broken {
         world.violated(invariant, words);
     }
+}
+
+/// Whether people knew at `at` that the host was failing.
+fn was_failing(world: &World, key: &HostKey, at: i64) -> bool {
+    let claims = world
+        .claims
+        .range((key.clone(), 0)..=(key.clone(), u64::MAX));
+    let claims: Vec<_> = claims.map(|(_, last)| last).collect();
+    claims.windows(2).any(|pair| {
+        let until = pair[1].last_beat.as_millis();
+        pair[0].kind == Kind::Failing && (pair[0].since.as_millis()..until).contains(&at)
+    })
 }
 
 /// The invariants that the entry of a host violates at the end.
@@ -277,8 +332,8 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
         .failed
         .get(key)
         .filter(|_| !world.administered.contains(key));
-    // A notice that the host is missing says more.
-    let failed = failed.filter(|_| entry.state == State::Up);
+    // A notice that the host is missing says more, and one that it is failing says the same.
+    let failed = failed.filter(|at| entry.state == State::Up && !was_failing(world, key, **at));
     // The beat carries the time at which it was sent, a moment before it was stored.
     if failed.is_some_and(|at| {
         entry

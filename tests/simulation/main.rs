@@ -12,6 +12,7 @@ mod faults;
 mod hosts;
 mod invariants;
 mod mutants;
+mod outage;
 mod ports;
 mod run;
 mod store;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::faults::{Fault, Faults};
 use crate::mutants::Variant;
+use crate::outage::run_outage;
 use crate::run::{RunResult, run, run_variant};
 
 /// A number from the environment.
@@ -147,6 +149,23 @@ fn each_broken_protocol_is_caught() {
         );
         println!("{mutant:?}: caught by \"{invariant}\" at seed {seed}");
     }
+}
+
+#[test]
+fn an_outage_of_replication_announces_no_healthy_host_and_every_silent_one() {
+    let (mut silent, mut latest) = (0, 0);
+    for seed in 0..variable("HB_SEEDS").unwrap_or(300) / 10 {
+        let outage = run_outage(seed);
+        assert_eq!(outage.violations, [], "seed {seed}");
+        assert_eq!(
+            (outage.missing, outage.recovered),
+            (outage.silent.len(), outage.silent.len() - 1),
+            "seed {seed}: one notice of each silence, one of each return"
+        );
+        silent += outage.silent.len();
+        latest = latest.max(outage.latest);
+    }
+    println!("{silent} silent hosts, each announced within {latest} ms");
 }
 
 /// For use by hand: one seed with its whole trace.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{Digest, DigestStage, Entry, HostKey, Notice, NoticeId, Publication, Timestamp};
+use hb_domain::{
+    Digest, DigestStage, Entry, HostKey, Notice, NoticeId, Publication, Receiver, Region, Timestamp,
+};
 use hb_service::Sweep;
 use hb_service::ports::{
     Cursor, Echo, Echoes, Heard, Heartbeats, Ledger, Page, PortResult, Segment, Stored, Swap,
@@ -39,6 +41,8 @@ pub(crate) enum Variant {
     Unconfirmed,
     /// Takes an empty answer of the echo queue for proof that there are no echoes.
     QuickEchoes,
+    /// Takes another region for dead whose copies are late, and does not ask it.
+    TrustsCopies,
 }
 
 impl Variant {
@@ -53,11 +57,12 @@ impl Variant {
         (Self::NoOrphanRule, invariants::NOTHING_PENDING),
         (Self::Unconfirmed, invariants::NO_FALSE_ALARM),
         (Self::QuickEchoes, invariants::ACCEPTED_ONCE),
+        (Self::TrustsCopies, invariants::TRUE_CAVEAT),
     ];
 
     /// How many regions it needs, if it needs a certain number.
     pub(crate) fn regions(self) -> Option<u8> {
-        (self == Self::EventualLedger).then_some(2)
+        matches!(self, Self::EventualLedger | Self::TrustsCopies).then_some(2)
     }
 
     /// The faults under which it fails, besides those drawn.
@@ -75,6 +80,7 @@ impl Variant {
             Self::QuickEchoes => faults
                 .with(Fault::AcceptedReplyLost, 300)
                 .with(Fault::EchoShortPoll, 900),
+            Self::TrustsCopies => faults.with(Fault::ReplicationDown, 300),
             Self::Sound | Self::EventualLedger => faults,
         }
     }
@@ -101,6 +107,7 @@ impl Variant {
             Self::NoOrphanRule => sweep.ports.digests = broken,
             Self::Unconfirmed => sweep.ports.heartbeats = broken,
             Self::QuickEchoes => sweep.ports.echoes = Arc::new(Quick(ports.clone())),
+            Self::TrustsCopies => sweep.ports.receivers = broken,
         }
         sweep
     }
@@ -170,6 +177,32 @@ impl Ledger<Digest> for Broken {
         after: Option<Cursor>,
     ) -> PortResult<Page<Stored<Digest>>> {
         Ledger::<Digest>::open(&self.0, segment, after).await
+    }
+}
+
+#[async_trait]
+impl Ledger<Receiver> for Broken {
+    async fn load(&self, region: &Region) -> PortResult<Option<Stored<Receiver>>> {
+        Ledger::<Receiver>::load(&self.0, region).await
+    }
+
+    async fn swap(
+        &self,
+        receiver: &Receiver,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<Receiver>> {
+        self.0.swap(receiver, expected, writer).await
+    }
+
+    /// Hides that other regions live.
+    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<Receiver>>> {
+        let mut page = Ledger::<Receiver>::open(&self.0, after).await?;
+        let others = page.items.iter_mut().map(|stored| &mut stored.record);
+        others
+            .filter(|receiver| receiver.region != self.0.region)
+            .for_each(|receiver| receiver.heard = None);
+        Ok(page)
     }
 }
 

@@ -17,7 +17,7 @@ use hb_service::testing::memory::Memory;
 
 use crate::executor::Wait;
 use crate::faults::Fault;
-use crate::world::{Shared, World, instant};
+use crate::world::{PARTITIONS, Shared, World, instant};
 
 /// The ports of a process in a region.
 #[derive(Clone)]
@@ -77,12 +77,13 @@ impl SimulatedPorts {
     }
 }
 
-/// How long a copy takes to another region. It overtakes earlier ones by a moment at most.
-fn delay(world: &mut World) -> i64 {
+/// How long a copy takes to another region. It overtakes earlier ones of its partition by a moment at most.
+fn delay(world: &mut World, key: &str) -> i64 {
     const MOMENT: i64 = 1_500;
-    let alone = world.now + world.lag + world.rng.i64(50..MOMENT);
-    let arrives = alone.max(world.horizon - MOMENT);
-    world.horizon = world.horizon.max(arrives);
+    let partition = key.bytes().map(usize::from).sum::<usize>() % PARTITIONS;
+    let alone = world.now + world.lags[partition] + world.rng.i64(50..MOMENT);
+    let arrives = alone.max(world.horizons[partition] - MOMENT);
+    world.horizons[partition] = world.horizons[partition].max(arrives);
     arrives - world.now
 }
 
@@ -125,6 +126,9 @@ impl System for SimulatedPorts {
             let began = sweep.began.as_millis() - self.skew;
             let completed = world.completed.entry(region.clone()).or_default();
             *completed = began.max(*completed);
+            let now = world.now;
+            let quiet = world.without_sweep.entry(region.clone()).or_default();
+            quiet.end(began, now);
             let known = world.tables.sweeps.entry(region.clone()).or_insert(*sweep);
             if sweep.began > known.began {
                 *known = *sweep;

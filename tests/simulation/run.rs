@@ -16,9 +16,9 @@ use crate::hosts::{record, send_beats};
 use crate::invariants;
 use crate::mutants::Variant;
 use crate::ports::SimulatedPorts;
-use crate::world::{START, Shared, Truth, Violation};
+use crate::world::{PARTITIONS, START, Shared, Truth, Violation, World};
 
-const MINUTE: i64 = 60_000;
+pub(crate) const MINUTE: i64 = 60_000;
 /// The lease: longer than a process lives.
 pub(crate) const LEASE: i64 = LIFE + 10_000;
 /// Minutes with faults.
@@ -89,7 +89,7 @@ fn outcome(world: &Shared) -> RunResult {
 }
 
 /// Receivers with a canary, hosts that send beats, and stale copies.
-fn populate(world: &Shared, executor: &mut Executor) {
+pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
     let regions = world.get().regions.clone();
     for region in regions {
         let ports = SimulatedPorts {
@@ -159,12 +159,10 @@ fn disturb(world: &Shared) {
             world.truth.insert(key, Truth { up, since: now });
         }
     }
-    if world.regions.len() > 1 && world.strikes(Fault::SlowReplication) {
-        world.lag = world.rng.i64(1_000..120_000);
-    } else if world.rng.bool() {
-        world.lag = 0;
-    }
     let count = world.regions.len();
+    if count > 1 {
+        disturb_copies(&mut world);
+    }
     let place = world.rng.usize(0..count);
     let region = world.regions[place].clone();
     for fault in [Fault::ReceiverDown, Fault::RegionCutOff] {
@@ -199,13 +197,32 @@ fn disturb(world: &Shared) {
     }
 }
 
+/// Copies of heartbeats are late, in all partitions or in one, or do not arrive at all.
+fn disturb_copies(world: &mut World) {
+    let lag = world.rng.i64(1_000..120_000);
+    if world.strikes(Fault::SlowReplication) {
+        world.lags = [lag; PARTITIONS];
+    } else if world.strikes(Fault::SlowPartition) {
+        let partition = world.rng.usize(0..PARTITIONS);
+        world.lags[partition] = lag * 5;
+    } else if world.rng.bool() {
+        world.lags = [0; PARTITIONS];
+    }
+    let down = world.replication_down;
+    if !down && world.strikes(Fault::ReplicationDown) || down && world.rng.u8(0..15) == 0 {
+        world.replication_down = !down;
+        world.say(|| format!("heartbeats are copied: {down}"));
+    }
+}
+
 /// Ends all faults.
 fn clear(world: &Shared) {
     let mut world = world.get();
     if world.faults.on {
         world.say(|| "all faults end".to_owned());
         world.faults.on = false;
-        world.lag = 0;
+        world.lags = [0; PARTITIONS];
+        world.replication_down = false;
         if !world.receivers_down.is_empty() {
             world.last_receiver_down = world.now;
             world.receivers_down.clear();
@@ -274,7 +291,12 @@ fn administer(world: &Shared, executor: &mut Executor) {
 }
 
 /// The schedules: a sweep and a canary a minute in each region.
-fn schedule(world: &Shared, executor: &mut Executor, whole_minute: bool, variant: Variant) {
+pub(crate) fn schedule(
+    world: &Shared,
+    executor: &mut Executor,
+    whole_minute: bool,
+    variant: Variant,
+) {
     let regions = world.get().regions.clone();
     for region in regions {
         let ports = |world: &Shared| {

@@ -66,11 +66,13 @@ impl Tables {
         }
     }
 
-    /// Delivers the copies that are due at `now`, except to regions that are cut off.
-    pub(crate) fn arrive(&mut self, now: i64, cut_off: impl Fn(&Region) -> bool) {
+    /// Delivers the copies that are due at `now`, except to regions that are cut off; those of heartbeats only if
+    /// `beats` are copied.
+    pub(crate) fn arrive(&mut self, now: i64, beats: bool, cut_off: impl Fn(&Region) -> bool) {
         let copies = std::mem::take(&mut self.copies);
         for (region, at, copy) in copies {
-            if at > now || cut_off(&region) {
+            let held = !beats && matches!(copy, Copy::Beat(_));
+            if at > now || held || cut_off(&region) {
                 self.copies.push((region, at, copy));
                 continue;
             }

@@ -11,6 +11,9 @@ use crate::store::Tables;
 /// The start of every run.
 pub(crate) const START: i64 = 1_700_000_000_000;
 
+/// The partitions of the table of heartbeats. Each is copied on its own.
+pub(crate) const PARTITIONS: usize = 4;
+
 /// A violated invariant, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
@@ -42,6 +45,37 @@ pub(crate) struct Message {
     pub(crate) receipt: String,
 }
 
+/// How long nothing came from a region.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Quiet {
+    last: i64,
+    /// When the last long time without anything ended.
+    ended: i64,
+}
+
+impl Quiet {
+    /// A long time: at least one sweep or canary of every minute did not come, or was not completed.
+    const LONG: i64 = 110_000;
+    /// How long ago it may have ended: an inquiry that it left without an answer ends after five minutes, and is decided on
+    /// by the next sweep.
+    const RECENT: i64 = 360_000;
+
+    /// Something came, of the instant `at`.
+    pub(crate) fn end(&mut self, at: i64, now: i64) {
+        if at > self.last {
+            if now - self.last > Self::LONG {
+                self.ended = now;
+            }
+            self.last = at;
+        }
+    }
+
+    /// Whether it is a long time now, or was a long time lately.
+    pub(crate) fn was_long(&self, now: i64) -> bool {
+        now - self.last > Self::LONG || now - self.ended < Self::RECENT
+    }
+}
+
 /// The true state of a host.
 #[derive(Clone, Debug)]
 pub(crate) struct Truth {
@@ -68,11 +102,16 @@ pub(crate) struct World {
     pub(crate) echoed: BTreeMap<(Subject, u32), i64>,
     /// When the last sweep began that was completed, by region.
     pub(crate) completed: BTreeMap<Region, i64>,
+    /// The time since the last canary on record, and since the last completed sweep, of each region.
+    pub(crate) without_canary: BTreeMap<Region, Quiet>,
+    pub(crate) without_sweep: BTreeMap<Region, Quiet>,
     pub(crate) truth: BTreeMap<HostKey, Truth>,
-    /// The delay of copies to other regions, in milliseconds.
-    pub(crate) lag: i64,
-    /// When the last copy in transit arrives.
-    pub(crate) horizon: i64,
+    /// The delay of copies to other regions, by partition, in milliseconds.
+    pub(crate) lags: [i64; PARTITIONS],
+    /// When the last copy in transit arrives, by partition.
+    pub(crate) horizons: [i64; PARTITIONS],
+    /// Whether no heartbeats are copied, though everything else works.
+    pub(crate) replication_down: bool,
     /// Regions that receive no beats.
     pub(crate) receivers_down: BTreeSet<Region>,
     /// When a receiver was last down.
@@ -125,9 +164,12 @@ impl Shared {
             echoes: Vec::new(),
             echoed: BTreeMap::new(),
             completed: BTreeMap::new(),
+            without_canary: BTreeMap::new(),
+            without_sweep: BTreeMap::new(),
             truth: BTreeMap::new(),
-            lag: 0,
-            horizon: START,
+            lags: [0; PARTITIONS],
+            horizons: [START; PARTITIONS],
+            replication_down: false,
             receivers_down: BTreeSet::new(),
             last_receiver_down: START,
             cut_off: BTreeSet::new(),

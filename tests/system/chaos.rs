@@ -4,12 +4,12 @@
 //! moments of an earlier run again.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::support::{Received, Sandbox, Server, Webhook, beat_all, say, stopwatch, within};
+use crate::support::{Received, Sandbox, Server, Webhook, beat_all, pulse, say, stopwatch, within};
 
 const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--sweep-every", "1s"];
 /// Longest life of a server, in milliseconds: some sweeps. The shortest ends before it listens.
@@ -86,6 +86,12 @@ impl Three {
                 .cloned()
                 .collect::<Vec<_>>(),
         )
+    }
+
+    /// Sends beats of one more host from now on.
+    fn keep_heard(self: &Arc<Self>, key: &str) {
+        let servers = self.clone();
+        tokio::spawn(pulse(key.to_owned(), move || servers.any()));
     }
 
     /// Starts and kills all of them repeatedly for `time`. Then none is left.
@@ -236,7 +242,8 @@ fn assert_in_order(webhook: &Webhook) {
 async fn three_servers_under_random_kills_notify_once_per_host() {
     let extent = Extent::set();
     let began = stopwatch();
-    let (sandbox, webhook, three) = (Sandbox::new(), Webhook::start().await, Three::default());
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let three = Arc::new(Three::default());
     say(&format!("chaos: HB_CHAOS_SEED={}", extent.seed));
     let first = Server::start_by(sandbox.hb(&SERVE)).await;
     let key = first.first_key();
@@ -256,6 +263,7 @@ async fn three_servers_under_random_kills_notify_once_per_host() {
     )
     .await;
     drop(first);
+    three.keep_heard(&key);
     let all: BTreeSet<_> = hosts.iter().cloned().collect();
     let (back, away): (BTreeSet<_>, BTreeSet<_>) = all
         .iter()

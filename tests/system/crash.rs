@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::support::{Sandbox, Server, Webhook, client, eventually};
+use crate::support::{PULSE, Sandbox, Server, Webhook, client, eventually, pulse};
 
 /// How often the server is killed.
 const KILLS: u64 = 6;
@@ -67,6 +67,9 @@ async fn random_kills_lose_no_acknowledged_beat_and_repeat_no_notice() {
             ))
         })
         .collect();
+    let address = url.clone();
+    let beats = pulse(key, move || Some(address.lock().unwrap().clone()));
+    tokio::spawn(beats);
     for kill in 0..KILLS {
         // Spread over the period of the sweep, so that each kill hits another step.
         tokio::time::sleep(Duration::from_millis(700 + kill * 170)).await;
@@ -91,6 +94,7 @@ async fn random_kills_lose_no_acknowledged_beat_and_repeat_no_notice() {
         .unwrap()
         .iter()
         .map(|host| host["hostId"].as_str().unwrap().to_owned())
+        .filter(|host| host != PULSE)
         .collect();
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");

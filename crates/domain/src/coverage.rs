@@ -30,6 +30,8 @@ pub struct CanaryPolicy {
     pub fresh: Duration,
     /// It is down after this, and people are notified.
     pub down_after: Duration,
+    /// Whether canaries stay on the machine, and so prove nothing about its network.
+    pub local: bool,
 }
 
 /// The record of the receiver of a region; swapped as a whole, like a ledger entry.
@@ -49,6 +51,9 @@ pub struct Receiver {
     /// Since when notices of a fleet are held, because the receiver may be at fault.
     #[serde(default)]
     pub holds: BTreeMap<Fleet, Timestamp>,
+    /// While hosts are held because no host was heard: the newest beat of any host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unheard_since: Option<Timestamp>,
 }
 
 /// Whether a receiver works.
@@ -72,6 +77,7 @@ impl Receiver {
             heard: None,
             blackouts: Vec::new(),
             holds: BTreeMap::new(),
+            unheard_since: None,
         }
     }
 
@@ -80,8 +86,7 @@ impl Receiver {
     #[must_use]
     pub fn with_canary(mut self, at: Timestamp, fresh: Duration) -> Self {
         if let Some(since) = self.heard.filter(|heard| at.since(*heard) > fresh) {
-            self.blackouts.push(Blackout { since, until: at });
-            self.merge_closest();
+            self.add_blackout(Blackout { since, until: at });
         }
         self.first = self.first.or(Some(at));
         self.heard = self.heard.max(Some(at));
@@ -90,15 +95,57 @@ impl Receiver {
 
     /// Keeps at most [`limits::BLACKOUTS`]: the two with the shortest time between them become one. A host is reported
     /// later then, but no blackout is forgotten.
-    fn merge_closest(&mut self) {
+    fn add_blackout(&mut self, blackout: Blackout) {
+        self.blackouts.push(blackout);
+        self.blackouts
+            .sort_by_key(|blackout| (blackout.since, blackout.until));
         while self.blackouts.len() > limits::BLACKOUTS {
             let between = |pair: &[Blackout]| pair[1].since.since(pair[0].until);
             let closest = self.blackouts.windows(2).enumerate();
             let Some((at, _)) = closest.min_by_key(|(_, pair)| between(pair)) else {
                 return;
             };
-            self.blackouts[at].until = self.blackouts.remove(at + 1).until;
+            let later = self.blackouts.remove(at + 1);
+            self.blackouts[at].until = self.blackouts[at].until.max(later.until);
         }
+    }
+
+    /// Holds the notices of `fleet` from `now` on; because no host was heard since `unheard_since`, if that is the
+    /// reason. `None` when this is known.
+    #[must_use]
+    pub fn holding(
+        mut self,
+        fleet: &Fleet,
+        now: Timestamp,
+        unheard_since: Option<Timestamp>,
+    ) -> Option<Self> {
+        let known = self.holds.contains_key(fleet)
+            && (unheard_since.is_none() || self.unheard_since.is_some());
+        self.holds.entry(fleet.clone()).or_insert(now);
+        self.unheard_since = self.unheard_since.or(unheard_since);
+        (!known).then_some(self)
+    }
+
+    /// Holds the notices of `fleet` no longer; `None` when they are not held.
+    #[must_use]
+    pub fn released(mut self, fleet: &Fleet) -> Option<Self> {
+        self.holds.remove(fleet)?;
+        Some(self)
+    }
+
+    /// A host was heard again at `at`: the time without any was a blackout. `None` when there was none.
+    #[must_use]
+    pub fn heard_again(mut self, at: Timestamp) -> Option<Self> {
+        let since = self.unheard_since.take()?;
+        self.add_blackout(Blackout { since, until: at });
+        Some(self)
+    }
+
+    /// Whether it works at `now`, for other regions: its last canary is recent enough to wait for its word.
+    #[must_use]
+    pub fn lives(&self, now: Timestamp) -> bool {
+        let quiet = |heard| now.since(heard) > limits::REGION_DEAD_AFTER;
+        self.heard.is_some_and(|heard| !quiet(heard))
     }
 
     /// Its health at `now`.
@@ -128,9 +175,10 @@ impl Coverage {
     /// canaries as stored here: older beats of that region have certainly arrived here. It leaves out that the
     /// receiver at home may be down right now.
     ///
-    /// The sweep waits for a region that lags behind, but not for one from which nothing came for
-    /// [`limits::REGION_DEAD_AFTER`]: then notices have a caveat. A blackout of another region counts for as long as it
-    /// was waited for.
+    /// A region that lives ([`Receiver::lives`]) limits nothing: it is asked ([`decide_among`](crate::decide_among)). For one
+    /// that does not, notices have a caveat. Its copies are waited for while they arrive: they show nothing about other
+    /// partitions of the table, but much about hosts that beat. A blackout of such a region counts for as long as it was
+    /// waited for; one of a region that lives as a whole, so that both see the same.
     #[must_use]
     pub fn of(
         home: &Region,
@@ -140,11 +188,11 @@ impl Coverage {
     ) -> Self {
         let mut coverage = Self::default();
         for receiver in receivers {
-            let at_home = receiver.region == *home;
+            let counts_whole = receiver.region == *home || receiver.lives(now);
             let waited = |blackout: &Blackout| {
                 let end = blackout.since.plus(limits::REGION_DEAD_AFTER);
                 Blackout {
-                    until: if at_home {
+                    until: if counts_whole {
                         blackout.until
                     } else {
                         blackout.until.min(end)
@@ -167,13 +215,16 @@ impl Coverage {
             .iter()
             .map(|receiver| &receiver.region)
             .chain(watermarks.keys());
-        for region in known.filter(|region| *region != home) {
-            match watermarks.get(region) {
-                Some(seen) if now.since(*seen) <= limits::REGION_DEAD_AFTER => {
-                    coverage = coverage.up_to(*seen);
-                }
-                _ => coverage.caveat = Some(Caveat::RegionUnreachable(region.clone())),
+        let lives = |region: &Region| {
+            let living = |receiver: &Receiver| receiver.region == *region && receiver.lives(now);
+            receivers.iter().any(living)
+        };
+        for region in known.filter(|region| *region != home && !lives(region)) {
+            let late = watermarks.get(region);
+            if let Some(seen) = late.filter(|seen| now.since(**seen) <= limits::REGION_DEAD_AFTER) {
+                coverage = coverage.up_to(*seen);
             }
+            coverage.caveat = Some(Caveat::RegionUnreachable(region.clone()));
         }
         coverage
     }
@@ -231,46 +282,6 @@ impl Coverage {
     #[must_use]
     pub fn covered_until(&self, now: Timestamp) -> Timestamp {
         self.until.map_or(now, |until| until.min(now))
-    }
-}
-
-/// What to do about hosts of a fleet that seem silent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Breaker {
-    /// Notify.
-    Closed,
-    /// Hold the notices: the receiver may be at fault.
-    Hold,
-    /// Notify with a caveat: the notices were held long enough.
-    Marked,
-}
-
-impl Breaker {
-    /// The rule, when `silent` of the `hosts` of a fleet would become missing in one sweep. `held` is since when their
-    /// notices are held, if they are.
-    #[must_use]
-    pub fn of(
-        silent: u64,
-        hosts: u64,
-        health: ReceiverHealth,
-        held: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Self {
-        let many = silent >= limits::BREAKER_HOSTS
-            && silent.saturating_mul(100) > hosts.saturating_mul(limits::BREAKER_PERCENT);
-        let doubtful = match health {
-            // While a canary is late, silence counts up to the last one, so these hosts are silent all the same.
-            ReceiverHealth::Healthy | ReceiverHealth::Stale(Some(_)) => false,
-            ReceiverHealth::Stale(None) => many,
-            ReceiverHealth::Down(_) => silent > 0,
-        };
-        if !doubtful {
-            Self::Closed
-        } else if held.is_some_and(|since| now.since(since) >= limits::HOLD) {
-            Self::Marked
-        } else {
-            Self::Hold
-        }
     }
 }
 

@@ -17,6 +17,18 @@ pub struct Rules {
     pub skew: Duration,
     /// When beats could be received: silence counts only then.
     pub coverage: Coverage,
+    /// The newest beat of any host, where a beat must show that the machine still has its network: a host waits for one
+    /// that is newer than its deadline, for [`limits::NETWORK_WAIT`] at most.
+    pub newest_beat: Option<Timestamp>,
+}
+
+impl Rules {
+    /// Whether a host waits that has missed its `deadline`.
+    fn awaits_beat(&self, deadline: Timestamp, interval: Duration, now: Timestamp) -> bool {
+        let patience = deadline.plus(interval.min(limits::NETWORK_WAIT));
+        self.newest_beat
+            .is_some_and(|newest| newest <= deadline && now < patience)
+    }
 }
 
 /// When silence becomes too long: the interval after the last beat, or after the end of a pause, not counting times
@@ -86,6 +98,9 @@ pub fn decide(
     };
     let failure = heartbeat.failure.as_ref();
     let interval = entry.settings.interval.unwrap_or(heartbeat.interval);
+    if kind == Kind::Missing && rules.awaits_beat(deadline, interval.duration(), now) {
+        return None;
+    }
     let coverage = &rules.coverage;
     let caveat = || {
         let blackout = coverage.doubt(last, interval.duration(), deadline);

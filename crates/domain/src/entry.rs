@@ -1,13 +1,16 @@
 //! The ledger entry: what is known of a host besides its beats.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::beat::{Interval, Message};
-use crate::host::HostKey;
+use crate::host::{HostKey, Region};
+use crate::inquiry::Inquiry;
 use crate::limits;
 use crate::pending::Pending;
 use crate::time::Timestamp;
-use crate::transition::{Kind, State, Transition};
+use crate::transition::{Caveat, Kind, State, Transition};
 
 /// A time without notices of a host, set by an admin. Silence counts from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -75,9 +78,15 @@ pub struct Entry {
     /// pending.
     #[serde(default, skip_serializing_if = "std::ops::Not::not", alias = "lingers")]
     pub needs_recheck: bool,
+    /// The regions that have done so, while others have yet to.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub rechecked_in: BTreeSet<Region>,
     /// Set by admins.
     #[serde(default)]
     pub settings: HostSettings,
+    /// Whether other regions were asked if they have heard the host, which seems missing. Never while a notice is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inquiry: Option<Inquiry>,
     /// The notice of the last transition, until the topic has accepted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -97,7 +106,9 @@ impl Entry {
             basis: Timestamp::MIN,
             failure: None,
             needs_recheck: false,
+            rechecked_in: BTreeSet::new(),
             settings: HostSettings::default(),
+            inquiry: None,
             pending: None,
             history: Vec::new(),
         }
@@ -109,8 +120,17 @@ impl Entry {
         let quiet = matches!(self.state, State::Up | State::Forgotten);
         !quiet
             || self.needs_recheck
+            || self.inquiry.is_some()
             || self.pending.is_some()
             || self.settings != HostSettings::default()
+    }
+
+    /// Whether it became missing at `at` or later, and not after its notice was held.
+    #[must_use]
+    pub fn went_missing_since(&self, at: Timestamp) -> bool {
+        let held = |last: &Transition| last.caveat == Some(Caveat::ReceiverDown);
+        let last = self.history.last();
+        self.state == State::Missing && last.is_some_and(|last| last.at >= at && !held(last))
     }
 
     /// The state of the host at `now`, a pause included.
@@ -129,6 +149,7 @@ impl Entry {
             return Err(PauseError { until, now });
         }
         self.settings.pause = Some(Pause { since: now, until });
+        self.inquiry = None;
         Ok(self)
     }
 
@@ -140,6 +161,7 @@ impl Entry {
                 until: Some(now),
                 ..pause
             });
+            self.inquiry = None;
         }
         self
     }
@@ -148,6 +170,7 @@ impl Entry {
     #[must_use]
     pub fn with_interval(mut self, interval: Option<Interval>) -> Self {
         self.settings.interval = interval;
+        self.inquiry = None;
         self
     }
 
@@ -163,8 +186,7 @@ impl Entry {
         }
     }
 
-    /// Records the recheck: the beats of the forgotten host are gone, or a sweep has judged the host once more.
-    /// `None` when no recheck was due.
+    /// Records the recheck of a forgotten host: its beats are gone. `None` when no recheck was due.
     #[must_use]
     pub fn rechecked(self) -> Option<Self> {
         self.needs_recheck.then_some(Self {
@@ -211,6 +233,8 @@ impl Entry {
     pub(crate) fn transit(mut self, transition: Transition) -> Self {
         self.state = transition.kind.leads_to();
         self.needs_recheck = false;
+        self.rechecked_in.clear();
+        self.inquiry = None;
         self.epoch = transition.epoch;
         self.basis = transition.last_beat;
         let ended_before = |until| until < transition.last_beat;

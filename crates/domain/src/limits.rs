@@ -83,7 +83,14 @@ pub const BLACKOUTS: usize = 64;
 pub const BREAKER_HOSTS: u64 = 50;
 /// Likewise, in percent of the fleet.
 pub const BREAKER_PERCENT: u64 = 20;
-/// How long notices that may be the receiver's fault are held.
+/// This many hosts that miss their deadlines while no host at all is heard may mean that the machine has lost its
+/// network. Fewer fall silent together for reasons of their own.
+pub const NETWORK_HOSTS: usize = 3;
+/// How long a host of one machine that seems missing waits for a beat of any other host, at most: time enough for others
+/// to miss their deadlines as well. Not longer than its own interval.
+pub const NETWORK_WAIT: Duration = Duration::from_mins(1);
+/// How long notices that may be the receiver's fault are held. Also how long a host that became missing counts as one of
+/// many that fall silent bit by bit.
 pub const HOLD: Duration = Duration::from_mins(15);
 /// Canaries that are sent at a time: they are in different partitions of the table, so that the oldest shows how far
 /// the copies in other regions lag behind.

@@ -82,6 +82,15 @@ impl Receivers {
             .find(|receiver| receiver.region == *region)
     }
 
+    /// Whether no other region than `region` is known.
+    pub(crate) fn are_all_of(&self, region: &Region) -> bool {
+        self.known.iter().all(|receiver| receiver.region == *region)
+            && self
+                .unreadable
+                .iter()
+                .all(|item| item.key == region.as_str())
+    }
+
     /// Whether there is a record of `region` that cannot be read.
     pub(crate) fn is_unreadable(&self, region: &Region) -> bool {
         self.unreadable

@@ -88,12 +88,13 @@ mod tests {
     }
 
     /// What this version writes, in members that version 0.1.0 did not have.
-    const NEW_MEMBERS: [&str; 1] = [
+    const NEW_MEMBERS: [&str; 2] = [
+        r#"{"fleet":"lab","host":"web-01","state":"up","epoch":1,"basis":1700000000000,"settings":{},"inquiry":{"last_beat":1700000000000,"interval":60000,"at":1700000066000,"silent_in":["eu-west-1"]},"history":[]}"#,
         r#"{"fleet":"lab","host":"web-01","state":"missing","epoch":1,"basis":1699999940000,"settings":{},"history":[{"epoch":1,"kind":"missing","since":1700000000000,"last_beat":1699999940000,"interval":7200000,"at":1700000001000,"caveat":{"blackout":{"since":1699999950000,"until":1699999990000}}}]}"#,
     ];
 
     #[test]
-    fn a_blackout_is_stored_as_a_caveat_and_read_back() {
+    fn an_inquiry_and_a_blackout_are_stored_and_read_back() {
         for stored in NEW_MEMBERS {
             let entry = decode::<Entry>(stored).unwrap();
             assert!(entry.is_open());

@@ -67,6 +67,7 @@ impl SweepSettings {
             canaries: CanaryPolicy {
                 fresh: seconds(7),
                 down_after: seconds(13),
+                local: true,
             },
             segments: 1,
             concurrency: 64,
@@ -91,6 +92,7 @@ impl SweepSettings {
             canaries: CanaryPolicy {
                 fresh: seconds(75),
                 down_after: seconds(135),
+                local: false,
             },
             segments: 4,
             concurrency: 32,
@@ -204,7 +206,7 @@ impl<'a> Pass<'a> {
             Ok(()) => old.send_waiting(open.doubtful, report).await,
             Err(_) => Ok(()),
         };
-        let claimed = self.claim(&open.hosts, report).await;
+        let claimed = self.claim(&open.hosts, &open.fleets, report).await;
         let recorded = match &claimed {
             Ok(sweep) => {
                 let (system, region) = (&self.sweep.ports.system, &self.sweep.settings.region);

@@ -34,7 +34,7 @@ impl Heartbeats for SimulatedPorts {
                 .cloned()
                 .collect();
             for other in others {
-                let at = world.now + delay(&mut world);
+                let at = world.now + delay(&mut world, heard.key.host.as_str());
                 world
                     .tables
                     .copies

@@ -66,7 +66,7 @@ impl SimulatedPorts {
                 .cloned()
                 .collect();
             for other in others {
-                let at = world.now + delay(&mut world);
+                let at = world.now + delay(&mut world, &place.1);
                 world.tables.copies.push((
                     other,
                     at,

@@ -49,3 +49,23 @@ pub(crate) async fn beat_all<'a>(
         .collect::<Vec<()>>()
         .await;
 }
+
+/// The host of [`pulse`].
+pub(crate) const PULSE: &str = "pulse";
+
+/// Sends beats of one host for ever, with an interval that does not end during a test. Without any beat a server would
+/// hold what seems silent, because it may have lost its network.
+pub(crate) async fn pulse(key: String, server: impl Fn() -> Option<String>) {
+    let client = patient();
+    loop {
+        if let Some(url) = server() {
+            let request = client
+                .post(format!("{url}/v1/heartbeat"))
+                .header("x-api-key", &key);
+            let body = format!(r#"{{"hostId": "{PULSE}", "intervalMs": 3600000}}"#);
+            // It is sent again in any case.
+            let _ = request.body(body).send().await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

@@ -7,6 +7,7 @@ const FRESH: Duration = Duration::from_secs(75);
 const POLICY: CanaryPolicy = CanaryPolicy {
     fresh: FRESH,
     down_after: Duration::from_secs(90),
+    local: false,
 };
 
 /// An instant, minutes into the stories.
@@ -57,7 +58,11 @@ fn only_covered_silence_makes_a_host_overdue() {
     ];
     for (blackouts, interval, expected) in cases {
         let overdue = coverage(blackouts).overdue(at(0), MINUTE * interval);
-        assert_eq!(minutes_of(overdue), expected, "{blackouts:?}, {interval} min");
+        assert_eq!(
+            minutes_of(overdue),
+            expected,
+            "{blackouts:?}, {interval} min"
+        );
     }
 }
 
@@ -120,13 +125,21 @@ fn blackouts_beyond_the_limit_merge_with_their_neighbours() {
     }
     let lost = |receiver: &Receiver| -> i64 {
         let lengths = receiver.blackouts.iter();
-        lengths.map(|b| minutes_of(b.until) - minutes_of(b.since)).sum()
+        lengths
+            .map(|b| minutes_of(b.until) - minutes_of(b.since))
+            .sum()
     };
     assert_eq!(receiver.blackouts.len(), limits::BLACKOUTS);
     let spans = receiver.blackouts.windows(2);
-    assert!(spans.clone().all(|pair| pair[0].until <= pair[1].since), "in order");
+    assert!(
+        spans.clone().all(|pair| pair[0].until <= pair[1].since),
+        "in order"
+    );
     assert_eq!(minutes_of(receiver.blackouts[0].since), 58, "none vanished");
-    assert!(lost(&receiver) < 300, "the closest were merged, not the oldest");
+    assert!(
+        lost(&receiver) < 300,
+        "the closest were merged, not the oldest"
+    );
 }
 
 /// How many of 100 hosts that beat every `every` minutes are overdue at some time after the server was away, which they
@@ -140,7 +153,9 @@ fn announced(every: u32, interval: u32, away: i64) -> usize {
         let beats = (0..60).map(|turn| first.plus(MINUTE * every * turn));
         let heard: Vec<_> = beats.filter(|beat| *beat <= down || *beat >= up).collect();
         let overdue = |last| coverage.overdue(last, MINUTE * interval);
-        heard.windows(2).any(|pair| pair[1] > up && overdue(pair[0]) < pair[1])
+        heard
+            .windows(2)
+            .any(|pair| pair[1] > up && overdue(pair[0]) < pair[1])
     };
     (0..100).filter(is_announced).count()
 }
@@ -148,7 +163,11 @@ fn announced(every: u32, interval: u32, away: i64) -> usize {
 #[test]
 fn the_own_downtime_makes_no_false_alarm_for_slow_hosts() {
     for (every, interval, away) in [(9, 10, 30), (60, 70, 20), (60, 70, 45), (55, 60, 180)] {
-        assert_eq!(announced(every, interval, away), 0, "every {every} min, away {away} min");
+        assert_eq!(
+            announced(every, interval, away),
+            0,
+            "every {every} min, away {away} min"
+        );
     }
     assert!(announced(24 * 60, 25 * 60, 120) > 0, "these have a caveat");
 }
@@ -173,7 +192,11 @@ fn a_slow_host_is_in_doubt_when_a_blackout_overlaps_its_silence() {
         }],
         ..Coverage::default()
     };
-    assert_eq!(first.doubt(at(0), MINUTE * 61, at(100)), None, "unknown time");
+    assert_eq!(
+        first.doubt(at(0), MINUTE * 61, at(100)),
+        None,
+        "unknown time"
+    );
 }
 
 #[test]
@@ -181,7 +204,11 @@ fn a_region_is_waited_for_until_it_is_presumed_dead() {
     let (home, other) = (region("eu-west-1"), region("us-east-1"));
     let seen = |minutes| [(other.clone(), at(minutes)), (home.clone(), at(0))].into();
     let near = Coverage::of(&home, &[], &seen(7), at(10));
-    assert_eq!((near.covered_until(at(10)), near.caveat), (at(7), None));
+    let unreachable = Some(Caveat::RegionUnreachable(other.clone()));
+    assert_eq!(
+        (near.covered_until(at(10)), &near.caveat),
+        (at(7), &unreachable)
+    );
     let gone = Coverage::of(&home, &[], &seen(4), at(10));
     assert_eq!(
         (gone.covered_until(at(10)), gone.caveat),
@@ -199,7 +226,25 @@ fn a_region_is_waited_for_until_it_is_presumed_dead() {
 }
 
 #[test]
-fn another_regions_blackout_counts_only_until_it_is_presumed_dead() {
+fn a_region_that_lives_limits_nothing_however_late_its_copies_are() {
+    let (home, other) = (region("eu-west-1"), region("us-east-1"));
+    let watermarks = [(other.clone(), at(0))].into();
+    let seen = |heard: i64| {
+        let receiver = Receiver {
+            heard: Some(at(heard)),
+            ..Receiver::new(other.clone())
+        };
+        assert_eq!(receiver.lives(at(100)), heard >= 95, "heard at {heard}");
+        let coverage = Coverage::of(&home, &[receiver], &watermarks, at(100));
+        (coverage.covered_until(at(100)), coverage.caveat)
+    };
+    assert_eq!(seen(95), (at(100), None));
+    let unreachable = Some(Caveat::RegionUnreachable(other.clone()));
+    assert_eq!(seen(94), (at(100), unreachable));
+}
+
+#[test]
+fn the_blackout_of_a_region_that_does_not_live_counts_only_until_it_is_presumed_dead() {
     let receiver = |name: &str| Receiver {
         blackouts: vec![Blackout {
             since: at(0),
@@ -224,6 +269,13 @@ fn another_regions_blackout_counts_only_until_it_is_presumed_dead() {
             until: at(5)
         }]
     );
+    let mut back = receiver("us-east-1");
+    back.heard = Some(at(65));
+    let whole = [Blackout {
+        since: at(0),
+        until: at(60),
+    }];
+    assert_eq!(blackouts(&[back]), whole, "both regions see the same");
 }
 
 #[test]
@@ -238,29 +290,24 @@ fn the_time_before_the_first_canary_is_not_covered() {
 }
 
 #[test]
-fn notices_are_held_only_while_the_receiver_may_be_at_fault() {
-    use Breaker::{Closed, Hold, Marked};
-    let down = ReceiverHealth::Down(at(0));
-    let cases = [
-        (49, 49, ReceiverHealth::Stale(None), None, Closed),
-        (50, 250, ReceiverHealth::Stale(None), None, Closed),
-        (51, 250, ReceiverHealth::Stale(None), None, Hold),
-        (900, 900, ReceiverHealth::Healthy, None, Closed),
-        (900, 900, ReceiverHealth::Healthy, Some(0), Closed),
-        (900, 900, ReceiverHealth::Stale(None), Some(6), Hold),
-        (900, 900, ReceiverHealth::Stale(None), Some(5), Marked),
-        (900, 900, ReceiverHealth::Stale(Some(at(19))), None, Closed),
-        (0, 900, down, Some(0), Closed),
-        (1, 900, down, None, Hold),
-        (1, 900, down, Some(5), Marked),
-    ];
-    for (silent, hosts, health, held, expected) in cases {
-        let verdict = Breaker::of(silent, hosts, health, held.map(at), at(20));
-        assert_eq!(
-            verdict, expected,
-            "{silent} of {hosts}, {health:?}, held since {held:?}"
-        );
-    }
+fn the_time_without_any_beat_of_a_host_is_a_blackout_afterwards() {
+    let fleet = Fleet::main();
+    let receiver = Receiver::new(Region::local()).with_canary(at(0), FRESH);
+    let held = receiver.clone().holding(&fleet, at(5), None).unwrap();
+    assert_eq!(held.clone().holding(&fleet, at(6), None), None);
+    let unheard = held.holding(&fleet, at(6), Some(at(3))).unwrap();
+    assert_eq!(unheard.holds[&fleet], at(5), "the first is the beginning");
+    assert_eq!(unheard.clone().holding(&fleet, at(7), Some(at(4))), None);
+    let released = unheard.clone().released(&fleet).unwrap();
+    assert_eq!(released.clone().released(&fleet), None);
+    let again = unheard.heard_again(at(9)).unwrap();
+    let blackout = Blackout {
+        since: at(3),
+        until: at(9),
+    };
+    assert_eq!(again.blackouts, [blackout]);
+    assert_eq!(again.heard_again(at(10)), None);
+    assert_eq!(receiver.heard_again(at(10)), None);
 }
 
 prop_compose! {

@@ -14,6 +14,7 @@ const RULES: Rules = Rules {
         until: None,
         caveat: None,
     },
+    newest_beat: None,
 };
 
 /// Second 0 of the stories, so that none happens in 1970.
@@ -312,12 +313,37 @@ fn a_slow_host_that_was_silent_through_a_blackout_is_missing_with_a_caveat() {
 }
 
 #[test]
+fn a_host_waits_for_a_beat_of_any_host_that_shows_the_network_works() {
+    let missing = |interval: u64, newest: i64, now: i64| {
+        let entry = Entry {
+            state: State::Up,
+            ..Entry::new(web())
+        };
+        let entry = entry.with_interval(Interval::from_millis(interval * 1_000).ok());
+        let rules = Rules {
+            newest_beat: Some(at(newest)),
+            ..RULES
+        };
+        decide(&entry, &beat(0, Signal::Ok), at(now), &rules).is_some()
+    };
+    // Its deadline, and the end of its patience: an interval later, at most a minute.
+    for (deadline, end) in [(20, 40), (60, 120), (600, 660)] {
+        let interval = u64::try_from(deadline).unwrap();
+        assert!(!missing(interval, deadline, deadline + 1));
+        assert!(missing(interval, deadline + 1, deadline + 1));
+        assert!(!missing(interval, deadline, end - 1));
+        assert!(missing(interval, deadline, end));
+    }
+}
+
+#[test]
 fn only_failing_has_a_message_and_only_missing_a_caveat() {
     let coverage = Coverage {
         caveat: Some(crate::transition::Caveat::ReceiverDown),
         ..Coverage::default()
     };
     let rules = Rules {
+        newest_beat: None,
         skew: Duration::ZERO,
         coverage,
     };

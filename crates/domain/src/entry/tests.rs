@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
@@ -63,6 +64,15 @@ fn entries_that_a_scan_cannot_assume_are_open() {
         },
         Entry {
             pending: Some(Pending::new(at(0))),
+            ..up.clone()
+        },
+        Entry {
+            inquiry: Some(Inquiry {
+                last_beat: at(0),
+                interval: Interval::default(),
+                at: at(0),
+                silent_in: BTreeSet::new(),
+            }),
             ..up.clone()
         },
         up.clone().with_interval(interval),

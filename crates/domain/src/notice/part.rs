@@ -142,7 +142,7 @@ mod tests {
             let (mut sent, mut size) = (0, None);
             let mut ids = BTreeSet::new();
             let mut taken = Vec::new();
-            for _ in 0..400 {
+            for _ in 0..1000 {
                 if sent == all {
                     break;
                 }

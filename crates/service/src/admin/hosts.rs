@@ -95,7 +95,7 @@ impl HostAdmin {
     }
 
     /// Forgets the host. The ledger goes first: a crash in between leaves beats that no longer count, and so does a beat
-    /// that arrives now.
+    /// that arrives now. With several regions the entry stays open: beats of another one may have yet to arrive here.
     pub async fn forget(&self, key: &HostKey) -> Result<(), HostError> {
         let view = self
             .change(key, |entry, now| Ok(entry.forgotten(now)))
@@ -104,7 +104,9 @@ impl HostAdmin {
         self.ports.heartbeats.forget(key, up_to).await?;
         let heartbeat = self.beats(key).await?;
         let stored = self.ports.ledger.load(key).await?;
+        let receivers = Receivers::load(&self.ports).await?;
         if heartbeat.is_none()
+            && receivers.are_all_of(&self.region)
             && let Some(stored) = stored
             && stored.record.state == State::Forgotten
             && let Some(next) = stored.record.rechecked()

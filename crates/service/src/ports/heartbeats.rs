@@ -16,6 +16,23 @@ pub struct Heard {
     pub heartbeat: Heartbeat,
 }
 
+impl Heard {
+    /// What two regions store of one host, with the region that received the newer beat.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        let newer = if other.heartbeat.last >= self.heartbeat.last {
+            other.region
+        } else {
+            self.region
+        };
+        Self {
+            key: self.key,
+            region: newer,
+            heartbeat: self.heartbeat.merge(other.heartbeat),
+        }
+    }
+}
+
 /// One of `of` parts of a scan, which together contain every host once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {

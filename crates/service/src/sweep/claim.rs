@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
-use hb_domain::{Breaker, Entry, Fleet, Heartbeat, Kind, Rules, State, decide, limits};
+use hb_domain::{Breaker, Entry, Fleet, Kind, Regions, Rules, State, decide_among, limits};
 
 use super::deliver::{Draft, Proposed};
+use super::hold::{OpenFleets, newest_beat};
 use super::open::OpenHosts;
 use super::report::Step;
 use super::scan::{Batch, Candidate, Class, Judge};
 use super::silence::SilencePolicy;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Checkpoint, CompletedSweep, Position};
+use crate::ports::{Checkpoint, CompletedSweep, Heard, Position};
 use crate::swap::swap_many;
 
 /// By which rules a candidate is decided.
 struct Verdicts<'a> {
     policy: &'a SilencePolicy,
+    sure: Rules,
     marked: Rules,
     fleets: BTreeMap<Fleet, Breaker>,
 }
@@ -26,12 +28,12 @@ impl Verdicts<'_> {
     /// `None` while the notices of its fleet are held.
     fn rules(&self, candidate: &Candidate) -> Option<&Rules> {
         if !self.policy.may_hold(candidate.kind, candidate.doubtful) {
-            return Some(&self.policy.sure);
+            return Some(&self.sure);
         }
         match self.fleets.get(&candidate.key.fleet) {
             Some(Breaker::Hold) => None,
             Some(Breaker::Marked) => Some(&self.marked),
-            Some(Breaker::Closed) | None => Some(&self.policy.sure),
+            Some(Breaker::Closed) | None => Some(&self.sure),
         }
     }
 }
@@ -42,6 +44,7 @@ impl Pass<'_> {
     pub(super) async fn claim(
         &self,
         open: &OpenHosts,
+        fleets: &OpenFleets,
         report: &mut SweepReport,
     ) -> Result<CompletedSweep, Stop> {
         let (system, region) = (&self.sweep.ports.system, &self.sweep.settings.region);
@@ -66,8 +69,12 @@ impl Pass<'_> {
             &Class::ALL[..]
         };
         let mut scanned = self.scan(&judge, wanted, report).await?;
-        let (about_receiver, fleets) = self.hold(&policy, &scanned, report).await?;
+        let (about_receiver, fleets) = self.hold(&policy, fleets, &scanned, report).await?;
         let verdicts = Verdicts {
+            sure: Rules {
+                newest_beat: newest_beat(&policy, &scanned, report),
+                ..policy.sure.clone()
+            },
             marked: policy.marked(),
             policy: &policy,
             fleets,
@@ -198,7 +205,10 @@ impl Pass<'_> {
             .filter_map(|candidate| Some((candidate, verdicts.rules(candidate)?)))
             .collect();
         let parts = judged.chunks(self.part(judged.len()));
-        let work: Vec<_> = parts.map(|part| self.confirm_part(part).boxed()).collect();
+        let regions = &verdicts.policy.regions;
+        let work: Vec<_> = parts
+            .map(|part| self.confirm_part(part, regions).boxed())
+            .collect();
         let mut parts = stream::iter(work).buffered(self.sweep.settings.concurrency);
         let (mut drafts, mut result) = (Vec::new(), Ok(()));
         while let Some((steps, decided)) = parts.next().await {
@@ -210,7 +220,11 @@ impl Pass<'_> {
         (drafts, result)
     }
 
-    async fn confirm_part(&self, part: &[(&Candidate, &Rules)]) -> (Vec<Step>, Vec<Draft>) {
+    async fn confirm_part(
+        &self,
+        part: &[(&Candidate, &Rules)],
+        regions: &Regions,
+    ) -> (Vec<Step>, Vec<Draft>) {
         if self.in_time().is_err() {
             return (vec![Step::OutOfTime], vec![]);
         }
@@ -229,11 +243,13 @@ impl Pass<'_> {
             let expected = stored.as_ref().map(|stored| stored.version);
             let new = || Entry::new(candidate.key.clone());
             let entry = stored.map_or_else(new, |stored| stored.record);
-            let mark = settled.mark(&candidate.key, &candidate.beats);
+            let beats = candidate.beats.as_ref();
+            let beats = beats.map(|(beats, region)| (beats, region));
+            let mark = settled.mark(&candidate.key, beats.map(|(beats, _)| beats));
             // The entry alone shows that most hosts that seem new are known.
-            let changes = decide(&entry, &candidate.beats, self.now, rules).is_some();
+            let changes = decide_among(&entry, beats, self.now, rules, regions).is_some();
             let forgotten = entry.state == State::Forgotten;
-            if changes || forgotten != entry.needs_recheck {
+            if changes || entry.inquiry.is_some() || forgotten != entry.needs_recheck {
                 open.push((entry, expected, *rules, mark));
             } else if !entry.is_open() {
                 settled.insert(mark);
@@ -243,35 +259,41 @@ impl Pass<'_> {
         let mut rechecked = Vec::new();
         let heard = ports.heartbeats.load_many(&keys).await;
         for ((entry, expected, rules, mark), heard) in open.into_iter().zip(heard) {
-            let beats = match heard {
-                Ok(heard) => heard.into_iter().map(|heard| heard.heartbeat),
+            let heard = match heard {
+                Ok(heard) => heard.into_iter().reduce(Heard::merge),
                 Err(error) => {
                     steps.push(Step::Failed(error));
                     continue;
                 }
             };
-            let Some(beats) = beats.reduce(Heartbeat::merge) else {
-                continue;
-            };
-            if let Some(claim) = decide(&entry, &beats, self.now, rules) {
-                drafts.push(Draft::Claim(Proposed {
-                    entry: claim,
-                    expected,
-                    mark: Some(mark),
-                }));
-            } else {
-                if !entry.is_open() {
-                    settled.insert(mark);
+            let beats = heard
+                .as_ref()
+                .map(|heard| (&heard.heartbeat, &heard.region));
+            let next = match decide_among(&entry, beats, self.now, rules, regions) {
+                Some(claim) if claim.epoch > entry.epoch => {
+                    drafts.push(Draft::Claim(Proposed {
+                        entry: claim,
+                        expected,
+                        mark: Some(mark),
+                    }));
+                    continue;
                 }
-                let next = if entry.state == State::Forgotten {
-                    entry.reopened()
-                } else {
-                    entry.rechecked()
-                };
-                rechecked.extend(next.map(|entry| (entry, expected)));
-            }
+                Some(asked) => Some(asked),
+                None if heard.is_none() => None,
+                None => {
+                    if !entry.is_open() {
+                        settled.insert(mark);
+                    }
+                    if entry.state == State::Forgotten {
+                        entry.reopened()
+                    } else {
+                        entry.rechecked_by(regions)
+                    }
+                }
+            };
+            rechecked.extend(next.map(|entry| (entry, expected)));
         }
-        // After a lost race, whoever won it has rechecked the host.
+        // After a lost race, whoever won it has rechecked the host, or answered.
         for swapped in swap_many(ports, rechecked).await {
             steps.extend(swapped.err().map(Step::Failed));
         }

@@ -173,10 +173,7 @@ impl Pass<'_> {
         let now = self.sweep.ports.clock.now();
         for draft in drafts {
             match group_of(draft.entry()).filter(|_| draft.entry().can_batch(now)) {
-                Some(group) => groups
-                    .entry(group)
-                    .or_default()
-                    .push(draft),
+                Some(group) => groups.entry(group).or_default().push(draft),
                 None => alone.push(draft),
             }
         }

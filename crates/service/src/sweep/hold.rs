@@ -1,35 +1,75 @@
-//! Holds back notices of silence while the receiver may be at fault.
+//! Holds back notices of silence while the service may be at fault.
 
 use std::collections::BTreeMap;
 
-use hb_domain::{Breaker, Entry, Fleet, HostId, HostKey, Message, Receiver, Timestamp, limits};
+use hb_domain::{
+    Breaker, Entry, Fleet, HostId, HostKey, Message, Receiver, SilentHosts, State, Timestamp,
+    limits,
+};
 
 use super::claim::kind_of;
 use super::report::Step;
 use super::scan::Scanned;
 use super::silence::SilencePolicy;
 use super::{Pass, SweepReport};
-use crate::ports::{PortResult, Stored};
+use crate::ports::{PortError, PortResult, Stored};
 use crate::swap::{Update, swap, update};
+
+/// What the open entries say about their fleets.
+#[derive(Default)]
+pub(super) struct OpenFleets {
+    /// How many hosts became missing in the [`limits::HOLD`] before.
+    went_missing: BTreeMap<Fleet, u64>,
+    /// Since when people know that the receiver is degraded.
+    degraded: BTreeMap<Fleet, Timestamp>,
+}
+
+impl OpenFleets {
+    pub(super) fn add(&mut self, entry: &Entry, now: Timestamp) {
+        let fleet = &entry.key.fleet;
+        if entry.went_missing_since(now.minus(limits::HOLD)) {
+            *self.went_missing.entry(fleet.clone()).or_default() += 1;
+        }
+        if entry.key.host == HostId::receiver() && entry.state == State::Failing {
+            self.degraded.insert(fleet.clone(), entry.basis);
+        }
+    }
+}
 
 /// What a sweep found in a fleet that seems silent or is held.
 struct FleetSilence {
-    silent: u64,
-    hosts: u64,
+    silent: SilentHosts,
     held: Option<Timestamp>,
     verdict: Breaker,
 }
 
 impl FleetSilence {
     /// The message of the notice that the receiver is degraded.
-    fn message(&self) -> Message {
+    fn message(&self, unheard: bool) -> Message {
         let minutes = limits::HOLD.as_secs() / 60;
+        let proof = if unheard {
+            "no beat of any host shows that they reach this machine"
+        } else {
+            "no canary shows that beats arrive"
+        };
         Message::from(format!(
-            "{} of {} hosts seem silent, and no canary shows that beats arrive; their notices are held for up to \
-             {minutes} min",
-            self.silent, self.hosts
+            "{} of {} hosts seem silent, and {proof}; their notices are held for up to {minutes} min",
+            self.silent.now, self.silent.hosts
         ))
     }
+}
+
+/// On one machine, the newest beat of any host ([`Rules::newest_beat`](hb_domain::Rules)). `None` where there are too few
+/// hosts to tell a lost network from lost hosts.
+pub(super) fn newest_beat(
+    policy: &SilencePolicy,
+    scanned: &Scanned,
+    report: &SweepReport,
+) -> Option<Timestamp> {
+    let away = report.counts.missing + report.counts.paused;
+    let hosts = scanned.hosts.values().sum::<u64>().saturating_sub(away);
+    let enough = usize::try_from(hosts).is_ok_and(|hosts| hosts >= limits::NETWORK_HOSTS);
+    (policy.checks_network && enough).then_some(scanned.network.newest)
 }
 
 impl Pass<'_> {
@@ -38,107 +78,143 @@ impl Pass<'_> {
     pub(super) async fn hold(
         &self,
         policy: &SilencePolicy,
+        open: &OpenFleets,
         scanned: &Scanned,
         report: &mut SweepReport,
     ) -> PortResult<(Vec<Stored>, BTreeMap<Fleet, Breaker>)> {
-        let fleets = self.silent_fleets(policy, scanned);
-        let held = fleets.values().filter(|one| one.verdict == Breaker::Hold);
-        report.held = held.map(|fleet| fleet.silent).sum();
-        let verdicts = fleets
-            .iter()
-            .map(|(fleet, silence)| (fleet.clone(), silence.verdict))
-            .collect();
-        let mut claimed = Vec::new();
-        if policy.holds.is_none() {
-            // A hold that cannot be recorded has no beginning and no end that people could be notified of.
-            return Ok((claimed, verdicts));
-        }
-        for (fleet, silence) in fleets {
-            let message = match (silence.verdict, silence.held) {
-                (Breaker::Hold, _) => Some(silence.message()),
-                (Breaker::Closed, Some(since)) if policy.is_over(since, self.now) => None,
-                (Breaker::Closed | Breaker::Marked, _) => continue,
+        let newest = scanned.network.newest;
+        let returned = policy.unheard_since.is_some_and(|since| newest > since);
+        let unheard = policy.checks_network
+            && (policy.unheard_since.is_some() || scanned.network.is_unheard());
+        let fleets = self.silent_fleets(policy, open, scanned, unheard);
+        let mut verdicts = BTreeMap::new();
+        for (fleet, silence) in &fleets {
+            let verdict = if returned {
+                Breaker::Hold
+            } else {
+                silence.verdict
             };
-            self.write_hold(&fleet, message.is_some()).await?;
-            claimed.extend(self.claim_receiver(fleet, message, report).await?);
+            if verdict == Breaker::Hold {
+                report.held += silence.silent.now;
+            }
+            verdicts.insert(fleet.clone(), verdict);
+        }
+        if returned {
+            // The next sweep knows of the blackout, and gives those that were silent their grace.
+            self.update_receiver(|receiver| receiver.heard_again(newest))
+                .await?;
+            return Ok((Vec::new(), verdicts));
+        }
+        let mut claimed = Vec::new();
+        for (fleet, silence) in fleets {
+            match (silence.verdict, silence.held) {
+                (Breaker::Hold, held) => {
+                    let unheard_since = unheard.then_some(newest);
+                    self.update_receiver(|receiver| {
+                        receiver.holding(&fleet, self.now, unheard_since)
+                    })
+                    .await?;
+                    if self.is_due(policy, held) {
+                        let message = Some(silence.message(unheard));
+                        claimed.extend(self.claim_receiver(fleet, message, report).await?.0);
+                    }
+                }
+                (Breaker::Closed, Some(since)) if policy.is_over(since, unheard, self.now) => {
+                    let (notice, known) = self.claim_receiver(fleet.clone(), None, report).await?;
+                    claimed.extend(notice);
+                    // Until people know that it works again, the hold stays on record.
+                    if known {
+                        self.update_receiver(|receiver| receiver.released(&fleet))
+                            .await?;
+                    }
+                }
+                (Breaker::Closed | Breaker::Marked, _) => {}
+            }
         }
         Ok((claimed, verdicts))
+    }
+
+    /// Whether people are to be notified that the receiver is degraded. Not at once: after a stop of the whole service
+    /// the first canary is about to arrive. A hold that cannot be recorded begins with that notice.
+    fn is_due(&self, policy: &SilencePolicy, held: Option<Timestamp>) -> bool {
+        let fresh = self.sweep.settings.canaries.fresh;
+        let due = held.is_some_and(|since| self.now.since(since) >= fresh);
+        due || policy.holds.is_none()
     }
 
     fn silent_fleets(
         &self,
         policy: &SilencePolicy,
+        open: &OpenFleets,
         scanned: &Scanned,
+        unheard: bool,
     ) -> BTreeMap<Fleet, FleetSilence> {
-        let held = policy.holds.iter().flat_map(BTreeMap::keys);
-        let mut silent: BTreeMap<Fleet, u64> = held.map(|fleet| (fleet.clone(), 0)).collect();
-        silent.extend(
-            scanned
-                .silent
-                .iter()
-                .map(|(fleet, count)| (fleet.clone(), *count)),
-        );
-        let judged = silent.into_iter().map(|(fleet, silent)| {
-            let hosts = scanned.hosts.get(&fleet).copied().unwrap_or(0);
-            let held = policy
-                .holds
-                .as_ref()
-                .and_then(|holds| holds.get(&fleet).copied());
-            let verdict = Breaker::of(silent, hosts, policy.health, held, self.now);
+        // What people know counts when the record cannot be read, or could not be. Several regions share that notice.
+        let mut held = if policy.alone || policy.holds.is_none() {
+            open.degraded.clone()
+        } else {
+            BTreeMap::new()
+        };
+        held.extend(policy.holds.clone().unwrap_or_default());
+        let fleets = held.keys().chain(scanned.silent.keys());
+        let judged = fleets.map(|fleet| {
+            let silent = SilentHosts {
+                now: scanned.silent.get(fleet).copied().unwrap_or(0),
+                before: open.went_missing.get(fleet).copied().unwrap_or(0),
+                hosts: scanned.hosts.get(fleet).copied().unwrap_or(0),
+            };
+            let held = held.get(fleet).copied();
+            let verdict = Breaker::of(silent, policy.health, unheard, held, self.now);
             let silence = FleetSilence {
                 silent,
-                hosts,
                 held,
                 verdict,
             };
-            (fleet, silence)
+            (fleet.clone(), silence)
         });
         judged.collect()
     }
 
-    /// Records since when `fleet` is held, or that it is not.
-    async fn write_hold(&self, fleet: &Fleet, held: bool) -> PortResult<()> {
+    /// Changes the record of the own receiver, if it can be read.
+    async fn update_receiver(
+        &self,
+        change: impl Fn(Receiver) -> Option<Receiver>,
+    ) -> PortResult<()> {
         let region = &self.sweep.settings.region;
-        let rule = |known: Option<Receiver>| {
-            let mut next = known.unwrap_or_else(|| Receiver::new(region.clone()));
-            if next.holds.contains_key(fleet) == held {
-                return Err(());
+        let new = || Receiver::new(region.clone());
+        let rule = |known: Option<Receiver>| change(known.unwrap_or_else(new)).ok_or(());
+        match update(&self.sweep.ports, region, rule).await {
+            Ok(Update::Done(_) | Update::Declined(..)) | Err(PortError::Unreadable { .. }) => {
+                Ok(())
             }
-            if held {
-                next.holds.insert(fleet.clone(), self.now);
-            } else {
-                next.holds.remove(fleet);
-            }
-            Ok(next)
-        };
-        match update(&self.sweep.ports, region, rule).await? {
-            Update::Done(_) | Update::Declined(..) => Ok(()),
-            Update::Contended(error) => Err(error),
+            Ok(Update::Contended(error)) | Err(error) => Err(error),
         }
     }
 
-    /// Claims the notice that the receiver is degraded, or that it works again.
+    /// Claims the notice that the receiver is degraded, or that it works again. Returns also whether people know, or are
+    /// about to.
     async fn claim_receiver(
         &self,
         fleet: Fleet,
         message: Option<Message>,
         report: &mut SweepReport,
-    ) -> PortResult<Option<Stored>> {
+    ) -> PortResult<(Option<Stored>, bool)> {
         let key = HostKey::new(fleet, HostId::receiver());
         let stored = self.sweep.ports.ledger.load(&key).await?;
         let version = stored.as_ref().map(|stored| stored.version);
         let entry = stored.map_or_else(|| Entry::new(key), |stored| stored.record);
+        let known = (entry.state == State::Failing) == message.is_some();
         let Some(entry) = entry.of_receiver(message, self.now) else {
-            return Ok(None);
+            return Ok((None, known));
         };
         let Ok(stored) = swap(&self.sweep.ports, entry, version).await? else {
             // Neither a claim nor a lost one is an error.
             let _ = report.count(Step::LostRace);
-            return Ok(None);
+            return Ok((None, false));
         };
         if let Some(kind) = kind_of(&stored.record) {
             let _ = report.count(Step::Claimed(kind));
         }
-        Ok(Some(stored))
+        Ok((Some(stored), true))
     }
 }

@@ -7,6 +7,7 @@ use futures::stream::{self, Stream, StreamExt};
 use hb_domain::{Entry, HostKey, HostSettings, State, Timestamp, limits};
 
 use super::deliver::Draft;
+use super::hold::OpenFleets;
 use super::{Pass, Stop, SweepReport};
 use crate::ports::{Cursor, Page, PortResult, Segment, Stored};
 
@@ -14,6 +15,10 @@ use crate::ports::{Cursor, Page, PortResult, Segment, Stored};
 struct Slim {
     state: State,
     pending: bool,
+    /// Other regions were asked about the host.
+    asked: bool,
+    /// It is among [`OpenHosts::asked`].
+    listed: bool,
     needs_recheck: bool,
     basis: Timestamp,
     failure: Option<Timestamp>,
@@ -26,15 +31,25 @@ struct Slim {
 pub(super) struct OpenHosts {
     hasher: RandomState,
     slim: HashMap<u64, Slim>,
+    /// Hosts of which other regions were asked, [`limits::CANDIDATES`] at most. A beat of them may be stored elsewhere
+    /// only, so that no scan here finds them.
+    pub(super) asked: Vec<HostKey>,
 }
 
 impl OpenHosts {
     fn add(&mut self, entry: &Entry) {
         let settings =
             Some(&entry.settings).filter(|settings| **settings != HostSettings::default());
+        let asked = entry.inquiry.is_some();
+        let listed = asked && self.asked.len() < limits::CANDIDATES;
+        if listed {
+            self.asked.push(entry.key.clone());
+        }
         let slim = Slim {
             state: entry.state,
             pending: entry.pending.is_some(),
+            asked,
+            listed,
             needs_recheck: entry.needs_recheck,
             basis: entry.basis,
             failure: entry.failure,
@@ -47,7 +62,8 @@ impl OpenHosts {
     pub(super) fn entry(&self, key: &HostKey) -> Known {
         match self.slim.get(&self.hasher.hash_one(key)) {
             None => Known::Closed,
-            Some(slim) if slim.pending => Known::Pending,
+            Some(slim) if slim.pending || slim.listed => Known::Decided,
+            Some(slim) if slim.asked => Known::Asked,
             Some(slim) => Known::Open(Entry {
                 state: slim.state,
                 needs_recheck: slim.needs_recheck,
@@ -64,6 +80,7 @@ impl OpenHosts {
 #[derive(Default)]
 pub(super) struct OpenEntries {
     pub(super) hosts: OpenHosts,
+    pub(super) fleets: OpenFleets,
     /// Whether a notice may have been accepted unnoticed, or a digest has one: only then does it matter that no echo is
     /// left.
     pub(super) doubt: bool,
@@ -75,8 +92,10 @@ pub(super) struct OpenEntries {
 pub(super) enum Known {
     /// It is not open, or there is none.
     Closed,
-    /// Its notice is pending: nothing is decided.
-    Pending,
+    /// Its beats as scanned decide nothing: its notice is pending, or it is a candidate in any case.
+    Decided,
+    /// Other regions were asked about it, so that it is a candidate.
+    Asked,
     /// As far as a decision depends on it.
     Open(Entry),
 }
@@ -106,6 +125,7 @@ impl Pass<'_> {
                 let entry = &stored.record;
                 report.counts.count(entry.state_at(self.now));
                 open.hosts.add(entry);
+                open.fleets.add(entry, self.now);
                 open.doubt |= entry.is_in_doubt() || entry.digest().is_some();
                 match self.is_ready(entry, now) {
                     true if !entry.is_in_doubt() => waiting.push(stored),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
-use hb_domain::{Entry, Fleet, Heartbeat, HostKey, Kind, State, Timestamp, decide, limits};
+use hb_domain::{
+    Entry, Fleet, Heartbeat, HostKey, Kind, Network, Region, State, Timestamp, decide_among, limits,
+};
 
 use super::open::{Known, OpenHosts};
 use super::settled::Settled;
@@ -30,8 +32,8 @@ impl Class {
 #[derive(Clone)]
 pub(super) struct Candidate {
     pub(super) key: HostKey,
-    /// Its beats as scanned.
-    pub(super) beats: Heartbeat,
+    /// Its beats as scanned, and the region of the newest one.
+    pub(super) beats: Option<(Heartbeat, Region)>,
     /// What seems to have happened; `None` when the host is only to be rechecked.
     pub(super) kind: Option<Kind>,
     /// True only if the receiver works, which is not certain.
@@ -57,11 +59,30 @@ pub(super) struct Scanned {
     pub(super) hosts: BTreeMap<Fleet, u64>,
     /// How many of them seem silent, perhaps because the receiver is at fault.
     pub(super) silent: BTreeMap<Fleet, u64>,
+    /// What their beats show about the network.
+    pub(super) network: Network,
 }
 
 impl Scanned {
     pub(super) fn batch(&mut self, class: Class) -> &mut Batch {
         &mut self.batches[class as usize]
+    }
+
+    /// Adds the hosts of which other regions were asked.
+    fn add_asked(&mut self, asked: &[HostKey], policy: &SilencePolicy) {
+        for key in asked {
+            if policy.may_hold(Some(Kind::Missing), false) {
+                count(&mut self.silent, &key.fleet);
+            }
+        }
+        let asked = asked.iter().map(|key| Candidate {
+            key: key.clone(),
+            beats: None,
+            kind: Some(Kind::Missing),
+            doubtful: false,
+            segment: 0,
+        });
+        self.batch(Class::Urgent).candidates.extend(asked);
     }
 
     fn merge(mut self, other: Self) -> Self {
@@ -76,6 +97,7 @@ impl Scanned {
         for (fleet, count) in other.silent {
             *self.silent.entry(fleet).or_default() += count;
         }
+        self.network = self.network.merge(other.network);
         self
     }
 }
@@ -89,25 +111,47 @@ pub(super) struct Judge<'a> {
     pub(super) now: Timestamp,
 }
 
+/// What is to be done about a host.
+struct Judged {
+    class: Class,
+    kind: Option<Kind>,
+    doubtful: bool,
+    /// Since when it seems to be so.
+    since: Timestamp,
+}
+
 impl Judge<'_> {
-    fn candidate(&self, key: &HostKey, beats: &Heartbeat) -> Option<(Class, Option<Kind>, bool)> {
+    fn judge(&self, heard: &Heard) -> Option<Judged> {
+        let (key, beats) = (&heard.key, &heard.heartbeat);
         let (entry, assumed) = match self.open.entry(key) {
-            Known::Pending => return None,
+            Known::Decided => return None,
+            Known::Asked => {
+                return Some(Judged {
+                    class: Class::Urgent,
+                    kind: Some(Kind::Missing),
+                    doubtful: false,
+                    since: self.now,
+                });
+            }
             Known::Open(entry) => (entry, false),
             Known::Closed => (Entry::assumed(key, beats, self.last_sweep), true),
         };
-        let kind = |rules| {
-            let decided = decide(&entry, beats, self.now, rules)?;
-            decided.history.last().map(|last| last.kind)
+        let stored = Some((beats, &heard.region));
+        let seems = |rules| {
+            let next = decide_among(&entry, stored, self.now, rules, &self.policy.regions)?;
+            let decided = next.history.last().filter(|_| next.epoch > entry.epoch);
+            // Without a transition it seems missing, and other regions are to be asked.
+            Some(decided.map_or((Kind::Missing, self.now), |last| (last.kind, last.since)))
         };
-        let (kind, doubtful) = match (
-            kind(&self.policy.sure),
-            self.policy.raw.as_ref().and_then(kind),
-        ) {
-            (Some(kind), _) => (Some(kind), false),
-            (None, Some(kind)) => (Some(kind), true),
-            (None, None) if entry.needs_recheck && entry.state != State::Forgotten => (None, false),
-            (None, None) => return None,
+        let sure = seems(&self.policy.sure);
+        let raw = || seems(self.policy.raw.as_ref()?);
+        let doubtful = sure.is_none();
+        let (kind, doubtful, since) = match sure.or_else(raw) {
+            Some((kind, since)) => (Some(kind), doubtful, since),
+            None if entry.needs_recheck && entry.state != State::Forgotten => {
+                (None, false, self.now)
+            }
+            None => return None,
         };
         let class = match kind {
             Some(Kind::Recovered) => Class::Recovered,
@@ -117,10 +161,15 @@ impl Judge<'_> {
             Some(Kind::Missing | Kind::Failing) | None => Class::Urgent,
         };
         let passing = matches!(kind, Some(Kind::Registered | Kind::Failing));
-        if assumed && passing && self.settled.contains(self.settled.mark(key, beats)) {
+        if assumed && passing && self.settled.contains(self.settled.mark(key, Some(beats))) {
             return None;
         }
-        Some((class, kind, doubtful))
+        Some(Judged {
+            class,
+            kind,
+            doubtful,
+            since,
+        })
     }
 }
 
@@ -138,21 +187,23 @@ struct Collector<'a> {
 
 impl Collector<'_> {
     fn host(&mut self, heard: Option<Heard>) {
-        let Some(Heard { key, heartbeat, .. }) =
-            heard.filter(|heard| !heard.key.host.is_reserved())
-        else {
+        let Some(heard) = heard.filter(|heard| !heard.key.host.is_reserved()) else {
             return;
         };
         self.hosts += 1;
-        count(&mut self.found.hosts, &key.fleet);
-        let Some((class, kind, doubtful)) = self.judge.candidate(&key, &heartbeat) else {
+        count(&mut self.found.hosts, &heard.key.fleet);
+        self.found.network.add_beat(heard.heartbeat.last);
+        let Some(judged) = self.judge.judge(&heard) else {
             return;
         };
-        if self.judge.policy.may_hold(kind, doubtful) {
-            count(&mut self.found.silent, &key.fleet);
+        if judged.kind == Some(Kind::Missing) {
+            self.found.network.add_missing(judged.since);
         }
-        let batch = &mut self.found.batches[class as usize];
-        if !self.wanted.contains(&class) || batch.next[0] != Position::End {
+        if self.judge.policy.may_hold(judged.kind, judged.doubtful) {
+            count(&mut self.found.silent, &heard.key.fleet);
+        }
+        let batch = &mut self.found.batches[judged.class as usize];
+        if !self.wanted.contains(&judged.class) || batch.next[0] != Position::End {
             return;
         }
         match batch.candidates.last() {
@@ -160,10 +211,10 @@ impl Collector<'_> {
                 batch.next[0] = (self.behind)(&last.key);
             }
             _ => batch.candidates.push(Candidate {
-                key,
-                beats: heartbeat,
-                kind,
-                doubtful,
+                key: heard.key,
+                beats: Some((heard.heartbeat, heard.region)),
+                kind: judged.kind,
+                doubtful: judged.doubtful,
                 segment: self.segment,
             }),
         }
@@ -193,7 +244,8 @@ impl Pass<'_> {
     ) -> Result<Scanned, Stop> {
         let start = vec![Position::Start; self.segments()];
         let hosts = &mut report.hosts;
-        let scanned = self.scan_from(judge, wanted, &start, true, hosts).await?;
+        let mut scanned = self.scan_from(judge, wanted, &start, true, hosts).await?;
+        scanned.add_asked(&judge.open.asked, judge.policy);
         for item in &scanned.unreadable {
             report.skip("table heartbeats", item);
         }
@@ -283,10 +335,7 @@ impl Pass<'_> {
             collector.found.unreadable.extend(page.unreadable);
             for heard in page.items {
                 host = Some(match host.take() {
-                    Some(before) if before.key == heard.key => Heard {
-                        heartbeat: before.heartbeat.merge(heard.heartbeat),
-                        ..before
-                    },
+                    Some(before) if before.key == heard.key => before.merge(heard),
                     before => {
                         collector.host(before);
                         heard

@@ -37,9 +37,11 @@ impl Settled {
     }
 
     /// What stands for a host with these beats.
-    pub(super) fn mark(&self, key: &HostKey, beats: &Heartbeat) -> u64 {
-        let failed = beats.failure.as_ref().map(|failure| failure.at);
-        self.hasher.hash_one((key, beats.first, failed))
+    pub(super) fn mark(&self, key: &HostKey, beats: Option<&Heartbeat>) -> u64 {
+        let first = beats.map(|beats| beats.first);
+        let failure = beats.and_then(|beats| beats.failure.as_ref());
+        let failed = failure.map(|failure| failure.at);
+        self.hasher.hash_one((key, first, failed))
     }
 
     pub(super) fn contains(&self, mark: u64) -> bool {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use hb_domain::{
-    Caveat, Coverage, Fleet, HostId, HostKey, Kind, Receiver, ReceiverHealth, Region, Rules,
-    Timestamp, limits,
+    Caveat, Coverage, Fleet, HostId, HostKey, Kind, Receiver, ReceiverHealth, Region, Regions,
+    Rules, Timestamp, limits,
 };
 
-use super::{Pass, SweepReport};
+use super::{Pass, SweepReport, SweepSettings};
 use crate::canary::Receivers;
-use crate::ports::{Heard, PortResult, Record};
+use crate::ports::{Heard, PortResult, Record, Unreadable};
 
 /// How a sweep judges silence.
 pub(super) struct SilencePolicy {
@@ -21,25 +21,52 @@ pub(super) struct SilencePolicy {
     /// Since when each fleet is held; `None` when the receiver's record cannot be read. Then all that is not sure is
     /// held, for as long as that lasts.
     pub(super) holds: Option<BTreeMap<Fleet, Timestamp>>,
+    /// This region, and those that have a say.
+    pub(super) regions: Regions,
+    /// Whether no other region is known.
+    pub(super) alone: bool,
+    /// Whether the canaries arrive, but show nothing about the network of the machine.
+    pub(super) checks_network: bool,
+    /// While hosts are held because no host was heard: the newest beat of any host.
+    pub(super) unheard_since: Option<Timestamp>,
 }
 
 impl SilencePolicy {
     fn new(
-        rules: impl Fn(Coverage) -> Rules,
+        settings: &SweepSettings,
+        receivers: &Receivers,
         coverage: Coverage,
-        health: ReceiverHealth,
-        holds: Option<BTreeMap<Fleet, Timestamp>>,
+        regions: Regions,
+        now: Timestamp,
     ) -> Self {
+        let home = receivers.of(&regions.home);
+        let readable = !receivers.is_unreadable(&regions.home);
+        let health = match home {
+            _ if !readable => ReceiverHealth::Down(Timestamp::MIN),
+            Some(receiver) => receiver.health(now, &settings.canaries),
+            None => ReceiverHealth::Stale(None),
+        };
+        let rules = |coverage| Rules {
+            skew: settings.skew,
+            coverage,
+            newest_beat: None,
+        };
         let (sure, raw) = match health {
             ReceiverHealth::Down(since) => (coverage.clone().up_to(since), Some(rules(coverage))),
             ReceiverHealth::Stale(Some(since)) => (coverage.up_to(since), None),
             ReceiverHealth::Healthy | ReceiverHealth::Stale(None) => (coverage, None),
         };
+        let arrive = raw.is_none() && health != ReceiverHealth::Stale(None);
+        let holds = home.map(|receiver| receiver.holds.clone());
         Self {
             sure: rules(sure),
             raw,
             health,
-            holds,
+            holds: readable.then(|| holds.unwrap_or_default()),
+            alone: receivers.are_all_of(&regions.home),
+            regions,
+            checks_network: settings.canaries.local && arrive,
+            unheard_since: home.and_then(|receiver| receiver.unheard_since),
         }
     }
 
@@ -70,11 +97,11 @@ impl SilencePolicy {
         }
     }
 
-    /// Whether a hold ends that began at `since`: the receiver works again, or the time is up and no host is left to
-    /// hold.
-    pub(super) fn is_over(&self, since: Timestamp, now: Timestamp) -> bool {
+    /// Whether a hold ends that began at `since`: the receiver works again and hosts are heard, or the time is up and no
+    /// host is left to hold.
+    pub(super) fn is_over(&self, since: Timestamp, unheard: bool, now: Timestamp) -> bool {
         match self.health {
-            ReceiverHealth::Healthy => true,
+            ReceiverHealth::Healthy => !unheard,
             ReceiverHealth::Stale(None) => now.since(since) >= limits::HOLD,
             ReceiverHealth::Stale(Some(_)) | ReceiverHealth::Down(_) => false,
         }
@@ -93,32 +120,35 @@ impl Pass<'_> {
         for item in &receivers.unreadable {
             report.skip(&format!("table {}", Receiver::TABLE), item);
         }
-        let others = receivers.known.iter().any(|known| known.region != *home)
-            || receivers
-                .unreadable
-                .iter()
-                .any(|item| item.key != home.as_str());
-        let watermarks = if others {
+        let others = receivers.known.iter().filter(|known| known.region != *home);
+        let (living, silent): (Vec<_>, Vec<_>) = others.partition(|other| other.lives(self.now));
+        let at_home = |item: &Unreadable| item.key == home.as_str();
+        let others_readable = receivers.unreadable.iter().all(at_home);
+        // A region that lives is asked, whatever has arrived from it.
+        let watermarks = if !silent.is_empty() || !others_readable {
             self.watermarks().await?
         } else {
             BTreeMap::new()
         };
-        let (health, holds) = if receivers.is_unreadable(home) {
-            (ReceiverHealth::Down(Timestamp::MIN), None)
-        } else {
-            let known = receivers.of(home);
-            let health = known.map_or(ReceiverHealth::Stale(None), |receiver| {
-                receiver.health(self.now, &settings.canaries)
-            });
-            let holds = known.map(|receiver| receiver.holds.clone());
-            (health, Some(holds.unwrap_or_default()))
+        let mut coverage = receivers.coverage(home, &watermarks, self.now);
+        for other in &living {
+            // What it could not hear, it cannot answer for.
+            match other.health(self.now, &settings.canaries) {
+                ReceiverHealth::Healthy | ReceiverHealth::Stale(None) => {}
+                ReceiverHealth::Stale(Some(heard)) | ReceiverHealth::Down(heard) => {
+                    coverage = coverage.up_to(heard);
+                }
+            }
+        }
+        let regions = Regions {
+            home: home.clone(),
+            living: living
+                .into_iter()
+                .map(|other| other.region.clone())
+                .collect(),
         };
-        let coverage = receivers.coverage(home, &watermarks, self.now);
-        let rules = |coverage| Rules {
-            skew: settings.skew,
-            coverage,
-        };
-        Ok(SilencePolicy::new(rules, coverage, health, holds))
+        let policy = SilencePolicy::new(settings, &receivers, coverage, regions, self.now);
+        Ok(policy)
     }
 
     /// By region, the oldest of its canaries as seen from here.

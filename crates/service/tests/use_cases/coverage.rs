@@ -3,11 +3,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{HostId, Kind, Notice, Receiver, Region, Signal};
+use hb_domain::{
+    Entry, HostId, Inquiry, Interval, Kind, Notice, Receiver, Region, Signal, State, Timestamp,
+};
 use hb_service::ports::{Clock, Ledger};
 use hb_service::{Caller, Canaries, SweepReport, SweepSettings};
 
-use crate::Bench;
+use crate::{Bench, host};
 
 /// A path on which every canary arrives.
 struct Arrives;
@@ -21,31 +23,34 @@ impl Caller for Arrives {
 
 impl Bench {
     /// Sends a canary that arrives. Returns the length of the blackout that it ends.
-    async fn canary(&self) -> Option<Duration> {
-        let settings = SweepSettings::local();
+    pub(crate) async fn canary(&self) -> Option<Duration> {
+        self.canary_in(Region::local()).await
+    }
+
+    async fn canary_in(&self, region: Region) -> Option<Duration> {
         let canaries = Canaries {
             ports: self.ports(),
             caller: Arc::new(Arrives),
-            region: settings.region,
-            fresh: settings.canaries.fresh,
+            region,
+            fresh: SweepSettings::local().canaries.fresh,
         };
         canaries.send().await.unwrap()
     }
 
     /// Sends a canary every second.
-    async fn canaries_for(&self, seconds: u64) {
+    pub(crate) async fn canaries_for(&self, seconds: u64) {
         for _ in 0..seconds {
             self.pass(1);
             self.canary().await;
         }
     }
 
-    async fn swept(&self) -> SweepReport {
+    pub(crate) async fn swept(&self) -> SweepReport {
         self.sweep().run().await.unwrap()
     }
 
     /// The last notice of a kind.
-    fn last(&self, kind: Kind) -> Notice {
+    pub(crate) fn last(&self, kind: Kind) -> Notice {
         self.memory
             .accepted()
             .into_iter()
@@ -71,20 +76,20 @@ impl Bench {
 }
 
 /// The end of the text of a notice that was held.
-const MARK: &str = " (or the receiver is down)";
+pub(crate) const MARK: &str = " (or the receiver is down)";
 
-fn names(count: usize) -> Vec<String> {
+pub(crate) fn names(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("host-{n}")).collect()
 }
 
-async fn all_beat(bench: &Bench, names: &[String]) {
+pub(crate) async fn all_beat(bench: &Bench, names: &[String]) {
     for name in names {
         bench.beat(name).await;
     }
 }
 
 /// A bench with hosts that sent a beat just now, and registered long enough ago.
-async fn known(names: &[String]) -> Bench {
+pub(crate) async fn known(names: &[String]) -> Bench {
     let bench = Bench::new();
     all_beat(&bench, names).await;
     bench.canary().await;
@@ -96,7 +101,7 @@ async fn known(names: &[String]) -> Bench {
 }
 
 /// A notice about the receiver itself.
-fn receiver(kind: Kind) -> (Kind, String) {
+pub(crate) fn receiver(kind: Kind) -> (Kind, String) {
     (kind, HostId::receiver().to_string())
 }
 
@@ -117,6 +122,8 @@ async fn an_hour_without_a_server_does_not_count_as_silence() {
     bench.swept().await;
     assert_eq!(bench.notified(), BTreeMap::new(), "no notices are sent");
     bench.canaries_for(12).await;
+    // One beat after its deadline shows that the network works.
+    bench.beat(&names[0]).await;
     bench.swept().await;
     bench.swept().await;
     assert_eq!(
@@ -129,14 +136,18 @@ async fn an_hour_without_a_server_does_not_count_as_silence() {
 async fn notices_are_held_while_the_receiver_is_down_and_one_notice_says_so() {
     let names = names(60);
     let bench = known(&names).await;
-    // Canaries and beats stop. No host was silent before, so all are held, and the fleet is notified.
+    // Canaries and beats stop. No host was silent before, so all are held.
     bench.pass(130);
     assert_eq!(
         (bench.swept().await.held, bench.swept().await.held),
         (60, 60)
     );
+    // The fleet is notified once a canary would have arrived.
+    bench.pass(7);
+    bench.swept().await;
+    bench.swept().await;
     assert_eq!(bench.notified(), [(receiver(Kind::Failing), 1)].into());
-    bench.pass(14 * 60);
+    bench.pass(14 * 60 - 7);
     assert_eq!(bench.swept().await.decided[Kind::Missing], 0);
     // After a quarter of an hour the notices are sent, marked.
     bench.pass(60);
@@ -174,6 +185,8 @@ async fn hosts_silent_before_the_receiver_went_down_are_reported() {
     bench.pass(60);
     let report = bench.swept().await;
     assert_eq!((report.decided[Kind::Missing], report.held), (1, 60));
+    bench.pass(7);
+    bench.swept().await;
     let text = bench.last(Kind::Missing).text();
     assert!(text.starts_with("dead ") && !text.ends_with(MARK), "{text}");
     let degraded = bench.last(Kind::Failing).text();
@@ -198,12 +211,14 @@ async fn without_canaries_only_mass_silence_is_held() {
         .signal("sick", Duration::from_mins(1), Signal::Fail)
         .await;
     assert_eq!(bench.swept().await.held, 60);
+    bench.pass(7);
+    bench.swept().await;
     let sick = (Kind::Failing, "sick".to_owned());
     assert_eq!(
         bench.notified(),
         [(sick, 1), (receiver(Kind::Failing), 1)].into()
     );
-    bench.pass(15 * 60);
+    bench.pass(15 * 60 - 7);
     bench
         .signal("sick", Duration::from_mins(1), Signal::Fail)
         .await;
@@ -219,11 +234,13 @@ async fn a_hold_without_canaries_ends_after_its_time_when_no_host_is_held() {
     bench.swept().await;
     bench.pass(61);
     assert_eq!(bench.swept().await.held, 60);
+    bench.pass(7);
+    bench.swept().await;
     // All but one send beats again, and one alone is not held.
     all_beat(&bench, &names[1..]).await;
     assert_eq!(bench.swept().await.decided[Kind::Missing], 1);
     assert!(!bench.last(Kind::Missing).text().ends_with(MARK));
-    bench.pass(15 * 60 - 1);
+    bench.pass(15 * 60 - 8);
     all_beat(&bench, &names).await;
     bench.swept().await;
     assert_eq!(bench.notified().get(&receiver(Kind::Recovered)), None);
@@ -234,6 +251,8 @@ async fn a_hold_without_canaries_ends_after_its_time_when_no_host_is_held() {
     // The next hold lasts as long.
     bench.pass(61);
     assert_eq!(bench.swept().await.held, 60);
+    bench.pass(7);
+    bench.swept().await;
     assert_eq!(bench.notified().get(&receiver(Kind::Failing)), Some(&2));
 }
 
@@ -261,6 +280,14 @@ async fn silence_after_the_last_canary_counts_from_the_next_one() {
     assert_eq!(bench.swept().await.decided[Kind::Missing], 1);
 }
 
+/// Stores the receiver of a region with its last canary at `heard`.
+async fn store_receiver(bench: &Bench, region: &Region, heard: Timestamp) {
+    let receiver = Receiver::new(region.clone()).with_canary(heard, Duration::from_secs(7));
+    Ledger::<Receiver>::swap(&*bench.memory, &receiver, None, uuid::Uuid::nil())
+        .await
+        .unwrap();
+}
+
 /// A canary of another region that arrives now.
 async fn canary_of(bench: &Bench, region: &Region, n: u8) {
     let name = HostId::canary(n).to_string();
@@ -272,11 +299,9 @@ async fn canary_of(bench: &Bench, region: &Region, n: u8) {
 #[tokio::test]
 async fn silence_counts_up_to_the_oldest_canary_of_another_region() {
     let (bench, other) = (Bench::new(), "eu-west-1".parse::<Region>().unwrap());
-    let receiver =
-        Receiver::new(other.clone()).with_canary(bench.clock.now(), Duration::from_secs(7));
-    Ledger::<Receiver>::swap(&*bench.memory, &receiver, None, uuid::Uuid::nil())
-        .await
-        .unwrap();
+    // By its record it does not live.
+    let long_ago = bench.clock.now().minus(Duration::from_mins(6));
+    store_receiver(&bench, &other, long_ago).await;
     bench.canary().await;
     bench.beat("a").await;
     for n in 0..3 {
@@ -295,25 +320,116 @@ async fn silence_counts_up_to_the_oldest_canary_of_another_region() {
     canary_of(&bench, &other, 1).await;
     assert_eq!(bench.swept().await.decided[Kind::Missing], 1);
     let text = bench.last(Kind::Missing).text();
-    assert!(text.ends_with("(1 min)"), "without a caveat: {text}");
+    assert!(
+        text.ends_with("(region eu-west-1 is unreachable)"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
-async fn mass_silence_is_reported_while_canaries_arrive() {
+async fn a_region_asks_the_other_one_before_a_host_is_missing() {
+    let (bench, other) = (Bench::new(), "eu-west-1".parse::<Region>().unwrap());
+    bench.canary_in(other.clone()).await;
+    bench.canary().await;
+    for name in ["stays", "moves"] {
+        bench.beat(name).await;
+    }
+    bench.swept().await;
+    for _ in 0..65 {
+        bench.canaries_for(1).await;
+        bench.canary_in(other.clone()).await;
+    }
+    // No canary of the other region was ever copied. That it lives stands in the ledger.
+    assert_eq!(bench.swept().await.decided[Kind::Missing], 0);
+    let sweep_there = async |bench: &Bench| {
+        let mut sweep = bench.sweep();
+        sweep.settings.region = other.clone();
+        sweep.run().await.unwrap()
+    };
+    let minute = Duration::from_mins(1);
+    bench
+        .signal_in(other.clone(), "moves", minute, Signal::Ok)
+        .await;
+    assert_eq!(sweep_there(&bench).await.decided[Kind::Missing], 1);
+    assert_eq!(
+        bench.notified(),
+        [((Kind::Missing, "stays".to_owned()), 1)].into()
+    );
+    let moved = bench.memory.load(&host("moves")).await.unwrap().unwrap();
+    let moved: Entry = moved.record;
+    assert_eq!((moved.inquiry, moved.basis), (None, bench.clock.now()));
+}
+
+#[tokio::test]
+async fn silence_counts_up_to_the_last_canary_of_a_region_that_lives() {
+    let (bench, other) = (Bench::new(), "eu-west-1".parse::<Region>().unwrap());
+    bench.canary_in(other.clone()).await;
+    bench.canary().await;
+    bench.beat("a").await;
+    bench.swept().await;
+    let asked = async |bench: &Bench| {
+        bench.swept().await;
+        let stored = Ledger::<Entry>::load(&*bench.memory, &host("a")).await;
+        stored.unwrap().unwrap().record.inquiry.is_some()
+    };
+    bench.canaries_for(65).await;
+    assert!(!asked(&bench).await, "the other region could not hear it");
+    for _ in 0..62 {
+        bench.canary_in(other.clone()).await;
+        bench.canaries_for(1).await;
+    }
+    assert!(asked(&bench).await, "both have heard nothing since");
+}
+
+#[tokio::test]
+async fn a_region_answers_for_a_host_that_it_never_heard() {
+    let (bench, other) = (Bench::new(), "eu-west-1".parse::<Region>().unwrap());
+    store_receiver(&bench, &other, bench.clock.now()).await;
+    bench.canary().await;
+    let asked = Entry {
+        state: State::Up,
+        epoch: 1,
+        inquiry: Some(Inquiry {
+            last_beat: bench.clock.now(),
+            interval: Interval::default(),
+            at: bench.clock.now().plus(Duration::from_secs(601)),
+            silent_in: [other].into(),
+        }),
+        ..Entry::new(host("elsewhere"))
+    };
+    let nil = uuid::Uuid::nil();
+    bench.memory.swap(&asked, None, nil).await.unwrap();
+    bench.canaries_for(602).await;
+    assert_eq!(bench.swept().await.decided[Kind::Missing], 1);
+}
+
+#[tokio::test]
+async fn mass_silence_is_reported_while_canaries_arrive_and_another_host_is_heard() {
     let (bench, names) = (Bench::new(), names(60));
     all_beat(&bench, &names).await;
     bench.canary().await;
     bench.swept().await;
     bench.canaries_for(65).await;
+    bench.beat("heard").await;
     let report = bench.swept().await;
     assert_eq!((report.decided[Kind::Missing], report.held), (60, 0));
-    assert_eq!(
-        bench
-            .memory
-            .accepted()
-            .iter()
-            .filter(|notice| notice.kind == Kind::Missing)
-            .count(),
-        1
-    );
+    let missing = |notice: &&Notice| notice.kind == Kind::Missing;
+    assert_eq!(bench.memory.accepted().iter().filter(missing).count(), 1);
+}
+
+#[tokio::test]
+async fn a_fleet_that_falls_silent_bit_by_bit_is_held() {
+    let (bench, names) = (Bench::new(), names(300));
+    all_beat(&bench, &names).await;
+    bench.swept().await;
+    // A tenth of the fleet a minute, without canaries.
+    let mut decided = Vec::new();
+    for minute in 1..=4 {
+        bench.pass(60);
+        all_beat(&bench, &names[minute * 30..]).await;
+        bench.pass(2);
+        let report = bench.swept().await;
+        decided.push((report.decided[Kind::Missing], report.held));
+    }
+    assert_eq!(decided, [(30, 0), (30, 0), (0, 30), (0, 60)]);
 }

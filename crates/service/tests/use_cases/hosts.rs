@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Beat, Entry, Heartbeat, HostKey, Interval, Kind, State};
+use hb_domain::{Beat, Entry, Heartbeat, HostKey, Interval, Kind, Receiver, State};
 use hb_service::SweepSettings;
 use hb_service::admin::{HostAdmin, HostError, HostView};
 use hb_service::ports::Ports;
@@ -161,6 +161,23 @@ async fn a_host_that_beats_while_being_forgotten_registers_again() {
         1,
         "although its first beat is long ago"
     );
+}
+
+#[tokio::test]
+async fn a_host_whose_beats_are_stored_in_another_region_registers_again() {
+    let bench = Bench::new();
+    bench.beat("a").await;
+    bench.sweep().run().await.unwrap();
+    bench.pass(300);
+    let other = Receiver::new("us-east-1".parse().unwrap());
+    let nil = uuid::Uuid::nil();
+    bench.memory.swap(&other, None, nil).await.unwrap();
+    // The admin's region stores nothing of the host. Its beats are stored in the other one, where nothing is deleted.
+    let hosts = hosts(&bench);
+    hosts.forget(&host("a")).await.unwrap();
+    let stored = Ledger::<Entry>::load(&*bench.memory, &host("a")).await;
+    let entry = stored.unwrap().unwrap().record;
+    assert!(entry.is_open(), "a sweep must not take it for known");
 }
 
 #[tokio::test]

@@ -197,9 +197,11 @@ async fn a_host_that_was_settled_as_new_costs_nothing_in_the_next_sweeps() {
 async fn a_silent_host_costs_at_most_four_calls() {
     let bench = Bench::new();
     fleet(&bench, 2_000).await;
+    bench.beat("heard").await;
     bench.sweep().run().await.unwrap();
     bench.pass(2 * 3_600);
     hear(&bench).await;
+    bench.beat("heard").await;
     let began = bench.clock.now();
     let report = slow(&bench).run().await.unwrap();
     assert_eq!(report.decided[Kind::Missing], 2_000);

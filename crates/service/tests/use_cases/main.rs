@@ -13,6 +13,7 @@ mod echo_queue;
 mod echoes;
 mod hosts;
 mod limited;
+mod network;
 mod races;
 mod subscriptions;
 mod sweep;

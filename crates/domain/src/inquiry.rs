@@ -1,0 +1,186 @@
+//! Silence among several regions.
+//!
+//! The ledger is the same in all regions at every instant; heartbeats are copied from one to the other late, out of
+//! order, and at times not at all. So while other regions live, silence as one of them sees it proves nothing. The region
+//! that heard a host last asks the others in the ledger, and the host is missing when every living region finds it
+//! silent. A region that knows of a newer beat withdraws the question.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::beat::{Heartbeat, Interval, Signal};
+use crate::decide::{Rules, decide};
+use crate::entry::Entry;
+use crate::host::Region;
+use crate::limits;
+use crate::time::Timestamp;
+use crate::transition::{Caveat, Kind, State};
+
+/// The question to the other regions whether they have heard a host that seems missing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Inquiry {
+    /// Its last beat, as far as the region that asks knows.
+    pub last_beat: Timestamp,
+    /// The interval of that beat.
+    pub interval: Interval,
+    /// When it was asked.
+    pub at: Timestamp,
+    /// The regions that find the host silent, the one that asks included.
+    pub silent_in: BTreeSet<Region>,
+}
+
+/// The regions that a decision depends on.
+#[derive(Clone, Debug)]
+pub struct Regions {
+    /// The one that decides.
+    pub home: Region,
+    /// The others whose receivers work, as the ledger says ([`Receiver::lives`](crate::Receiver::lives)).
+    pub living: Vec<Region>,
+}
+
+impl Inquiry {
+    /// What is known of the host: its beats as they are stored here, or the later one that the inquiry names.
+    fn known(&self, stored: Option<&Heartbeat>) -> Heartbeat {
+        let first = stored.map_or(self.last_beat, |heartbeat| heartbeat.first);
+        Heartbeat {
+            first,
+            last: self.last_beat,
+            interval: self.interval,
+            signal: stored.map_or(Signal::Ok, |heartbeat| heartbeat.signal),
+            failure: stored.and_then(|heartbeat| heartbeat.failure.clone()),
+        }
+    }
+}
+
+impl Entry {
+    /// Records that one region has judged the host once more, by its own beats; `None` when that changes nothing. The
+    /// recheck is done when every living region has: a failure that one of them received may not be copied yet.
+    #[must_use]
+    pub fn rechecked_by(mut self, regions: &Regions) -> Option<Self> {
+        let due = self.needs_recheck;
+        let news = self.rechecked_in.insert(regions.home.clone());
+        let mut living = regions.living.iter();
+        if living.all(|region| self.rechecked_in.contains(region)) {
+            self.needs_recheck = false;
+            self.rechecked_in.clear();
+        }
+        (due && (news || !self.needs_recheck)).then_some(self)
+    }
+}
+
+/// As [`decide`], for one of several regions. `stored` are the beats of the host as they are stored here, of all regions
+/// together, and the region of the newest one.
+///
+/// While other regions live, a transition to missing is the last of several steps:
+///
+/// | no inquiry yet | an inquiry is open | the entry becomes |
+/// | --- | --- | --- |
+/// | silent, and heard last here or in a region that does not live | | one with an inquiry |
+/// | | silent here as well, others have yet to answer | one with this answer |
+/// | | silent in every living region | missing |
+/// | | asked here longer ago than [`limits::REGION_DEAD_AFTER`] | missing, with a caveat |
+/// | | asked elsewhere longer ago than that, silent here | one with a new inquiry |
+/// | | a newer beat is known here, or silence is no longer sure where it was | one without inquiry |
+#[must_use]
+pub fn decide_among(
+    entry: &Entry,
+    stored: Option<(&Heartbeat, &Region)>,
+    now: Timestamp,
+    rules: &Rules,
+    regions: &Regions,
+) -> Option<Entry> {
+    let heartbeat = stored.map(|(heartbeat, _)| heartbeat);
+    let asked = entry.inquiry.as_ref();
+    let open = asked.filter(|asked| heartbeat.is_none_or(|known| known.last <= asked.last_beat));
+    let known = match (open, heartbeat) {
+        (Some(open), _) => open.known(heartbeat),
+        (None, heartbeat) => heartbeat?.clone(),
+    };
+    let withdrawn = || Entry {
+        inquiry: None,
+        basis: entry.basis.max(known.last),
+        ..entry.clone()
+    };
+    match decide(entry, &known, now, rules) {
+        Some(missing) if is_missing(&missing) => {
+            let heard_in = stored.map(|(_, region)| region);
+            let heard_elsewhere = heard_in.is_some_and(|region| regions.living.contains(region));
+            if entry.state == State::Forgotten && !regions.living.is_empty() {
+                return decide(entry, &known, now, &never_silent(rules));
+            }
+            if open.is_none() && heard_elsewhere {
+                return asked.map(|_| withdrawn());
+            }
+            agree(entry, open, &known, missing, now, regions)
+        }
+        Some(next) if open.is_none() => Some(next),
+        _ => {
+            // The newest beat may be stored elsewhere: nothing but silence is decided while the inquiry is open.
+            let mine = |asked: &Inquiry| asked.silent_in.contains(&regions.home);
+            let outdated = asked.filter(|asked| open.is_none() || mine(asked));
+            outdated.map(|_| withdrawn())
+        }
+    }
+}
+
+/// What becomes of `entry` when the host is silent here: `missing`, if every living region finds it silent.
+fn agree(
+    entry: &Entry,
+    open: Option<&Inquiry>,
+    known: &Heartbeat,
+    mut missing: Entry,
+    now: Timestamp,
+    regions: &Regions,
+) -> Option<Entry> {
+    let expired = open.filter(|open| now.since(open.at) > limits::REGION_DEAD_AFTER);
+    if expired.is_some_and(|open| !open.silent_in.contains(&regions.home)) {
+        // What the others said so long ago is no answer: they are asked again.
+        return agree(entry, None, known, missing, now, regions);
+    }
+    let expired = expired.is_some();
+    let since = missing.history.last().map_or(now, |last| last.since);
+    let outdated = known.last < entry.basis && now.since(since) <= limits::REGION_DEAD_AFTER;
+    if open.is_none() && outdated && !regions.living.is_empty() {
+        // A region that lives knows more than is stored here, and asks itself.
+        return None;
+    }
+    let mut inquiry = open.cloned().unwrap_or_else(|| Inquiry {
+        last_beat: known.last.max(entry.basis),
+        interval: known.interval,
+        at: now,
+        silent_in: BTreeSet::new(),
+    });
+    let news = inquiry.silent_in.insert(regions.home.clone());
+    let mut waits_for = regions.living.iter();
+    let waits_for = waits_for.find(|region| expired || !inquiry.silent_in.contains(region));
+    match waits_for {
+        None => Some(missing),
+        Some(region) if expired => {
+            if let Some(last) = missing.history.last_mut() {
+                last.caveat = Some(Caveat::RegionUnreachable(region.clone()));
+            }
+            Some(missing)
+        }
+        Some(_) => news.then(|| Entry {
+            inquiry: Some(inquiry),
+            ..entry.clone()
+        }),
+    }
+}
+
+/// A host that is new is registered before anyone asks about its silence.
+fn never_silent(rules: &Rules) -> Rules {
+    Rules {
+        coverage: rules.coverage.clone().up_to(Timestamp::MIN),
+        ..rules.clone()
+    }
+}
+
+fn is_missing(next: &Entry) -> bool {
+    let decided = next.history.last().filter(|last| last.epoch == next.epoch);
+    decided.is_some_and(|last| last.kind == Kind::Missing)
+}
+
+#[cfg(test)]
+mod tests;
