@@ -47,7 +47,7 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// The broken variants, each with the invariant that it violates.
-    pub(crate) const MUTANTS: [(Self, &str); 9] = [
+    pub(crate) const MUTANTS: [(Self, &str); 10] = [
         (Self::EventualLedger, invariants::ONE_TRANSITION),
         (Self::NoOutbox, invariants::NOTHING_PENDING),
         (Self::NoEchoResend, invariants::ACCEPTED_ONCE),
@@ -196,8 +196,12 @@ impl Ledger<Receiver> for Broken {
     }
 
     /// Hides that other regions live.
-    async fn open(&self, after: Option<Cursor>) -> PortResult<Page<Stored<Receiver>>> {
-        let mut page = Ledger::<Receiver>::open(&self.0, after).await?;
+    async fn open(
+        &self,
+        segment: Segment,
+        after: Option<Cursor>,
+    ) -> PortResult<Page<Stored<Receiver>>> {
+        let mut page = Ledger::<Receiver>::open(&self.0, segment, after).await?;
         let others = page.items.iter_mut().map(|stored| &mut stored.record);
         others
             .filter(|receiver| receiver.region != self.0.region)
