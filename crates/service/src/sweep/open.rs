@@ -11,14 +11,20 @@ use super::hold::OpenFleets;
 use super::{Pass, Stop, SweepReport};
 use crate::ports::{Cursor, Page, PortResult, Segment, Stored};
 
+/// What the scan does with the beats of a host.
+enum Role {
+    /// It decides by them.
+    Judged,
+    /// Nothing: other regions were asked about the host, so that it is a candidate.
+    Asked,
+    /// Nothing: its notice is pending, or it is among [`OpenHosts::asked`].
+    Skipped,
+}
+
 /// What decides whether the beats of a host change anything. The notice and the history would be most of the memory.
 struct Slim {
     state: State,
-    pending: bool,
-    /// Other regions were asked about the host.
-    asked: bool,
-    /// It is among [`OpenHosts::asked`].
-    listed: bool,
+    role: Role,
     needs_recheck: bool,
     basis: Timestamp,
     failure: Option<Timestamp>,
@@ -41,15 +47,19 @@ impl OpenHosts {
         let settings =
             Some(&entry.settings).filter(|settings| **settings != HostSettings::default());
         let asked = entry.inquiry.is_some();
-        let listed = asked && self.asked.len() < limits::CANDIDATES;
-        if listed {
+        let role = if asked && self.asked.len() < limits::CANDIDATES {
             self.asked.push(entry.key.clone());
-        }
+            Role::Skipped
+        } else if asked {
+            Role::Asked
+        } else if entry.pending.is_some() {
+            Role::Skipped
+        } else {
+            Role::Judged
+        };
         let slim = Slim {
             state: entry.state,
-            pending: entry.pending.is_some(),
-            asked,
-            listed,
+            role,
             needs_recheck: entry.needs_recheck,
             basis: entry.basis,
             failure: entry.failure,
@@ -60,18 +70,20 @@ impl OpenHosts {
 
     /// What is known of the entry of `key`.
     pub(super) fn entry(&self, key: &HostKey) -> Known {
-        match self.slim.get(&self.hasher.hash_one(key)) {
-            None => Known::Closed,
-            Some(slim) if slim.pending || slim.listed => Known::Decided,
-            Some(slim) if slim.asked => Known::Asked,
-            Some(slim) => Known::Open(Entry {
+        let Some(slim) = self.slim.get(&self.hasher.hash_one(key)) else {
+            return Known::Closed;
+        };
+        match slim.role {
+            Role::Skipped => Known::Skipped,
+            Role::Asked => Known::Asked,
+            Role::Judged => Known::Open(Box::new(Entry {
                 state: slim.state,
                 needs_recheck: slim.needs_recheck,
                 basis: slim.basis,
                 failure: slim.failure,
                 settings: slim.settings.as_deref().cloned().unwrap_or_default(),
                 ..Entry::new(key.clone())
-            }),
+            })),
         }
     }
 }
@@ -92,12 +104,12 @@ pub(super) struct OpenEntries {
 pub(super) enum Known {
     /// It is not open, or there is none.
     Closed,
-    /// Its beats as scanned decide nothing: its notice is pending, or it is a candidate in any case.
-    Decided,
+    /// The scan leaves the host out.
+    Skipped,
     /// Other regions were asked about it, so that it is a candidate.
     Asked,
     /// As far as a decision depends on it.
-    Open(Entry),
+    Open(Box<Entry>),
 }
 
 impl Pass<'_> {

@@ -124,7 +124,7 @@ impl Judge<'_> {
     fn judge(&self, heard: &Heard) -> Option<Judged> {
         let (key, beats) = (&heard.key, &heard.heartbeat);
         let (entry, assumed) = match self.open.entry(key) {
-            Known::Decided => return None,
+            Known::Skipped => return None,
             Known::Asked => {
                 return Some(Judged {
                     class: Class::Urgent,
@@ -133,7 +133,7 @@ impl Judge<'_> {
                     since: self.now,
                 });
             }
-            Known::Open(entry) => (entry, false),
+            Known::Open(entry) => (*entry, false),
             Known::Closed => (Entry::assumed(key, beats, self.last_sweep), true),
         };
         let stored = Some((beats, &heard.region));
