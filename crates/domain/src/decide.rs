@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::beat::{Heartbeat, Signal};
 use crate::coverage::Coverage;
 use crate::entry::{Entry, HostSettings};
-use crate::host::HostKey;
+use crate::host::{HostKey, Region};
 use crate::limits;
 use crate::time::Timestamp;
 use crate::transition::{Caveat, Kind, State, Transition};
@@ -137,15 +137,27 @@ pub fn decide(
 
 /// Whether the host failed after the last failure that was accounted for, and not during a pause.
 fn unaccounted_failure(entry: &Entry, heartbeat: &Heartbeat) -> bool {
-    let resumed = entry.settings.pause.and_then(|pause| pause.until);
-    let known = entry.failure.max(resumed);
-    heartbeat
-        .failure
-        .as_ref()
-        .is_some_and(|failure| known.is_none_or(|known| failure.at > known))
+    let failure = heartbeat.failure.as_ref();
+    failure.is_some_and(|failure| !entry.accounts_for(failure.at))
 }
 
 impl Entry {
+    fn accounts_for(&self, failure: Timestamp) -> bool {
+        let resumed = self.settings.pause.and_then(|pause| pause.until);
+        let known = self.failure.max(resumed);
+        known.is_some_and(|known| failure <= known)
+    }
+
+    /// Keeps the entry open until region `home` has judged the host once more, because its failure at `failure` was left
+    /// undecided. `None` when it is accounted for, or that is known.
+    #[must_use]
+    pub fn with_failure_left(mut self, failure: Timestamp, home: &Region) -> Option<Self> {
+        let left = self.state != State::Forgotten && !self.accounts_for(failure);
+        let news = self.rechecked_in.remove(home) || !self.needs_recheck;
+        self.needs_recheck = true;
+        (left && news).then_some(self)
+    }
+
     /// What a scan may assume of a host that is not among the open entries: it is up, and everything before the last
     /// completed sweep is accounted for; or it is new, if its first beat came after that.
     ///

@@ -4,6 +4,7 @@
 //! time, in any number of processes and regions: each claim has one winner.
 
 mod claim;
+mod confirm;
 mod deliver;
 mod digest;
 mod echo;

@@ -246,6 +246,28 @@ fn a_recheck_is_done_when_every_living_region_has_looked_at_its_own_beats() {
     );
 }
 
+#[test]
+fn a_failure_that_another_decision_left_keeps_the_entry_open() {
+    let (eu, us) = (region("eu"), region("us"));
+    let left = up().with_failure_left(at(50), &us).unwrap();
+    assert!(left.is_open());
+    assert_eq!(left.clone().with_failure_left(at(50), &us), None, "known");
+    let regions = Regions {
+        home: us.clone(),
+        living: vec![eu],
+    };
+    let looked = left.rechecked_by(&regions).unwrap();
+    let again = looked.with_failure_left(at(51), &us).unwrap();
+    assert_eq!(again.rechecked_in, BTreeSet::new(), "us looks once more");
+    let accounted = Entry {
+        failure: Some(at(50)),
+        ..up()
+    };
+    assert_eq!(accounted.with_failure_left(at(50), &us), None);
+    let forgotten = up().forgotten(at(60));
+    assert_eq!(forgotten.with_failure_left(at(61), &us), None);
+}
+
 /// What happens to a host in a test with two regions, which see each other's beats only when all are copied.
 #[derive(Clone, Copy, Debug)]
 enum Event {

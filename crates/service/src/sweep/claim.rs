@@ -1,24 +1,20 @@
-//! From a candidate to a claim: confirmed by strongly consistent reads, decided, swapped in and delivered.
+//! Goes through the candidates of a sweep, in their order and in parts: confirms, claims and delivers.
 
 use std::collections::BTreeMap;
 
-use futures::FutureExt;
-use futures::stream::{self, StreamExt};
-use hb_domain::{Breaker, Entry, Fleet, Kind, Regions, Rules, State, decide_among, limits};
+use hb_domain::{Breaker, Entry, Fleet, Kind, Rules, limits};
 
-use super::deliver::{Draft, Proposed};
+use super::deliver::Draft;
 use super::hold::{OpenFleets, newest_beat};
 use super::open::OpenHosts;
-use super::report::Step;
 use super::scan::{Batch, Candidate, Class, Judge};
 use super::silence::SilencePolicy;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Checkpoint, CompletedSweep, Heard, Position};
-use crate::swap::swap_many;
+use crate::ports::{Checkpoint, CompletedSweep, Position};
 
 /// By which rules a candidate is decided.
-struct Verdicts<'a> {
-    policy: &'a SilencePolicy,
+pub(super) struct Verdicts<'a> {
+    pub(super) policy: &'a SilencePolicy,
     sure: Rules,
     marked: Rules,
     fleets: BTreeMap<Fleet, Breaker>,
@@ -26,7 +22,7 @@ struct Verdicts<'a> {
 
 impl Verdicts<'_> {
     /// `None` while the notices of its fleet are held.
-    fn rules(&self, candidate: &Candidate) -> Option<&Rules> {
+    pub(super) fn rules(&self, candidate: &Candidate) -> Option<&Rules> {
         if !self.policy.may_hold(candidate.kind, candidate.doubtful) {
             return Some(&self.sure);
         }
@@ -191,113 +187,6 @@ impl Pass<'_> {
             .await;
         let delivered = self.deliver(drafts, report).await;
         confirmed.and(delivered)
-    }
-
-    /// Confirms candidates by strongly consistent reads and decides.
-    async fn confirm(
-        &self,
-        candidates: &[Candidate],
-        verdicts: &Verdicts<'_>,
-        report: &mut SweepReport,
-    ) -> (Vec<Draft>, Result<(), Stop>) {
-        let judged: Vec<_> = candidates
-            .iter()
-            .filter_map(|candidate| Some((candidate, verdicts.rules(candidate)?)))
-            .collect();
-        let parts = judged.chunks(self.part(judged.len()));
-        let regions = &verdicts.policy.regions;
-        let work: Vec<_> = parts
-            .map(|part| self.confirm_part(part, regions).boxed())
-            .collect();
-        let mut parts = stream::iter(work).buffered(self.sweep.settings.concurrency);
-        let (mut drafts, mut result) = (Vec::new(), Ok(()));
-        while let Some((steps, decided)) = parts.next().await {
-            drafts.extend(decided);
-            for step in steps {
-                result = result.and(report.count(step));
-            }
-        }
-        (drafts, result)
-    }
-
-    async fn confirm_part(
-        &self,
-        part: &[(&Candidate, &Rules)],
-        regions: &Regions,
-    ) -> (Vec<Step>, Vec<Draft>) {
-        if self.in_time().is_err() {
-            return (vec![Step::OutOfTime], vec![]);
-        }
-        let (ports, settled) = (&self.sweep.ports, &self.sweep.settled);
-        let (mut steps, mut drafts) = (Vec::new(), Vec::new());
-        let keys: Vec<_> = part.iter().map(|(one, _)| one.key.clone()).collect();
-        let mut open = Vec::new();
-        for ((candidate, rules), stored) in part.iter().zip(ports.ledger.load_many(&keys).await) {
-            let stored = match stored {
-                Ok(stored) => stored,
-                Err(error) => {
-                    steps.push(Step::Failed(error));
-                    continue;
-                }
-            };
-            let expected = stored.as_ref().map(|stored| stored.version);
-            let new = || Entry::new(candidate.key.clone());
-            let entry = stored.map_or_else(new, |stored| stored.record);
-            let beats = candidate.beats.as_ref();
-            let beats = beats.map(|(beats, region)| (beats, region));
-            let mark = settled.mark(&candidate.key, beats.map(|(beats, _)| beats));
-            // The entry alone shows that most hosts that seem new are known.
-            let changes = decide_among(&entry, beats, self.now, rules, regions).is_some();
-            let forgotten = entry.state == State::Forgotten;
-            if changes || entry.inquiry.is_some() || forgotten != entry.needs_recheck {
-                open.push((entry, expected, *rules, mark));
-            } else if !entry.is_open() {
-                settled.insert(mark);
-            }
-        }
-        let keys: Vec<_> = open.iter().map(|(entry, ..)| entry.key.clone()).collect();
-        let mut rechecked = Vec::new();
-        let heard = ports.heartbeats.load_many(&keys).await;
-        for ((entry, expected, rules, mark), heard) in open.into_iter().zip(heard) {
-            let heard = match heard {
-                Ok(heard) => heard.into_iter().reduce(Heard::merge),
-                Err(error) => {
-                    steps.push(Step::Failed(error));
-                    continue;
-                }
-            };
-            let beats = heard
-                .as_ref()
-                .map(|heard| (&heard.heartbeat, &heard.region));
-            let next = match decide_among(&entry, beats, self.now, rules, regions) {
-                Some(claim) if claim.epoch > entry.epoch => {
-                    drafts.push(Draft::Claim(Proposed {
-                        entry: claim,
-                        expected,
-                        mark: Some(mark),
-                    }));
-                    continue;
-                }
-                Some(asked) => Some(asked),
-                None if heard.is_none() => None,
-                None => {
-                    if !entry.is_open() {
-                        settled.insert(mark);
-                    }
-                    if entry.state == State::Forgotten {
-                        entry.reopened()
-                    } else {
-                        entry.rechecked_by(regions)
-                    }
-                }
-            };
-            rechecked.extend(next.map(|entry| (entry, expected)));
-        }
-        // After a lost race, whoever won it has rechecked the host, or answered.
-        for swapped in swap_many(ports, rechecked).await {
-            steps.extend(swapped.err().map(Step::Failed));
-        }
-        (steps, drafts)
     }
 }
 

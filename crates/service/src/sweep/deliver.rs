@@ -256,13 +256,13 @@ impl Pass<'_> {
                 None => Some(entry),
             };
             if let Some(entry) = entry {
+                marks.push((mark, entry.failure));
                 proposals.push((entry, expected));
-                marks.push(mark);
             }
         }
         let (mut stored, mut steps) = (Vec::new(), Vec::new());
         let swapped = swap_many(&self.sweep.ports, proposals).await;
-        for (swapped, mark) in swapped.into_iter().zip(marks) {
+        for (swapped, (mark, failure)) in swapped.into_iter().zip(marks) {
             match swapped {
                 Ok(Ok(record)) => {
                     if let Some(mark) = mark {
@@ -272,7 +272,13 @@ impl Pass<'_> {
                     steps.extend(digest.map(|_| Step::Batched));
                     stored.push(record);
                 }
-                Ok(Err(_)) => steps.push(Step::LostRace),
+                Ok(Err(current)) => {
+                    steps.push(Step::LostRace);
+                    if let Some((current, failure)) = current.zip(failure) {
+                        let kept = self.keep_failure(&current.record.key, failure).await;
+                        steps.extend(kept.err().map(Step::Failed));
+                    }
+                }
                 Err(error) => steps.push(Step::Failed(error)),
             }
         }

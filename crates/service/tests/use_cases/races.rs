@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use hb_domain::{DeliveryPolicy, Entry, Kind, Receiver, Region, Rules, decide};
+use hb_domain::{DeliveryPolicy, Entry, Kind, Receiver, Region, Rules, Signal, decide};
 use hb_service::SweepSettings;
 use hb_service::ports::{
     Clock, Cursor, Ids, Ledger, Page, PortError, PortResult, Record, Segment, Stored, Swap, Version,
@@ -307,4 +307,32 @@ async fn a_receiver_record_that_keeps_changing_does_not_block_a_sweep_for_ever()
     assert_eq!(error.report.decided[Kind::Missing], 0, "they are held");
     let held = bench.sweep().run().await.unwrap().held;
     assert_eq!(held, 60, "the next sweep records the hold");
+}
+
+#[tokio::test]
+async fn a_failure_whose_claim_lost_the_race_is_reported_by_a_later_sweep() {
+    let bench = Bench::new();
+    bench.beat("a").await;
+    bench.sweep().run().await.unwrap();
+    bench.pass(10);
+    bench
+        .signal("a", Duration::from_mins(1), Signal::Fail)
+        .await;
+    bench.pass(1);
+    bench.beat("a").await;
+    let memory = bench.memory.clone();
+    let before = move |nth, _: &str| {
+        if nth == 1 {
+            change(&memory, &host("a"), |entry: Entry| {
+                Some(entry.with_interval(None))
+            });
+        }
+    };
+    let sweep = bench.sweep_with(|ports| ports.ledger = Arc::new(Eventful::before(&bench, before)));
+    assert_eq!(sweep.run().await.unwrap().lost_races, 1);
+    // The failure lies behind what a scan looks at again.
+    bench.pass(300);
+    bench.beat("a").await;
+    assert_eq!(bench.sweep().run().await.unwrap().decided[Kind::Failing], 1);
+    assert!(!entry(&bench, "a").await.needs_recheck);
 }
