@@ -7,7 +7,7 @@ use hb_domain::{
 };
 
 use crate::run::LEASE;
-use crate::world::{Accepted, Message, World};
+use crate::world::{Accepted, Message, Quiet, World};
 
 /// Each transition of a host is decided once.
 pub(crate) const ONE_TRANSITION: &str = "one transition per host and epoch";
@@ -100,16 +100,13 @@ fn decided(last: &Transition) -> Transition {
 /// Whether the reason of a caveat is true, as far as the service can know: a region was away, the one that it names or the
 /// one that says so. That copies are late is none.
 fn is_true(world: &World, caveat: &Caveat) -> bool {
-    let mut quiet = world
-        .without_canary
-        .values()
-        .chain(world.without_sweep.values());
+    let was_long = |quiet: &Quiet| quiet.was_long(world.now);
+    let deaf = world.without_canary.values().any(was_long);
     match caveat {
+        Caveat::Blackout(_) => deaf,
         Caveat::RegionUnreachable(_) | Caveat::ReceiverDown => {
-            quiet.any(|quiet| quiet.was_long(world.now))
+            deaf || world.without_sweep.values().any(was_long)
         }
-        // No host here has an interval above an hour.
-        Caveat::Blackout(_) => false,
     }
 }
 

@@ -238,29 +238,32 @@ impl Coverage {
         }
     }
 
-    /// When a host with its last beat at `last` is overdue: after `interval` of covered silence, and after a blackout
-    /// not before it had one interval (at most [`limits::GRACE`]) to beat again.
+    /// When a host with its last beat at `last` is overdue: after `interval` of covered silence, and after each blackout
+    /// until then not before it had one interval (at most [`limits::GRACE`]) to beat again.
+    ///
+    /// Blackouts that follow each other within their graces put it off by [`limits::GRACES`] graces at most.
     #[must_use]
     pub fn overdue(&self, last: Timestamp, interval: Duration) -> Timestamp {
-        let (mut from, mut left, mut earliest) = (last, interval, Timestamp::MIN);
-        for blackout in self
-            .blackouts
-            .iter()
-            .filter(|blackout| blackout.until > last)
-        {
+        let grace = interval.min(limits::GRACE);
+        let (mut from, mut left, mut graces) = (last, interval, grace * limits::GRACES);
+        let mut blackouts = self.blackouts.iter();
+        while let Some(blackout) = blackouts.find(|blackout| blackout.until > from) {
             let covered = blackout.since.since(from);
             if covered > left {
                 break;
             }
             left -= covered;
-            from = from.max(blackout.until);
-            earliest = earliest.max(blackout.until.plus(interval.min(limits::GRACE)));
+            from = blackout.until;
+            let more = grace.saturating_sub(left).min(graces);
+            graces -= more;
+            left += more;
         }
-        from.plus(left).max(earliest)
+        from.plus(left)
     }
 
     /// The longest blackout in the silence from `last` to `deadline`, when a beat may have been lost in it although the
-    /// host was well: a host with an `interval` of at most [`limits::GRACE`] has beaten again since, if it was well.
+    /// host was well: after other blackouts a host with an `interval` of at most [`limits::GRACE`] has beaten again, if it
+    /// was well.
     ///
     /// The time before the first canary is left out: nothing is known of it.
     #[must_use]
@@ -271,11 +274,13 @@ impl Coverage {
         deadline: Timestamp,
     ) -> Option<Blackout> {
         let within = |blackout: &&Blackout| {
-            blackout.since > Timestamp::MIN && blackout.until > last && blackout.since < deadline
+            let overlaps = blackout.until > last && blackout.since < deadline;
+            let matters = interval > limits::GRACE || blackout.until.plus(interval) > deadline;
+            blackout.since > Timestamp::MIN && overlaps && matters
         };
         let longest = self.blackouts.iter().filter(within);
         let longest = longest.max_by_key(|blackout| blackout.until.since(blackout.since));
-        longest.filter(|_| interval > limits::GRACE).copied()
+        longest.copied()
     }
 
     /// Up to when silence counts at `now`.

@@ -76,6 +76,9 @@ pub const MESSAGES_PER_SECOND: u32 = 4;
 /// beat. Hosts with a longer interval, which are often watched by people on call, are reported after this, with the
 /// blackout in the notice.
 pub const GRACE: Duration = Duration::from_hours(1);
+/// How many graces put off the deadline of a host at most, when blackouts follow each other within a grace: a host that is
+/// silent is reported all the same, with the blackout in the notice.
+pub const GRACES: u32 = 3;
 /// Blackouts that are kept of a receiver, so that its record stays below 3 KB; beyond, the closest two become one.
 pub const BLACKOUTS: usize = 64;
 /// This many hosts of a fleet silent at once may be the receiver's fault, if they are also more than

@@ -173,6 +173,35 @@ fn the_own_downtime_makes_no_false_alarm_for_slow_hosts() {
 }
 
 #[test]
+fn blackouts_within_a_grace_put_the_deadline_off_three_graces_at_most() {
+    let cases = [
+        // In the grace after the first three another one begins, as short as a retry.
+        (&[(1, 2), (3, 7), (8, 12)][..], 2, 14, None),
+        // Every 50 minutes one of a minute, in which the hourly beat may have been lost.
+        (&[(50, 51), (101, 102), (152, 153)], 60, 213, None),
+        (
+            &[(50, 51), (101, 102), (152, 153), (203, 204)],
+            60,
+            244,
+            Some(203),
+        ),
+    ];
+    for (blackouts, interval, expected, doubtful) in cases {
+        let coverage = coverage(blackouts);
+        let overdue = coverage.overdue(at(0), MINUTE * interval);
+        let doubt = coverage.doubt(at(0), MINUTE * interval, overdue);
+        assert_eq!(
+            (
+                minutes_of(overdue),
+                doubt.map(|doubt| minutes_of(doubt.since))
+            ),
+            (expected, doubtful),
+            "{blackouts:?}"
+        );
+    }
+}
+
+#[test]
 fn a_slow_host_is_in_doubt_when_a_blackout_overlaps_its_silence() {
     let coverage = coverage(&[(10, 20), (60, 90), (300, 301)]);
     let doubt = |last: i64, interval: u32, deadline: i64| {
@@ -328,11 +357,12 @@ proptest! {
             prop_assert!(coverage(fewer).overdue(at(last), interval) <= overdue);
         }
         let lost: i64 = blackouts.iter().map(|(since, until)| until - since).sum();
-        let most = at(last).plus(interval).plus(MINUTE * u32::try_from(lost).unwrap()).plus(limits::GRACE);
-        prop_assert!(overdue <= most, "bounded by the blackouts and the grace");
+        let most = at(last).plus(interval).plus(MINUTE * u32::try_from(lost).unwrap()).plus(interval.min(limits::GRACE) * limits::GRACES);
+        prop_assert!(overdue <= most, "bounded by the blackouts and their graces");
     }
 
-    /// A host that beats at its interval whenever it can be received, and within the grace after a blackout, is not overdue.
+    /// A host that beats at its interval whenever it can be received, and within the grace after a blackout, is not overdue;
+    /// at most it is in doubt, after many blackouts close to each other.
     #[test]
     fn a_host_that_beats_when_it_can_is_never_overdue(blackouts in some_blackouts(), interval in 2..30_u32) {
         let (coverage, every) = (coverage(&blackouts), i64::from(interval) - 1);
@@ -350,7 +380,9 @@ proptest! {
                 }
             }
             if !down(minute) {
-                prop_assert!(coverage.overdue(at(last), MINUTE * interval) >= at(minute), "at {minute}, last beat {last}");
+                let overdue = coverage.overdue(at(last), MINUTE * interval);
+                let doubt = coverage.doubt(at(last), MINUTE * interval, overdue);
+                prop_assert!(overdue >= at(minute) || doubt.is_some(), "at {minute}, last beat {last}");
             }
         }
     }
