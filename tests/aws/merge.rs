@@ -1,7 +1,7 @@
-//! `record` against [`Heartbeat::merge`], on histories that nobody thought of.
+//! `record` against [`Heartbeat::recorded`], on histories that nobody thought of.
 
 use hb_aws::DynamoHeartbeats;
-use hb_domain::{Heartbeat, Region, strategy};
+use hb_domain::{Region, strategy};
 use hb_service::ports::{Heard, Heartbeats};
 use proptest::prelude::*;
 
@@ -29,6 +29,9 @@ fn updates_merge_as_the_domain_does() {
             heartbeats.load(&key).await.unwrap()
         });
         let stored: Vec<_> = stored.into_iter().map(|heard| heard.heartbeat).collect();
-        prop_assert_eq!(stored, Vec::from_iter(history.into_iter().reduce(Heartbeat::merge)));
+        prop_assert_eq!(stored, Vec::from_iter(history.into_iter().reduce(|stored, beat| {
+            let now = beat.last;
+            stored.recorded(beat, now)
+        })));
     });
 }

@@ -139,6 +139,10 @@ impl Heartbeats for Narrow {
         self.heartbeats.scan(segment, after).await
     }
 
+    async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()> {
+        self.heartbeats.mend(ahead, now).await
+    }
+
     fn behind(&self, host: &HostKey) -> Cursor {
         self.heartbeats.behind(host)
     }

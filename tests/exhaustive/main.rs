@@ -66,7 +66,7 @@ impl Model for Setting {
         };
         let entry = |host: u8| {
             let key = HostKey::new(Fleet::main(), host.to_string().parse().unwrap());
-            let mut entry = Entry::assumed(&key, &heard.heartbeat(), Some(now()));
+            let mut entry = Entry::assumed(&key, &heard.heartbeat(), Some(now()), now());
             entry.basis = heard.last;
             let entry = Entry {
                 failure: None,

@@ -217,11 +217,7 @@ fn a_process_ends_before_the_effect_of_a_publish_after_its_life() {
     let region = world.get().regions[0].clone();
     for (wait, published) in [(LIFE / 2, 1), (LIFE + 1, 0)] {
         let mut executor = Executor::new(world.clone());
-        let ports = SimulatedPorts {
-            world: world.clone(),
-            region: region.clone(),
-            skew: 0,
-        };
+        let ports = SimulatedPorts::new(&world, &region, 0);
         let notice = Notice::test(Fleet::main(), Kind::Missing, region.clone(), Timestamp::MIN);
         executor.process("sweep", &region, async move {
             Wait::new(&ports.world, wait).await;

@@ -30,10 +30,16 @@ pub(crate) enum Fault {
     MassOutage,
     Admin,
     HostFails,
+    /// All clocks of the service step.
+    ClockStep,
+    /// The clock of a process differs by the skew or more.
+    ClockDrift,
+    /// A beat is dated in the future.
+    BeatAhead,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::StoreFails,
         Self::StoreReplyLost,
         Self::StaleScan,
@@ -58,14 +64,24 @@ impl Fault {
         Self::MassOutage,
         Self::Admin,
         Self::HostFails,
+        Self::ClockStep,
+        Self::ClockDrift,
+        Self::BeatAhead,
     ];
+    /// Those of clocks, which are right in most runs: some invariants hold only then.
+    const CLOCKS: [Self; 3] = [Self::ClockStep, Self::ClockDrift, Self::BeatAhead];
 
     /// Its highest probability in a run, in thousandths.
     fn most(self) -> u32 {
         match self {
             Self::StoreFails | Self::StoreReplyLost => 30,
             Self::StaleScan | Self::StaleIndex | Self::EchoShortPoll => 500,
-            Self::SlowReplication | Self::SlowPartition | Self::OutOfTime | Self::Admin => 100,
+            Self::SlowReplication
+            | Self::SlowPartition
+            | Self::OutOfTime
+            | Self::Admin
+            | Self::ClockStep
+            | Self::ClockDrift => 100,
             Self::Refused
             | Self::AcceptedReplyLost
             | Self::UnknownNotAccepted
@@ -76,7 +92,7 @@ impl Fault {
             Self::EchoQueueFails => 50,
             Self::Crash => 10,
             Self::Pause => 5,
-            Self::HostFails => 20,
+            Self::HostFails | Self::BeatAhead => 20,
             Self::DoubleInvocation => 300,
             Self::ReceiverDown | Self::RegionCutOff | Self::ReplicationDown => 60,
         }
@@ -89,6 +105,8 @@ pub(crate) struct Faults {
     pub(crate) hits: BTreeMap<Fault, u64>,
     /// How often a process was killed, by the call before.
     pub(crate) crashes: BTreeMap<&'static str, u64>,
+    /// How often an invariant could have been violated, by what made it so.
+    pub(crate) noted: BTreeMap<&'static str, u64>,
     pub(crate) on: bool,
 }
 
@@ -100,10 +118,13 @@ impl Faults {
             1 => (fault.most() / 5).max(1),
             _ => fault.most(),
         };
-        let chances = Fault::ALL
+        let mut chances: BTreeMap<_, _> = Fault::ALL
             .into_iter()
             .map(|fault| (fault, draw(fault, rng)))
             .collect();
+        if rng.u8(0..3) > 0 {
+            chances.retain(|fault, _| !Fault::CLOCKS.contains(fault));
+        }
         Self {
             chances,
             on: true,
@@ -128,9 +149,16 @@ impl Faults {
         *self.hits.entry(fault).or_default() += 1;
     }
 
+    pub(crate) fn note(&mut self, what: &'static str) {
+        *self.noted.entry(what).or_default() += 1;
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         for (fault, hits) in &other.hits {
             *self.hits.entry(*fault).or_default() += hits;
+        }
+        for (what, times) in &other.noted {
+            *self.noted.entry(what).or_default() += times;
         }
         for (call, hits) in &other.crashes {
             *self.crashes.entry(call).or_default() += hits;

@@ -1,5 +1,7 @@
 //! The hosts: they send beats, and retry in the next region.
 
+use std::time::Duration;
+
 use hb_domain::{Beat, Heartbeat, HostKey, Interval, Region, Signal};
 use hb_service::ports::{Clock, Heard, Heartbeats};
 
@@ -65,18 +67,20 @@ pub(crate) async fn send_beats(world: Shared, key: HostKey) {
 
 /// Whether a beat of `key` was acknowledged in `region`.
 pub(crate) async fn record(world: &Shared, region: &Region, key: &HostKey) -> bool {
-    let ports = SimulatedPorts {
-        world: world.clone(),
-        region: region.clone(),
-        skew: 0,
-    };
+    let ports = SimulatedPorts::new(world, region, 0);
     let interval = Interval::from_millis(60_000).unwrap();
     let fails = !key.host.is_reserved() && world.get().strikes(Fault::HostFails);
+    let ahead = if key.host.is_reserved() {
+        0
+    } else {
+        world.get().ahead_of_beat()
+    };
+    let ahead = Duration::from_millis(ahead.unsigned_abs());
     let signal = if fails { Signal::Fail } else { Signal::Ok };
     let beat = Beat {
         interval,
         signal,
-        ..Beat::ok(ports.now())
+        ..Beat::ok(ports.now().plus(ahead))
     };
     let heard = Heard {
         key: key.clone(),

@@ -2,9 +2,7 @@
 
 use std::any::Any;
 
-use hb_domain::{
-    Caveat, Entry, HostKey, Kind, Notice, Phase, Receiver, State, Timestamp, Transition,
-};
+use hb_domain::{Caveat, Entry, HostKey, Kind, Notice, Phase, Receiver, State, Transition};
 
 use crate::run::LEASE;
 use crate::world::{Accepted, Message, Quiet, World};
@@ -41,20 +39,27 @@ const SURELY_UP: i64 = 60_000 + 30_000;
 /// How soon a silence is decided without faults: an interval, the skew, two sweeps, and what clocks may differ.
 pub(crate) const IN_TIME: i64 = 60_000 + 2_000 + 120_000 + 5_000;
 
+/// How far the clock of a sweep may be ahead ([`hb_service::SweepSettings::skew`]).
+const SKEW: i64 = 5_000;
+
+/// How long a copy of a beat is under way at most.
+const COPY: i64 = 122_000;
+
 /// How long a region is waited for ([`hb_domain::limits::REGION_DEAD_AFTER`]).
 const PRESUMED_DEAD: i64 = 300_000;
 
-/// A record was stored.
-pub(crate) fn swapped(world: &mut World, record: &dyn Any) {
+/// A record was stored by a process whose clock was so much ahead of the right time when it began, and is so much ahead
+/// of the others.
+pub(crate) fn swapped(world: &mut World, record: &dyn Any, ahead: i64, skew: i64) {
     if let Some(receiver) = record.downcast_ref::<Receiver>() {
-        let heard = receiver.heard.map_or(0, Timestamp::as_millis);
         let now = world.now;
         let region = receiver.region.clone();
-        world
-            .without_canary
-            .entry(region)
-            .or_default()
-            .end(heard, now);
+        let known = world.heard.insert(region.clone(), receiver.heard);
+        world.canaries.insert(region.clone(), now);
+        if known != Some(receiver.heard) {
+            let quiet = world.without_canary.entry(region).or_default();
+            quiet.end(now, now);
+        }
     }
     let Some(entry) = record.downcast_ref::<Entry>() else {
         return;
@@ -72,6 +77,8 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any) {
     let id = (entry.key.clone(), last.epoch);
     match world.claims.get(&id) {
         None => {
+            let now = world.now;
+            world.claimed.insert(id.clone(), now);
             world.claims.insert(id, last.clone());
             world.say(|| {
                 format!(
@@ -79,7 +86,10 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any) {
                     entry.key, last.kind, last.epoch, last.last_beat, last.at
                 )
             });
-            false_alarm(world, &entry.key, last);
+            // To a sweep whose clock is ahead by more, all hosts have been silent for longer.
+            if skew <= SKEW {
+                false_alarm(world, &entry.key, last, ahead);
+            }
         }
         Some(known) if decided(known) != decided(last) => {
             let words = format!("{} epoch {}: {known:?} and {last:?}", entry.key, last.epoch);
@@ -98,8 +108,12 @@ fn decided(last: &Transition) -> Transition {
 }
 
 /// Whether the reason of a caveat is true, as far as the service can know: a region was away, the one that it names or the
-/// one that says so. That copies are late is none.
+/// one that says so, or seemed to be when a clock was wrong. That copies are late is none.
 fn is_true(world: &World, caveat: &Caveat) -> bool {
+    let lately = |at: i64| world.now - at < Quiet::RECENT;
+    if world.wrong_clock.is_some_and(lately) {
+        return true;
+    }
     let was_long = |quiet: &Quiet| quiet.was_long(world.now);
     let deaf = world.without_canary.values().any(was_long);
     match caveat {
@@ -110,7 +124,7 @@ fn is_true(world: &World, caveat: &Caveat) -> bool {
     }
 }
 
-fn false_alarm(world: &mut World, key: &HostKey, last: &Transition) {
+fn false_alarm(world: &mut World, key: &HostKey, last: &Transition, ahead: i64) {
     if let Some(caveat) = &last.caveat {
         if !is_true(world, caveat) {
             let words = format!("{key} is {:?}: {caveat:?}", last.kind);
@@ -124,7 +138,7 @@ fn false_alarm(world: &mut World, key: &HostKey, last: &Transition) {
     if last.kind != Kind::Missing {
         return;
     }
-    let decided = last.at.as_millis();
+    let decided = last.at.as_millis() - ahead;
     let last_beat = last.last_beat.as_millis();
     // A region that waits for another reports a real silence at most this much later.
     let waited = if world.regions.len() > 1 {
@@ -132,7 +146,8 @@ fn false_alarm(world: &mut World, key: &HostKey, last: &Transition) {
     } else {
         0
     };
-    let never_silent = truth.since <= last_beat;
+    // Of an instant that was stored by another clock it is not known when that was.
+    let never_silent = world.wrong_clock.is_none() && truth.since <= last_beat;
     // That a real silence ended may be learnt only later.
     let heard_since = truth.since.max(if world.receivers_down.is_empty() {
         world.last_receiver_down
@@ -154,7 +169,9 @@ fn false_alarm(world: &mut World, key: &HostKey, last: &Transition) {
 /// Whether another copy is a violation: the echo of this one was read within W, or could have been because it arrived
 /// within W. A sender may have taken the lease just before the echo was read.
 fn echoed_in_time(world: &World, copy: &Accepted) -> bool {
-    if copy.echo.is_none_or(|at| at > copy.at + ECHO_WAIT) {
+    // Whoever has another clock takes a lease or the wait for over too early.
+    let wrong_clock = world.wrong_clock.is_some_and(|at| at > copy.at - 2 * LEASE);
+    if wrong_clock || copy.echo.is_none_or(|at| at > copy.at + ECHO_WAIT) {
         return false;
     }
     if let Some(read) = world.echoed.get(&(copy.subject.clone(), copy.attempt)) {
@@ -267,22 +284,21 @@ pub(crate) fn at_the_end(world: &mut World) {
             ));
         }
     }
-    if let Some((key, since)) = &world.last_silent {
+    for (key, until) in &world.silent {
         let claims = world
             .claims
             .range((key.clone(), 0)..=(key.clone(), u64::MAX));
-        let mut claims = claims.rev().map(|(_, last)| last);
+        let mut claims = claims.rev();
         let (claim, before) = (claims.next(), claims.next());
         // A failure of before, whose copy was late, is decided first, and delays it by a sweep.
-        let failed = before.is_some_and(|last| last.at.as_millis() > *since);
-        let in_time = since + IN_TIME + if failed { 60_000 } else { 0 };
-        let late =
-            claim.is_none_or(|last| last.kind != Kind::Missing || last.at.as_millis() > in_time);
-        if late {
-            broken.push((
-                STATE_IS_REPORTED,
-                format!("{key} is silent since {since}, and the last transition is {claim:?}"),
-            ));
+        let failed = before.is_some_and(|(id, _)| world.claimed[id] > until - IN_TIME);
+        let until = until + if failed { 60_000 } else { 0 };
+        let in_time = claim
+            .is_some_and(|(id, last)| last.kind == Kind::Missing && world.claimed[id] <= until);
+        if !in_time {
+            let words =
+                format!("{key} is silent, by {until}, and the last transition is {claim:?}");
+            broken.push((STATE_IS_REPORTED, words));
         }
     }
     for (invariant, words) in broken {
@@ -329,6 +345,10 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
         .failed
         .get(key)
         .filter(|_| !world.administered.contains(key));
+    // What was stored before is of another clock, or of now.
+    let since = |at: Option<i64>, failed: i64| at.is_some_and(|at| at > failed - COPY);
+    let mended = world.mended.get(key).copied();
+    let failed = failed.filter(|at| !since(world.stepped, **at) && !since(mended, **at));
     // A notice that the host is missing says more, and one that it is failing says the same.
     let failed = failed.filter(|at| entry.state == State::Up && !was_failing(world, key, **at));
     // The beat carries the time at which it was sent, a moment before it was stored.

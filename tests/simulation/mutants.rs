@@ -1,4 +1,4 @@
-//! The production protocol, and nine broken variants. Each wraps the production code with one fault, so that the
+//! The production protocol, and eleven broken variants. Each wraps the production code with one fault, so that the
 //! production code contains no switches for it.
 
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use hb_domain::{
 };
 use hb_service::Sweep;
 use hb_service::ports::{
-    Cursor, Echo, Echoes, Heard, Heartbeats, Ledger, Page, PortResult, Segment, Stored, Swap,
-    Topic, Version,
+    Clock, Cursor, Echo, Echoes, Heard, Heartbeats, Ledger, Page, PortResult, Segment, Stored,
+    Swap, Topic, Version,
 };
 use uuid::Uuid;
 
@@ -43,11 +43,15 @@ pub(crate) enum Variant {
     QuickEchoes,
     /// Takes another region for dead whose copies are late, and does not ask it.
     TrustsCopies,
+    /// Counts what is of the future as now, and leaves it there.
+    Unmended,
+    /// Mends although the last canary is ahead of its clock.
+    MendsBlindly,
 }
 
 impl Variant {
     /// The broken variants, each with the invariant that it violates.
-    pub(crate) const MUTANTS: [(Self, &str); 10] = [
+    pub(crate) const MUTANTS: [(Self, &str); 12] = [
         (Self::EventualLedger, invariants::ONE_TRANSITION),
         (Self::NoOutbox, invariants::NOTHING_PENDING),
         (Self::NoEchoResend, invariants::ACCEPTED_ONCE),
@@ -58,6 +62,8 @@ impl Variant {
         (Self::Unconfirmed, invariants::NO_FALSE_ALARM),
         (Self::QuickEchoes, invariants::ACCEPTED_ONCE),
         (Self::TrustsCopies, invariants::TRUE_CAVEAT),
+        (Self::Unmended, invariants::STATE_IS_REPORTED),
+        (Self::MendsBlindly, invariants::NO_FALSE_ALARM),
     ];
 
     /// How many regions it needs, if it needs a certain number.
@@ -81,6 +87,10 @@ impl Variant {
                 .with(Fault::AcceptedReplyLost, 300)
                 .with(Fault::EchoShortPoll, 900),
             Self::TrustsCopies => faults.with(Fault::ReplicationDown, 300),
+            Self::Unmended => faults.with(Fault::ClockStep, 100),
+            Self::MendsBlindly => faults
+                .with(Fault::ClockDrift, 300)
+                .with(Fault::DoubleInvocation, 900),
             Self::Sound | Self::EventualLedger => faults,
         }
     }
@@ -107,7 +117,8 @@ impl Variant {
             Self::NoOrphanRule => sweep.ports.digests = broken,
             Self::Unconfirmed => sweep.ports.heartbeats = broken,
             Self::QuickEchoes => sweep.ports.echoes = Arc::new(Quick(ports.clone())),
-            Self::TrustsCopies => sweep.ports.receivers = broken,
+            Self::TrustsCopies | Self::MendsBlindly => sweep.ports.receivers = broken,
+            Self::Unmended => sweep.ports.heartbeats = Arc::new(Forgetful(ports.clone())),
         }
         sweep
     }
@@ -195,17 +206,18 @@ impl Ledger<Receiver> for Broken {
         self.0.swap(receiver, expected, writer).await
     }
 
-    /// Hides that other regions live.
+    /// Hides that other regions live, and that a canary is ahead.
     async fn open(
         &self,
         segment: Segment,
         after: Option<Cursor>,
     ) -> PortResult<Page<Stored<Receiver>>> {
         let mut page = Ledger::<Receiver>::open(&self.0, segment, after).await?;
-        let others = page.items.iter_mut().map(|stored| &mut stored.record);
-        others
-            .filter(|receiver| receiver.region != self.0.region)
-            .for_each(|receiver| receiver.heard = None);
+        let now = self.0.now();
+        for stored in &mut page.items {
+            let other = stored.record.region != self.0.region;
+            stored.record.heard = stored.record.heard.min(Some(now)).filter(|_| !other);
+        }
         Ok(page)
     }
 }
@@ -257,6 +269,10 @@ impl Heartbeats for Broken {
         self.0.scan(segment, after).await
     }
 
+    async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()> {
+        self.0.mend(ahead, now).await
+    }
+
     fn behind(&self, host: &HostKey) -> Cursor {
         self.0.behind(host)
     }
@@ -298,5 +314,39 @@ impl Echoes for Quick {
 
     async fn acknowledge(&self, receipts: &[String]) -> PortResult<()> {
         self.0.acknowledge(receipts).await
+    }
+}
+
+/// Mends nothing.
+struct Forgetful(SimulatedPorts);
+
+#[async_trait]
+impl Heartbeats for Forgetful {
+    async fn record(&self, heard: &Heard) -> PortResult<()> {
+        self.0.record(heard).await
+    }
+
+    async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {
+        Heartbeats::load(&self.0, host).await
+    }
+
+    async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
+        self.0.scan(segment, after).await
+    }
+
+    async fn mend(&self, _: &[Heard], _: Timestamp) -> PortResult<()> {
+        Ok(())
+    }
+
+    fn behind(&self, host: &HostKey) -> Cursor {
+        self.0.behind(host)
+    }
+
+    async fn forget(&self, host: &HostKey, up_to: Timestamp) -> PortResult<()> {
+        self.0.forget(host, up_to).await
+    }
+
+    async fn check(&self) -> PortResult<()> {
+        Ok(())
     }
 }

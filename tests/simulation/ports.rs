@@ -24,11 +24,23 @@ use crate::world::{PARTITIONS, Shared, World, instant};
 pub(crate) struct SimulatedPorts {
     pub(crate) world: Shared,
     pub(crate) region: Region,
-    /// The error of its clock, in milliseconds.
-    pub(crate) skew: i64,
+    /// How far its clock differs from the others, in milliseconds.
+    skew: i64,
+    /// How far its clock was ahead of the right time when it began.
+    pub(crate) ahead: i64,
 }
 
 impl SimulatedPorts {
+    /// Of a process that begins now.
+    pub(crate) fn new(world: &Shared, region: &Region, skew: i64) -> Self {
+        Self {
+            world: world.clone(),
+            region: region.clone(),
+            skew,
+            ahead: world.get().clocks + skew,
+        }
+    }
+
     /// All ports, for the use cases. Nothing here uses keys or subscriptions.
     pub(crate) fn all(&self) -> Ports {
         let all = Arc::new(self.clone());
@@ -38,6 +50,7 @@ impl SimulatedPorts {
             ledger: all.clone(),
             digests: all.clone(),
             receivers: all.clone(),
+            incarnations: all.clone(),
             keys: unused.clone(),
             topic: all.clone(),
             echoes: all.clone(),
@@ -101,7 +114,12 @@ impl System for SimulatedPorts {
         Ok(self.world.get().tables.checkpoints.get(region).cloned())
     }
 
-    async fn record_checkpoint(&self, region: &Region, checkpoint: &Checkpoint) -> PortResult<()> {
+    async fn record_checkpoint(
+        &self,
+        region: &Region,
+        checkpoint: &Checkpoint,
+        now: Timestamp,
+    ) -> PortResult<()> {
         self.call("system.record_checkpoint").await;
         self.may_fail("system")?;
         {
@@ -109,7 +127,7 @@ impl System for SimulatedPorts {
             let known = checkpoints
                 .entry(region.clone())
                 .or_insert_with(|| checkpoint.clone());
-            if checkpoint.began >= known.began {
+            if checkpoint.began >= known.began || known.began.is_ahead(now) {
                 known.clone_from(checkpoint);
             }
         }
@@ -123,14 +141,14 @@ impl System for SimulatedPorts {
         {
             let mut world = self.world.get();
             // By the world's clock.
-            let began = sweep.began.as_millis() - self.skew;
+            let began = (sweep.began.as_millis() - self.ahead).min(world.now);
             let completed = world.completed.entry(region.clone()).or_default();
             *completed = began.max(*completed);
             let now = world.now;
             let quiet = world.without_sweep.entry(region.clone()).or_default();
             quiet.end(began, now);
             let known = world.tables.sweeps.entry(region.clone()).or_insert(*sweep);
-            if sweep.began > known.began {
+            if sweep.began > known.began || known.began.is_ahead(sweep.ended) {
                 *known = *sweep;
             }
         }
@@ -142,7 +160,8 @@ impl System for SimulatedPorts {
 #[async_trait]
 impl Clock for SimulatedPorts {
     fn now(&self) -> Timestamp {
-        instant(self.world.get().now + self.skew)
+        let world = self.world.get();
+        instant(world.now + world.clocks + self.skew)
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -10,6 +10,7 @@ use hb_service::ports::Clock;
 use hb_service::{Caller, Canaries, Sweep, SweepSettings};
 use uuid::Uuid;
 
+use crate::clocks::{silence_one, step_around_a_silence};
 use crate::executor::{Executor, LIFE, Wait};
 use crate::faults::{Fault, Faults};
 use crate::hosts::{record, send_beats};
@@ -27,6 +28,8 @@ const FAULTY: i64 = 14;
 const CALM: i64 = 24;
 /// How long before the end one more host falls silent.
 const LAST_SILENCE: i64 = 5;
+/// How long before the end the clocks step once more, around the silence of another host.
+const LAST_STEP: i64 = 14;
 
 pub(crate) struct RunResult {
     pub(crate) violations: Vec<Violation>,
@@ -44,6 +47,7 @@ pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> R
     let mut rng = fastrand::Rng::with_seed(seed);
     let regions = faults_for.regions().unwrap_or_else(|| rng.u8(1..=2));
     let faults = faults_for.faults(Faults::drawn(&mut rng));
+    let steps = faults.chance(Fault::ClockStep) > 0;
     let world = Shared::new(
         rng.u64(..),
         regions,
@@ -59,6 +63,9 @@ pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> R
         }
         if minute == FAULTY + CALM - LAST_SILENCE {
             silence_one(&world);
+        }
+        if minute == FAULTY + CALM - LAST_STEP && steps {
+            step_around_a_silence(&world, &mut executor);
         }
         for part in 0..2 {
             let now = START + minute * MINUTE + part * MINUTE / 2;
@@ -92,11 +99,7 @@ fn outcome(world: &Shared) -> RunResult {
 pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
     let regions = world.get().regions.clone();
     for region in regions {
-        let ports = SimulatedPorts {
-            world: world.clone(),
-            region: region.clone(),
-            skew: 0,
-        };
+        let ports = SimulatedPorts::new(world, &region, 0);
         let fresh = sweep(&ports).settings.canaries.fresh;
         let receiver = Receiver::new(region).with_canary(ports.now(), fresh);
         let _ = ports.write(&receiver, None, Uuid::nil());
@@ -137,6 +140,7 @@ pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
 /// What happens in the phase with faults.
 fn disturb(world: &Shared) {
     let mut world = world.get();
+    world.may_step();
     let now = world.now;
     let hosts: Vec<_> = world.truth.keys().cloned().collect();
     let mut flips = Vec::new();
@@ -231,24 +235,6 @@ fn clear(world: &Shared) {
     }
 }
 
-/// Late in the calm phase, one more host falls silent.
-fn silence_one(world: &Shared) {
-    let mut world = world.get();
-    let since = world.now;
-    let up: Vec<_> = world
-        .truth
-        .iter()
-        .filter(|(_, truth)| truth.up)
-        .map(|(key, _)| key.clone())
-        .collect();
-    let Some(key) = up.first().cloned() else {
-        return;
-    };
-    world.say(|| format!("{key} falls silent"));
-    world.truth.insert(key.clone(), Truth { up: false, since });
-    world.last_silent = Some((key, since));
-}
-
 /// At times an admin changes a host, from a machine that may fail as well.
 fn administer(world: &Shared, executor: &mut Executor) {
     let (key, region, action) = {
@@ -267,11 +253,7 @@ fn administer(world: &Shared, executor: &mut Executor) {
         world.say(|| format!("an admin {words} {key}"));
         (key, world.regions[0].clone(), action)
     };
-    let all = SimulatedPorts {
-        world: world.clone(),
-        region: region.clone(),
-        skew: 0,
-    };
+    let all = SimulatedPorts::new(world, &region, 0);
     executor.process("admin", &region, async move {
         let hosts = HostAdmin {
             ports: all.all(),
@@ -300,12 +282,8 @@ pub(crate) fn schedule(
     let regions = world.get().regions.clone();
     for region in regions {
         let ports = |world: &Shared| {
-            let skew = world.get().rng.i64(-2_000..2_000);
-            SimulatedPorts {
-                world: world.clone(),
-                region: region.clone(),
-                skew,
-            }
+            let drift = world.get().drift();
+            SimulatedPorts::new(world, &region, drift)
         };
         if !whole_minute {
             continue;

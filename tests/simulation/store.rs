@@ -25,7 +25,8 @@ pub(crate) type Beats = BTreeMap<(HostKey, Region), Heard>;
 
 /// A write in transit to another region.
 pub(crate) enum Copy {
-    Beat(Heard),
+    /// And when it was written.
+    Beat(Heard, i64),
     Record(&'static str, String, Row),
 }
 
@@ -33,6 +34,8 @@ pub(crate) enum Copy {
 pub(crate) struct Tables {
     /// What each region sees of all beats.
     pub(crate) beats: BTreeMap<Region, Beats>,
+    /// When each item there was written.
+    written: BTreeMap<(Region, HostKey, Region), i64>,
     /// The same some time ago: what a stale scan sees.
     pub(crate) old_beats: BTreeMap<Region, Beats>,
     /// The ledger. One for all regions, unless it is eventually consistent.
@@ -66,28 +69,30 @@ impl Tables {
         }
     }
 
+    /// Stores an item in a region, unless a later write of it is there: the last writer wins.
+    pub(crate) fn put(&mut self, region: &Region, heard: Heard, at: i64) {
+        let place = (heard.key.clone(), heard.region.clone());
+        let item = (region.clone(), place.0.clone(), place.1.clone());
+        let written = self.written.entry(item).or_insert(at);
+        if *written <= at {
+            *written = at;
+            let beats = self.beats.entry(region.clone()).or_default();
+            beats.insert(place, heard);
+        }
+    }
+
     /// Delivers the copies that are due at `now`, except to regions that are cut off; those of heartbeats only if
     /// `beats` are copied.
     pub(crate) fn arrive(&mut self, now: i64, beats: bool, cut_off: impl Fn(&Region) -> bool) {
         let copies = std::mem::take(&mut self.copies);
         for (region, at, copy) in copies {
-            let held = !beats && matches!(copy, Copy::Beat(_));
+            let held = !beats && matches!(copy, Copy::Beat(..));
             if at > now || held || cut_off(&region) {
                 self.copies.push((region, at, copy));
                 continue;
             }
             match copy {
-                Copy::Beat(heard) => {
-                    let place = (heard.key.clone(), heard.region.clone());
-                    let beats = self.beats.entry(region).or_default();
-                    // The last writer wins: of one item there is one writer, and its writes are ordered.
-                    let older = beats
-                        .get(&place)
-                        .is_none_or(|known| known.heartbeat.last <= heard.heartbeat.last);
-                    if older {
-                        beats.insert(place, heard);
-                    }
-                }
+                Copy::Beat(heard, written) => self.put(&region, heard, written),
                 Copy::Record(table, key, row) => {
                     let records = self.records.entry(region).or_default();
                     // The last writer wins.

@@ -58,7 +58,7 @@ impl Quiet {
     const LONG: i64 = 110_000;
     /// How long ago it may have ended: an inquiry that it left without an answer ends after five minutes, and is decided on
     /// by the next sweep.
-    const RECENT: i64 = 360_000;
+    pub(crate) const RECENT: i64 = 360_000;
 
     /// Something came, of the instant `at`.
     pub(crate) fn end(&mut self, at: i64, now: i64) {
@@ -93,6 +93,8 @@ pub(crate) struct World {
     pub(crate) tables: Tables,
     /// Every transition that was ever claimed.
     pub(crate) claims: BTreeMap<(HostKey, u64), Transition>,
+    /// When.
+    pub(crate) claimed: BTreeMap<(HostKey, u64), i64>,
     pub(crate) accepted: Vec<Accepted>,
     /// The notices of each transition.
     pub(crate) published_by: BTreeMap<(HostKey, u64), BTreeSet<Subject>>,
@@ -105,6 +107,8 @@ pub(crate) struct World {
     /// The time since the last canary on record, and since the last completed sweep, of each region.
     pub(crate) without_canary: BTreeMap<Region, Quiet>,
     pub(crate) without_sweep: BTreeMap<Region, Quiet>,
+    /// The last canary on record of each region.
+    pub(crate) heard: BTreeMap<Region, Option<Timestamp>>,
     pub(crate) truth: BTreeMap<HostKey, Truth>,
     /// The delay of copies to other regions, by partition, in milliseconds.
     pub(crate) lags: [i64; PARTITIONS],
@@ -124,8 +128,18 @@ pub(crate) struct World {
     pub(crate) failed: BTreeMap<HostKey, i64>,
     /// Hosts that an admin changed in any way.
     pub(crate) administered: BTreeSet<HostKey>,
-    /// The host that falls silent in the calm phase, and when.
-    pub(crate) last_silent: Option<(HostKey, i64)>,
+    /// The hosts that fall silent in the calm phase, and when that must have been decided.
+    pub(crate) silent: BTreeMap<HostKey, i64>,
+    /// How far all clocks of the service are ahead, in milliseconds.
+    pub(crate) clocks: i64,
+    /// When they last stepped.
+    pub(crate) stepped: Option<i64>,
+    /// When a canary of each region last arrived.
+    pub(crate) canaries: BTreeMap<Region, i64>,
+    /// When any clock was last wrong.
+    pub(crate) wrong_clock: Option<i64>,
+    /// When an instant of a host's beats was last brought to now.
+    pub(crate) mended: BTreeMap<HostKey, i64>,
     pub(crate) trace: Vec<String>,
     pub(crate) violations: Vec<Violation>,
     /// Set when a task made progress, so that the executor knows whether all of it waits.
@@ -159,6 +173,7 @@ impl Shared {
             tables: Tables::new(&regions, eventual),
             regions,
             claims: BTreeMap::new(),
+            claimed: BTreeMap::new(),
             accepted: Vec::new(),
             published_by: BTreeMap::new(),
             echoes: Vec::new(),
@@ -166,6 +181,7 @@ impl Shared {
             completed: BTreeMap::new(),
             without_canary: BTreeMap::new(),
             without_sweep: BTreeMap::new(),
+            heard: BTreeMap::new(),
             truth: BTreeMap::new(),
             lags: [0; PARTITIONS],
             horizons: [START; PARTITIONS],
@@ -176,7 +192,12 @@ impl Shared {
             forgotten: BTreeSet::new(),
             failed: BTreeMap::new(),
             administered: BTreeSet::new(),
-            last_silent: None,
+            silent: BTreeMap::new(),
+            clocks: 0,
+            stepped: None,
+            canaries: BTreeMap::new(),
+            wrong_clock: None,
+            mended: BTreeMap::new(),
             trace: Vec::new(),
             violations: Vec::new(),
             progress: false,

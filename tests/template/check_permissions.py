@@ -96,9 +96,12 @@ def roles_allow_exactly_what_functions_call(deployment: Deployment) -> Iterator[
 
 @in_each_deployment
 def conditions_restrict_items_and_attributes(deployment: Deployment) -> Iterator[str]:
-    """Beats write exactly their own attributes, the sweep its own records, the canary records of receivers."""
+    """Beats write exactly their own attributes, the sweep only instants of beats and its own records, the canary records
+    of receivers.
+    """
     wanted = {
         ("IngestRole", "RecordBeats"): ("dynamodb:Attributes", set(FACTS["beatAttributes"])),
+        ("SweepRole", "MendInstants"): ("dynamodb:Attributes", set(FACTS["mendedAttributes"])),
         ("SweepRole", "RememberSweeps"): ("dynamodb:LeadingKeys", {FACTS["sweepKind"]}),
         ("CanaryRole", "RememberCanaries"): ("dynamodb:LeadingKeys", {FACTS["receiverPrefix"] + "*"}),
     }

@@ -106,6 +106,8 @@ MUTATIONS = [
              "roles allow exactly what functions call", "policies name resources of the stack"),
     template("a missing attribute in a condition", "[h, r, l, i, f, s, x, m]", "[h, r, l, i, f, s, x]",
              "conditions restrict items and attributes"),
+    template("a sweep that may write the signal of a beat", "[h, r, l, f, x]", "[h, r, l, f, x, s]",
+             "conditions restrict items and attributes"),
     template("a canary that may change any entry of the ledger", "            Statement:\n              - Sid: Log\n                Effect: Allow\n                Action: [logs:CreateLogStream, logs:PutLogEvents]\n                Resource: !GetAtt CanaryLog.Arn\n              - Sid: RememberCanaries",
              "            Statement:\n              - Sid: Log\n                Effect: Allow\n                Action: [logs:CreateLogStream, logs:PutLogEvents]\n                Resource: !GetAtt CanaryLog.Arn\n              - Sid: Remember",
              "conditions restrict items and attributes"),

@@ -6,6 +6,7 @@ pub(crate) mod stored;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use futures::stream::{self, StreamExt};
 use hb_domain::{HostKey, Region, Timestamp};
 use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortError, PortResult, Segment};
 use tracing::instrument;
@@ -26,6 +27,9 @@ const PAGE: i32 = 10_000;
 
 /// Everything but the message, which a sweep does not need. DynamoDB reads it anyway; this saves the transfer.
 const SCANNED: &str = "#h, #r, #l, #i, #f, #s, #x";
+
+/// How many items are mended at the same time.
+const MENDING: usize = 16;
 
 /// How often a beat is tried when other writes interfere.
 const ATTEMPTS: usize = 8;
@@ -49,12 +53,12 @@ impl DynamoHeartbeats {
     }
 
     async fn update(
-        &self,
+        table: &Table,
         key: AttributeMap,
         update: Update,
     ) -> PortResult<Conditional<UpdateItemOutput>> {
         let expression = update.expression();
-        let request = self.quick.client.update_item().table_name(&self.quick.name);
+        let request = table.client.update_item().table_name(&table.name);
         let answer = request
             .set_key(Some(key))
             .set_expression_attribute_names(Some(names(&[&expression, &update.condition])))
@@ -65,7 +69,7 @@ impl DynamoHeartbeats {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        self.quick.settle_conditional(Operation::UpdateItem, answer)
+        table.settle_conditional(Operation::UpdateItem, answer)
     }
 
     /// All items of a host, strongly consistent.
@@ -106,7 +110,8 @@ impl Heartbeats for DynamoHeartbeats {
         let mut change = Change::Hopeful;
         for _ in 0..ATTEMPTS {
             let key = stored::key(&heard.key, &heard.region);
-            let item = match self.update(key, change.of(&heard.heartbeat)).await? {
+            let update = change.of(&heard.heartbeat);
+            let item = match Self::update(&self.quick, key, update).await? {
                 Conditional::Done(_) => return Ok(()),
                 Conditional::Failed(item) => item,
             };
@@ -169,6 +174,23 @@ impl Heartbeats for DynamoHeartbeats {
             stored::decode,
         );
         Ok(Page { next, ..page })
+    }
+
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(hosts = ahead.len()))]
+    async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()> {
+        let mut updates = Vec::new();
+        for heard in ahead {
+            let key = stored::key(&heard.key, &heard.region);
+            updates.extend(merge::mend(&heard.heartbeat, now).map(|update| (key, update)));
+        }
+        let mut results = stream::iter(updates)
+            .map(|(key, update)| Self::update(&self.table, key, update))
+            .buffer_unordered(MENDING);
+        let mut first_error = Ok(());
+        while let Some(result) = results.next().await {
+            first_error = first_error.and(result.map(drop));
+        }
+        first_error
     }
 
     fn behind(&self, host: &HostKey) -> Cursor {

@@ -31,6 +31,7 @@ mod topic;
 /// What the templates of a deployment repeat; `tests/template` compares both.
 pub mod facts {
     pub use crate::heartbeats::stored::ATTRIBUTES as BEAT_ATTRIBUTES;
+    pub use crate::heartbeats::stored::MENDED as MENDED_ATTRIBUTES;
     pub use crate::ledger::stored::RECEIVER_PREFIX;
     pub use crate::names::STAGE_CHARS;
     pub use crate::system::SWEEP as SWEEP_KIND;
@@ -67,7 +68,8 @@ pub fn ports(clients: &Clients, stage: &Stage, clock: Arc<dyn Clock>, ids: Arc<d
         heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
         ledger: ledger.clone(),
         digests: ledger.clone(),
-        receivers: ledger,
+        receivers: ledger.clone(),
+        incarnations: ledger,
         keys: Arc::new(DynamoKeys::new(clients, stage)),
         topic: Arc::new(SnsTopic::new(clients, stage)),
         echoes: Arc::new(SqsEchoes::new(clients, stage)),

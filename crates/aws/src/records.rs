@@ -1,6 +1,6 @@
 //! The table `system`: records of a few kinds, each kind ordered by name.
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use hb_service::ports::{Cursor, Page, PortResult};
 
 use crate::client::Clients;
@@ -57,18 +57,20 @@ impl Records {
     }
 
     /// Replaces the record of this name if `condition` holds, and returns whether it did. In the condition `:x` is the
-    /// new value of the attribute `x`.
+    /// new value of the attribute `x`, and `other` a value besides.
     pub(crate) async fn put(
         &self,
         name: &str,
         attributes: AttributeMap,
         condition: &str,
+        other: Option<(&str, AttributeValue)>,
     ) -> PortResult<bool> {
         let named = attributes
             .iter()
             .map(|(name, value)| (format!(":{name}"), value.clone()));
         let values: AttributeMap = named
             .filter(|(name, _)| condition.contains(name.as_str()))
+            .chain(other.map(|(name, value)| (name.to_owned(), value)))
             .collect();
         let mut item = self.key(name);
         item.extend(attributes);

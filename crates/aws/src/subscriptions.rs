@@ -194,7 +194,7 @@ impl Subscriptions for SnsSubscriptions {
         // The same ARN is the same subscription: the reply was lost and the SDK tried again.
         let free = "attribute_not_exists(#name) OR #arn = :arn";
         self.records
-            .put(subscription.id.as_str(), record, free)
+            .put(subscription.id.as_str(), record, free, None)
             .await
     }
 

@@ -1,7 +1,7 @@
 //! The last completed sweep and the checkpoint of each region, in DynamoDB.
 
 use async_trait::async_trait;
-use hb_domain::Region;
+use hb_domain::{Region, Timestamp, limits};
 use hb_service::ports::{Checkpoint, CompletedSweep, PortError, PortResult, System};
 use tracing::instrument;
 
@@ -33,6 +33,14 @@ impl DynamoSystem {
             sweeps: Records::new(clients, stage, SWEEP),
         }
     }
+
+    /// Unless one that began later is stored, and not so much later than `now` that a wrong clock wrote it.
+    async fn put(&self, name: &str, attributes: AttributeMap, now: Timestamp) -> PortResult<()> {
+        let ahead = (":ahead", item::instant(now.plus(limits::FUTURE_SKEW)));
+        let later = "attribute_not_exists(#began) OR #began <= :began OR #began > :ahead";
+        let put = self.sweeps.put(name, attributes, later, Some(ahead));
+        put.await.map(drop)
+    }
 }
 
 #[async_trait]
@@ -45,11 +53,7 @@ impl System for DynamoSystem {
 
     #[instrument(level = "debug", skip_all, err(level = "debug"), fields(region = region.as_str()))]
     async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()> {
-        let later = "attribute_not_exists(#began) OR #began <= :began";
-        self.sweeps
-            .put(region.as_str(), encode(sweep), later)
-            .await
-            .map(drop)
+        self.put(region.as_str(), encode(sweep), sweep.ended).await
     }
 
     #[instrument(level = "debug", skip_all, err(level = "debug"), fields(region = region.as_str()))]
@@ -60,7 +64,12 @@ impl System for DynamoSystem {
     }
 
     #[instrument(level = "debug", skip_all, err(level = "debug"), fields(region = region.as_str()))]
-    async fn record_checkpoint(&self, region: &Region, checkpoint: &Checkpoint) -> PortResult<()> {
+    async fn record_checkpoint(
+        &self,
+        region: &Region,
+        checkpoint: &Checkpoint,
+        now: Timestamp,
+    ) -> PortResult<()> {
         let name = checkpoint_of(region);
         let positions = serde_json::to_string(&checkpoint.positions)
             .map_err(|error| PortError::unreadable("table system", &name, error))?;
@@ -68,8 +77,7 @@ impl System for DynamoSystem {
             (BEGAN, item::instant(checkpoint.began)),
             (POSITIONS, item::text(positions)),
         ]);
-        let later = "attribute_not_exists(#began) OR #began <= :began";
-        self.sweeps.put(&name, attributes, later).await.map(drop)
+        self.put(&name, attributes, now).await
     }
 }
 

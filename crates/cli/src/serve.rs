@@ -30,7 +30,7 @@ const KEYS_FRESH: Duration = Duration::from_secs(2);
 pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<(), Failure> {
     log::start(format);
     let senders = Arc::new(senders(&serve, format)?);
-    let local = Local::open(&dir)?;
+    let local = Local::serve(&dir).await?;
     let listening = |source| Failure::Listen {
         address: serve.listen,
         source,

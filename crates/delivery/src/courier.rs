@@ -136,7 +136,8 @@ impl Courier {
                 self.tasks.insert(self.running.spawn(send).id(), delivery);
             }
         }
-        if now >= self.next_cleaning {
+        // The clock may have been set back since.
+        if now >= self.next_cleaning || self.next_cleaning.is_ahead(now.plus(CLEAN)) {
             let more = self.shared.queue.clean(now.minus(KEEP)).await?;
             self.next_cleaning = now.plus(if more { POLL } else { CLEAN });
         }

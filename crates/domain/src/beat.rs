@@ -183,6 +183,58 @@ impl Heartbeat {
         }
     }
 
+    /// Whether a wrong clock wrote any of its instants, as seen at `now`.
+    #[must_use]
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        let failed = self.failure.as_ref().map_or(self.last, |last| last.at);
+        let instants = [self.first, self.last, failed];
+        instants.into_iter().any(|instant| instant.is_ahead(now))
+    }
+
+    /// The same, with the instants that a wrong clock wrote brought to `now`.
+    #[must_use]
+    pub fn as_of(self, now: Timestamp) -> Self {
+        let failure = self.failure.map(|failure| Failure {
+            at: failure.at.as_of(now),
+            ..failure
+        });
+        Self {
+            first: self.first.as_of(now),
+            last: self.last.as_of(now),
+            failure,
+            ..self
+        }
+    }
+
+    /// Whether its instants are those of `other`: it was not written since that was read.
+    #[must_use]
+    pub fn has_instants_of(&self, other: &Self) -> bool {
+        let instants = |of: &Self| (of.first, of.last, of.failure.as_ref().map(|last| last.at));
+        instants(self) == instants(other)
+    }
+
+    /// What a region stores after `beat` arrived there: [`Heartbeat::merge`], except that a stored beat or failure is
+    /// replaced when it is so much later than `now`, the instant of the write, that a wrong clock wrote it.
+    ///
+    /// Not the instant of the beat: a process that was held up between the arrival and the write would replace what
+    /// others have written since.
+    ///
+    /// A failure that a wrong clock wrote remains until another one arrives, later than the last beat: its instant still
+    /// tells whether people were notified of it ([`Entry::mended`](crate::Entry::mended)).
+    #[must_use]
+    pub fn recorded(self, beat: Self, now: Timestamp) -> Self {
+        let (now, last) = (now.max(beat.last), self.last);
+        let is_right = |failure: &Failure| !failure.at.is_ahead(now) && failure.at <= last;
+        let stored = Self {
+            last: last.as_of(now),
+            failure: self
+                .failure
+                .filter(|failure| beat.failure.is_none() || is_right(failure)),
+            ..self
+        };
+        stored.merge(beat)
+    }
+
     /// The heartbeat of the beats in both, be `other` later, earlier, or from another region.
     ///
     /// The newer beat and the newer failure win independently: a `fail` that arrives late is not lost behind a newer
@@ -215,12 +267,14 @@ pub mod strategy {
     use proptest::prelude::*;
 
     use super::{Beat, Heartbeat, Interval, Message, Signal};
+    use crate::limits;
     use crate::time::Timestamp;
 
-    /// Any beat, at one of few instants, so that many beats fall into one millisecond.
+    /// Any beat, at one of few instants, so that many beats fall into one millisecond; some of a clock that is far ahead.
     pub fn beat() -> impl Strategy<Value = Beat> {
+        let ahead = i64::try_from(limits::FUTURE_SKEW.as_millis()).unwrap();
         let fields = (
-            0..6_i64,
+            prop_oneof![4 => 0..6_i64, 1 => ahead..ahead + 9],
             1_000..1_010_u64,
             prop::sample::select(&Signal::ALL[..]),
             prop::option::of("[a-zü\n]{0,3}"),
@@ -289,7 +343,50 @@ mod tests {
         assert_eq!(kept.failure.unwrap().at.as_millis(), 1);
     }
 
+    #[test]
+    fn a_beat_replaces_what_a_wrong_clock_stored() {
+        let ahead = 61_001;
+        let kept = beat(ahead, Signal::Fail).recorded(beat(1_000, Signal::Ok), Timestamp::MIN);
+        assert_eq!(
+            (kept.first.as_millis(), kept.last.as_millis(), kept.signal),
+            (1_000, 1_000, Signal::Ok)
+        );
+        let failed = |kept: &Heartbeat| kept.failure.as_ref().unwrap().at.as_millis();
+        assert_eq!(failed(&kept), ahead, "only a failure replaces a failure");
+        assert_eq!(
+            failed(&kept.recorded(beat(2_000, Signal::Fail), Timestamp::MIN)),
+            2_000
+        );
+        let late = beat(61_000, Signal::Fail).recorded(beat(1_000, Signal::Fail), Timestamp::MIN);
+        assert_eq!(
+            (late.last.as_millis(), failed(&late)),
+            (61_000, 61_000),
+            "a late beat is none of a wrong clock"
+        );
+        let now = Timestamp::from_millis(ahead).unwrap();
+        let held_up = beat(ahead, Signal::Ok).recorded(beat(1_000, Signal::Ok), now);
+        assert_eq!(held_up.last, now, "and neither is one that is written late");
+    }
+
     proptest! {
+        /// The order of arrival matters only for beats that are further apart: then the clocks differ, and the beat that
+        /// arrives decides which one is right.
+        #[test]
+        fn beats_within_the_skew_are_recorded_as_they_merge(mut history in strategy::history()) {
+            let earliest = history.iter().map(|heartbeat| heartbeat.last).min().unwrap();
+            history.retain(|heartbeat| !heartbeat.last.is_ahead(earliest));
+            let recorded = history.clone().into_iter().reduce(|stored, beat| stored.recorded(beat, Timestamp::MIN));
+            prop_assert_eq!(recorded, history.into_iter().reduce(Heartbeat::merge));
+        }
+
+        /// Whatever was stored before, nothing but a failure remains ahead of the last beat.
+        #[test]
+        fn the_last_beat_to_arrive_decides_beyond_the_skew(history in strategy::history()) {
+            let last = history.last().unwrap().last;
+            let stored = history.into_iter().reduce(|stored, beat| stored.recorded(beat, Timestamp::MIN)).unwrap();
+            prop_assert!(!stored.last.is_ahead(last) && !stored.first.is_ahead(last));
+        }
+
         #[test]
         fn the_order_of_arrival_does_not_matter(beats in prop::collection::vec(strategy::beat(), 1..20)) {
             let mut beats: Vec<_> = beats.into_iter().map(Heartbeat::new).collect();

@@ -82,9 +82,10 @@ impl Receiver {
     }
 
     /// Records the arrival of a canary that was sent at `at`. When the one before was no longer `fresh`, the time between
-    /// is a blackout.
+    /// is a blackout. What a wrong clock wrote is overwritten.
     #[must_use]
     pub fn with_canary(mut self, at: Timestamp, fresh: Duration) -> Self {
+        self = self.as_of(at);
         if let Some(since) = self.heard.filter(|heard| at.since(*heard) > fresh) {
             self.add_blackout(Blackout { since, until: at });
         }
@@ -146,6 +147,30 @@ impl Receiver {
     pub fn lives(&self, now: Timestamp) -> bool {
         let quiet = |heard| now.since(heard) > limits::REGION_DEAD_AFTER;
         self.heard.is_some_and(|heard| !quiet(heard))
+    }
+
+    /// Whether a wrong clock wrote any of its instants, as seen at `now`.
+    #[must_use]
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        *self != self.clone().as_of(now)
+    }
+
+    /// The same, with the instants that a wrong clock wrote brought to `now`.
+    #[must_use]
+    pub fn as_of(mut self, now: Timestamp) -> Self {
+        self.first = self.first.map(|first| first.as_of(now));
+        self.heard = self.heard.map(|heard| heard.as_of(now));
+        for blackout in &mut self.blackouts {
+            blackout.since = blackout.since.as_of(now);
+            blackout.until = blackout.until.as_of(now);
+        }
+        self.blackouts
+            .retain(|blackout| blackout.since < blackout.until);
+        for since in self.holds.values_mut() {
+            *since = since.as_of(now);
+        }
+        self.unheard_since = self.unheard_since.map(|since| since.as_of(now));
+        self
     }
 
     /// Its health at `now`.

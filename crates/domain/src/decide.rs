@@ -159,12 +159,19 @@ impl Entry {
     }
 
     /// What a scan may assume of a host that is not among the open entries: it is up, and everything before the last
-    /// completed sweep is accounted for; or it is new, if its first beat came after that.
+    /// completed sweep is accounted for; or it is new, if its first beat came after that. A sweep that a wrong clock
+    /// recorded shows nothing.
     ///
     /// Only good enough to find candidates; the decision itself reads the entry.
     #[must_use]
-    pub fn assumed(key: &HostKey, heartbeat: &Heartbeat, last_sweep: Option<Timestamp>) -> Self {
+    pub fn assumed(
+        key: &HostKey,
+        heartbeat: &Heartbeat,
+        last_sweep: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
         let mut entry = Self::new(key.clone());
+        let last_sweep = last_sweep.filter(|at| !at.is_ahead(now));
         if let Some(seen) = last_sweep.map(|at| at.minus(limits::NEWS_MARGIN))
             && heartbeat.first <= seen
         {
@@ -177,3 +184,6 @@ impl Entry {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod wrong_clock;

@@ -106,7 +106,8 @@ impl Entry {
         self.pending = None;
         if let Some(last) = self.history.last_mut() {
             // Half, since clocks differ.
-            self.needs_recheck |= now.since(last.at) >= limits::NEWS_MARGIN / 2;
+            let long = now.since(last.at) >= limits::NEWS_MARGIN / 2;
+            self.needs_recheck |= long || last.at.is_ahead(now);
             last.accepted = Some(acceptance);
         }
         self

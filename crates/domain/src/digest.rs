@@ -154,10 +154,12 @@ impl Digest {
             .map(|member| HostKey::new(self.fleet.clone(), member.host.clone()))
     }
 
-    /// Whether it is open and may be frozen by a sweep that did not build it, since the builder has certainly ended.
+    /// Whether it is open and may be frozen by a sweep that did not build it, since the builder has certainly ended, or
+    /// since a wrong clock dated it.
     #[must_use]
     pub fn is_abandoned(&self, now: Timestamp, policy: &DeliveryPolicy) -> bool {
-        self.stage == DigestStage::Open && self.at.plus(policy.lease) <= now
+        let over = self.at.plus(policy.lease) <= now || self.at.is_ahead(now);
+        self.stage == DigestStage::Open && over
     }
 
     /// Freezes the list: of the members as they are now, `entries`, it keeps those that joined.

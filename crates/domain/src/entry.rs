@@ -1,11 +1,13 @@
 //! The ledger entry: what is known of a host besides its beats.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::beat::{Interval, Message};
+use crate::beat::{Heartbeat, Interval, Message};
 use crate::host::{HostKey, Region};
+use crate::incarnation::Incarnation;
 use crate::inquiry::Inquiry;
 use crate::limits;
 use crate::pending::Pending;
@@ -174,16 +176,77 @@ impl Entry {
         self
     }
 
-    /// Forgets the host: settings, history and pending notice go. Beats up to `now` count no more. The epoch stays for
-    /// ever, so that no notice id comes twice: a name and two numbers.
+    /// Forgets the host: settings, history and pending notice go. The epoch stays for ever, so that no notice id comes
+    /// twice: a name and two numbers. Beats up to `last` count no more. That is the last beat as it is stored, whatever
+    /// the clock of the admin shows.
     #[must_use]
-    pub fn forgotten(self, now: Timestamp) -> Self {
+    pub fn forgotten(self, last: Timestamp) -> Self {
         Self {
             epoch: self.epoch,
-            basis: self.basis.max(now),
+            basis: self.basis.max(last),
             needs_recheck: true,
             ..Self::new(self.key)
         }
+    }
+
+    /// Whether a wrong clock wrote what it has of the host's beats, as seen at `now`.
+    #[must_use]
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        self.basis.is_ahead(now) || self.failure.is_some_and(|failure| failure.is_ahead(now))
+    }
+
+    /// The entry without the instants that a wrong clock wrote, as seen at `now`: the beats, which are not ahead of it,
+    /// are newer.
+    #[must_use]
+    pub fn without_future(mut self, now: Timestamp) -> Self {
+        if self.basis.is_ahead(now) {
+            self.basis = Timestamp::MIN;
+        }
+        self.failure.take_if(|failure| failure.is_ahead(now));
+        self.inquiry
+            .take_if(|asked| asked.at.is_ahead(now) || asked.last_beat.is_ahead(now));
+        self
+    }
+
+    /// The entry with what a wrong clock wrote of the host's beats brought to `now`; `None` when there is nothing.
+    ///
+    /// `heartbeat` is what is stored of the beats. It is brought to `now` afterwards, and the order of the two remains:
+    /// what the entry accounts for stays accounted for, and what is newer stays newer. What the heartbeat has of a
+    /// right clock is newer anyway, so that the next decision overwrites the entry.
+    #[must_use]
+    pub fn mended(&self, heartbeat: &Heartbeat, now: Timestamp) -> Option<Self> {
+        let bring = |known: Timestamp, heard: Timestamp| {
+            if !known.is_ahead(now) || !heard.is_ahead(now) {
+                known
+            } else if heard > known {
+                now.minus(Duration::from_millis(1))
+            } else {
+                now
+            }
+        };
+        let failed = heartbeat.failure.as_ref().map(|failure| failure.at);
+        let mended = Self {
+            basis: bring(self.basis, heartbeat.last),
+            failure: self
+                .failure
+                .map(|known| failed.map_or(known, |heard| bring(known, heard))),
+            ..self.clone()
+        };
+        (mended != *self).then_some(mended)
+    }
+
+    /// The entry with a pause that an admin's wrong clock began moved to `now`, as long as it was; `None` when there is
+    /// none.
+    #[must_use]
+    pub fn with_mended_pause(&self, now: Timestamp) -> Option<Self> {
+        let pause = self
+            .settings
+            .pause
+            .filter(|pause| pause.since.is_ahead(now))?;
+        let until = pause.until.map(|until| now.plus(until.since(pause.since)));
+        let mut mended = self.clone();
+        mended.settings.pause = Some(Pause { since: now, until });
+        Some(mended)
     }
 
     /// Records the recheck of a forgotten host: its beats are gone. `None` when no recheck was due.
@@ -205,8 +268,8 @@ impl Entry {
         })
     }
 
-    /// Changes the service's own host of a fleet, the receiver, to failing (with a message) or to up; `None` when it is
-    /// so already, or while a notice of it is pending.
+    /// Changes a host of the service's own, the receiver or the clock, to failing (with a message) or to up; `None` when
+    /// it is so already, or while a notice of it is pending.
     #[must_use]
     pub fn of_receiver(self, trouble: Option<Message>, now: Timestamp) -> Option<Self> {
         let kind = match (self.state, &trouble) {
@@ -227,6 +290,15 @@ impl Entry {
             accepted: None,
         };
         Some(self.transit(transition))
+    }
+
+    /// With the incarnation of the stored data in its pending notice, when that was just decided.
+    #[must_use]
+    pub fn of_incarnation(mut self, incarnation: &Incarnation) -> Self {
+        if let Some(pending) = &mut self.pending {
+            pending.incarnation = Some(incarnation.id);
+        }
+        self
     }
 
     /// Makes a transition and its pending notice. The caller has seen that none is pending.

@@ -88,6 +88,12 @@ impl HostId {
         Self(format!("{RESERVED}canary-{n}"))
     }
 
+    /// The clock of the server's machine, whose transitions notify people that it stepped.
+    #[must_use]
+    pub fn clock() -> Self {
+        Self(format!("{RESERVED}clock"))
+    }
+
     /// The receiver of beats, whose transitions notify people that it is degraded.
     #[must_use]
     pub fn receiver() -> Self {

@@ -139,12 +139,6 @@ fn agree(
         return agree(entry, None, known, missing, now, regions);
     }
     let expired = expired.is_some();
-    let since = missing.history.last().map_or(now, |last| last.since);
-    let outdated = known.last < entry.basis && now.since(since) <= limits::REGION_DEAD_AFTER;
-    if open.is_none() && outdated && !regions.living.is_empty() {
-        // A region that lives knows more than is stored here, and asks itself.
-        return None;
-    }
     let mut inquiry = open.cloned().unwrap_or_else(|| Inquiry {
         last_beat: known.last.max(entry.basis),
         interval: known.interval,

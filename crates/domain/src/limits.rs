@@ -49,6 +49,18 @@ pub const FINAL_PAUSE: Duration = Duration::from_mins(2);
 pub const PAUSE_FIRST: Duration = Duration::from_secs(2);
 /// Longest pause between two tries: a recovered endpoint gets its notices within it.
 pub const PAUSE_LONGEST: Duration = Duration::from_mins(5);
+/// How far a stored instant may lie in the future before only a wrong clock can have written it. Clocks that follow a
+/// time service differ by less than a second, and no request lives this long, so that a late write is never mistaken
+/// for a wrong one.
+pub const FUTURE_SKEW: Duration = Duration::from_mins(1);
+/// How far the wall clock may differ from the time of the process before that is a step: more than a leap second.
+pub const STEP_ABOVE: Duration = Duration::from_secs(2);
+/// How long a step of the wall clock must last before the process follows it: a time service that corrects itself takes
+/// less, and a clock that is set right after the start of the machine is followed soon.
+pub const STEP_FOR: Duration = Duration::from_mins(1);
+/// How long after a step of the wall clock operators still see that it happened: longer than the longest sweep period,
+/// and long enough that a clock that keeps stepping causes one notice, not one for each step.
+pub const STEP_SHOWN: Duration = Duration::from_mins(65);
 /// How long before the last completed sweep a first beat still counts as news, for copies that lag behind.
 pub const NEWS_MARGIN: Duration = Duration::from_mins(2);
 /// More notices of one fleet and kind than this in one sweep are sent as a digest: a person still reads this many one

@@ -62,7 +62,7 @@ pub enum Subject {
 /// One message to people. The embedded topic stores its serde form; machines get [`Notice::json`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// The same at every attempt.
+    /// The same at every attempt, and in no other incarnation of the stored data.
     pub id: NoticeId,
     /// Which attempt to publish it this is, from 1.
     pub attempt: u32,
@@ -92,8 +92,12 @@ impl Notice {
         let pending = entry.pending.as_ref()?;
         let (last, earlier) = entry.history.split_last()?;
         let before = |t: &Transition| (last.kind == Kind::Recovered).then_some((t.kind, t.since));
+        let identity = identity(&entry.key, last.epoch, last.kind);
         Some(Self {
-            id: NoticeId::of(&identity(&entry.key, last.epoch, last.kind)),
+            id: NoticeId::of(&match pending.incarnation {
+                Some(incarnation) => format!("{incarnation}/{identity}"),
+                None => identity,
+            }),
             attempt: pending.attempt.max(1),
             kind: last.kind,
             fleet: entry.key.fleet.clone(),

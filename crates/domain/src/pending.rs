@@ -50,6 +50,10 @@ pub struct Pending {
     /// Whether an earlier attempt may have been accepted unnoticed: only then can a second copy arise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub doubt: bool,
+    /// The incarnation of the stored data when it was decided, which its id contains; `None` in a digest, whose id is
+    /// random, and in what version 0.1.0 wrote: the id must stay the same at every attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<Uuid>,
 }
 
 /// The topic's acceptance of a notice.
@@ -102,6 +106,7 @@ impl Pending {
             phase: Phase::Pending { not_before: at },
             attempt: 0,
             doubt: false,
+            incarnation: None,
         }
     }
 
@@ -116,6 +121,36 @@ impl Pending {
         }
     }
 
+    /// Whether it is to be published and waits for nothing. The end of a pause that is too far away for any pause was
+    /// written by a wrong clock.
+    fn is_due(&self, now: Timestamp) -> bool {
+        let longest = pause(self.attempt, 0);
+        matches!(self.phase, Phase::Pending { not_before }
+            if not_before <= now || not_before.is_ahead(now.plus(longest)))
+    }
+
+    /// Whether it may be leased at `now`, waits for nothing in a digest, or is to be mended.
+    #[must_use]
+    pub fn is_ready(&self, now: Timestamp, policy: &DeliveryPolicy) -> bool {
+        let ready = self.ready_at(policy).is_none_or(|at| at <= now);
+        ready || self.is_due(now) || self.mended(now, policy).is_some()
+    }
+
+    /// The same, when a wrong clock wrote its lease or when its outcome became unknown: then the outcome is unknown from
+    /// `now` on. `None` when there is nothing to mend.
+    #[must_use]
+    pub fn mended(&self, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
+        let is_wrong = match self.phase {
+            Phase::Sending { until, .. } => until.is_ahead(now.plus(policy.lease)),
+            Phase::Unknown { since } => since.is_ahead(now),
+            Phase::Pending { .. } | Phase::Batched { .. } => false,
+        };
+        is_wrong.then(|| Self {
+            phase: Phase::Unknown { since: now },
+            ..self.clone()
+        })
+    }
+
     /// Leases it to `owner`; `None` when it is not ready at `now`.
     pub(crate) fn leased(
         &self,
@@ -123,7 +158,9 @@ impl Pending {
         now: Timestamp,
         policy: &DeliveryPolicy,
     ) -> Option<Self> {
-        self.ready_at(policy).filter(|ready| *ready <= now)?;
+        if !self.is_due(now) {
+            self.ready_at(policy).filter(|ready| *ready <= now)?;
+        }
         Some(Self {
             phase: Phase::Sending {
                 owner,
@@ -131,6 +168,7 @@ impl Pending {
             },
             attempt: self.attempt.saturating_add(1),
             doubt: self.doubt || !matches!(self.phase, Phase::Pending { .. }),
+            incarnation: self.incarnation,
         })
     }
 
@@ -172,6 +210,6 @@ impl Pending {
 
     /// Whether a digest may take it: it is ready at `now`, and no copy of it can be on its way.
     pub(crate) fn can_batch(&self, now: Timestamp) -> bool {
-        matches!(self.phase, Phase::Pending { not_before } if not_before <= now) && !self.doubt
+        self.is_due(now) && !self.doubt
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
+
 /// An instant in milliseconds since 1970-01-01T00:00:00Z, between the years 1970 and 9999.
 ///
 /// The default is [`Timestamp::MIN`]. Arithmetic saturates at both ends: no stored number can make it panic.
@@ -60,6 +62,18 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
 
+    /// Whether it lies so far after `now` that only a wrong clock can have written it.
+    #[must_use]
+    pub fn is_ahead(self, now: Self) -> bool {
+        self.since(now) > limits::FUTURE_SKEW
+    }
+
+    /// What it counts as at `now`: itself, or `now` if a wrong clock has written it.
+    #[must_use]
+    pub fn as_of(self, now: Self) -> Self {
+        if self.is_ahead(now) { now } else { self }
+    }
+
     /// The start of its day, in UTC.
     #[must_use]
     pub fn day(self) -> Self {
@@ -107,6 +121,15 @@ mod tests {
         assert_eq!(Timestamp::MAX.plus(Duration::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::MIN.minus(Duration::MAX), Timestamp::MIN);
         assert_eq!(Timestamp::MIN.since(Timestamp::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_instant_more_than_a_minute_ahead_counts_as_now() {
+        let now = Timestamp(1_000_000);
+        for (instant, expected) in [(0, 0), (1_060_000, 1_060_000), (1_060_001, 1_000_000)] {
+            assert_eq!(Timestamp(instant).as_of(now), Timestamp(expected));
+        }
+        assert!(Timestamp::MAX.is_ahead(now) && !now.is_ahead(now));
     }
 
     #[test]

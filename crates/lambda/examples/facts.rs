@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use hb_aws::facts::{BEAT_ATTRIBUTES, RECEIVER_PREFIX, STAGE_CHARS, SWEEP_KIND};
+use hb_aws::facts::{BEAT_ATTRIBUTES, MENDED_ATTRIBUTES, RECEIVER_PREFIX, STAGE_CHARS, SWEEP_KIND};
 use hb_aws::{Attribute, Stage, table_definitions};
 use hb_domain::{Region, limits};
 use hb_lambda::facts::{Function, MARGIN, MINUTE, NAMESPACE, SLACK, VARIABLES, metrics};
@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         },
         "tables": tables(&stage),
         "beatAttributes": BEAT_ATTRIBUTES,
+        "mendedAttributes": MENDED_ATTRIBUTES,
         "receiverPrefix": RECEIVER_PREFIX,
         "sweepKind": SWEEP_KIND,
         "functions": functions(&stage),

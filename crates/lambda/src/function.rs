@@ -33,6 +33,7 @@ const INGEST: &[Permission] = &[
 const SWEEP: &[Permission] = &[
     may(Scan, Stage::heartbeats),
     may(Query, Stage::heartbeats),
+    may(UpdateItem, Stage::heartbeats),
     may(GetItem, Stage::ledger),
     may(BatchGetItem, Stage::ledger),
     may(PutItem, Stage::ledger),

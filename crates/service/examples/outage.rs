@@ -21,6 +21,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const TIME: Duration = Duration::from_secs(70);
 /// Calls a second, as measured with 128 MB and with 1,769 MB of memory, and items of a scan that cost as much as a call.
 const RATES: [(&str, u32); 2] = [("128 MB", 420), ("1,769 MB", 5_300)];
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);

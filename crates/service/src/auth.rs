@@ -112,7 +112,7 @@ impl Authenticator {
         let digest: Digest32 = Sha256::digest(presented).into();
         let cached = lock(&self.found).get(&digest).cloned();
         let key = match cached {
-            Some(Found { key, read, .. }) if now.since(read) < self.policy.positive => key,
+            Some(Found { key, read, .. }) if is_valid(read, self.policy.positive, now) => key,
             cached => self.look_up(&token, digest, cached, now).await?,
         };
         if key.is_live(now) {
@@ -130,7 +130,7 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Arc<Key>, AuthError> {
         let refused = lock(&self.refused).get(&digest).copied();
-        if refused.is_some_and(|read| now.since(read) < self.policy.negative) {
+        if refused.is_some_and(|read| is_valid(read, self.policy.negative, now)) {
             return Err(AuthError::Refused(Refusal::Unknown));
         }
         let loaded = self.keys.load(token.id()).await;
@@ -161,7 +161,9 @@ impl Authenticator {
             Err(error) => {
                 self.troubles.failed(ACTIVITY, &error, now);
                 match cached {
-                    Some(Found { key, read, .. }) if now.since(read) < self.policy.stale => Ok(key),
+                    Some(Found { key, read, .. }) if is_valid(read, self.policy.stale, now) => {
+                        Ok(key)
+                    }
                     _ => Err(AuthError::Unavailable),
                 }
             }
@@ -187,6 +189,11 @@ impl Authenticator {
         }
         Some(now.day())
     }
+}
+
+/// Whether an answer that was `read` then is valid at `now`. One that was read under a wrong clock is not.
+fn is_valid(read: Timestamp, lasts: Duration, now: Timestamp) -> bool {
+    !read.is_ahead(now) && now.since(read) < lasts
 }
 
 /// A cache remains valid after a panic in another thread.

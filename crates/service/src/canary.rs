@@ -63,7 +63,10 @@ impl Canaries {
 
 /// The receivers of all regions.
 pub(crate) struct Receivers {
+    /// What a wrong clock wrote of them counts as now.
     pub(crate) known: Vec<Receiver>,
+    /// The regions of which that is so.
+    pub(crate) ahead: Vec<Region>,
     /// Records that cannot be read: their regions have a receiver of which nothing is known.
     pub(crate) unreadable: Vec<Unreadable>,
 }
@@ -72,8 +75,17 @@ impl Receivers {
     pub(crate) async fn load(ports: &Ports) -> PortResult<Self> {
         let (stored, unreadable) =
             every_page(|after| ports.receivers.open(Segment::WHOLE, after)).await?;
-        let known = stored.into_iter().map(|stored| stored.record).collect();
-        Ok(Self { known, unreadable })
+        // Not the beginning of a sweep, which may be long ago: what was read is not ahead of now.
+        let now = ports.clock.now();
+        let known = || stored.iter().map(|stored| &stored.record);
+        let wrong = known().filter(|receiver| receiver.is_ahead(now));
+        Ok(Self {
+            ahead: wrong.map(|receiver| receiver.region.clone()).collect(),
+            known: known()
+                .map(|receiver| receiver.clone().as_of(now))
+                .collect(),
+            unreadable,
+        })
     }
 
     pub(crate) fn of(&self, region: &Region) -> Option<&Receiver> {

@@ -193,6 +193,7 @@ impl Doctor {
             .collect();
         Ok([
             vec![rules::notices(&open, self.expectations.revive, now)],
+            rules::clock(&open).into_iter().collect(),
             rules::unreadable("ledger", &unreadable),
         ]
         .concat())

@@ -46,6 +46,7 @@ impl Health {
     pub async fn check(&self, now: Timestamp) -> Checked {
         let mut last = self.last.lock().await;
         if let Some((at, result)) = &*last
+            && !at.is_ahead(now)
             && now.since(*at) < if result.is_ok() { GOOD_FOR } else { BAD_FOR }
         {
             return result.clone();

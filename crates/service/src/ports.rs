@@ -19,7 +19,7 @@ mod topic;
 
 use std::sync::Arc;
 
-use hb_domain::{Digest, Receiver};
+use hb_domain::{Digest, Incarnation, Receiver};
 
 pub use clock::Clock;
 pub use deliveries::{
@@ -49,6 +49,8 @@ pub struct Ports {
     pub digests: Arc<dyn Ledger<Digest>>,
     /// Receivers of all regions.
     pub receivers: Arc<dyn Ledger<Receiver>>,
+    /// The incarnation of the stored data.
+    pub incarnations: Arc<dyn Ledger<Incarnation>>,
     /// API keys of all fleets.
     pub keys: Arc<dyn Keys>,
     /// The topic to which notices are published.

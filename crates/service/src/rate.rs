@@ -40,7 +40,7 @@ impl RateLimit {
         *left = left
             .saturating_add(elapsed.saturating_mul(per_second))
             .min(full);
-        *at = now.max(*at);
+        *at = now.max(at.as_of(now));
         match left.checked_sub(1_000) {
             Some(rest) => {
                 *left = rest;

@@ -1,6 +1,6 @@
 //! Compare-and-swap of records, over a connection that may lose replies.
 
-use hb_domain::{Digest, Entry, Receiver};
+use hb_domain::{Digest, Entry, Incarnation, Receiver};
 
 use crate::ports::{Ledger, PortError, PortResult, Ports, Proposal, Record, Stored, Swap, Version};
 
@@ -27,6 +27,12 @@ impl Kept for Digest {
 impl Kept for Receiver {
     fn ledger(ports: &Ports) -> &dyn Ledger<Self> {
         &*ports.receivers
+    }
+}
+
+impl Kept for Incarnation {
+    fn ledger(ports: &Ports) -> &dyn Ledger<Self> {
+        &*ports.incarnations
     }
 }
 

@@ -9,6 +9,8 @@ mod deliver;
 mod digest;
 mod echo;
 mod hold;
+mod incarnation;
+mod mend;
 mod open;
 mod report;
 mod scan;
@@ -20,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use hb_domain::{CanaryPolicy, DeliveryPolicy, Region, Timestamp, limits};
-use tokio::sync::Mutex;
+use hb_domain::{CanaryPolicy, DeliveryPolicy, Incarnation, Region, Timestamp, limits};
+use tokio::sync::{Mutex, OnceCell};
 
 use self::deliver::{Group, Pace};
 use self::report::Step;
@@ -138,6 +140,8 @@ struct Pass<'a> {
     pace: &'a Pace,
     /// The groups of which this sweep has sent a digest: whatever else there is of them goes into one as well.
     batched: &'a Mutex<BTreeSet<Group>>,
+    /// Read, or drawn, with the first claim.
+    incarnation: &'a OnceCell<Option<Incarnation>>,
 }
 
 impl Sweep {
@@ -175,6 +179,7 @@ impl Sweep {
             until,
             pace: &Pace::new(self.settings.messages_per_second),
             batched: &Mutex::default(),
+            incarnation: &OnceCell::new(),
         }
         .run(&mut report)
         .await;

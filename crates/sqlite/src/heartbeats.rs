@@ -1,7 +1,7 @@
 //! Heartbeats in SQLite: one row a host and region, one statement a beat.
 
 use async_trait::async_trait;
-use hb_domain::{Failure, Heartbeat, HostKey, Interval, Message, Signal, Timestamp};
+use hb_domain::{Failure, Heartbeat, HostKey, Interval, Message, Signal, Timestamp, limits};
 use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment};
 use rusqlite::{Connection, Row, named_params, params};
 
@@ -11,17 +11,25 @@ use crate::system;
 
 const TABLE: &str = "heartbeats";
 
-/// [`Heartbeat::merge`] as one statement: the newer beat wins and so does the newer failure, each by itself.
+/// [`Heartbeat::recorded`] as one statement: the newer beat wins and so does the newer failure, each by itself, unless
+/// it is later than `:ahead`.
 const RECORD: &str = "
     INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal, failed, message)
     VALUES (:fleet, :host, :region, :first, :last, :interval, :signal, :failed, :message)
     ON CONFLICT (fleet, host, region) DO UPDATE SET
         first = min(first, excluded.first),
-        last = max(last, excluded.last),
-        interval = iif(excluded.last >= last, excluded.interval, interval),
-        signal = iif(excluded.last >= last, excluded.signal, signal),
-        failed = iif(excluded.failed >= ifnull(failed, excluded.failed), excluded.failed, failed),
-        message = iif(excluded.failed >= ifnull(failed, excluded.failed), excluded.message, message)";
+        last = iif(last > :ahead, excluded.last, max(last, excluded.last)),
+        interval = iif(excluded.last >= last OR last > :ahead, excluded.interval, interval),
+        signal = iif(excluded.last >= last OR last > :ahead, excluded.signal, signal),
+        failed = iif(excluded.failed >= ifnull(failed, 0) OR excluded.failed IS NOT NULL AND failed > min(last, :ahead),
+            excluded.failed, failed),
+        message = iif(excluded.failed >= ifnull(failed, 0) OR excluded.failed IS NOT NULL AND failed > min(last, :ahead),
+            excluded.message, message)";
+
+/// Replaces the instants of a row that was not written since they were read.
+const MEND: &str = "
+    UPDATE heartbeats SET first = ?4, last = ?5, failed = ?6
+    WHERE fleet = ?1 AND host = ?2 AND region = ?3 AND first = ?7 AND last = ?8 AND failed IS ?9";
 
 const LOAD: &str = "
     SELECT fleet, host, region, first, last, interval, signal, failed, message FROM heartbeats
@@ -42,9 +50,11 @@ const FORGET: &str = "
 impl Heartbeats for Store {
     #[tracing::instrument(level = "debug", skip_all, fields(host = %heard.key), err(level = "debug"))]
     async fn record(&self, heard: &Heard) -> PortResult<()> {
-        let heard = heard.clone();
+        let (heard, clock) = (heard.clone(), self.clock());
         self.write(TABLE, Steps::One, move |connection| {
-            record(connection, &heard)
+            // Here, in the thread that writes: the beat may have waited.
+            let now = clock.map_or(heard.heartbeat.last, |clock| clock.now());
+            record(connection, &heard, now)
         })
         .await
     }
@@ -92,6 +102,35 @@ impl Heartbeats for Store {
         .await
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(hosts = ahead.len()), err(level = "debug"))]
+    async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()> {
+        let ahead = ahead.to_vec();
+        self.write(TABLE, Steps::Several, move |connection| {
+            let mut mend = connection.prepare_cached(MEND)?;
+            for Heard {
+                key,
+                region,
+                heartbeat,
+            } in ahead
+            {
+                let [old, new] = [heartbeat.clone(), heartbeat.as_of(now)].map(|heartbeat| {
+                    let failed = heartbeat.failure.map(|failure| failure.at.as_millis());
+                    let beats = (heartbeat.first.as_millis(), heartbeat.last.as_millis());
+                    (beats, failed)
+                });
+                let (fleet, host, region) =
+                    (key.fleet.as_str(), key.host.as_str(), region.as_str());
+                let ((first, last), failed) = new;
+                let ((old_first, old_last), old_failed) = old;
+                mend.execute(params![
+                    fleet, host, region, first, last, failed, old_first, old_last, old_failed
+                ])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     fn behind(&self, host: &HostKey) -> Cursor {
         // Greater than every region name.
         row::behind(&[host.fleet.as_str(), host.host.as_str(), "\u{10ffff}"])
@@ -113,7 +152,7 @@ impl Heartbeats for Store {
             // No host has the empty name, and no other connection sees the row.
             connection.prepare_cached(RECORD)?.execute(named_params! {
                 ":fleet": "", ":host": "", ":region": "", ":first": 0, ":last": 0, ":interval": 0,
-                ":signal": 0, ":failed": None::<i64>, ":message": None::<String>,
+                ":signal": 0, ":failed": None::<i64>, ":message": None::<String>, ":ahead": 0,
             })?;
             connection
                 .prepare_cached("DELETE FROM heartbeats WHERE fleet = ''")?
@@ -136,7 +175,7 @@ fn readable(what: &str, rows: Vec<Decoded<Heard>>) -> PortResult<Vec<Heard>> {
         .collect()
 }
 
-fn record(connection: &Connection, heard: &Heard) -> rusqlite::Result<()> {
+fn record(connection: &Connection, heard: &Heard, now: Timestamp) -> rusqlite::Result<()> {
     let Heartbeat {
         first,
         last,
@@ -154,6 +193,7 @@ fn record(connection: &Connection, heard: &Heard) -> rusqlite::Result<()> {
         ":signal": *signal == Signal::Fail,
         ":failed": failure.as_ref().map(|failure| failure.at.as_millis()),
         ":message": failure.as_ref().and_then(|failure| failure.message.as_ref()).map(Message::as_str),
+        ":ahead": now.max(*last).plus(limits::FUTURE_SKEW).as_millis(),
     })?;
     Ok(())
 }
@@ -213,11 +253,11 @@ mod tests {
             let mut expected: Option<Heartbeat> = None;
             for heartbeat in history {
                 expected = Some(match expected {
-                    Some(before) => before.merge(heartbeat.clone()),
+                    Some(before) => before.recorded(heartbeat.clone(), Timestamp::MIN),
                     None => heartbeat.clone(),
                 });
                 let heard = Heard { key: key.clone(), region: Region::local(), heartbeat };
-                record(&connection, &heard).unwrap();
+                record(&connection, &heard, Timestamp::MIN).unwrap();
             }
             let mut statement = connection.prepare(LOAD).unwrap();
             let rows = row::all(statement.query(["main", "web-01"]).unwrap(), 3, heard).unwrap();

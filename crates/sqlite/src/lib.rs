@@ -32,12 +32,13 @@ pub fn ports(store: &Store, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Ports {
         store: store.clone(),
         clock: clock.clone(),
     };
-    let store = Arc::new(store.clone());
+    let store = Arc::new(store.with_clock(clock.clone()));
     Ports {
         heartbeats: store.clone(),
         ledger: store.clone(),
         digests: store.clone(),
         receivers: store.clone(),
+        incarnations: store.clone(),
         keys: store.clone(),
         topic: Arc::new(topic),
         echoes: store.clone(),

@@ -10,11 +10,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use hb_service::ports::{Cause, PortError, PortResult};
+use hb_service::ports::{Cause, Clock, PortError, PortResult};
 use rusqlite::Connection;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
@@ -38,9 +39,17 @@ pub(crate) enum Steps {
 }
 
 /// The database in a data folder. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// Dates writes.
+    clock: Option<Arc<dyn Clock>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
 }
 
 #[derive(Debug)]
@@ -86,7 +95,21 @@ impl Store {
                 idle: Mutex::new(Vec::new()),
                 delivery_added: Notify::new(),
             }),
+            clock: None,
         })
+    }
+
+    /// The same, with a clock that dates writes.
+    pub(crate) fn with_clock(&self, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock: Some(clock),
+            ..self.clone()
+        }
+    }
+
+    /// The clock that dates writes, if there is one.
+    pub(crate) fn clock(&self) -> Option<Arc<dyn Clock>> {
+        self.clock.clone()
     }
 
     /// The path of the database.

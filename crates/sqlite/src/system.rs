@@ -1,7 +1,7 @@
 //! The last completed sweeps and checkpoints, in SQLite.
 
 use async_trait::async_trait;
-use hb_domain::Region;
+use hb_domain::{Region, Timestamp, limits};
 use hb_service::ports::{Checkpoint, CompletedSweep, PortError, PortResult, System};
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
@@ -14,12 +14,13 @@ const TABLE: &str = "system";
 
 const LAST: &str = "SELECT name, value FROM system WHERE name = ?1";
 
-/// Replaces an unreadable value: the next completed sweep repairs it.
+/// Replaces an unreadable value, or one that is later than `?3`: the next completed sweep repairs it.
 const RECORD: &str = "
     INSERT INTO system (name, value) VALUES (?1, ?2)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE
         CASE WHEN json_valid(system.value)
-        THEN ifnull(system.value ->> 'began' <= excluded.value ->> 'began', 1) ELSE 1 END";
+        THEN ifnull(system.value ->> 'began' <= excluded.value ->> 'began' OR system.value ->> 'began' > ?3, 1)
+        ELSE 1 END";
 
 #[async_trait]
 impl System for Store {
@@ -30,7 +31,8 @@ impl System for Store {
 
     #[tracing::instrument(level = "debug", skip_all, fields(%region), err(level = "debug"))]
     async fn record_sweep(&self, region: &Region, completed: &CompletedSweep) -> PortResult<()> {
-        self.set_value(format!("sweep/{region}"), completed).await
+        self.set_value(format!("sweep/{region}"), completed, completed.ended)
+            .await
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(%region), err(level = "debug"))]
@@ -39,8 +41,13 @@ impl System for Store {
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(%region), err(level = "debug"))]
-    async fn record_checkpoint(&self, region: &Region, checkpoint: &Checkpoint) -> PortResult<()> {
-        self.set_value(format!("checkpoint/{region}"), checkpoint)
+    async fn record_checkpoint(
+        &self,
+        region: &Region,
+        checkpoint: &Checkpoint,
+        now: Timestamp,
+    ) -> PortResult<()> {
+        self.set_value(format!("checkpoint/{region}"), checkpoint, now)
             .await
     }
 }
@@ -57,13 +64,19 @@ impl Store {
         row::found(&self.what(TABLE), found.await?)
     }
 
-    /// Unless one that began later is stored.
-    async fn set_value(&self, name: String, value: &impl Serialize) -> PortResult<()> {
+    /// Unless one that began later is stored, and not so much later than `now` that a wrong clock wrote it.
+    async fn set_value(
+        &self,
+        name: String,
+        value: &impl Serialize,
+        now: Timestamp,
+    ) -> PortResult<()> {
         let value = serde_json::to_string(value)
             .map_err(|e| PortError::unreadable(self.what(TABLE), &name, e))?;
+        let ahead = now.plus(limits::FUTURE_SKEW).as_millis();
         self.write(TABLE, Steps::One, move |connection| {
             let mut record = connection.prepare_cached(RECORD)?;
-            record.execute(params![name, value]).map(drop)
+            record.execute(params![name, value, ahead]).map(drop)
         })
         .await
     }

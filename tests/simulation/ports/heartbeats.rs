@@ -1,10 +1,24 @@
 use async_trait::async_trait;
-use hb_domain::{HostKey, Signal, Timestamp};
+use hb_domain::{HostKey, Region, Signal, Timestamp};
 use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment};
 
 use super::{SimulatedPorts, delay};
 use crate::faults::Fault;
 use crate::store::Copy;
+use crate::world::{World, instant};
+
+/// Writes an item here, and a copy of it to each other region.
+fn put(world: &mut World, region: &Region, heard: Heard) {
+    let now = world.now;
+    let regions = world.regions.iter();
+    let others: Vec<_> = regions.filter(|other| *other != region).cloned().collect();
+    for other in others {
+        let at = now + delay(world, heard.key.host.as_str());
+        let copy = Copy::Beat(heard.clone(), now);
+        world.tables.copies.push((other, at, copy));
+    }
+    world.tables.put(region, heard, now);
+}
 
 #[async_trait]
 impl Heartbeats for SimulatedPorts {
@@ -14,31 +28,19 @@ impl Heartbeats for SimulatedPorts {
         {
             let mut world = self.world.get();
             let place = (heard.key.clone(), heard.region.clone());
+            let now = instant(world.now + world.clocks + self.skew);
             let beats = world.tables.beats.entry(self.region.clone()).or_default();
-            let kept = match beats.remove(&place) {
+            let kept = match beats.get(&place).cloned() {
                 Some(kept) => Heard {
-                    heartbeat: kept.heartbeat.merge(heard.heartbeat.clone()),
+                    heartbeat: kept.heartbeat.recorded(heard.heartbeat.clone(), now),
                     ..kept
                 },
                 None => heard.clone(),
             };
-            beats.insert(place, kept.clone());
+            put(&mut world, &self.region, kept);
             if heard.heartbeat.signal == Signal::Fail {
                 let now = world.now;
                 world.failed.insert(heard.key.clone(), now);
-            }
-            let others: Vec<_> = world
-                .regions
-                .iter()
-                .filter(|other| **other != self.region)
-                .cloned()
-                .collect();
-            for other in others {
-                let at = world.now + delay(&mut world, heard.key.host.as_str());
-                world
-                    .tables
-                    .copies
-                    .push((other, at, Copy::Beat(kept.clone())));
             }
         }
         self.reply("heartbeats.record").await;
@@ -84,6 +86,26 @@ impl Heartbeats for SimulatedPorts {
             items,
             ..Page::default()
         })
+    }
+
+    async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()> {
+        self.call("heartbeats.mend").await;
+        self.may_fail("heartbeats")?;
+        let mut world = self.world.get();
+        for heard in ahead {
+            let place = (heard.key.clone(), heard.region.clone());
+            let beats = world.tables.beats.entry(self.region.clone()).or_default();
+            let kept = beats.get(&place).cloned();
+            let kept = kept.filter(|kept| kept.heartbeat.has_instants_of(&heard.heartbeat));
+            if let Some(kept) = kept {
+                let heartbeat = kept.heartbeat.clone().as_of(now);
+                put(&mut world, &self.region, Heard { heartbeat, ..kept });
+                let at = world.now;
+                world.mended.insert(heard.key.clone(), at);
+                world.say(|| format!("{}: {} is brought to {now}", self.region, heard.key));
+            }
+        }
+        Ok(())
     }
 
     /// A scan is one page.

@@ -80,7 +80,7 @@ impl SimulatedPorts {
             .entry(ledger)
             .or_default()
             .insert(place, row);
-        invariants::swapped(&mut world, entry as &dyn Any);
+        invariants::swapped(&mut world, entry as &dyn Any, self.ahead, self.skew);
         Swap::Done(version)
     }
 }

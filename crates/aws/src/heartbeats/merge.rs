@@ -1,13 +1,14 @@
-//! [`Heartbeat::merge`] as conditional updates of one item.
+//! [`Heartbeat::recorded`] as conditional updates of one item.
 //!
 //! Three parts of an item change independently: the newest beat (`l`, `i`, `s`), the first beat (`f`) and the last
-//! failure (`x`, `m`). The first beat only moves to earlier instants, the others only to later ones. So an update may
-//! write any part when its condition holds, in any order with other updates, and writing twice is the same as once.
+//! failure (`x`, `m`). The first beat only moves to earlier instants, the others only to later ones, unless a wrong clock
+//! wrote what is stored. So an update may write any part when its condition holds, in any order with other updates, and
+//! writing twice is the same as once.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use hb_domain::Heartbeat;
+use hb_domain::{Heartbeat, Timestamp, limits};
 
 use super::stored::{FAILED, FIRST, LAST, MESSAGE, newest_part};
 use crate::item;
@@ -28,7 +29,8 @@ pub(super) enum Change {
 impl Change {
     /// The parts of `new` that the stored `old` lacks; `None` when it lacks none.
     pub(super) fn late(old: &Heartbeat, new: &Heartbeat) -> Option<Self> {
-        let merged = old.clone().merge(new.clone());
+        // The time limit of the function: no request lives as long as the skew.
+        let merged = old.clone().recorded(new.clone(), new.last);
         let newest = newest_part(&merged) != newest_part(old);
         let first = merged.first != old.first;
         let failure = merged.failure != old.failure;
@@ -73,7 +75,7 @@ impl Change {
                 let mut conditions = vec![format!("attribute_exists(#{LAST})")];
                 if newest {
                     update.newest(new);
-                    conditions.push(format!("#{LAST} <= :{LAST}"));
+                    conditions.push(format!("(#{LAST} <= :{LAST} OR #{LAST} > {AHEAD})"));
                 }
                 if first {
                     update.set.push(format!("#{FIRST} = :{FIRST}"));
@@ -82,7 +84,11 @@ impl Change {
                 }
                 if failure {
                     update.failure(new);
-                    conditions.push(NO_NEWER_FAILURE.to_owned());
+                    conditions.push(NO_NEWER_RIGHT_FAILURE.to_owned());
+                }
+                if newest || failure {
+                    let ahead = new.last.plus(limits::FUTURE_SKEW);
+                    update.values.insert(AHEAD.to_owned(), item::instant(ahead));
                 }
                 update.condition = conditions.join(" AND ");
             }
@@ -91,7 +97,41 @@ impl Change {
     }
 }
 
+/// The value after which only a wrong clock can have written an instant.
+const AHEAD: &str = ":ahead";
+
+const NO_NEWER_RIGHT_FAILURE: &str =
+    "(attribute_not_exists(#x) OR #x <= :x OR #x > :ahead OR #x > #l)";
+
 const NO_NEWER_FAILURE: &str = "(attribute_not_exists(#x) OR #x <= :x)";
+
+/// The update that brings the instants of `heartbeat`, as it was read, to `now` where they are ahead; `None` when none
+/// is. Its condition fails when one of them was written since.
+pub(super) fn mend(heartbeat: &Heartbeat, now: Timestamp) -> Option<Update> {
+    let failed = heartbeat.failure.as_ref().map(|failure| failure.at);
+    let instants = [
+        (FIRST, Some(heartbeat.first)),
+        (LAST, Some(heartbeat.last)),
+        (FAILED, failed),
+    ];
+    let ahead: Vec<_> = instants
+        .into_iter()
+        .filter_map(|(name, instant)| Some((name, instant?)))
+        .filter(|(_, instant)| instant.is_ahead(now))
+        .collect();
+    let mut update = Update::default();
+    for (name, seen) in &ahead {
+        update.set.push(format!("#{name} = :now"));
+        update.value(name, item::instant(*seen));
+    }
+    let conditions: Vec<_> = ahead
+        .iter()
+        .map(|(name, _)| format!("#{name} = :{name}"))
+        .collect();
+    update.condition = conditions.join(" AND ");
+    update.value("now", item::instant(now));
+    (!ahead.is_empty()).then_some(update)
+}
 
 /// The parts of an `UpdateItem`.
 #[derive(Debug, Default)]
@@ -141,7 +181,7 @@ impl Update {
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Beat, Message, Signal, Timestamp, strategy};
+    use hb_domain::{Beat, Message, Signal, strategy};
     use proptest::prelude::*;
 
     use super::*;
@@ -158,6 +198,8 @@ mod tests {
     fn apply(change: Change, old: Option<&Heartbeat>, new: &Heartbeat) -> Option<Heartbeat> {
         let failed = |heartbeat: &Heartbeat| heartbeat.failure.as_ref().map(|failure| failure.at);
         let failure_is_older = |old: &Heartbeat| failed(old) <= failed(new);
+        let failure_is_wrong =
+            |old: &Heartbeat| failed(old).is_some_and(|at| at.is_ahead(new.last) || at > old.last);
         match (change, old) {
             (Change::Hopeful, None) => Some(new.clone()),
             (Change::Late { .. }, None) => None,
@@ -182,9 +224,9 @@ mod tests {
                 },
                 Some(old),
             ) => {
-                let holds = (!newest || old.last <= new.last)
+                let holds = (!newest || old.last <= new.last || old.last.is_ahead(new.last))
                     && (!first || old.first > new.first)
-                    && (!failure || failure_is_older(old));
+                    && (!failure || failure_is_older(old) || failure_is_wrong(old));
                 let base = if newest { new } else { old };
                 holds.then(|| Heartbeat {
                     first: if first { new.first } else { old.first },
@@ -212,20 +254,24 @@ mod tests {
         #[test]
         fn updates_merge_as_the_domain_does(old in strategy::heartbeat(), new in strategy::heartbeat(), between in prop::option::of(strategy::heartbeat())) {
             if let Some(done) = apply(Change::Hopeful, Some(&old), &new) {
-                prop_assert_eq!(done, old.merge(new));
+                prop_assert_eq!(done, old.recorded(new.clone(), new.last));
                 return Ok(());
             }
             let Some(change) = Change::late(&old, &new) else {
-                prop_assert_eq!(old.clone().merge(new), old);
+                prop_assert_eq!(old.clone().recorded(new.clone(), new.last), old);
                 return Ok(());
             };
-            let stored = between.map_or(old.clone(), |between| old.clone().merge(between));
+            let stored = between.map_or(old.clone(), |between| old.clone().recorded(between.clone(), between.last));
+            // What a wrong clock wrote in between, or a right one overwrote, is right after the next beat.
+            if stored != old && (stored.is_ahead(new.last) || stored.last < old.last) {
+                return Ok(());
+            }
             match apply(change, Some(&stored), &new) {
                 // Of two beats in one millisecond either may win; the instants are exact.
-                Some(done) => prop_assert_eq!(instants(&done), instants(&stored.merge(new))),
+                Some(done) => prop_assert_eq!(instants(&done), instants(&stored.recorded(new.clone(), new.last))),
                 // The next attempt reads the interfering write, and then succeeds.
                 None => if let Some(next) = Change::late(&stored, &new) {
-                    prop_assert_eq!(apply(next, Some(&stored), &new), Some(stored.merge(new)));
+                    prop_assert_eq!(apply(next, Some(&stored), &new), Some(stored.recorded(new.clone(), new.last)));
                 },
             }
         }
@@ -233,7 +279,7 @@ mod tests {
         #[test]
         fn one_late_update_is_enough_without_interfering_writes(old in strategy::heartbeat(), new in strategy::heartbeat()) {
             if apply(Change::Hopeful, Some(&old), &new).is_none() && let Some(change) = Change::late(&old, &new) {
-                prop_assert_eq!(apply(change, Some(&old), &new), Some(old.merge(new)));
+                prop_assert_eq!(apply(change, Some(&old), &new), Some(old.recorded(new.clone(), new.last)));
             }
         }
     }
@@ -268,13 +314,31 @@ mod tests {
         );
         let update = late.of(&new);
         assert_eq!(update.expression(), "SET #f = :f, #x = :x REMOVE #m");
-        let condition =
-            "attribute_exists(#l) AND #f > :f AND (attribute_not_exists(#x) OR #x <= :x)";
+        let condition = "attribute_exists(#l) AND #f > :f AND \
+            (attribute_not_exists(#x) OR #x <= :x OR #x > :ahead OR #x > #l)";
         assert_eq!(update.condition, condition);
         assert_eq!(
-            Change::late(&old.merge(new.clone()), &new),
+            Change::late(&old.recorded(new.clone(), new.last), &new),
             None,
             "writing twice is the same as once"
         );
+    }
+
+    #[test]
+    fn only_what_is_ahead_is_mended_and_only_while_it_is() {
+        let now = Timestamp::from_millis(1_000).unwrap();
+        assert!(mend(&beat(61_000, Signal::Fail, None), now).is_none());
+        let failed = beat(9, Signal::Fail, None).merge(beat(61_001, Signal::Ok, None));
+        let update = mend(&failed, now).unwrap();
+        let (expression, condition) = (update.expression(), update.condition);
+        assert_eq!(
+            (expression.as_str(), condition.as_str()),
+            ("SET #l = :now", "#l = :l")
+        );
+        let update = mend(&beat(61_001, Signal::Fail, None), now).unwrap();
+        assert_eq!(update.expression(), "SET #f = :now, #l = :now, #x = :now");
+        assert_eq!(update.condition, "#f = :f AND #l = :l AND #x = :x");
+        assert_eq!(update.values[":now"], item::instant(now));
+        assert_eq!(update.values[":l"].as_n().unwrap(), "61001");
     }
 }

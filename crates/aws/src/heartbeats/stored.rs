@@ -27,6 +27,9 @@ pub(super) const MESSAGE: &str = "m";
 /// All attributes that a beat may write; the role of the ingest function allows no other.
 pub const ATTRIBUTES: [&str; 8] = [HOST, REGION, LAST, INTERVAL, FIRST, SIGNAL, FAILED, MESSAGE];
 
+/// All attributes that a sweep may write; its role allows no other.
+pub const MENDED: [&str; 5] = [HOST, REGION, LAST, FIRST, FAILED];
+
 /// The value of [`SIGNAL`] for a failure.
 const FAIL: &str = "f";
 

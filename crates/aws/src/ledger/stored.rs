@@ -3,7 +3,7 @@
 //! Digests and receivers share the ledger's table because they need its consistency. Their keys cannot collide with a
 //! host's, and their shards of the index are their own, so that each kind is listed without the others.
 
-use hb_domain::{Digest, Receiver};
+use hb_domain::{Digest, Incarnation, Receiver};
 use hb_service::codec;
 use hb_service::ports::{Record, Stored};
 
@@ -50,6 +50,12 @@ impl RecordLocation {
             Receiver::TABLE => Self {
                 prefix: RECEIVER_PREFIX,
                 first: SHARDS + 1,
+                count: 1,
+            },
+            // Never open, so that it has no shard.
+            Incarnation::TABLE => Self {
+                prefix: "#incarnation/",
+                first: SHARDS + 2,
                 count: 1,
             },
             _ => Self {

@@ -59,7 +59,7 @@ async fn a_late_failure_is_a_second_update_and_no_read() {
     assert_eq!(script.operations(), ["UpdateItem", "UpdateItem"]);
     let late = &script.asked()[1].json;
     assert_eq!(late["UpdateExpression"], "SET #f = :f, #x = :x, #m = :m");
-    let condition = "attribute_exists(#l) AND #f > :f AND (attribute_not_exists(#x) OR #x <= :x)";
+    let condition = "attribute_exists(#l) AND #f > :f AND (attribute_not_exists(#x) OR #x <= :x OR #x > :ahead OR #x > #l)";
     assert_eq!(late["ConditionExpression"], condition);
 }
 
@@ -192,7 +192,7 @@ async fn recording_a_sweep_is_one_put() {
     let sent = &script.asked()[0].json;
     assert_eq!(
         sent["ConditionExpression"],
-        "attribute_not_exists(#began) OR #began <= :began"
+        "attribute_not_exists(#began) OR #began <= :began OR #began > :ahead"
     );
     assert_eq!(
         sent["ExpressionAttributeValues"][":began"]["N"],

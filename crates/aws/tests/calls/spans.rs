@@ -23,10 +23,11 @@ use crate::script::{Answer, Script, at, heard, host, stage};
 const SECRET: &str = "s3cr3t";
 
 /// Every operation of the ports that makes a request, in the order of [`call_all`].
-const OPERATIONS: [&str; 28] = [
+const OPERATIONS: [&str; 29] = [
     "record{",
     "load{",
     "scan{",
+    "mend{",
     "forget{",
     "check", // heartbeats
     "load{",
@@ -111,6 +112,7 @@ async fn call_all(ports: &Ports) {
     let _ = ports.heartbeats.record(&failure).await;
     let _ = ports.heartbeats.load(&host()).await;
     let _ = ports.heartbeats.scan(Segment::WHOLE, None).await;
+    let _ = ports.heartbeats.mend(&[failure], at(-3_600)).await;
     let _ = ports.heartbeats.forget(&host(), at(0)).await;
     let _ = ports.heartbeats.check().await;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hb_domain::{Key, Region, Timestamp};
 use hb_service::admin::RegionalTopic;
 use hb_service::doctor::{Doctor, Expectations, Finding};
-use hb_service::ports::{DeliveryQueue, PortResult, Ports};
-use hb_service::system::{SystemClock, SystemIds};
+use hb_service::ports::{Clock, DeliveryQueue, PortResult};
+use hb_service::system::{ProcessClock, SystemClock, SystemIds};
 use hb_sqlite::Store;
 
 use super::{Backend, Topics};
@@ -23,7 +23,20 @@ impl Local {
     /// Opens the database in `dir`; creates both when they do not exist.
     pub(crate) fn open(dir: &Path) -> Result<Self, Failure> {
         let store = Store::open(dir).map_err(|error| Failure::Store(error.into()))?;
-        let ports = ports(&store);
+        Ok(Self::over(store, Arc::new(SystemClock)))
+    }
+
+    /// The same for a server, on a clock that does not step.
+    pub(crate) async fn serve(dir: &Path) -> Result<Self, Failure> {
+        let Self { backend, store } = Self::open(dir)?;
+        // The next sweep replaces a record that cannot be read.
+        let last = backend.ports.system.last_sweep(&backend.region).await;
+        let stored = last.ok().flatten().map(|sweep| sweep.ended);
+        Ok(Self::over(store, Arc::new(ProcessClock::start(stored))))
+    }
+
+    fn over(store: Store, clock: Arc<dyn Clock>) -> Self {
+        let ports = hb_sqlite::ports(&store, clock, Arc::new(SystemIds));
         let topic = RegionalTopic {
             region: Region::local(),
             topic: ports.topic.clone(),
@@ -35,7 +48,7 @@ impl Local {
             supports: hb_delivery::supported,
             topics: Topics::Local(topic),
         };
-        Ok(Self { backend, store })
+        Self { backend, store }
     }
 
     /// The deliveries that the courier works through.
@@ -57,14 +70,10 @@ pub(crate) async fn examine(dir: &Path, now: Timestamp) -> Vec<Finding> {
     } = hb_sqlite::examine(dir).await;
     if let Some(store) = store {
         let doctor = Doctor {
-            ports: ports(&store),
+            ports: hb_sqlite::ports(&store, Arc::new(SystemClock), Arc::new(SystemIds)),
             expectations: Expectations::local(),
         };
         findings.extend(doctor.examine(now).await);
     }
     findings
-}
-
-fn ports(store: &Store) -> Ports {
-    hb_sqlite::ports(store, Arc::new(SystemClock), Arc::new(SystemIds))
 }

@@ -387,3 +387,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_canary_overwrites_what_a_wrong_clock_wrote() {
+    let ahead = |minute| Receiver::new(Region::local()).with_canary(at(minute), FRESH);
+    let mut wrong = ahead(9_000).with_canary(at(9_010), FRESH);
+    wrong.holds.insert(Fleet::main(), at(9_010));
+    assert!(wrong.is_ahead(at(0)) && !ahead(0).is_ahead(at(0)));
+    let right = wrong.clone().with_canary(at(0), FRESH);
+    let expected = Receiver {
+        holds: [(Fleet::main(), at(0))].into(),
+        ..ahead(0)
+    };
+    assert_eq!(right, expected);
+    assert_eq!(wrong.as_of(at(0)), expected, "without one it counts as now");
+    // A blackout that began before and would end in the future ends now.
+    let lasting = ahead(-5).with_canary(at(120), FRESH);
+    let cut = lasting.with_canary(at(0), FRESH);
+    assert_eq!(
+        cut.blackouts,
+        [Blackout {
+            since: at(-5),
+            until: at(0)
+        }]
+    );
+}

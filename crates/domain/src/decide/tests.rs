@@ -467,10 +467,18 @@ fn an_admins_interval_overrides_the_hosts() {
 
 #[test]
 fn the_entry_that_a_scan_assumes_finds_every_candidate() {
-    let (ok, fail) = (beat(1_000, Signal::Ok), beat(1_000, Signal::Fail));
+    let slow = |signal| Heartbeat {
+        interval: Interval::from_millis(600_000).unwrap(),
+        ..beat(1_000, signal)
+    };
+    let (ok, slow, fail) = (
+        beat(1_000, Signal::Ok),
+        slow(Signal::Ok),
+        slow(Signal::Fail),
+    );
     let finds = |heartbeat, last_sweep: Option<i64>, now| {
         decide(
-            &Entry::assumed(&web(), heartbeat, last_sweep.map(at)),
+            &Entry::assumed(&web(), heartbeat, last_sweep.map(at), at(now)),
             heartbeat,
             at(now),
             &RULES,
@@ -485,10 +493,10 @@ fn the_entry_that_a_scan_assumes_finds_every_candidate() {
         finds(&ok, Some(990), 1_001),
         "first beat after the last sweep"
     );
-    assert!(!finds(&ok, Some(2_000), 1_001), "known and beating");
-    assert!(finds(&ok, Some(2_000), 1_061), "known and silent");
+    assert!(!finds(&slow, Some(1_120), 1_130), "known and beating");
+    assert!(finds(&ok, Some(1_120), 1_130), "known and silent");
     assert!(
-        finds(&fail, Some(1_010), 1_011) && !finds(&fail, Some(2_000), 1_011),
+        finds(&fail, Some(1_010), 1_011) && !finds(&fail, Some(1_120), 1_130),
         "accounted for"
     );
 }

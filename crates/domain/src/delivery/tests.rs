@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::backoff::pause;
 use crate::beat::{Beat, Heartbeat};
 use crate::decide::{Rules, decide};
 use crate::host::{Fleet, HostKey};
@@ -135,4 +136,60 @@ fn the_receivers_next_transition_waits_for_its_pending_notice() {
     );
     let over = accepted.of_receiver(None, at(3)).unwrap();
     assert_eq!((over.epoch, over.state), (2, crate::State::Up));
+}
+
+#[test]
+fn a_notice_with_instants_of_a_wrong_clock_is_delivered() {
+    const YEAR: i64 = 365 * 86_400;
+    let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
+    let beats = Heartbeat::new(Beat::ok(at(YEAR)));
+    let decided = decide(&Entry::new(key), &beats, at(YEAR), &Rules::default()).unwrap();
+    assert!(decided.can_batch(at(0)));
+    assert!(decided.clone().leased(ME, at(0), &POLICY).is_some());
+    // A pause after a refusal is not of a wrong clock, however long it is.
+    let refused = |attempt: u32, now: i64| {
+        let mut entry = decided.clone();
+        let not_before = at(now).plus(pause(attempt, 0));
+        entry.pending = Some(Pending {
+            phase: Phase::Pending { not_before },
+            attempt,
+            doubt: false,
+            incarnation: None,
+        });
+        entry.can_batch(at(0))
+    };
+    for attempt in [1, 9, 99] {
+        assert_eq!([60, 61].map(|now| refused(attempt, now)), [false, true]);
+    }
+}
+
+#[test]
+fn a_lease_of_a_wrong_clock_is_of_unknown_outcome_from_now_on() {
+    let mend = |phase| {
+        Pending {
+            phase,
+            attempt: 1,
+            doubt: false,
+            incarnation: None,
+        }
+        .mended(at(0), &POLICY)
+    };
+    let unknown = Some(Phase::Unknown { since: at(0) });
+    for (until, expected) in [(10, None), (70, None), (71, unknown.clone())] {
+        let sending = Phase::Sending {
+            owner: ME,
+            until: at(until),
+        };
+        assert_eq!(mend(sending).map(|pending| pending.phase), expected);
+    }
+    for (since, expected) in [(60, None), (61, unknown)] {
+        let phase = Phase::Unknown { since: at(since) };
+        assert_eq!(mend(phase).map(|pending| pending.phase), expected);
+    }
+    assert_eq!(
+        mend(Phase::Pending {
+            not_before: at(999)
+        }),
+        None
+    );
 }

@@ -163,6 +163,8 @@ fn an_open_digest_is_abandoned_after_its_builders_lease() {
     assert!(!open.is_abandoned(at(11), &POLICY));
     assert!(open.is_abandoned(at(12), &POLICY));
     assert!(!built().0.is_abandoned(at(99), &POLICY), "it is frozen");
+    let dated_by_a_wrong_clock = [-58, -59].map(|now| open.is_abandoned(at(now), &POLICY));
+    assert_eq!(dated_by_a_wrong_clock, [false, true]);
 }
 
 #[test]

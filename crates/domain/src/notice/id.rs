@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::host::name;
 
 /// The short name of a notice, the same at every attempt and in every region: 10 characters of Crockford's
-/// base32 (50 bits of the SHA-256 of host, epoch and kind). For people; machines compare
+/// base32 (50 bits of the SHA-256 of incarnation, host, epoch and kind). For people; machines compare
 /// [`Notice::identity`](crate::Notice::identity).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

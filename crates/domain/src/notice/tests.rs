@@ -8,6 +8,7 @@ use crate::beat::{Beat, Heartbeat, Signal};
 use crate::coverage::Blackout;
 use crate::decide::{Rules, decide};
 use crate::digest::digest_parts;
+use crate::incarnation::Incarnation;
 use crate::limits;
 use crate::pending::DeliveryPolicy;
 use crate::subscription::Filter;
@@ -298,6 +299,19 @@ fn the_id_depends_on_host_epoch_and_kind_alone() {
     for other in [notice(&entry("lab", "web-01", Signal::Ok, "")), recovered()] {
         assert_ne!(other.id, first.id);
     }
+}
+
+#[test]
+fn the_id_depends_on_the_incarnation_and_stays_at_every_attempt() {
+    let life = |n| Incarnation {
+        id: Uuid::from_u128(n),
+    };
+    let of = |n| entry("main", "web-01", Signal::Ok, "").of_incarnation(&life(n));
+    let ids = [notice(&of(1)).id, notice(&of(2)).id, missing().id];
+    assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[1] != ids[2]);
+    let leased = of(1).leased(Uuid::nil(), at(AT_10 + 30_000), &POLICY);
+    assert_eq!(notice(&leased.unwrap()).id, ids[0]);
+    assert_eq!(notice(&of(1)).identity(), missing().identity());
 }
 
 fn within_limits(notice: &Notice) -> Result<(), TestCaseError> {

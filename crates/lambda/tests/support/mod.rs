@@ -30,7 +30,8 @@ pub(crate) fn http_event(method: &str, path: &str) -> Value {
     })
 }
 
-/// DynamoDB, SNS and SQS with one API key, optionally one silent host, and one echo of a host that does not exist.
+/// DynamoDB, SNS and SQS with one API key, one echo of a host that does not exist, and
+/// optionally two hosts: a silent one, and one whose last beat lies in the future.
 pub(crate) struct Aws {
     pub(crate) url: String,
     /// Action and resource of each call, as IAM names them.
@@ -132,6 +133,8 @@ fn answer(
         "h": {"S": "main/web-01"}, "r": {"S": "eu-west-1"}, "l": {"N": "1700000000000"}, "i": {"N": "60000"},
         "f": {"N": "1600000000000"},
     });
+    let mut ahead = host.clone();
+    (ahead["h"]["S"], ahead["l"]["N"]) = ("main/web-02".into(), "32503680000000".into());
     let beats = resource.ends_with("-heartbeats");
     let listed = match action.as_str() {
         "dynamodb:Scan" => silent_host && body.contains(r#""Segment":0"#),
@@ -141,9 +144,9 @@ fn answer(
                       "hosts": [{"hostId": "unknown", "epoch": 1}]});
     let answer = match action.as_str() {
         "dynamodb:GetItem" if resource.ends_with("-keys") => key(),
-        "dynamodb:Query" | "dynamodb:Scan" => {
-            json!({"Items": if listed { vec![host] } else { vec![] }})
-        }
+        "dynamodb:Scan" if listed => json!({"Items": [host, ahead]}),
+        "dynamodb:Query" if listed => json!({"Items": [host]}),
+        "dynamodb:Query" | "dynamodb:Scan" => json!({"Items": []}),
         "dynamodb:DescribeTable" => {
             json!({"Table": {"TableArn": format!("{ACCOUNT}:table/{resource}")}})
         }

@@ -94,12 +94,14 @@ impl HostAdmin {
             .await
     }
 
-    /// Forgets the host. The ledger goes first: a crash in between leaves beats that no longer count, and so does a beat
-    /// that arrives now. With several regions the entry stays open: beats of another one may have yet to arrive here.
+    /// Forgets the host. The ledger goes first: a crash in between leaves beats that no longer count. What counts is the
+    /// last beat that is stored, not this machine's clock, which may be wrong: a beat that arrives after it is read
+    /// registers the host again. With several regions the entry stays open: beats of another one may have yet to arrive
+    /// here.
     pub async fn forget(&self, key: &HostKey) -> Result<(), HostError> {
-        let view = self
-            .change(key, |entry, now| Ok(entry.forgotten(now)))
-            .await?;
+        let last = self.beats(key).await?.map(|heartbeat| heartbeat.last);
+        let forgotten = |entry: Entry, _| Ok(entry.forgotten(last.unwrap_or_default()));
+        let view = self.change(key, forgotten).await?;
         let up_to = view.entry.map_or(Timestamp::MIN, |entry| entry.basis);
         self.ports.heartbeats.forget(key, up_to).await?;
         let heartbeat = self.beats(key).await?;

@@ -33,6 +33,7 @@ impl HostView {
         coverage: &Coverage,
         now: Timestamp,
     ) -> Self {
+        let heartbeat = heartbeat.map(|heartbeat| heartbeat.as_of(now));
         let ListedState {
             state,
             basis,
@@ -78,7 +79,9 @@ impl ListedState {
     pub(super) fn of(entry: &Entry, now: Timestamp) -> Self {
         Self {
             state: entry.state_at(now),
-            basis: entry.basis,
+            basis: Some(entry.basis)
+                .filter(|basis| !basis.is_ahead(now))
+                .unwrap_or_default(),
             settings: entry.settings.clone(),
         }
     }

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use hb_domain::{
-    Entry, Key, Receiver, ReceiverHealth, Scope, Subscription, SubscriptionId, SubscriptionState,
-    Timestamp, human_duration, human_time,
+    Entry, HostId, Key, Message, Receiver, ReceiverHealth, Scope, State, Subscription,
+    SubscriptionId, SubscriptionState, Timestamp, human_duration, human_time,
 };
 
 use super::{Expectations, Finding, Verdict};
@@ -63,14 +63,11 @@ pub(super) fn sweep(
     };
     if last.ended.since(now) > SKEWED {
         let cause = format!(
-            "the last one ended at {}, which is in the future",
+            "the last one was recorded at {}, which is in the future: a clock was wrong then, or this one is now",
             last.ended
         );
-        return Finding::problem(
-            "sweep",
-            cause,
-            "set the clock of this machine, or of the machine that sweeps",
-        );
+        let next = "check this machine's clock; if it is right, the next sweep corrects the record";
+        return Finding::problem("sweep", cause, next);
     }
     let age = now.since(last.ended);
     let cause = format!(
@@ -152,6 +149,20 @@ pub(super) fn notices(open: &[Entry], revive: &str, now: Timestamp) -> Finding {
         names(stuck.iter().map(|entry| &entry.key)),
     );
     Finding::problem("notices", cause, revive)
+}
+
+/// What the server says of its machine's clock.
+pub(super) fn clock(open: &[Entry]) -> Option<Finding> {
+    let entry = open
+        .iter()
+        .find(|entry| entry.key.host == HostId::clock() && entry.state == State::Failing)?;
+    let last = entry.history.last()?;
+    let said = last.message.as_ref().map_or("it stepped", Message::as_str);
+    Some(Finding::warning(
+        "server's clock",
+        said,
+        "check the time service of the server's machine, such as `chronyc tracking` or `timedatectl`",
+    ))
 }
 
 pub(super) fn subscriptions(

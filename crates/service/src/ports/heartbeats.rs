@@ -47,13 +47,14 @@ impl Segment {
     pub const WHOLE: Self = Self { index: 0, of: 1 };
 }
 
-/// The heartbeats of all hosts. Only the recording of beats writes them.
+/// The heartbeats of all hosts. Only the recording of beats writes them, and a sweep that finds the future in them.
 #[async_trait]
 pub trait Heartbeats: Send + Sync {
-    /// Merges `heard` into what is stored, as [`Heartbeat::merge`] does. Durable when it returns.
+    /// Stores `heard` as [`Heartbeat::recorded`] says, at the instant of the write, or at the beat's own where no request
+    /// can live for [`FUTURE_SKEW`](hb_domain::limits::FUTURE_SKEW). Durable when it returns.
     ///
-    /// Idempotent, and independent of the order of calls: `first`, `interval` and `signal` of an older beat never
-    /// replace those of a newer one.
+    /// Idempotent, and independent of the order of calls as long as the beats lie within that time: `first`, `interval` and `signal` of an older beat never replace
+    /// those of a newer one.
     async fn record(&self, heard: &Heard) -> PortResult<()>;
 
     /// All that is stored of `host`, one element a region, by a strongly consistent read.
@@ -71,6 +72,10 @@ pub trait Heartbeats: Send + Sync {
     /// One page of all that is stored, perhaps slightly stale. The regions of a host are adjacent. An adapter may
     /// put everything into segment 0 and leave the others empty. Failure messages may be omitted.
     async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>>;
+
+    /// Brings the instants of `ahead`, as they were read, to `now` where a wrong clock wrote them
+    /// ([`Heartbeat::as_of`]). Changes nothing that was written since.
+    async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()>;
 
     /// The position in a scan after `host` and all its regions, whether it is stored or not.
     fn behind(&self, host: &HostKey) -> Cursor;

@@ -1,9 +1,9 @@
-//! Ledgers: records that are swapped as a whole. Host entries, digests and receivers.
+//! Ledgers: records that are swapped as a whole. Host entries, digests, receivers and the incarnation.
 
 use std::fmt;
 
 use async_trait::async_trait;
-use hb_domain::{Digest, Entry, HostKey, NoticeId, Receiver, Region};
+use hb_domain::{Digest, Entry, HostKey, Incarnation, NoticeId, Receiver, Region};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -90,6 +90,20 @@ impl Record for Receiver {
     }
 }
 
+/// There is one. It is never listed.
+impl Record for Incarnation {
+    type Key = &'static str;
+    const TABLE: &'static str = "incarnations";
+
+    fn key(&self) -> &&'static str {
+        &"current"
+    }
+
+    fn is_open(&self) -> bool {
+        false
+    }
+}
+
 /// A record as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored<T = Entry> {
@@ -122,7 +136,8 @@ pub enum Swap<T = Entry> {
     Conflict(Option<Stored<T>>),
 }
 
-/// Records that are swapped as a whole, strongly consistent in all regions: host entries, digests or receivers. All
+/// Records that are swapped as a whole, strongly consistent in all regions: host entries, digests, receivers
+/// and the incarnation. All
 /// rules are in `hb_domain`.
 #[async_trait]
 pub trait Ledger<T: Record = Entry>: Send + Sync {

@@ -44,12 +44,20 @@ pub trait System: Send + Sync {
     /// The last completed sweep of `region`.
     async fn last_sweep(&self, region: &Region) -> PortResult<Option<CompletedSweep>>;
 
-    /// Records a completed sweep, unless a later one is recorded.
+    /// Records a completed sweep, unless a later one is recorded. One that began more than
+    /// [`FUTURE_SKEW`](hb_domain::limits::FUTURE_SKEW) after the end of this one was recorded by a wrong clock, and is
+    /// replaced.
     async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()>;
 
     /// The last recorded checkpoint of `region`. One that began before the last completed sweep is obsolete.
     async fn checkpoint(&self, region: &Region) -> PortResult<Option<Checkpoint>>;
 
-    /// Records a checkpoint, unless one of a later round is recorded.
-    async fn record_checkpoint(&self, region: &Region, checkpoint: &Checkpoint) -> PortResult<()>;
+    /// Records a checkpoint at `now`, unless one of a later round is recorded. One whose round began more than
+    /// [`FUTURE_SKEW`](hb_domain::limits::FUTURE_SKEW) after `now` was recorded by a wrong clock, and is replaced.
+    async fn record_checkpoint(
+        &self,
+        region: &Region,
+        checkpoint: &Checkpoint,
+        now: Timestamp,
+    ) -> PortResult<()>;
 }

@@ -45,8 +45,13 @@ impl Pass<'_> {
     ) -> Result<CompletedSweep, Stop> {
         let (system, region) = (&self.sweep.ports.system, &self.sweep.settings.region);
         let last = system.last_sweep(region).await?.map(|sweep| sweep.began);
-        let checkpoint = system.checkpoint(region).await?.filter(|checkpoint| {
-            last.is_none_or(|last| last < checkpoint.began)
+        let checkpoint = system.checkpoint(region).await?;
+        // What a wrong clock recorded counts as nothing.
+        let read = self.sweep.ports.clock.now();
+        let last = last.filter(|began| !began.is_ahead(read));
+        let checkpoint = checkpoint.filter(|checkpoint| {
+            !checkpoint.began.is_ahead(read)
+                && last.is_none_or(|last| last < checkpoint.began)
                 && checkpoint.positions.len() == self.segments()
         });
         let policy = self.silence_policy(report).await?;
@@ -65,7 +70,8 @@ impl Pass<'_> {
             &Class::ALL[..]
         };
         let mut scanned = self.scan(&judge, wanted, report).await?;
-        let (about_receiver, fleets) = self.hold(&policy, fleets, &scanned, report).await?;
+        let (mut own, fleets) = self.hold(&policy, fleets, &scanned, report).await?;
+        own.extend(self.claim_clock(open, report).await?);
         let verdicts = Verdicts {
             sure: Rules {
                 newest_beat: newest_beat(&policy, &scanned, report),
@@ -75,8 +81,11 @@ impl Pass<'_> {
             policy: &policy,
             fleets,
         };
-        let about_receiver = about_receiver.into_iter().map(Draft::Stored).collect();
-        let mut result = self.deliver(about_receiver, report).await;
+        let own = own.into_iter().map(Draft::Stored).collect();
+        let mut result = self.deliver(own, report).await;
+        if let Some(error) = scanned.unmended.take() {
+            result = result.and(Err(error.into()));
+        }
         for class in [Class::Urgent, Class::Recovered] {
             let pass = self.with_share(2, 3);
             let mut batch = std::mem::take(scanned.batch(class));
@@ -156,7 +165,8 @@ impl Pass<'_> {
         }
         if moved {
             let (system, region) = (&self.sweep.ports.system, &self.sweep.settings.region);
-            system.record_checkpoint(region, round).await?;
+            let now = self.sweep.ports.clock.now();
+            system.record_checkpoint(region, round, now).await?;
         }
         result
     }

@@ -8,6 +8,7 @@ use super::claim::Verdicts;
 use super::deliver::{Draft, Proposed};
 use super::report::Step;
 use super::scan::Candidate;
+use super::silence::SilencePolicy;
 use super::{Pass, Stop, SweepReport};
 use crate::ports::{Heard, PortResult, Version};
 use crate::swap::{Update, swap_many, update};
@@ -19,6 +20,9 @@ struct Confirmed {
     drafts: Vec<Draft>,
     /// Entries that change without a transition.
     changed: Vec<(Entry, Option<Version>)>,
+    /// Hosts of which a wrong clock wrote: of each the entry, if that is to be mended, the version that it replaces, and
+    /// the beats.
+    ahead: Vec<(Option<Entry>, Option<Version>, Vec<Heard>)>,
     /// Failures of hosts of which a notice is pending, so that nothing can be decided.
     left: Vec<(HostKey, Timestamp)>,
 }
@@ -46,9 +50,9 @@ impl Pass<'_> {
             .filter_map(|candidate| Some((candidate, verdicts.rules(candidate)?)))
             .collect();
         let parts = judged.chunks(self.part(judged.len()));
-        let regions = &verdicts.policy.regions;
+        let policy = verdicts.policy;
         let work: Vec<_> = parts
-            .map(|part| self.confirm_part(part, regions).boxed())
+            .map(|part| self.confirm_part(part, policy).boxed())
             .collect();
         let mut parts = stream::iter(work).buffered(self.sweep.settings.concurrency);
         let (mut drafts, mut result) = (Vec::new(), Ok(()));
@@ -64,20 +68,25 @@ impl Pass<'_> {
     async fn confirm_part(
         &self,
         part: &[(&Candidate, &Rules)],
-        regions: &Regions,
+        policy: &SilencePolicy,
     ) -> (Vec<Step>, Vec<Draft>) {
         if self.in_time().is_err() {
             return (vec![Step::OutOfTime], vec![]);
         }
         let mut confirmed = Confirmed::default();
+        let regions = &policy.regions;
         let doubts = self.read_entries(part, regions, &mut confirmed).await;
-        self.decide_all(doubts, regions, &mut confirmed).await;
+        let read = self.decide_all(doubts, regions, &mut confirmed).await;
         let Confirmed {
             mut steps,
             drafts,
             changed,
+            ahead,
             left,
         } = confirmed;
+        if policy.may_mend {
+            steps.extend(self.mend_hosts(ahead, read).await);
+        }
         // After a lost race, whoever won it has rechecked the host, or answered.
         for swapped in swap_many(&self.sweep.ports, changed).await {
             steps.extend(swapped.err().map(Step::Failed));
@@ -98,8 +107,11 @@ impl Pass<'_> {
     ) -> Vec<Doubt<'a>> {
         let (ports, settled) = (&self.sweep.ports, &self.sweep.settled);
         let keys: Vec<_> = part.iter().map(|(one, _)| one.key.clone()).collect();
+        let loaded = ports.ledger.load_many(&keys).await;
+        // Not the beginning of the sweep, which may be long ago: what was read is not ahead of now.
+        let read = ports.clock.now();
         let mut doubts = Vec::new();
-        for ((candidate, rules), stored) in part.iter().zip(ports.ledger.load_many(&keys).await) {
+        for ((candidate, rules), stored) in part.iter().zip(loaded) {
             let stored = match stored {
                 Ok(stored) => stored,
                 Err(error) => {
@@ -113,7 +125,10 @@ impl Pass<'_> {
             let beats = candidate.beats.as_ref();
             let beats = beats.map(|(beats, region)| (beats, region));
             let mark = settled.mark(&candidate.key, beats.map(|(beats, _)| beats));
-            let changes = decide_among(&entry, beats, self.now, rules, regions).is_some();
+            let known = entry.clone().without_future(read);
+            let ahead = beats.is_some_and(|(beats, _)| beats.is_ahead(read));
+            let changes =
+                ahead || decide_among(&known, beats, self.now.min(read), rules, regions).is_some();
             let forgotten = entry.state == State::Forgotten;
             if changes || entry.inquiry.is_some() || forgotten != entry.needs_recheck {
                 doubts.push(Doubt {
@@ -131,30 +146,30 @@ impl Pass<'_> {
         doubts
     }
 
+    /// Reads the beats, and decides. Returns when they were read.
     async fn decide_all(
         &self,
         doubts: Vec<Doubt<'_>>,
         regions: &Regions,
         confirmed: &mut Confirmed,
-    ) {
+    ) -> Timestamp {
         let keys: Vec<_> = doubts.iter().map(|doubt| doubt.entry.key.clone()).collect();
-        let heard = self.sweep.ports.heartbeats.load_many(&keys).await;
-        for (doubt, heard) in doubts.into_iter().zip(heard) {
-            let heard = match heard {
-                Ok(heard) => heard.into_iter().reduce(Heard::merge),
-                Err(error) => {
-                    confirmed.steps.push(Step::Failed(error));
-                    continue;
-                }
-            };
-            self.decide(doubt, heard.as_ref(), regions, confirmed);
+        let loaded = self.sweep.ports.heartbeats.load_many(&keys).await;
+        let read = self.sweep.ports.clock.now();
+        for (doubt, heard) in doubts.into_iter().zip(loaded) {
+            match heard {
+                Ok(heard) => self.decide(doubt, heard, read, regions, confirmed),
+                Err(error) => confirmed.steps.push(Step::Failed(error)),
+            }
         }
+        read
     }
 
     fn decide(
         &self,
         doubt: Doubt<'_>,
-        heard: Option<&Heard>,
+        stored: Vec<Heard>,
+        read: Timestamp,
         regions: &Regions,
         confirmed: &mut Confirmed,
     ) {
@@ -164,8 +179,17 @@ impl Pass<'_> {
             rules,
             mark,
         } = doubt;
-        let beats = heard.map(|heard| (&heard.heartbeat, &heard.region));
-        let next = match decide_among(&entry, beats, self.now, rules, regions) {
+        let heard = stored.iter().cloned().reduce(Heard::merge);
+        let beats = heard
+            .as_ref()
+            .map(|heard| (&heard.heartbeat, &heard.region));
+        if let Some((beats, _)) = beats.filter(|(beats, _)| beats.is_ahead(read)) {
+            let mended = entry.mended(beats, read);
+            confirmed.ahead.push((mended, expected, stored));
+            return;
+        }
+        let known = entry.clone().without_future(read);
+        let next = match decide_among(&known, beats, self.now.min(read), rules, regions) {
             Some(claim) if claim.epoch > entry.epoch => {
                 confirmed.drafts.push(Draft::Claim(Proposed {
                     entry: claim,
@@ -176,6 +200,11 @@ impl Pass<'_> {
             }
             Some(asked) => Some(asked),
             None if heard.is_none() => None,
+            // Of a wrong clock.
+            None if known.inquiry != entry.inquiry => Some(Entry {
+                inquiry: None,
+                ..entry
+            }),
             None => {
                 confirmed.leave(&entry, beats.map(|(beats, _)| beats));
                 if !entry.is_open() {

@@ -22,6 +22,8 @@ use crate::swap::{Kept, Update, swap, swap_many, update_from};
 pub(super) trait Deliverable: Kept {
     /// With its notice leased.
     fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self>;
+    /// With its notice as of now, when a wrong clock wrote its lease.
+    fn mended(&self, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self>;
     /// Its pending notice.
     fn notice(&self, region: &Region) -> Option<Notice>;
     /// The progress of its pending notice.
@@ -39,6 +41,14 @@ pub(super) trait Deliverable: Kept {
 impl Deliverable for Entry {
     fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
         self.leased(owner, now, policy)
+    }
+
+    fn mended(&self, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
+        let pending = Some(self.pending.as_ref()?.mended(now, policy)?);
+        Some(Self {
+            pending,
+            ..self.clone()
+        })
     }
 
     fn notice(&self, region: &Region) -> Option<Notice> {
@@ -64,6 +74,14 @@ impl Deliverable for Entry {
 impl Deliverable for Digest {
     fn lease(self, owner: Uuid, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
         self.leased(owner, now, policy)
+    }
+
+    fn mended(&self, now: Timestamp, policy: &DeliveryPolicy) -> Option<Self> {
+        let pending = Some(self.pending.as_ref()?.mended(now, policy)?);
+        Some(Self {
+            pending,
+            ..self.clone()
+        })
     }
 
     fn notice(&self, region: &Region) -> Option<Notice> {
@@ -109,7 +127,8 @@ impl Pace {
             return;
         }
         let mut next = self.next.lock().await;
-        let wait = next.since(clock.now());
+        // The clock may have been set back since.
+        let wait = next.since(clock.now()).min(self.gap);
         if !wait.is_zero() {
             clock.sleep(wait).await;
         }
@@ -244,13 +263,24 @@ impl Pass<'_> {
             return (vec![], vec![Step::OutOfTime]);
         }
         let now = self.sweep.ports.clock.now();
-        let (mut proposals, mut marks) = (Vec::new(), Vec::new());
+        let (mut proposals, mut marks, mut steps) = (Vec::new(), Vec::new(), Vec::new());
         for Proposed {
             entry,
             expected,
             mark,
         } in part
         {
+            let entry = match mark {
+                Some(_) => self.of_incarnation(entry).await,
+                None => Ok(entry),
+            };
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    steps.push(Step::Failed(error));
+                    continue;
+                }
+            };
             let entry = match digest {
                 Some(digest) => entry.batched(digest, now),
                 None => Some(entry),
@@ -260,7 +290,7 @@ impl Pass<'_> {
                 proposals.push((entry, expected));
             }
         }
-        let (mut stored, mut steps) = (Vec::new(), Vec::new());
+        let mut stored = Vec::new();
         let swapped = swap_many(&self.sweep.ports, proposals).await;
         for (swapped, (mark, failure)) in swapped.into_iter().zip(marks) {
             match swapped {
@@ -296,6 +326,13 @@ impl Pass<'_> {
         let ports = &self.sweep.ports;
         let policy = &self.sweep.settings.delivery;
         let owner = ports.ids.token();
+        let stored = match stored.record.mended(ports.clock.now(), policy) {
+            None => stored,
+            Some(mended) => match swap(ports, mended, Some(stored.version)).await? {
+                Ok(mended) => mended,
+                Err(_) => return Ok((vec![Step::LostRace], None)),
+            },
+        };
         let ready = stored.record.clone();
         if ready.lease(owner, ports.clock.now(), policy).is_none() {
             return Ok((vec![], None));

@@ -8,6 +8,7 @@ use hb_domain::{
 };
 
 use super::claim::kind_of;
+use super::open::OpenHosts;
 use super::report::Step;
 use super::scan::Scanned;
 use super::silence::SilencePolicy;
@@ -199,7 +200,31 @@ impl Pass<'_> {
         message: Option<Message>,
         report: &mut SweepReport,
     ) -> PortResult<(Option<Stored>, bool)> {
-        let key = HostKey::new(fleet, HostId::receiver());
+        let receiver = HostKey::new(fleet, HostId::receiver());
+        self.claim_own(receiver, message, report).await
+    }
+
+    /// Claims the notice that this machine's clock stepped, or that it has kept time since.
+    pub(super) async fn claim_clock(
+        &self,
+        open: &OpenHosts,
+        report: &mut SweepReport,
+    ) -> PortResult<Option<Stored>> {
+        let clock = HostKey::new(Fleet::main(), HostId::clock());
+        let trouble = self.sweep.ports.clock.trouble();
+        if trouble.is_none() && !open.contains(&clock) {
+            return Ok(None);
+        }
+        Ok(self.claim_own(clock, trouble, report).await?.0)
+    }
+
+    /// Claims the notice that a host of the service's own fails for the reason in `message`, or that it works again.
+    async fn claim_own(
+        &self,
+        key: HostKey,
+        message: Option<Message>,
+        report: &mut SweepReport,
+    ) -> PortResult<(Option<Stored>, bool)> {
         let stored = self.sweep.ports.ledger.load(&key).await?;
         let version = stored.as_ref().map(|stored| stored.version);
         let entry = stored.map_or_else(|| Entry::new(key), |stored| stored.record);
@@ -207,6 +232,7 @@ impl Pass<'_> {
         let Some(entry) = entry.of_receiver(message, self.now) else {
             return Ok((None, known));
         };
+        let entry = self.of_incarnation(entry).await?;
         let Ok(stored) = swap(&self.sweep.ports, entry, version).await? else {
             // Neither a claim nor a lost one is an error.
             let _ = report.count(Step::LostRace);

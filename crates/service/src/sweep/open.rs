@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use futures::stream::{self, Stream, StreamExt};
-use hb_domain::{Entry, HostKey, HostSettings, State, Timestamp, limits};
+use hb_domain::{Entry, Heartbeat, HostKey, HostSettings, State, Timestamp, limits};
 
 use super::deliver::Draft;
 use super::hold::OpenFleets;
@@ -66,6 +66,24 @@ impl OpenHosts {
             settings: settings.map(|settings| Box::new(settings.clone())),
         };
         self.slim.insert(self.hasher.hash_one(&entry.key), slim);
+    }
+
+    /// Whether the entry of `key` is open.
+    pub(super) fn contains(&self, key: &HostKey) -> bool {
+        self.slim.contains_key(&self.hasher.hash_one(key))
+    }
+
+    /// Whether `beats` of `key` are mended together with its entry: a wrong clock wrote some, and the order of their
+    /// instants and those of the entry matters: of an open entry, and of the failures that were accounted for.
+    pub(super) fn is_mended_with_entry(
+        &self,
+        key: &HostKey,
+        beats: &Heartbeat,
+        now: Timestamp,
+    ) -> bool {
+        let failure = beats.failure.as_ref();
+        failure.is_some_and(|failure| failure.at.is_ahead(now))
+            || beats.is_ahead(now) && self.contains(key)
     }
 
     /// What is known of the entry of `key`.
@@ -133,7 +151,11 @@ impl Pass<'_> {
                 report.skip("table ledger", item);
             }
             let now = self.sweep.ports.clock.now();
-            for stored in page.items {
+            let items = match self.mend_pauses(page.items, now).await {
+                Ok(items) => items,
+                Err(error) => return (Err(error), sent),
+            };
+            for stored in items {
                 let entry = &stored.record;
                 report.counts.count(entry.state_at(self.now));
                 open.hosts.add(entry);
@@ -207,8 +229,7 @@ impl Pass<'_> {
     fn is_ready(&self, entry: &Entry, now: Timestamp) -> bool {
         let policy = &self.sweep.settings.delivery;
         let pending = entry.pending.as_ref();
-        let ready = |at: Option<Timestamp>| at.is_none_or(|at| at <= now);
-        pending.is_some_and(|pending| ready(pending.ready_at(policy)))
+        pending.is_some_and(|pending| pending.is_ready(now, policy))
     }
 
     /// All pages of open entries, from several segments at a time.

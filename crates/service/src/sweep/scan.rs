@@ -12,7 +12,7 @@ use super::open::{Known, OpenHosts};
 use super::settled::Settled;
 use super::silence::SilencePolicy;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Heard, Position, Segment, Unreadable};
+use crate::ports::{Heard, PortError, Position, Segment, Unreadable};
 
 /// Candidates of a kind, in the order in which a sweep settles them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub(super) struct Batch {
 #[derive(Default)]
 pub(super) struct Scanned {
     unreadable: Vec<Unreadable>,
+    /// The first error of bringing instants to now that a wrong clock wrote.
+    pub(super) unmended: Option<PortError>,
     batches: [Batch; 3],
     /// How many hosts each fleet has.
     pub(super) hosts: BTreeMap<Fleet, u64>,
@@ -87,6 +89,7 @@ impl Scanned {
 
     fn merge(mut self, other: Self) -> Self {
         self.unreadable.extend(other.unreadable);
+        self.unmended = self.unmended.or(other.unmended);
         for (mine, theirs) in self.batches.iter_mut().zip(other.batches) {
             mine.candidates.extend(theirs.candidates);
             mine.next.extend(theirs.next);
@@ -121,36 +124,43 @@ struct Judged {
 }
 
 impl Judge<'_> {
-    fn judge(&self, heard: &Heard) -> Option<Judged> {
+    /// `read` is the time after the beats were read: what a right clock wrote of them is not ahead of it. It is before the
+    /// beginning of the sweep when the clock was set back since; then the beats may be dated so as well.
+    fn judge(&self, heard: &Heard, read: Timestamp) -> Option<Judged> {
         let (key, beats) = (&heard.key, &heard.heartbeat);
+        let now = self.now.min(read);
+        let urgent = |kind| Judged {
+            class: Class::Urgent,
+            kind,
+            doubtful: false,
+            since: now,
+        };
+        if beats.is_ahead(read) {
+            // To be mended, and judged by the next sweep.
+            return self.policy.may_mend.then(|| urgent(None));
+        }
         let (entry, assumed) = match self.open.entry(key) {
             Known::Skipped => return None,
-            Known::Asked => {
-                return Some(Judged {
-                    class: Class::Urgent,
-                    kind: Some(Kind::Missing),
-                    doubtful: false,
-                    since: self.now,
-                });
+            Known::Asked => return Some(urgent(Some(Kind::Missing))),
+            Known::Open(entry) => (entry.without_future(read), false),
+            Known::Closed => {
+                let assumed = Entry::assumed(key, beats, self.last_sweep, now);
+                (assumed, true)
             }
-            Known::Open(entry) => (*entry, false),
-            Known::Closed => (Entry::assumed(key, beats, self.last_sweep), true),
         };
         let stored = Some((beats, &heard.region));
         let seems = |rules| {
-            let next = decide_among(&entry, stored, self.now, rules, &self.policy.regions)?;
+            let next = decide_among(&entry, stored, now, rules, &self.policy.regions)?;
             let decided = next.history.last().filter(|_| next.epoch > entry.epoch);
             // Without a transition it seems missing, and other regions are to be asked.
-            Some(decided.map_or((Kind::Missing, self.now), |last| (last.kind, last.since)))
+            Some(decided.map_or((Kind::Missing, now), |last| (last.kind, last.since)))
         };
         let sure = seems(&self.policy.sure);
         let raw = || seems(self.policy.raw.as_ref()?);
         let doubtful = sure.is_none();
         let (kind, doubtful, since) = match sure.or_else(raw) {
             Some((kind, since)) => (Some(kind), doubtful, since),
-            None if entry.needs_recheck && entry.state != State::Forgotten => {
-                (None, false, self.now)
-            }
+            None if entry.needs_recheck && entry.state != State::Forgotten => (None, false, now),
             None => return None,
         };
         let class = match kind {
@@ -186,14 +196,20 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    fn host(&mut self, heard: Option<Heard>) {
-        let Some(heard) = heard.filter(|heard| !heard.key.host.is_reserved()) else {
+    fn host(&mut self, heard: Option<Heard>, read: Timestamp) {
+        let Some(mut heard) = heard.filter(|heard| !heard.key.host.is_reserved()) else {
             return;
         };
+        let open = self.judge.open;
+        if !open.is_mended_with_entry(&heard.key, &heard.heartbeat, read) {
+            heard.heartbeat = heard.heartbeat.as_of(read);
+        }
         self.hosts += 1;
         count(&mut self.found.hosts, &heard.key.fleet);
-        self.found.network.add_beat(heard.heartbeat.last);
-        let Some(judged) = self.judge.judge(&heard) else {
+        self.found
+            .network
+            .add_beat(heard.heartbeat.last.as_of(read));
+        let Some(judged) = self.judge.judge(&heard, read) else {
             return;
         };
         if judged.kind == Some(Kind::Missing) {
@@ -332,19 +348,30 @@ impl Pass<'_> {
                 Ok(page) => page,
                 Err(error) => return (collector.hosts, Err(error.into())),
             };
-            collector.found.unreadable.extend(page.unreadable);
+            // Not the beginning of the sweep, which may be long ago: what was read is not ahead of now.
+            let read = self.sweep.ports.clock.now();
+            let judge = collector.judge;
+            let unmended = if judge.policy.may_mend {
+                let mended = self.mend_quiet(&page.items, judge.open, read);
+                mended.await.err()
+            } else {
+                None
+            };
+            let found = &mut collector.found;
+            found.unmended = found.unmended.take().or(unmended);
+            found.unreadable.extend(page.unreadable);
             for heard in page.items {
                 host = Some(match host.take() {
                     Some(before) if before.key == heard.key => before.merge(heard),
                     before => {
-                        collector.host(before);
+                        collector.host(before, read);
                         heard
                     }
                 });
             }
             after = page.next;
             if after.is_none() {
-                collector.host(host);
+                collector.host(host, read);
                 return (collector.hosts, Ok(collector.found));
             }
             if !whole && collector.is_full() {

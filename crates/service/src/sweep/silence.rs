@@ -10,6 +10,7 @@ use hb_domain::{
 use super::{Pass, SweepReport, SweepSettings};
 use crate::canary::Receivers;
 use crate::ports::{Heard, PortResult, Record, Unreadable};
+use crate::swap::update;
 
 /// How a sweep judges silence.
 pub(super) struct SilencePolicy {
@@ -18,6 +19,9 @@ pub(super) struct SilencePolicy {
     /// What would be silence if the receiver of this region worked, which it does not seem to.
     pub(super) raw: Option<Rules>,
     pub(super) health: ReceiverHealth,
+    /// Whether the last canary is not ahead of this sweep's clock. Otherwise that clock may be the wrong one: what seems
+    /// to be of the future counts as now, but is left as it is.
+    pub(super) may_mend: bool,
     /// Since when each fleet is held; `None` when the receiver's record cannot be read. Then all that is not sure is
     /// held, for as long as that lasts.
     pub(super) holds: Option<BTreeMap<Fleet, Timestamp>>,
@@ -62,6 +66,7 @@ impl SilencePolicy {
             sure: rules(sure),
             raw,
             health,
+            may_mend: true,
             holds: readable.then(|| holds.unwrap_or_default()),
             alone: receivers.are_all_of(&regions.home),
             regions,
@@ -117,6 +122,15 @@ impl Pass<'_> {
         let settings = &self.sweep.settings;
         let home = &settings.region;
         let receivers = Receivers::load(&self.sweep.ports).await?;
+        for region in &receivers.ahead {
+            let rule = |known: Option<Receiver>| {
+                let now = self.sweep.ports.clock.now();
+                let wrong = known.filter(|known| known.is_ahead(now));
+                wrong.map(|known| known.as_of(now)).ok_or(())
+            };
+            // When others change it at every try, one of them is a canary, which overwrites it as well.
+            let _ = update(&self.sweep.ports, region, rule).await?;
+        }
         for item in &receivers.unreadable {
             report.skip(&format!("table {}", Receiver::TABLE), item);
         }
@@ -147,8 +161,12 @@ impl Pass<'_> {
                 .map(|other| other.region.clone())
                 .collect(),
         };
-        let policy = SilencePolicy::new(settings, &receivers, coverage, regions, self.now);
-        Ok(policy)
+        let read = self.sweep.ports.clock.now().plus(settings.skew);
+        let heard = receivers.of(home).and_then(|receiver| receiver.heard);
+        Ok(SilencePolicy {
+            may_mend: !receivers.ahead.contains(home) && heard.is_none_or(|heard| heard <= read),
+            ..SilencePolicy::new(settings, &receivers, coverage, regions, self.now)
+        })
     }
 
     /// By region, the oldest of its canaries as seen from here.
@@ -160,8 +178,9 @@ impl Pass<'_> {
                 region, heartbeat, ..
             } in self.sweep.ports.heartbeats.load(&canary).await?
             {
-                let seen = oldest.entry(region).or_insert(heartbeat.last);
-                *seen = heartbeat.last.min(*seen);
+                let last = heartbeat.last.as_of(self.sweep.ports.clock.now());
+                let seen = oldest.entry(region).or_insert(last);
+                *seen = last.min(*seen);
             }
         }
         Ok(oldest)

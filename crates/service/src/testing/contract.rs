@@ -14,6 +14,7 @@
 )]
 
 mod beats;
+mod clocks;
 mod deliveries;
 mod entries;
 mod notices;
@@ -32,6 +33,7 @@ use hb_domain::{
 };
 
 pub use beats::*;
+pub use clocks::*;
 pub use deliveries::*;
 pub use entries::*;
 pub use notices::*;
@@ -60,12 +62,14 @@ macro_rules! contract_suite {
     ($fresh:path) => {
         $crate::contract_suite!($fresh:
             newer_beat_wins, heartbeats_of_two_regions_are_separate_and_adjacent, a_scan_finds_every_host_once, a_scan_resumes_after_a_host,
+            a_beat_replaces_one_of_a_wrong_clock, instants_of_a_wrong_clock_are_mended,
+            six_seconds_at_another_year_hide_nothing, a_clock_set_back_hides_nothing,
             unreadable_heartbeats_are_reported_and_skipped, forgetting_keeps_a_newer_beat, a_working_store_passes_its_checks,
             an_entry_is_swapped_as_a_whole, a_swap_needs_the_expected_version, one_of_64_concurrent_writers_wins,
-            a_lost_reply_is_recognised, a_heartbeat_is_stored_whole, only_open_entries_are_listed,
+            a_lost_reply_is_recognised, an_incarnation_is_drawn_once, a_heartbeat_is_stored_whole, only_open_entries_are_listed,
             unreadable_entries_are_reported_and_skipped, keys_are_created_revoked_and_listed,
             keys_keep_the_earliest_expiry_and_the_last_day_of_use,
-            subscriptions_are_added_listed_and_removed, the_last_completed_sweep_is_recorded,
+            subscriptions_are_added_listed_and_removed, the_last_completed_sweep_is_recorded, the_last_checkpoint_is_recorded,
             silence_and_recovery_cause_one_notice_each, concurrent_sweeps_claim_each_transition_once,
             digests_and_receivers_are_swapped_like_entries, every_accepted_notice_has_an_echo,
             many_notices_are_delivered_in_digests, an_echo_settles_a_publish_of_unknown_outcome);

@@ -35,6 +35,7 @@ pub fn ports(memory: &Arc<Memory>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> 
         ledger: memory.clone(),
         digests: memory.clone(),
         receivers: memory.clone(),
+        incarnations: memory.clone(),
         keys: memory.clone(),
         topic: memory.clone(),
         echoes: memory.clone(),

@@ -44,6 +44,10 @@ impl Heartbeats for SlowSweep {
         page
     }
 
+    async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()> {
+        self.0.memory.mend(ahead, now).await
+    }
+
     fn behind(&self, host: &HostKey) -> Cursor {
         self.0.memory.behind(host)
     }

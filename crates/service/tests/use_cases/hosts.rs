@@ -233,6 +233,7 @@ async fn a_beat_under_way_while_its_host_is_forgotten_is_looked_at_once() {
         heartbeat: Heartbeat::new(Beat::ok(bench.clock.now())),
     };
     bench.pass(1);
+    bench.beat("a").await;
     hosts(&bench).forget(&host("a")).await.unwrap();
     bench.memory.record(&under_way).await.unwrap();
     bench.pass(3_600);

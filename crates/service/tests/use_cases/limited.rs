@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Entry, Kind, Publication, Receiver, Signal, State};
-use hb_service::ports::{Clock, Ledger, System};
+use hb_domain::{Entry, Kind, Publication, Receiver, Region, Signal, State};
+use hb_service::ports::{Checkpoint, Clock, Ledger, Position, System};
 use hb_service::testing::memory::Slow;
 use hb_service::{Sweep, SweepReport, SweepSettings};
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use crate::{Bench, host};
 
 /// What a call costs in time, at the rate that a function of 128 MB reached against DynamoDB.
 const CALL: Duration = Duration::from_micros(1_000_000 / 420);
+
 /// A sweep of a fresh process whose calls take time.
 fn slow(bench: &Bench) -> Sweep {
     let slow = Arc::new(Slow {
@@ -169,6 +170,23 @@ async fn missing_and_failing_hosts_come_before_recovered_ones_and_those_before_n
     assert!(first(Kind::Missing) < first(Kind::Recovered));
     assert!(first(Kind::Failing) < first(Kind::Recovered));
     assert_eq!(state(&bench, "missing").await, Some(State::Missing));
+}
+
+/// Neither a checkpoint nor a sweep that a wrong clock recorded hides a new host.
+#[tokio::test]
+async fn a_new_host_is_registered_after_a_wrong_clock_recorded_a_checkpoint() {
+    let bench = Bench::new();
+    let region = Region::local();
+    let began = bench.clock.now().plus(Duration::from_hours(24));
+    let checkpoint = Checkpoint {
+        began,
+        positions: vec![Position::End],
+    };
+    let saved = bench.memory.record_checkpoint(&region, &checkpoint, began);
+    saved.await.unwrap();
+    bench.beat("new").await;
+    bench.sweep().run().await.unwrap();
+    assert_eq!(state(&bench, "new").await, Some(State::Up));
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@
     reason = "a failed assertion is what a test is for"
 )]
 
+mod any_step;
 mod auth;
+mod clock_steps;
 mod conditions;
 mod contract;
 mod coverage;
@@ -12,6 +14,7 @@ mod digests;
 mod echo_queue;
 mod echoes;
 mod hosts;
+mod incarnations;
 mod limited;
 mod network;
 mod races;
@@ -128,6 +131,10 @@ impl Heartbeats for Beats {
             Some(old) => Ok(old.clone()),
             None => self.inner.scan(segment, after).await,
         }
+    }
+
+    async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()> {
+        self.inner.mend(ahead, now).await
     }
 
     fn behind(&self, host: &HostKey) -> Cursor {

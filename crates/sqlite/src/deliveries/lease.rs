@@ -9,7 +9,13 @@ use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::LONGEST;
 use crate::row;
+
+/// Brings to now what a wrong clock dated: [`LONGEST`].
+const MEND: &str = "
+    UPDATE deliveries SET due = ?2, failing = min(failing, ?2)
+    WHERE subscription = ?1 AND state = 'due' AND due > ?3";
 
 /// Of a lane the first that is due, while no other is being sent.
 const HEADS: &str = "
@@ -49,6 +55,9 @@ pub(super) fn lease(
     let running = Value::from(running).to_string();
     let mut leased = Vec::new();
     for (subscription, most) in wanted {
+        let longest = now.plus(LONGEST).as_millis();
+        let mut mend = connection.prepare_cached(MEND)?;
+        mend.execute(params![subscription.as_str(), now.as_millis(), longest])?;
         let mut statement = connection.prepare_cached(HEADS)?;
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let values = params![subscription.as_str(), now.as_millis(), running, most];
@@ -153,7 +162,7 @@ mod tests {
 
     #[test]
     fn no_statement_reads_all_deliveries() {
-        for sql in [HEADS, HOSTS, LEASE] {
+        for sql in [MEND, HEADS, HOSTS, LEASE] {
             super::super::tests::reads_few(sql);
         }
     }

@@ -67,6 +67,7 @@ async fn beats(ports: &Ports) {
     let _ = heartbeats.record(&heard).await;
     let _ = heartbeats.load(&host()).await;
     let _ = heartbeats.scan(Segment::WHOLE, None).await;
+    let _ = heartbeats.mend(&[heard], Timestamp::MIN).await;
     let _ = heartbeats.check().await;
     let _ = heartbeats.forget(&host(), Timestamp::MIN).await;
 }

@@ -160,6 +160,78 @@ pub async fn unreadable_heartbeats_are_reported_and_skipped(world: World) {
     );
 }
 
+/// A beat replaces one that is so much later that a wrong clock wrote it. A failure remains until another one arrives.
+pub async fn a_beat_replaces_one_of_a_wrong_clock(world: World) {
+    let steps = [
+        (200, Signal::Fail),
+        (20, Signal::Ok),
+        (21, Signal::Fail),
+        (81, Signal::Ok),
+        (22, Signal::Fail),
+    ];
+    let mut expected: Option<Heartbeat> = None;
+    for (seconds, signal) in steps {
+        let beat = heard("web-01", "local", seconds, signal);
+        world.ports.heartbeats.record(&beat).await.unwrap();
+        expected = Some(match expected {
+            Some(stored) => stored.recorded(beat.heartbeat, world.ports.clock.now()),
+            None => beat.heartbeat,
+        });
+        let kept = world.ports.heartbeats.load(&host("web-01")).await.unwrap();
+        assert_eq!(Some(&kept[0].heartbeat), expected.as_ref(), "at {seconds}");
+    }
+    let Heartbeat {
+        first,
+        last,
+        failure,
+        ..
+    } = expected.unwrap();
+    let failed = failure.unwrap().at;
+    assert_eq!((first, last, failed), (at(20), at(81), at(22)));
+}
+
+/// What a wrong clock wrote is brought to now, and nothing that a beat has overwritten meanwhile.
+pub async fn instants_of_a_wrong_clock_are_mended(world: World) {
+    let heartbeats = &world.ports.heartbeats;
+    for (name, seconds, signal) in [
+        ("ahead", 200, Signal::Fail),
+        ("right", 60, Signal::Ok),
+        ("overwritten", 200, Signal::Ok),
+    ] {
+        let beat = heard(name, "local", seconds, signal);
+        heartbeats.record(&beat).await.unwrap();
+    }
+    heartbeats
+        .record(&heard("ahead", "eu-west-1", 10, Signal::Ok))
+        .await
+        .unwrap();
+    let (read, _) = scan(&world).await;
+    heartbeats
+        .record(&heard("overwritten", "local", 5, Signal::Ok))
+        .await
+        .unwrap();
+    // Twice is the same as once.
+    for _ in 0..2 {
+        heartbeats.mend(&read, at(0)).await.unwrap();
+    }
+    let stored = async |name| {
+        let regions = heartbeats.load(&host(name)).await.unwrap().into_iter();
+        let instants = |heard: Heard| {
+            let failure = heard.heartbeat.failure.map(|failure| failure.at);
+            (heard.heartbeat.first, heard.heartbeat.last, failure)
+        };
+        regions
+            .map(instants)
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(
+        stored("ahead").await,
+        [(at(0), at(0), Some(at(0))), (at(10), at(10), None)].into()
+    );
+    assert_eq!(stored("right").await, [(at(60), at(60), None)].into());
+    assert_eq!(stored("overwritten").await, [(at(5), at(5), None)].into());
+}
+
 /// A beat that arrives while its host is being forgotten is kept.
 pub async fn forgetting_keeps_a_newer_beat(world: World) {
     for name in ["a", "b"] {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
-use hb_domain::{Digest, DigestStage, Filter, Kind, Protocol};
+use hb_domain::{Digest, DigestStage, Filter, Kind, Protocol, SubscriptionId, Timestamp};
 
 use super::queue::{LEASE, ME, OTHER, dead, digest, name, notice, notice_id};
 use super::{World, at, missing};
@@ -22,6 +22,7 @@ macro_rules! delivery_contract {
             a_lane_delivers_in_the_order_of_acceptance,
             a_digest_is_in_the_lanes_of_all_its_hosts,
             a_retry_is_due_at_its_instant,
+            a_delivery_that_a_wrong_clock_dated_is_due,
             a_success_makes_the_retries_of_its_subscription_due,
             a_dead_delivery_is_not_due_and_frees_its_lane,
             a_failure_without_the_lease_is_ignored_and_a_success_counts,
@@ -173,6 +174,36 @@ pub async fn a_retry_is_due_at_its_instant(world: World) {
         ..Tally::default()
     };
     assert_eq!(world.tally(CONSOLE).await, delivered);
+}
+
+/// What is due later than any lease or pause is due at once, in one more lease.
+pub async fn a_delivery_that_a_wrong_clock_dated_is_due(world: World) {
+    let console: SubscriptionId = CONSOLE.parse().unwrap();
+    world.pass(Duration::from_hours(24)).await;
+    world.publish(&[notice("a", 1, Kind::Missing)]).await;
+    let lease = async |now: Timestamp| {
+        let wanted = [(console.clone(), 1)].into();
+        let leased = world
+            .queue()
+            .lease(wanted, vec![], ME, now, now.plus(LEASE));
+        leased.await.unwrap().len()
+    };
+    let back = |duration: Duration| world.now().minus(duration);
+    let near = back(Duration::from_mins(5));
+    assert_eq!(
+        (world.queue().due(near).await.unwrap(), lease(near).await),
+        (vec![], 0)
+    );
+    let far = back(Duration::from_hours(2));
+    assert_eq!(
+        world.queue().due(far).await.unwrap(),
+        std::slice::from_ref(&console)
+    );
+    assert_eq!(
+        (lease(far).await, lease(far).await),
+        (1, 0),
+        "the lease is of now"
+    );
 }
 
 pub async fn a_success_makes_the_retries_of_its_subscription_due(world: World) {

@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
-use hb_domain::{DeliveryPolicy, Entry, Interval, Rules, Signal, decide};
+use hb_domain::{DeliveryPolicy, Entry, Incarnation, Interval, Rules, Signal, decide};
 use uuid::Uuid;
 
 use super::{World, at, heard, host, missing};
-use crate::ports::{PortError, Segment, Stored, Swap, every_page};
+use crate::ports::{PortError, Record, Segment, Stored, Swap, every_page};
 
 const POLICY: DeliveryPolicy = DeliveryPolicy {
     lease: Duration::from_secs(10),
@@ -159,6 +159,23 @@ pub async fn a_lost_reply_is_recognised(world: World) {
         .await
         .unwrap();
     assert!(matches!(again, Swap::Conflict(Some(stored)) if stored.writer == writer(1)));
+}
+
+/// Of all who draw an incarnation at the same time, one wins, and it is not drawn again.
+pub async fn an_incarnation_is_drawn_once(world: World) {
+    let drawn = |n| Incarnation { id: writer(n) };
+    let ledger = &world.ports.incarnations;
+    assert_eq!(ledger.load(drawn(1).key()).await.unwrap(), None);
+    let done = ledger.swap(&drawn(1), None, writer(1)).await.unwrap();
+    assert_eq!(done, Swap::Done(1));
+    let lost = ledger.swap(&drawn(2), None, writer(2)).await.unwrap();
+    assert!(matches!(lost, Swap::Conflict(Some(stored)) if stored.record == drawn(1)));
+    let stored = ledger.load(drawn(2).key()).await.unwrap().unwrap();
+    assert_eq!(stored.record, drawn(1));
+    let (open, _) = every_page(|after| ledger.open(Segment::WHOLE, after))
+        .await
+        .unwrap();
+    assert!(open.is_empty());
 }
 
 /// The entry of a forgotten host whose beats are deleted.

@@ -4,7 +4,7 @@ use hb_domain::{
 };
 
 use super::{World, at};
-use crate::ports::{CompletedSweep, every_page};
+use crate::ports::{Checkpoint, CompletedSweep, Position, every_page};
 
 /// In seconds.
 const DAY: i64 = 86_400;
@@ -176,7 +176,34 @@ pub async fn subscriptions_are_added_listed_and_removed(world: World) {
     );
 }
 
-/// The sweep that began last is kept, for each region.
+/// The checkpoint of the last round is kept, unless a wrong clock recorded it.
+pub async fn the_last_checkpoint_is_recorded(world: World) {
+    let checkpoint = |seconds| Checkpoint {
+        began: at(seconds),
+        positions: vec![Position::Start, Position::End],
+    };
+    let (system, region) = (&world.ports.system, Region::local());
+    assert_eq!(system.checkpoint(&region).await.unwrap(), None);
+    // At 31, one of 91 is kept, but one of 92 is replaced.
+    for (now, began, kept) in [
+        (30, 30, 30),
+        (31, 20, 30),
+        (31, 91, 91),
+        (31, 30, 91),
+        (99, 92, 92),
+        (31, 30, 30),
+    ] {
+        let began = checkpoint(began);
+        let saved = system.record_checkpoint(&region, &began, at(now));
+        saved.await.unwrap();
+        assert_eq!(
+            system.checkpoint(&region).await.unwrap(),
+            Some(checkpoint(kept))
+        );
+    }
+}
+
+/// The sweep that began last is kept, for each region, unless a wrong clock recorded it.
 pub async fn the_last_completed_sweep_is_recorded(world: World) {
     let sweep = |seconds| CompletedSweep {
         began: at(seconds),
@@ -198,4 +225,16 @@ pub async fn the_last_completed_sweep_is_recorded(world: World) {
         Some(sweep(30))
     );
     assert_eq!(world.ports.system.last_sweep(&there).await.unwrap(), None);
+    // One that ended at 31 does not replace one that began at 91, but one of 92.
+    for (began, replaced) in [(91, false), (92, true)] {
+        for seconds in [began, 30] {
+            let system = &world.ports.system;
+            system.record_sweep(&here, &sweep(seconds)).await.unwrap();
+        }
+        let expected = sweep(if replaced { 30 } else { began });
+        assert_eq!(
+            world.ports.system.last_sweep(&here).await.unwrap(),
+            Some(expected)
+        );
+    }
 }

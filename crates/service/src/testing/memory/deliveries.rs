@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use hb_domain::{
     Digest, Endpoint, HostId, HostKey, Notice, Protocol, Subscription, SubscriptionId, Timestamp,
+    limits,
 };
 use uuid::Uuid;
 
@@ -54,6 +55,12 @@ enum State {
 }
 
 impl Row {
+    /// Whether it is not due yet, or is being sent. What is due later than after any lease or pause was dated by a wrong
+    /// clock, and counts as due.
+    fn is_early(&self, now: Timestamp) -> bool {
+        self.due > now && !self.due.is_ahead(now.plus(limits::PAUSE_LONGEST))
+    }
+
     /// Whether both are in a lane.
     fn meets(&self, other: &Self) -> bool {
         self.delivery.subscription == other.delivery.subscription
@@ -131,14 +138,14 @@ impl Deliveries {
         for (number, row) in &open {
             let mut others = open.iter().filter(|(other, _)| other != number);
             let under_way = |(other, row): &(&i64, &Row)| {
-                running.contains(other) || (row.owner.is_some() && row.due > now)
+                running.contains(other) || (row.owner.is_some() && row.is_early(now))
             };
             let in_the_way = others.any(|other| {
                 other.1.meets(row)
                     && (under_way(other) || (other.0 < number && !other.1.yields_to(row)))
             });
             let behind = free.iter().any(|(_, earlier)| earlier.meets(row));
-            if !in_the_way && !behind && row.due <= now {
+            if !in_the_way && !behind && !row.is_early(now) {
                 free.push((**number, row));
             }
         }
@@ -219,6 +226,7 @@ impl DeliveryQueue for Memory {
             (row.sent, row.size) = (places.start, Some(places.len()));
             row.owner = Some(owner);
             row.due = until;
+            row.failing = row.failing.map(|failing| failing.as_of(now));
             row.delivery.content = Content::Notice(Box::new(notice));
             leased.push(LeasedDelivery {
                 number,

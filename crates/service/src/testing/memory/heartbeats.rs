@@ -9,9 +9,11 @@ impl Heartbeats for Memory {
     async fn record(&self, heard: &Heard) -> PortResult<()> {
         let mut tables = self.call("table heartbeats")?;
         let key = (heard.key.to_string(), heard.region.to_string());
+        let clock = tables.clock.as_ref();
+        let now = clock.map_or(heard.heartbeat.last, |clock| clock.now());
         let kept = match tables.heartbeats.remove(&key) {
             Some(Ok(kept)) => Heard {
-                heartbeat: kept.heartbeat.merge(heard.heartbeat.clone()),
+                heartbeat: kept.heartbeat.recorded(heard.heartbeat.clone(), now),
                 ..kept
             },
             _ => heard.clone(),
@@ -51,6 +53,19 @@ impl Heartbeats for Memory {
             name,
             Clone::clone,
         ))
+    }
+
+    async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()> {
+        let mut tables = self.call("table heartbeats")?;
+        for heard in ahead {
+            let key = (heard.key.to_string(), heard.region.to_string());
+            if let Some(Ok(kept)) = tables.heartbeats.get_mut(&key)
+                && kept.heartbeat.has_instants_of(&heard.heartbeat)
+            {
+                kept.heartbeat = kept.heartbeat.clone().as_of(now);
+            }
+        }
+        Ok(())
     }
 
     fn behind(&self, host: &HostKey) -> Cursor {

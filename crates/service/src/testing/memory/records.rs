@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use hb_domain::Region;
+use hb_domain::{Region, Timestamp};
 use uuid::Uuid;
 
 use super::{Memory, Row, page};
@@ -75,7 +75,7 @@ impl System for Memory {
     async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()> {
         let mut tables = self.call("table system")?;
         let known = tables.sweeps.entry(region.clone()).or_insert(*sweep);
-        if sweep.began > known.began {
+        if sweep.began > known.began || known.began.is_ahead(sweep.ended) {
             *known = *sweep;
         }
         Ok(())
@@ -85,13 +85,18 @@ impl System for Memory {
         Ok(self.call("table system")?.checkpoints.get(region).cloned())
     }
 
-    async fn record_checkpoint(&self, region: &Region, checkpoint: &Checkpoint) -> PortResult<()> {
+    async fn record_checkpoint(
+        &self,
+        region: &Region,
+        checkpoint: &Checkpoint,
+        now: Timestamp,
+    ) -> PortResult<()> {
         let mut tables = self.call("table system")?;
         let known = tables
             .checkpoints
             .entry(region.clone())
             .or_insert_with(|| checkpoint.clone());
-        if checkpoint.began >= known.began {
+        if checkpoint.began >= known.began || known.began.is_ahead(now) {
             *known = checkpoint.clone();
         }
         Ok(())

@@ -79,6 +79,11 @@ impl Heartbeats for Slow {
         self.inner.scan(segment, after).await
     }
 
+    async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()> {
+        self.call(1);
+        self.inner.mend(ahead, now).await
+    }
+
     fn behind(&self, host: &HostKey) -> Cursor {
         self.inner.behind(host)
     }

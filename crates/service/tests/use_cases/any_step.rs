@@ -1,0 +1,91 @@
+//! Silence while the clock steps: by any size, at any time, with the service running or not.
+
+use std::time::Duration;
+
+use hb_domain::{Kind, Timestamp};
+use hb_service::ports::Clock;
+use proptest::prelude::*;
+
+use crate::Bench;
+use crate::clock_steps::PERIOD;
+
+/// A clock that steps once, and hosts of which one falls silent before, at or after the step.
+#[derive(Clone, Debug)]
+struct Steps {
+    /// When the clock steps, and how far, in seconds.
+    at: u64,
+    by: i64,
+    /// The last beat of the host that falls silent.
+    silent_from: u64,
+    interval: u64,
+    /// How long the service is down when the clock steps.
+    down: u64,
+}
+
+fn steps() -> impl Strategy<Value = Steps> {
+    let by = prop_oneof![
+        -200..200_i64,
+        -20_000..20_000_i64,
+        -40_000_000..40_000_000_i64
+    ];
+    let intervals = prop::sample::select(vec![30_u64, 60, 600]);
+    let fields = (
+        100..300_u64,
+        by,
+        0..400_u64,
+        intervals,
+        prop_oneof![Just(0_u64), 1..200_u64],
+    );
+    fields.prop_map(|(at, by, silent_from, interval, down)| Steps {
+        at,
+        by,
+        silent_from,
+        interval,
+        down,
+    })
+}
+
+/// When the silent host was reported, and whether the beating one was.
+async fn live(steps: &Steps) -> (Option<u64>, bool) {
+    const TICK: u64 = 5;
+    let bench = Bench::new();
+    let start = bench.clock.now().as_millis();
+    let interval = Duration::from_secs(steps.interval);
+    let mut reported = None;
+    let end = steps.at + steps.silent_from + steps.down + 3 * steps.interval + 600;
+    for now in (0..end).step_by(usize::try_from(TICK).unwrap()) {
+        let ahead = if now < steps.at { 0 } else { steps.by };
+        let millis = start + (i64::try_from(now).unwrap() + ahead) * 1_000;
+        bench.clock.set(Timestamp::from_millis(millis).unwrap());
+        if (steps.at..steps.at + steps.down).contains(&now) {
+            continue;
+        }
+        bench.canary().await;
+        bench.beat_every("beating", interval).await;
+        if now <= steps.silent_from {
+            bench.beat_every("silent", interval).await;
+        }
+        if now % PERIOD == 0 {
+            bench.sweep().run().await.unwrap();
+            if bench.kinds("silent").contains(&Kind::Missing) {
+                reported = reported.or(Some(now));
+            }
+        }
+    }
+    (reported, bench.kinds("beating").contains(&Kind::Missing))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn silence_is_seen_in_time_after_a_step_of_any_size(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (reported, false_alarm) = runtime.block_on(live(&steps));
+        prop_assert!(!false_alarm, "the beating host was reported");
+        let from = steps.silent_from.max(steps.at + steps.down);
+        // The interval, the grace after a blackout, a minute, a sweep, and the resolution of the story.
+        let bound = 2 * steps.interval + 60 + PERIOD + 5;
+        prop_assert!(reported.is_some_and(|at| at <= from + bound), "{:?}, from {}", reported, from);
+    }
+}

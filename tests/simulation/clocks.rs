@@ -1,0 +1,117 @@
+//! Wrong clocks: all clocks of the service step, the one of a process differs by more than it may, and the one that
+//! dates a beat is far ahead.
+
+use hb_domain::HostKey;
+
+use crate::executor::{Executor, Wait};
+use crate::faults::Fault;
+use crate::invariants::IN_TIME;
+use crate::world::{START, Shared, Truth, World};
+
+const SECOND: i64 = 1_000;
+const HOUR: i64 = 3_600 * SECOND;
+const YEAR: i64 = 365 * 24 * HOUR;
+
+/// How far the clocks of two processes differ without a fault, from the right time.
+const DRIFT: i64 = 2 * SECOND;
+/// How soon a silence is decided around a step of the clocks, besides [`IN_TIME`].
+const AFTER_STEP: i64 = 60 * SECOND;
+/// To the service, a step forward is a time in which nothing was received: hosts have the grace of an interval.
+const GRACE: i64 = 60 * SECOND;
+/// After a step back, what is of the future is brought to now by the first sweep that has a canary of the new time, and
+/// what is ahead by a minute at most is not brought to now.
+const MENDING: i64 = 120 * SECOND;
+
+impl World {
+    /// Far from the right time, in either direction.
+    fn far(&mut self) -> i64 {
+        let size = match self.rng.u8(0..4) {
+            0 => self.rng.i64(SECOND..5 * SECOND),
+            1 => self.rng.i64(80 * SECOND..300 * SECOND),
+            2 => self.rng.i64(HOUR..48 * HOUR),
+            _ => YEAR,
+        };
+        if self.rng.bool() { size } else { -size }
+    }
+
+    /// The clocks of the whole service step: away, or back to the right time.
+    fn step_clocks(&mut self) {
+        let right = self.clocks != 0 && self.rng.bool();
+        let clocks = if right { 0 } else { self.far() };
+        let by = clocks - self.clocks;
+        self.say(|| format!("all clocks step by {} s", by / SECOND));
+        self.clocks = clocks;
+        self.wrong_clock = Some(self.now);
+        self.stepped = Some(self.now);
+    }
+
+    /// The clocks may step, once canaries have shown the step before: beats that a clock far behind dates, and no canary,
+    /// let hosts seem silent when it is right again.
+    pub(crate) fn may_step(&mut self) {
+        let stepped = self.stepped.unwrap_or(START);
+        let shown = |region| self.canaries.get(region).is_some_and(|at| *at > stepped);
+        if self.regions.iter().all(shown) && self.strikes(Fault::ClockStep) {
+            self.step_clocks();
+        }
+    }
+
+    /// How far the clock of a new process differs from the others.
+    pub(crate) fn drift(&mut self) -> i64 {
+        if self.strikes(Fault::ClockDrift) {
+            self.wrong_clock = Some(self.now);
+            let size = self.rng.i64(5 * SECOND..90 * SECOND);
+            let drift = if self.rng.bool() { size } else { -size };
+            self.say(|| format!("a clock differs by {} s", drift / SECOND));
+            drift
+        } else {
+            self.rng.i64(-DRIFT..DRIFT)
+        }
+    }
+
+    /// How far the clock that dates a beat is ahead.
+    pub(crate) fn ahead_of_beat(&mut self) -> i64 {
+        if self.strikes(Fault::BeatAhead) {
+            self.wrong_clock = Some(self.now);
+            self.far().abs()
+        } else {
+            0
+        }
+    }
+}
+
+/// A host falls silent, and a moment later all clocks step.
+pub(crate) fn step_around_a_silence(world: &Shared, executor: &mut Executor) {
+    let Some(key) = silence_one(world) else {
+        return;
+    };
+    let world = world.clone();
+    executor.outside("clock", async move {
+        let wait = world.get().rng.i64(0..150 * SECOND);
+        Wait::new(&world, wait).await;
+        let mut world = world.get();
+        let before = world.clocks;
+        world.step_clocks();
+        let forward = world.clocks > before;
+        let step = if forward { "forward" } else { "back" };
+        world.faults.note(step);
+        let more = if forward { GRACE } else { MENDING };
+        let until = world.now + IN_TIME + AFTER_STEP + more;
+        world.silent.insert(key, until);
+    });
+}
+
+/// Without faults, one more host falls silent. Returns which.
+pub(crate) fn silence_one(world: &Shared) -> Option<HostKey> {
+    let mut world = world.get();
+    let since = world.now;
+    // A pause under a wrong clock may hold once more.
+    let simple = |key: &HostKey| !world.administered.contains(key);
+    let mut up = world.truth.iter().filter(|(_, truth)| truth.up);
+    let key = up
+        .find(|(key, _)| simple(key))
+        .map(|(key, _)| key.clone())?;
+    world.say(|| format!("{key} falls silent"));
+    world.truth.insert(key.clone(), Truth { up: false, since });
+    world.silent.insert(key.clone(), since + IN_TIME);
+    Some(key)
+}
