@@ -1,13 +1,15 @@
 //! Silence while the clock steps: by any size, at any time, with the service running or not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use hb_domain::{Kind, Timestamp};
-use hb_service::ports::Clock;
+use hb_service::ports::{Clock, Heartbeats};
 use proptest::prelude::*;
 
-use crate::Bench;
 use crate::clock_steps::PERIOD;
+use crate::{Beats, Bench, host};
 
 /// A clock that steps once, and hosts of which one falls silent before, at or after the step.
 #[derive(Clone, Debug)]
@@ -88,4 +90,55 @@ proptest! {
         let bound = 2 * steps.interval + 60 + PERIOD + 5;
         prop_assert!(reported.is_some_and(|at| at <= from + bound), "{:?}, from {}", reported, from);
     }
+}
+
+#[tokio::test]
+async fn a_sweep_whose_clock_is_behind_the_canaries_mends_nothing() {
+    let bench = Bench::new();
+    bench.beat("a").await;
+    bench.canary().await;
+    bench.sweep().run().await.unwrap();
+    let behind = Bench {
+        memory: bench.memory.clone(),
+        ..Bench::new()
+    };
+    for _ in 0..9 {
+        bench.pass(10);
+        bench.canary().await;
+        bench.beat("a").await;
+    }
+    let stored = async || Heartbeats::load(&*bench.memory, &host("a")).await.unwrap();
+    let before = stored().await;
+    behind.sweep().run().await.unwrap();
+    assert_eq!(stored().await, before);
+    bench.sweep().run().await.unwrap();
+    assert_eq!(bench.kinds("a"), [Kind::Registered], "it beats");
+    // A canary of the new time shows that the clock was set back.
+    behind.canary().await;
+    behind.sweep().run().await.unwrap();
+    assert_eq!(stored().await[0].heartbeat.last, behind.clock.now());
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_during_a_sweep_makes_no_beating_host_silent() {
+    let bench = Arc::new(Bench::new());
+    bench.beat("a").await;
+    bench.canary().await;
+    bench.sweep().run().await.unwrap();
+    bench.pass(30);
+    bench.canary().await;
+    let (at_scan, beats) = (bench.clone(), Beats::of(&bench));
+    let set_back = move || {
+        at_scan
+            .clock
+            .set(at_scan.clock.now().minus(Duration::from_hours(2)));
+        at_scan.beat("a").now_or_never().unwrap();
+    };
+    let beats = Beats {
+        before_scan: Some(Box::new(set_back)),
+        ..beats
+    };
+    let sweep = bench.sweep_with(|ports| ports.heartbeats = Arc::new(beats));
+    sweep.run().await.unwrap();
+    assert_eq!(bench.kinds("a"), [Kind::Registered]);
 }

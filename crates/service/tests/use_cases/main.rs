@@ -104,6 +104,8 @@ struct Beats {
     scans: Option<Page<Heard>>,
     /// Whether `forget` deletes anything.
     forgets: bool,
+    /// What happens before each scan.
+    before_scan: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Beats {
@@ -112,6 +114,7 @@ impl Beats {
             inner: bench.memory.clone(),
             scans: None,
             forgets: true,
+            before_scan: None,
         }
     }
 }
@@ -127,6 +130,7 @@ impl Heartbeats for Beats {
     }
 
     async fn scan(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Heard>> {
+        self.before_scan.as_ref().inspect(|happen| happen());
         match &self.scans {
             Some(old) => Ok(old.clone()),
             None => self.inner.scan(segment, after).await,
