@@ -203,13 +203,14 @@ fn report(leased: &LeasedDelivery, outcome: &DeliveryOutcome, overtaken: &[Strin
 impl Shared {
     /// Sends one delivery and stores the outcome, however long the queue is unavailable.
     async fn deliver(self: Arc<Self>, leased: LeasedDelivery, owner: Uuid) {
+        let began = self.clock.now();
         let result = self.send(&leased).await;
         if let Err(error) = &result {
             tracing::debug!(subscription = %leased.subscription, "a notice was not delivered: {error}");
         }
         let ended = self.clock.now();
         let spread = self.ids.random()[0];
-        let outcome = after(result, &leased, ended, spread);
+        let outcome = after(result, &leased, began, ended, spread);
         let mut pause = Duration::from_millis(100);
         let overtaken = loop {
             let settled = self.queue.settle(&leased, owner, outcome.clone(), ended);

@@ -5,12 +5,13 @@ use hb_service::ports::{Content, DeliveryOutcome, LeasedDelivery};
 
 use crate::sender::{Refusal, SendError};
 
-/// The outcome of a try of `leased` that ended at `now`.
+/// The outcome of a try of `leased` that began at `began` and ended at `now`; the clock may have been set in between.
 ///
 /// A delivery is given up only after a failed try: one that waited for a day behind others still gets its own.
 pub(crate) fn after(
     result: Result<(), SendError>,
     leased: &LeasedDelivery,
+    began: Timestamp,
     now: Timestamp,
     spread: u8,
 ) -> DeliveryOutcome {
@@ -24,10 +25,11 @@ pub(crate) fn after(
     }
     let refused = refusal != Refusal::Temporary;
     let tried_enough = refused && leased.refused.saturating_add(1) >= limits::FINAL_TRIES;
-    if tried_enough || now.since(leased.accepted) >= limits::DELIVERY_FOR {
+    if tried_enough || began.since(leased.tries.from) >= limits::DELIVERY_FOR {
         return DeliveryOutcome::Dead { error };
     }
     let first_until = leased
+        .tries
         .failing
         .unwrap_or(now)
         .plus(limits::DELIVERY_FIRST_FOR);
@@ -59,7 +61,7 @@ fn hosts(leased: &LeasedDelivery) -> usize {
 mod tests {
     use std::time::Duration;
 
-    use hb_domain::{Endpoint, Kind, Protocol};
+    use hb_domain::{Endpoint, Kind, Protocol, Tries};
     use hb_service::ports::Delivery;
     use hb_service::testing::contract::{digest, notice};
 
@@ -73,14 +75,21 @@ mod tests {
             .plus(Duration::from_secs(seconds))
     }
 
+    fn failing(failing: Option<Timestamp>) -> Tries {
+        Tries {
+            from: at(0),
+            failing,
+            last: failing,
+        }
+    }
+
     fn leased() -> LeasedDelivery {
         LeasedDelivery {
             number: 1,
             subscription: "hook".parse().unwrap(),
             failed: 0,
             refused: 0,
-            failing: None,
-            accepted: at(0),
+            tries: failing(None),
             places: 0..1,
             delivery: Ok(Delivery {
                 content: Content::Notice(Box::new(notice("web", 1, Kind::Missing))),
@@ -93,7 +102,7 @@ mod tests {
     /// After how many seconds it is due again, and whether later notices may pass; `None` when it is given up.
     fn retry(refusal: Refusal, leased: &LeasedDelivery, seconds: u64) -> Option<(u64, bool)> {
         let now = at(seconds);
-        match after(Err(SendError::refused("no", refusal)), leased, now, 0) {
+        match after(Err(SendError::refused("no", refusal)), leased, now, now, 0) {
             DeliveryOutcome::Retry { due, yields, .. } => Some((due.since(now).as_secs(), yields)),
             DeliveryOutcome::Dead { .. } => None,
             other => panic!("{other:?}"),
@@ -111,7 +120,7 @@ mod tests {
         for (failed, seconds, pause) in cases {
             let leased = LeasedDelivery {
                 failed,
-                failing: (failed > 0).then_some(at(0)),
+                tries: failing((failed > 0).then_some(at(0))),
                 ..leased()
             };
             let due = retry(Refusal::Temporary, &leased, seconds).map(|(due, _)| due);
@@ -123,7 +132,7 @@ mod tests {
     fn later_notices_pass_ten_minutes_after_the_first_failed_try_and_a_try_right_before() {
         let leased = LeasedDelivery {
             failed: 9,
-            failing: Some(at(0)),
+            tries: failing(Some(at(0))),
             ..leased()
         };
         for (seconds, expected) in [
@@ -167,7 +176,7 @@ mod tests {
         leased.delivery.as_mut().unwrap().content = Content::Notice(Box::new(many));
         let outcome = |refusal| {
             let error = SendError::refused("no", refusal);
-            after(Err(error), &leased, at(DAY), 0)
+            after(Err(error), &leased, at(DAY), at(DAY), 0)
         };
         let error = "no".to_owned();
         assert_eq!(outcome(Refusal::TooLarge), DeliveryOutcome::Split { error });
@@ -178,10 +187,17 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_steps_during_a_try_ends_no_delivery() {
+        let error = Err(SendError::refused("no", Refusal::Temporary));
+        let outcome = after(error, &leased(), at(0), at(2 * DAY), 0);
+        assert!(matches!(outcome, DeliveryOutcome::Retry { .. }));
+    }
+
+    #[test]
     fn a_late_success_counts_as_delivered() {
         let late = at(2 * DAY);
         assert_eq!(
-            after(Ok(()), &leased(), late, 0),
+            after(Ok(()), &leased(), late, late, 0),
             DeliveryOutcome::Delivered
         );
     }

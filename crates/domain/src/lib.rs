@@ -29,7 +29,7 @@ mod transition;
 mod words;
 
 pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope};
-pub use backoff::{jittered, pause, splay};
+pub use backoff::{Tries, jittered, pause, splay};
 #[cfg(any(test, feature = "testing"))]
 pub use beat::strategy;
 pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Message, Signal};

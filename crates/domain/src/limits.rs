@@ -38,6 +38,9 @@ pub const NOTICE_BYTES: usize = 256 * 1024;
 pub const ENDPOINT_BYTES: usize = 2048;
 /// How long a delivery is retried before it counts as failed.
 pub const DELIVERY_FOR: Duration = Duration::from_hours(24);
+/// How much of the time without a try counts as a part of that: neither a step of the clock nor a server that was stopped
+/// for a day ends a delivery that was hardly tried.
+pub const DELIVERY_UNTRIED: Duration = Duration::from_hours(12);
 /// How long a delivery that fails keeps later notices about its hosts waiting: an outage of the receiver that is
 /// shorter disturbs no order, and longer nobody should wait for news because of one notice that is always refused.
 pub const DELIVERY_FIRST_FOR: Duration = Duration::from_mins(10);

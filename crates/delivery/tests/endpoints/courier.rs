@@ -189,21 +189,56 @@ async fn a_delivery_is_dead_after_a_day_and_the_next_is_sent() {
     world
         .until("hook", |tally| tally.last_error.is_some())
         .await;
+    let error = |code: &'static str| {
+        move |tally: &Tally| tally.last_error.as_deref().unwrap().contains(code)
+    };
+    hook.answer_with(501);
+    world.clock.advance(Duration::from_hours(12));
+    world.until("hook", error("501")).await;
     hook.answer_with(502);
-    world.clock.advance(Duration::from_mins(24 * 60 - 1));
+    world.clock.advance(Duration::from_mins(12 * 60 - 1));
     world.publish("web", 2, Kind::Recovered).await;
-    let error_502 = |tally: &Tally| tally.last_error.as_deref().unwrap().contains("502");
-    let tally = world.until("hook", error_502).await;
+    let tally = world.until("hook", error("502")).await;
     assert_eq!(tally.dead, 0);
     world.clock.advance(Duration::from_mins(1));
     let tally = world.until("hook", |tally| tally.dead == 1).await;
-    assert_eq!((tally.due, error_502(&tally)), (1, true));
-    hook.until_requests(5).await;
+    assert_eq!((tally.due, error("502")(&tally)), (1, true));
+    hook.until_requests(6).await;
     // It failed for ten minutes, so the next one is tried after each of its tries.
     assert_eq!(
-        [hook.ids(500), hook.ids(502)].concat(),
-        ["web1", "web1", "web2", "web1", "web2"]
+        [hook.ids(500), hook.ids(501), hook.ids(502)].concat(),
+        ["web1", "web1", "web1", "web2", "web1", "web2"]
     );
+    courier.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_by_days_ends_no_young_delivery() {
+    let world = World::new();
+    let hook = Hook::listen(501).await;
+    world.subscribe("hook", Protocol::Http, &hook.url).await;
+    world.publish("web", 1, Kind::Missing).await;
+    let courier = world.courier();
+    let days = Duration::from_hours(48);
+    let right = world.ports.clock.now();
+    for (code, now) in [
+        (501, right),
+        (502, right.plus(days)),
+        (503, right),
+        (504, right.minus(days)),
+    ] {
+        hook.answer_with(code);
+        world.clock.set(now);
+        let failed = |tally: &Tally| {
+            let error = tally.last_error.as_deref();
+            error.is_some_and(|error| error.contains(&format!("{code} ")))
+        };
+        let tally = world.until("hook", failed).await;
+        assert_eq!((tally.due, tally.dead), (1, 0), "{now}");
+    }
+    hook.answer_with(200);
+    world.clock.advance(Duration::from_mins(5));
+    world.until("hook", |tally| tally.delivered == 1).await;
     courier.stop().await;
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use async_trait::async_trait;
-use hb_domain::{ConfirmationToken, Endpoint, Notice, SubscriptionId, Timestamp};
+use hb_domain::{ConfirmationToken, Endpoint, Notice, SubscriptionId, Timestamp, Tries};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -75,10 +75,8 @@ pub struct LeasedDelivery {
     pub failed: u32,
     /// How many of them got an answer that no further try changes.
     pub refused: u32,
-    /// When the first of them ended.
-    pub failing: Option<Timestamp>,
-    /// When the notice was accepted.
-    pub accepted: Timestamp,
+    /// Since when it is tried, as that counts at the beginning of the lease.
+    pub tries: Tries,
     /// The places of the digest's list that this try has: all, or a part. A notice of one host has one place.
     pub places: Range<usize>,
     /// The message, or why what is stored of it cannot be read.
@@ -123,6 +121,9 @@ pub trait DeliveryQueue: Send + Sync {
     /// Leases to `owner` until `until` what is due at `now`: of each subscription at most the number in `wanted`,
     /// and none whose number is in `running`. An expired lease is due again. Of a lane one delivery at most is leased at
     /// a time, the first that is due.
+    ///
+    /// What of its instants a wrong clock wrote, or lies before a long time without a try, is stored as it counts now
+    /// ([`Tries::as_of`]).
     ///
     /// A digest is leased whole, or with as many hosts as the subscription took last in a part.
     async fn lease(

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use hb_domain::{Endpoint, HostId, Notice, Protocol, SubscriptionId, Timestamp};
+use hb_domain::{Endpoint, HostId, Notice, Protocol, SubscriptionId, Timestamp, Tries};
 use hb_service::codec;
 use hb_service::ports::{CONSOLE, Content, Delivery, LeasedDelivery};
 use rusqlite::{Connection, Row, params};
@@ -14,14 +14,14 @@ use crate::row;
 
 /// Brings to now what a wrong clock dated: [`LONGEST`].
 const MEND: &str = "
-    UPDATE deliveries SET due = ?2, failing = min(failing, ?2)
+    UPDATE deliveries SET due = ?2
     WHERE subscription = ?1 AND state = 'due' AND due > ?3";
 
 /// Of a lane the first that is due, while no other is being sent.
 const HEADS: &str = "
-    SELECT number, subscription, tries, refused, failing, d.accepted, sent, size, notice_text, protocol, address, token,
-        took FROM (
-        SELECT number, subscription, tries, refused, failing, deliveries.accepted, due, sent, size,
+    SELECT number, subscription, tries, refused, failing, tried, d.accepted, sent, size, notice_text, protocol,
+        address, token, took FROM (
+        SELECT number, subscription, tries, refused, failing, tried, deliveries.accepted, due, sent, size,
             notices.notice AS notice_text
         FROM deliveries LEFT JOIN notices ON identity = deliveries.notice
         WHERE subscription = ?1 AND state = 'due' AND due <= ?2
@@ -41,7 +41,8 @@ const HEADS: &str = "
 const HOSTS: &str = "SELECT host FROM lanes WHERE number = ?1";
 
 const LEASE: &str = "
-    UPDATE deliveries SET owner = ?2, due = ?3, sent = ?4, size = ?5 WHERE number = ?1";
+    UPDATE deliveries SET owner = ?2, due = ?3, sent = ?4, size = ?5, accepted = ?6, failing = ?7, tried = ?8
+    WHERE number = ?1";
 
 /// Leases to `owner` until `until` what is due at `now`, of each subscription at most the number in `wanted`.
 pub(super) fn lease(
@@ -63,14 +64,24 @@ pub(super) fn lease(
         let values = params![subscription.as_str(), now.as_millis(), running, most];
         let mut rows = statement.query(values)?;
         while let Some(row) = rows.next()? {
-            leased.push(head(connection, row, &subscription)?);
+            leased.push(head(connection, row, &subscription, now)?);
         }
     }
     let mut lease = connection.prepare_cached(LEASE)?;
     let (owner, until) = (owner.to_string(), until.as_millis());
-    for LeasedDelivery { number, places, .. } in &leased {
+    for LeasedDelivery {
+        number,
+        places,
+        tries,
+        ..
+    } in &leased
+    {
         let [sent, size] = [places.start, places.len()].map(|n| i64::try_from(n).ok());
-        lease.execute(params![number, owner, until, sent, size])?;
+        let [failing, last] = [tries.failing, tries.last].map(|at| at.map(Timestamp::as_millis));
+        let from = tries.from.as_millis();
+        lease.execute(params![
+            number, owner, until, sent, size, from, failing, last
+        ])?;
     }
     Ok(leased)
 }
@@ -80,6 +91,7 @@ fn head(
     connection: &Connection,
     row: &Row<'_>,
     subscription: &SubscriptionId,
+    now: Timestamp,
 ) -> rusqlite::Result<LeasedDelivery> {
     let number = row.get("number")?;
     let count = |column: &str| {
@@ -101,13 +113,18 @@ fn head(
         let (now, part) = notice.next_part(sent, size, place("took"), waits);
         (places, **notice) = (now, part);
     }
+    let optional = |column: &str| row::optional_instant(row, column).unwrap_or(None);
+    let tries = Tries {
+        from: row::instant(row, "accepted").unwrap_or(now),
+        failing: optional("failing"),
+        last: optional("tried"),
+    };
     Ok(LeasedDelivery {
         number,
         subscription: subscription.clone(),
         failed: count("tries").unwrap_or(0),
         refused: count("refused").unwrap_or(0),
-        failing: row::optional_instant(row, "failing").unwrap_or(None),
-        accepted: row::instant(row, "accepted").unwrap_or(Timestamp::MIN),
+        tries: tries.as_of(now),
         places,
         delivery,
     })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hb_domain::Notice;
+use hb_domain::{Notice, limits};
 use hb_service::ports::{Content, Delivery, DeliveryOutcome, LeasedDelivery, overtaken};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
@@ -57,7 +57,8 @@ const OVERTAKEN: &str = "
 
 const SET_ERROR: &str = "UPDATE deliveries SET error = ?2 WHERE number = ?1";
 
-/// What is now the first in all its lanes, or behind deliveries that all yield to it.
+/// What is now the first in all its lanes, or behind deliveries that all yield to it. A try that a wrong clock dated was
+/// before.
 const RELEASE: &str = "
     UPDATE deliveries SET state = 'due', due = ?3 WHERE state = 'waiting' AND number IN (
         SELECT lanes.number FROM json_each(?2) AS freed CROSS JOIN lanes
@@ -67,7 +68,7 @@ const RELEASE: &str = "
         ON earlier.subscription = mine.subscription AND earlier.host = mine.host AND earlier.number < mine.number
         CROSS JOIN deliveries AS before ON before.number = earlier.number
         WHERE mine.number = deliveries.number
-          AND (before.yielded IS NULL OR before.yielded <= deliveries.tried))";
+          AND (before.yielded IS NULL OR (before.yielded <= deliveries.tried AND deliveries.tried <= ?4)))";
 
 /// The endpoint works again: its retries are due at once.
 const REVIVE: &str = "
@@ -197,7 +198,11 @@ pub(super) fn release(
     now: i64,
 ) -> rusqlite::Result<()> {
     let mut release = connection.prepare_cached(RELEASE)?;
-    release.execute(params![subscription, lanes, now]).map(drop)
+    let skew = i64::try_from(limits::FUTURE_SKEW.as_millis()).unwrap_or(i64::MAX);
+    let ahead = now.saturating_add(skew);
+    release
+        .execute(params![subscription, lanes, now, ahead])
+        .map(drop)
 }
 
 /// The names of the lanes of a notice, as JSON.

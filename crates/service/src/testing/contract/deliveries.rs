@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
-use hb_domain::{Digest, DigestStage, Filter, Kind, Protocol, SubscriptionId, Timestamp};
+use hb_domain::{Digest, DigestStage, Filter, Kind, Protocol, SubscriptionId, Timestamp, limits};
 
 use super::queue::{LEASE, ME, OTHER, dead, digest, name, notice, notice_id};
 use super::{World, at, missing};
@@ -23,6 +23,8 @@ macro_rules! delivery_contract {
             a_digest_is_in_the_lanes_of_all_its_hosts,
             a_retry_is_due_at_its_instant,
             a_delivery_that_a_wrong_clock_dated_is_due,
+            a_delivery_counts_as_tried_only_when_it_was,
+            a_try_of_a_wrong_clock_holds_nothing,
             a_success_makes_the_retries_of_its_subscription_due,
             a_dead_delivery_is_not_due_and_frees_its_lane,
             a_failure_without_the_lease_is_ignored_and_a_success_counts,
@@ -62,7 +64,7 @@ pub async fn an_accepted_notice_is_delivered_once_to_each_subscription_that_want
     };
     let delivery = leased.delivery.as_ref().unwrap();
     assert_eq!(delivery.endpoint.address(), "https://example.com/all");
-    assert_eq!((leased.failed, leased.accepted), (0, world.now()));
+    assert_eq!((leased.failed, leased.tries.from), (0, world.now()));
     let console = world.lease(ME, CONSOLE).await;
     let endpoint = &console[0].delivery.as_ref().unwrap().endpoint;
     assert_eq!(endpoint.protocol(), Protocol::Console);
@@ -165,7 +167,7 @@ pub async fn a_retry_is_due_at_its_instant(world: World) {
     );
     world.pass(Duration::from_millis(1)).await;
     let again = world.lease(OTHER, CONSOLE).await;
-    assert_eq!((again[0].failed, again[0].accepted), (1, accepted));
+    assert_eq!((again[0].failed, again[0].tries.from), (1, accepted));
     world
         .settle(&again[0], OTHER, DeliveryOutcome::Delivered)
         .await;
@@ -204,6 +206,55 @@ pub async fn a_delivery_that_a_wrong_clock_dated_is_due(world: World) {
         (1, 0),
         "the lease is of now"
     );
+}
+
+pub async fn a_delivery_counts_as_tried_only_when_it_was(world: World) {
+    world.publish(&[notice("a", 1, Kind::Missing)]).await;
+    let accepted = world.now();
+    let from = async |now: Timestamp| {
+        let wanted = [(CONSOLE.parse().unwrap(), 1)].into();
+        let leased = world.queue().lease(wanted, vec![], ME, now, now);
+        leased.await.unwrap()[0].tries.from
+    };
+    let days = |days: u64| Duration::from_hours(24) * u32::try_from(days).unwrap();
+    let half = limits::DELIVERY_UNTRIED;
+    assert_eq!(from(accepted.plus(half)).await, accepted);
+    let late = accepted.plus(days(400));
+    for _ in 0..2 {
+        assert_eq!(from(late).await, late.minus(half));
+    }
+    let back = accepted.plus(days(2));
+    assert_eq!(from(back).await, back, "it was of the future");
+}
+
+pub async fn a_try_of_a_wrong_clock_holds_nothing(world: World) {
+    let kinds = [Kind::Missing, Kind::Recovered];
+    let [first, second] =
+        [(1, kinds[0]), (2, kinds[1])].map(|(epoch, kind)| notice("a", epoch, kind));
+    world.publish(&[first, second]).await;
+    let fails = async |now: Timestamp| {
+        let wanted = [(CONSOLE.parse().unwrap(), 1)].into();
+        let leased = world
+            .queue()
+            .lease(wanted, vec![], ME, now, now.plus(LEASE));
+        let leased = leased.await.unwrap();
+        let yields = DeliveryOutcome::Retry {
+            due: now.plus(LEASE),
+            refused: false,
+            yields: true,
+            error: "no".to_owned(),
+        };
+        let settled = world.queue().settle(&leased[0], ME, yields, now);
+        settled.await.unwrap();
+        name(&leased[0])
+    };
+    let wrong = world.now().plus(Duration::from_hours(2));
+    for now in [wrong, world.now()] {
+        assert_eq!(
+            (fails(now).await.as_str(), fails(now).await.as_str()),
+            ("a missing", "a recovered")
+        );
+    }
 }
 
 pub async fn a_success_makes_the_retries_of_its_subscription_due(world: World) {

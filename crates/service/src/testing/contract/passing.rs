@@ -213,7 +213,7 @@ pub async fn a_digest_that_is_too_large_is_sent_in_parts(world: World) {
             .find(|leased| name(leased).ends_with("missing"))
             .unwrap();
         assert_eq!(name(part), expected);
-        assert_eq!((part.failed, part.failing), (0, None));
+        assert_eq!((part.failed, part.tries.failing), (0, None));
         ids.push(id(part));
         world.settle(part, ME, outcome).await;
         for other in leased.iter().filter(|other| other.number != part.number) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use hb_domain::{
     Digest, Endpoint, HostId, HostKey, Notice, Protocol, Subscription, SubscriptionId, Timestamp,
-    limits,
+    Tries, limits,
 };
 use uuid::Uuid;
 
@@ -29,17 +29,16 @@ struct Row {
     notice: Box<Notice>,
     /// The hosts in whose lanes it is.
     hosts: BTreeSet<HostKey>,
-    accepted: Timestamp,
+    tries: Tries,
     state: State,
     /// Until the end of the lease while `owner` is set.
     due: Timestamp,
     owner: Option<Uuid>,
     failed: u32,
     refused: u32,
-    failing: Option<Timestamp>,
     /// When the last try failed that yields.
     yielded: Option<Timestamp>,
-    /// When the last try failed, and why.
+    /// Why the last try failed, and when.
     error: Option<(Timestamp, String)>,
     /// The hosts before this place of a digest's list have got it.
     sent: usize,
@@ -73,8 +72,8 @@ impl Row {
     }
 
     /// Whether it lets `later` be tried now.
-    fn yields_to(&self, later: &Self) -> bool {
-        let tried = later.error.as_ref().map(|(at, _)| *at);
+    fn yields_to(&self, later: &Self, now: Timestamp) -> bool {
+        let tried = later.tries.last.filter(|tried| !tried.is_ahead(now));
         self.yielded
             .is_some_and(|yielded| tried.is_none_or(|tried| tried < yielded))
     }
@@ -103,13 +102,16 @@ impl Deliveries {
                     subscription,
                     endpoint,
                 },
-                accepted: now,
+                tries: Tries {
+                    from: now,
+                    failing: None,
+                    last: None,
+                },
                 state: State::Open,
                 due: now,
                 owner: None,
                 failed: 0,
                 refused: 0,
-                failing: None,
                 yielded: None,
                 error: None,
                 sent: 0,
@@ -142,7 +144,7 @@ impl Deliveries {
             };
             let in_the_way = others.any(|other| {
                 other.1.meets(row)
-                    && (under_way(other) || (other.0 < number && !other.1.yields_to(row)))
+                    && (under_way(other) || (other.0 < number && !other.1.yields_to(row, now)))
             });
             let behind = free.iter().any(|(_, earlier)| earlier.meets(row));
             if !in_the_way && !behind && !row.is_early(now) {
@@ -226,15 +228,14 @@ impl DeliveryQueue for Memory {
             (row.sent, row.size) = (places.start, Some(places.len()));
             row.owner = Some(owner);
             row.due = until;
-            row.failing = row.failing.map(|failing| failing.as_of(now));
+            row.tries = row.tries.as_of(now);
             row.delivery.content = Content::Notice(Box::new(notice));
             leased.push(LeasedDelivery {
                 number,
                 subscription,
                 failed: row.failed,
                 refused: row.refused,
-                failing: row.failing,
-                accepted: row.accepted,
+                tries: row.tries,
                 places,
                 delivery: Ok(row.delivery.clone()),
             });
@@ -281,7 +282,7 @@ impl DeliveryQueue for Memory {
                 } else if row.sent < leased.places.end {
                     (row.sent, row.size) = (leased.places.end, None);
                     (row.failed, row.refused) = (0, 0);
-                    (row.failing, row.yielded) = (None, None);
+                    (row.tries.failing, row.yielded) = (None, None);
                     row.due = now;
                     took.insert(subscription.clone(), leased.places.len());
                 }
@@ -295,6 +296,7 @@ impl DeliveryQueue for Memory {
             DeliveryOutcome::Split { error } => {
                 row.size = Some(leased.places.len().div_ceil(2));
                 row.due = now;
+                row.tries.last = Some(now);
                 row.error = Some((now, error));
             }
             DeliveryOutcome::Retry {
@@ -307,7 +309,8 @@ impl DeliveryQueue for Memory {
                 row.due = if is_first { due } else { now };
                 row.failed += 1;
                 row.refused += u32::from(refused);
-                row.failing = row.failing.or(Some(now));
+                row.tries.failing = row.tries.failing.or(Some(now));
+                row.tries.last = Some(now);
                 row.yielded = yields.then_some(now);
                 row.error = Some((now, error));
             }
@@ -322,7 +325,7 @@ impl DeliveryQueue for Memory {
 
     async fn clean(&self, before: Timestamp) -> PortResult<bool> {
         let mut tables = self.call("deliveries")?;
-        let kept = |row: &Row| row.state == State::Open || row.accepted >= before;
+        let kept = |row: &Row| row.state == State::Open || row.tries.from >= before;
         tables.deliveries.rows.retain(|_, row| kept(row));
         let digest = |text: &str| codec::decode::<Digest>(text).ok();
         let over = |digest: Digest| !digest.is_open() && digest.at < before;
