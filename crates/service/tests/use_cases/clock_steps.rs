@@ -149,9 +149,10 @@ async fn a_receiver_of_the_future_is_overwritten_even_without_canaries() {
         "so that it becomes stale"
     );
     bench.pass(300);
-    // To the first one the host may still be new.
-    for _ in 0..2 {
+    // To the first one the host may still be new, and the notice waits for a canary period.
+    for _ in 0..3 {
         bench.sweep().run().await.unwrap();
+        bench.pass(7);
     }
     let about = bench.kinds(HostId::receiver().as_str());
     assert_eq!(about, [Kind::Failing], "no canary since");
