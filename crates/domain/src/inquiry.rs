@@ -45,7 +45,7 @@ impl Inquiry {
         let first = stored.map_or(self.last_beat, |heartbeat| heartbeat.first);
         Heartbeat {
             first,
-            last: self.last_beat,
+            last: stored.map_or(self.last_beat, |stored| stored.last.max(self.last_beat)),
             interval: self.interval,
             signal: stored.map_or(Signal::Ok, |heartbeat| heartbeat.signal),
             failure: stored.and_then(|heartbeat| heartbeat.failure.clone()),
@@ -92,7 +92,10 @@ pub fn decide_among(
 ) -> Option<Entry> {
     let heartbeat = stored.map(|(heartbeat, _)| heartbeat);
     let asked = entry.inquiry.as_ref();
-    let open = asked.filter(|asked| heartbeat.is_none_or(|known| known.last <= asked.last_beat));
+    // Regions that brought one beat of a wrong clock to now did so by clocks that differ.
+    let is_news =
+        |known: &Heartbeat, asked: &Inquiry| known.last > asked.last_beat.plus(rules.skew);
+    let open = asked.filter(|asked| heartbeat.is_none_or(|known| !is_news(known, asked)));
     let known = match (open, heartbeat) {
         (Some(open), _) => open.known(heartbeat),
         (None, heartbeat) => heartbeat?.clone(),
