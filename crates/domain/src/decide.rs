@@ -23,6 +23,15 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// The same, but no host is silent.
+    #[must_use]
+    pub fn without_silence(&self) -> Self {
+        Self {
+            coverage: self.coverage.clone().up_to(Timestamp::MIN),
+            ..self.clone()
+        }
+    }
+
     /// Whether a host waits that has missed its `deadline`.
     fn awaits_beat(&self, deadline: Timestamp, interval: Duration, now: Timestamp) -> bool {
         let patience = deadline.plus(interval.min(limits::NETWORK_WAIT));

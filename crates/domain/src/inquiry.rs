@@ -110,7 +110,8 @@ pub fn decide_among(
             let heard_in = stored.map(|(_, region)| region);
             let heard_elsewhere = heard_in.is_some_and(|region| regions.living.contains(region));
             if entry.state == State::Forgotten && !regions.living.is_empty() {
-                return decide(entry, &known, now, &never_silent(rules));
+                // A host that is new is registered before anyone asks about its silence.
+                return decide(entry, &known, now, &rules.without_silence());
             }
             if open.is_none() && heard_elsewhere {
                 return asked.map(|_| withdrawn());
@@ -163,14 +164,6 @@ fn agree(
             inquiry: Some(inquiry),
             ..entry.clone()
         }),
-    }
-}
-
-/// A host that is new is registered before anyone asks about its silence.
-fn never_silent(rules: &Rules) -> Rules {
-    Rules {
-        coverage: rules.coverage.clone().up_to(Timestamp::MIN),
-        ..rules.clone()
     }
 }
 

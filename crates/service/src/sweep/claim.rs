@@ -17,6 +17,7 @@ pub(super) struct Verdicts<'a> {
     pub(super) policy: &'a SilencePolicy,
     sure: Rules,
     marked: Rules,
+    held: Rules,
     fleets: BTreeMap<Fleet, Breaker>,
 }
 
@@ -27,6 +28,8 @@ impl Verdicts<'_> {
             return Some(&self.sure);
         }
         match self.fleets.get(&candidate.key.fleet) {
+            // It may have failed.
+            Some(Breaker::Hold) if candidate.asked => Some(&self.held),
             Some(Breaker::Hold) => None,
             Some(Breaker::Marked) => Some(&self.marked),
             Some(Breaker::Closed) | None => Some(&self.sure),
@@ -78,6 +81,7 @@ impl Pass<'_> {
                 ..policy.sure.clone()
             },
             marked: policy.marked(),
+            held: policy.sure.without_silence(),
             policy: &policy,
             fleets,
         };

@@ -130,7 +130,7 @@ impl Pass<'_> {
             let changes =
                 ahead || decide_among(&known, beats, self.now.min(read), rules, regions).is_some();
             let forgotten = entry.state == State::Forgotten;
-            if changes || entry.inquiry.is_some() || forgotten != entry.needs_recheck {
+            if changes || candidate.asked || forgotten != entry.needs_recheck {
                 doubts.push(Doubt {
                     entry,
                     expected,

@@ -38,6 +38,8 @@ pub(super) struct Candidate {
     pub(super) kind: Option<Kind>,
     /// True only if the receiver works, which is not certain.
     pub(super) doubtful: bool,
+    /// A region asked the others about it.
+    pub(super) asked: bool,
     /// The segment of the scan that found it.
     pub(super) segment: usize,
 }
@@ -82,6 +84,7 @@ impl Scanned {
             beats: None,
             kind: Some(Kind::Missing),
             doubtful: false,
+            asked: true,
             segment: 0,
         });
         self.batch(Class::Urgent).candidates.extend(asked);
@@ -119,6 +122,7 @@ struct Judged {
     class: Class,
     kind: Option<Kind>,
     doubtful: bool,
+    asked: bool,
     /// Since when it seems to be so.
     since: Timestamp,
 }
@@ -129,10 +133,11 @@ impl Judge<'_> {
     fn judge(&self, heard: &Heard, read: Timestamp) -> Option<Judged> {
         let (key, beats) = (&heard.key, &heard.heartbeat);
         let now = self.now.min(read);
-        let urgent = |kind| Judged {
+        let urgent = |kind: Option<Kind>| Judged {
             class: Class::Urgent,
             kind,
             doubtful: false,
+            asked: kind.is_some(),
             since: now,
         };
         if beats.is_ahead(read) {
@@ -178,6 +183,7 @@ impl Judge<'_> {
             class,
             kind,
             doubtful,
+            asked: false,
             since,
         })
     }
@@ -231,6 +237,7 @@ impl Collector<'_> {
                 beats: Some((heard.heartbeat, heard.region)),
                 kind: judged.kind,
                 doubtful: judged.doubtful,
+                asked: judged.asked,
                 segment: self.segment,
             }),
         }
