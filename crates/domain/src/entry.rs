@@ -76,8 +76,8 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Timestamp>,
     /// Whether the next sweep must read it even in a quiet state: the host was forgotten and beats from before may still
-    /// be stored, or its notice was pending so long that the host may have failed meanwhile. Never while a notice is
-    /// pending.
+    /// be stored, or it may have failed meanwhile in another region, or while its notice was pending. While one is pending,
+    /// this waits.
     #[serde(default, skip_serializing_if = "std::ops::Not::not", alias = "lingers")]
     pub needs_recheck: bool,
     /// The regions that have done so, while others have yet to.

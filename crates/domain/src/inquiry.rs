@@ -58,7 +58,8 @@ impl Entry {
     /// recheck is done when every living region has: a failure that one of them received may not be copied yet.
     #[must_use]
     pub fn rechecked_by(mut self, regions: &Regions) -> Option<Self> {
-        let due = self.needs_recheck;
+        // While a notice is pending nothing is judged.
+        let due = self.needs_recheck && self.pending.is_none();
         let news = self.rechecked_in.insert(regions.home.clone());
         let mut living = regions.living.iter();
         if living.all(|region| self.rechecked_in.contains(region)) {
@@ -66,6 +67,18 @@ impl Entry {
             self.rechecked_in.clear();
         }
         (due && (news || !self.needs_recheck)).then_some(self)
+    }
+
+    /// This entry, decided in one of several regions, with the recheck that another one has yet to do. One is due as well
+    /// when the host recovered from failing: of a later failure, which another region received meanwhile, that region took
+    /// no notice because the host was failing anyway.
+    fn with_recheck_after(self, before: &Self, regions: &Regions) -> Self {
+        let recovered = before.state == State::Failing && self.state == State::Up;
+        let due = before.needs_recheck && before.state != State::Forgotten;
+        Self {
+            needs_recheck: (recovered || due) && !regions.living.is_empty(),
+            ..self
+        }
     }
 }
 
@@ -105,8 +118,9 @@ pub fn decide_among(
         basis: entry.basis.max(known.last),
         ..entry.clone()
     };
-    match decide(entry, &known, now, rules) {
-        Some(missing) if is_missing(&missing) => {
+    let next = decide(entry, &known, now, rules);
+    match next.map(|next| next.with_recheck_after(entry, regions)) {
+        Some(missing) if decided(&missing) == Some(Kind::Missing) => {
             let heard_in = stored.map(|(_, region)| region);
             let heard_elsewhere = heard_in.is_some_and(|region| regions.living.contains(region));
             if entry.state == State::Forgotten && !regions.living.is_empty() {
@@ -118,9 +132,11 @@ pub fn decide_among(
             }
             agree(entry, open, &known, missing, now, regions)
         }
-        Some(next) if open.is_none() => Some(next),
+        // A failure that was left undecided is news wherever the newest beat is stored. Without it this region could never
+        // answer.
+        Some(next) if open.is_none() || decided(&next) == Some(Kind::Failing) => Some(next),
         _ => {
-            // The newest beat may be stored elsewhere: nothing but silence is decided while the inquiry is open.
+            // The newest beat may be stored elsewhere: a recovery is not decided while the inquiry is open.
             let mine = |asked: &Inquiry| asked.silent_in.contains(&regions.home);
             let outdated = asked.filter(|asked| open.is_none() || mine(asked));
             outdated.map(|_| withdrawn())
@@ -167,9 +183,10 @@ fn agree(
     }
 }
 
-fn is_missing(next: &Entry) -> bool {
-    let decided = next.history.last().filter(|last| last.epoch == next.epoch);
-    decided.is_some_and(|last| last.kind == Kind::Missing)
+/// What happened to the host by the last transition of an entry.
+fn decided(next: &Entry) -> Option<Kind> {
+    let last = next.history.last().filter(|last| last.epoch == next.epoch);
+    last.map(|last| last.kind)
 }
 
 #[cfg(test)]

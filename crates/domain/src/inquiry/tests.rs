@@ -203,6 +203,31 @@ fn a_failing_host_does_not_recover_while_its_silence_is_asked_about() {
 }
 
 #[test]
+fn a_failure_left_undecided_does_not_keep_a_region_from_answering() {
+    let asked = sees("eu", &up(), (0, "eu"), 70, &["us"]).unwrap();
+    let stored = Heartbeat {
+        failure: beat(-20, Signal::Fail).failure,
+        ..beat(0, Signal::Ok)
+    };
+    let (eu, regions) = (
+        region("eu"),
+        Regions {
+            home: region("us"),
+            living: vec![region("eu")],
+        },
+    );
+    let failing = decide_among(&asked, Some((&stored, &eu)), at(71), &rules(), &regions).unwrap();
+    assert_eq!(last_kind(&failing), Some(Kind::Failing));
+    assert_eq!((&failing.inquiry, failing.basis), (&None, at(0)));
+    let asked = Entry {
+        failure: Some(at(-20)),
+        ..asked
+    };
+    let missing = decide_among(&asked, Some((&stored, &eu)), at(71), &rules(), &regions).unwrap();
+    assert_eq!(last_kind(&missing), Some(Kind::Missing));
+}
+
+#[test]
 fn a_change_by_an_admin_withdraws_the_inquiry() {
     let asked = sees("eu", &up(), (0, "eu"), 70, &["us"]).unwrap();
     let paused = asked.clone().paused(at(71), None).unwrap();
@@ -238,6 +263,46 @@ fn a_recheck_is_done_when_every_living_region_has_looked_at_its_own_beats() {
         Some(up()),
         "us does not live any more"
     );
+}
+
+#[test]
+fn a_region_judges_no_host_while_its_notice_is_pending() {
+    let pending = sees("eu", &up(), (0, "eu"), 70, &[]).unwrap();
+    let left = pending.with_failure_left(at(50), &region("us")).unwrap();
+    let regions = Regions {
+        home: region("eu"),
+        living: vec![region("us")],
+    };
+    assert_eq!(left.rechecked_by(&regions), None);
+}
+
+#[test]
+fn every_region_judges_a_host_again_that_recovered_from_failing() {
+    // The host failed in us a moment ago, which was not news there.
+    let failing = Entry {
+        state: State::Failing,
+        failure: Some(at(0)),
+        ..up()
+    };
+    let recovered = sees("eu", &failing, (10, "eu"), 20, &["us"]).unwrap();
+    assert_eq!(last_kind(&recovered), Some(Kind::Recovered));
+    assert!(recovered.needs_recheck);
+    let alone = sees("eu", &failing, (10, "eu"), 20, &[]).unwrap();
+    assert!(!alone.needs_recheck, "it knows all failures");
+}
+
+#[test]
+fn a_decision_of_one_region_leaves_the_recheck_of_another() {
+    let missing = Entry {
+        state: State::Missing,
+        needs_recheck: true,
+        ..up()
+    };
+    let recovered = sees("eu", &missing, (100, "eu"), 110, &["us"]).unwrap();
+    assert_eq!(last_kind(&recovered), Some(Kind::Recovered));
+    assert!(recovered.needs_recheck, "us may have received a failure");
+    let alone = sees("eu", &missing, (100, "eu"), 110, &[]).unwrap();
+    assert!(!alone.needs_recheck);
 }
 
 #[test]
