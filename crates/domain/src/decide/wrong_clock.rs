@@ -157,6 +157,7 @@ fn a_pause_that_a_wrong_clock_began_is_as_long_as_it_was() {
     assert_eq!(ends, [true, false]);
     assert_eq!(mended.with_mended_pause(at(100)), None);
     assert_eq!(paused(100, Some(YEAR)).with_mended_pause(at(100)), None);
+    assert_eq!(paused(160, Some(YEAR)).with_mended_pause(at(100)), None);
     let open = paused(YEAR, None).with_mended_pause(at(100)).unwrap();
     assert!(open.settings.is_paused(at(2 * YEAR)));
 }

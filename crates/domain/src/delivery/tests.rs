@@ -163,6 +163,23 @@ fn a_notice_with_instants_of_a_wrong_clock_is_delivered() {
     }
 }
 
+/// It is not known how long its notice was pending.
+#[test]
+fn a_host_that_a_wrong_clock_judged_is_judged_once_more() {
+    for (judged, expected) in [(0, false), (60, false), (61, true), (-60, true)] {
+        let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
+        let now = at(100);
+        let judged = at(100 + judged);
+        let beats = Heartbeat::new(Beat::ok(judged));
+        let decided = decide(&Entry::new(key), &beats, judged, &Rules::default()).unwrap();
+        assert_eq!(
+            decided.accepted_alone(1, now).needs_recheck,
+            expected,
+            "{judged}"
+        );
+    }
+}
+
 #[test]
 fn a_lease_of_a_wrong_clock_is_of_unknown_outcome_from_now_on() {
     let mend = |phase| {

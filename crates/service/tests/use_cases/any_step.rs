@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use hb_domain::{Kind, Timestamp};
-use hb_service::ports::{Clock, Heartbeats};
+use hb_service::ports::{Clock, Heartbeats, Segment};
 use proptest::prelude::*;
 
 use crate::clock_steps::PERIOD;
@@ -94,51 +94,81 @@ proptest! {
 
 #[tokio::test]
 async fn a_sweep_whose_clock_is_behind_the_canaries_mends_nothing() {
-    let bench = Bench::new();
-    bench.beat("a").await;
-    bench.canary().await;
-    bench.sweep().run().await.unwrap();
-    let behind = Bench {
-        memory: bench.memory.clone(),
-        ..Bench::new()
-    };
-    for _ in 0..9 {
-        bench.pass(10);
-        bench.canary().await;
+    // The last canary was just now, or some time ago: then it is not far ahead of the sweep.
+    for canaries in [9, 5] {
+        let bench = Bench::new();
         bench.beat("a").await;
+        bench.canary().await;
+        bench.sweep().run().await.unwrap();
+        let behind = Bench {
+            memory: bench.memory.clone(),
+            ..Bench::new()
+        };
+        for n in 0..9 {
+            bench.pass(10);
+            bench.beat("a").await;
+            if n < canaries {
+                bench.canary().await;
+            }
+        }
+        let stored = async || Heartbeats::load(&*bench.memory, &host("a")).await.unwrap();
+        let before = stored().await;
+        behind.sweep().run().await.unwrap();
+        assert_eq!(stored().await, before);
+        bench.sweep().run().await.unwrap();
+        assert_eq!(bench.kinds("a"), [Kind::Registered], "it beats");
     }
-    let stored = async || Heartbeats::load(&*bench.memory, &host("a")).await.unwrap();
-    let before = stored().await;
-    behind.sweep().run().await.unwrap();
-    assert_eq!(stored().await, before);
-    bench.sweep().run().await.unwrap();
-    assert_eq!(bench.kinds("a"), [Kind::Registered], "it beats");
-    // A canary of the new time shows that the clock was set back.
-    behind.canary().await;
-    behind.sweep().run().await.unwrap();
-    assert_eq!(stored().await[0].heartbeat.last, behind.clock.now());
 }
 
 #[tokio::test]
 async fn a_clock_that_is_set_back_during_a_sweep_makes_no_beating_host_silent() {
-    let bench = Arc::new(Bench::new());
+    // Also when the scan shows what was stored before.
+    for stale in [false, true] {
+        let bench = Arc::new(Bench::new());
+        bench.beat("a").await;
+        bench.canary().await;
+        bench.sweep().run().await.unwrap();
+        bench.pass(30);
+        bench.canary().await;
+        let page = bench.memory.scan(Segment::WHOLE, None).await.unwrap();
+        let at_scan = bench.clone();
+        let set_back = move || {
+            let hours = Duration::from_hours(2);
+            at_scan.clock.set(at_scan.clock.now().minus(hours));
+            at_scan.beat("a").now_or_never().unwrap();
+        };
+        let beats = Beats {
+            scans: stale.then_some(page),
+            before_scan: Some(Box::new(set_back)),
+            ..Beats::of(&bench)
+        };
+        let sweep = bench.sweep_with(|ports| ports.heartbeats = Arc::new(beats));
+        sweep.run().await.unwrap();
+        assert_eq!(bench.kinds("a"), [Kind::Registered], "{stale}");
+    }
+}
+
+#[tokio::test]
+async fn nor_does_it_mend_what_a_stale_scan_did_not_show() {
+    let bench = Bench::new();
     bench.beat("a").await;
     bench.canary().await;
     bench.sweep().run().await.unwrap();
-    bench.pass(30);
+    let scans = bench.memory.scan(Segment::WHOLE, None).await.ok();
+    let behind = Bench {
+        memory: bench.memory.clone(),
+        ..Bench::new()
+    };
+    behind.pass(70);
+    bench.pass(160);
+    bench.beat("a").await;
     bench.canary().await;
-    let (at_scan, beats) = (bench.clone(), Beats::of(&bench));
-    let set_back = move || {
-        at_scan
-            .clock
-            .set(at_scan.clock.now().minus(Duration::from_hours(2)));
-        at_scan.beat("a").now_or_never().unwrap();
-    };
     let beats = Beats {
-        before_scan: Some(Box::new(set_back)),
-        ..beats
+        scans,
+        ..Beats::of(&behind)
     };
-    let sweep = bench.sweep_with(|ports| ports.heartbeats = Arc::new(beats));
+    let sweep = behind.sweep_with(|ports| ports.heartbeats = Arc::new(beats));
     sweep.run().await.unwrap();
-    assert_eq!(bench.kinds("a"), [Kind::Registered]);
+    let stored = Heartbeats::load(&*bench.memory, &host("a")).await.unwrap();
+    assert_eq!(stored[0].heartbeat.last, bench.clock.now());
 }
