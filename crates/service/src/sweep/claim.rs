@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hb_domain::{Breaker, Entry, Fleet, Kind, Rules, limits};
+use hb_domain::{Breaker, Entry, Fleet, Kind, Rules, Timestamp, limits};
 
 use super::deliver::Draft;
 use super::hold::{OpenFleets, newest_beat};
@@ -10,7 +10,8 @@ use super::open::OpenHosts;
 use super::scan::{Batch, Candidate, Class, Judge};
 use super::silence::SilencePolicy;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{Checkpoint, CompletedSweep, Position};
+use crate::canary::Receivers;
+use crate::ports::{Checkpoint, CompletedSweep, PortResult, Position};
 
 /// By which rules a candidate is decided.
 pub(super) struct Verdicts<'a> {
@@ -47,7 +48,7 @@ impl Pass<'_> {
         report: &mut SweepReport,
     ) -> Result<CompletedSweep, Stop> {
         let (system, region) = (&self.sweep.ports.system, &self.sweep.settings.region);
-        let last = system.last_sweep(region).await?.map(|sweep| sweep.began);
+        let last = self.last_sweep().await?;
         let checkpoint = system.checkpoint(region).await?;
         // What a wrong clock recorded counts as nothing.
         let read = self.sweep.ports.clock.now();
@@ -130,6 +131,28 @@ impl Pass<'_> {
             ended: self.sweep.ports.clock.now(),
             hosts: report.hosts,
         })
+    }
+
+    /// When the last sweep of this region began. A new region starts with what all others have accounted for, up to the
+    /// first of its own canaries: before, it received no beats.
+    async fn last_sweep(&self) -> PortResult<Option<Timestamp>> {
+        let (ports, home) = (&self.sweep.ports, &self.sweep.settings.region);
+        if let Some(own) = ports.system.last_sweep(home).await? {
+            return Ok(Some(own.began));
+        }
+        let receivers = Receivers::load(ports).await?;
+        if receivers.are_all_of(home) || !receivers.unreadable.is_empty() {
+            return Ok(None);
+        }
+        let first = receivers.of(home).and_then(|receiver| receiver.first);
+        let mut last = first.unwrap_or(self.now);
+        for other in receivers.known.iter().filter(|known| known.region != *home) {
+            let Some(sweep) = ports.system.last_sweep(&other.region).await? else {
+                return Ok(None);
+            };
+            last = last.min(sweep.began);
+        }
+        Ok(Some(last))
     }
 
     /// Settles the new hosts of a round, from where an earlier sweep stopped, and records where this one stops.

@@ -100,6 +100,27 @@ async fn a_fleet_without_a_recorded_sweep_is_swept_although_time_is_short() {
     }
 }
 
+#[tokio::test]
+async fn a_new_region_begins_with_what_the_other_one_has_swept() {
+    let bench = Bench::new();
+    fleet(&bench, 2_000).await;
+    bench.sweep().run().await.unwrap();
+    bench.pass(45 * 60);
+    hear(&bench).await;
+    bench.sweep().run().await.unwrap();
+    let new = slow(&bench);
+    let settings = SweepSettings {
+        region: "us-east-1".parse().unwrap(),
+        ..new.settings.clone()
+    };
+    let new = new.with_settings(settings);
+    bench.pass(20);
+    bench.beat("newcomer").await;
+    let (report, completed) = sweep_for(&bench, &new, 60).await;
+    assert!(completed, "{report:?}");
+    assert_eq!(report.decided[Kind::Registered], 1);
+}
+
 /// Also when each sweep runs in a process that remembers nothing.
 #[tokio::test]
 async fn every_sweep_with_little_time_registers_a_share_of_many_new_hosts() {
