@@ -165,14 +165,18 @@ impl Digest {
     /// Freezes the list: of the members as they are now, `entries`, it keeps those that joined.
     /// `None` when it is not open.
     #[must_use]
-    pub fn frozen(self, entries: &[Entry], now: Timestamp) -> Option<Self> {
+    pub fn frozen<'a>(
+        self,
+        entries: impl IntoIterator<Item = &'a Entry>,
+        now: Timestamp,
+    ) -> Option<Self> {
         if self.stage != DigestStage::Open {
             return None;
         }
-        let mut joined = entries
-            .iter()
+        let joined = entries
+            .into_iter()
             .filter(|entry| entry.digest() == Some(&self.id));
-        let members: Vec<_> = joined.by_ref().filter_map(Member::of).collect();
+        let members: Vec<_> = joined.filter_map(Member::of).collect();
         Some(if members.is_empty() {
             Self {
                 stage: DigestStage::Closed,

@@ -48,8 +48,10 @@ pub struct SweepSettings {
     pub canaries: CanaryPolicy,
     /// In how many concurrent parts the hosts are scanned.
     pub segments: u32,
-    /// How many hosts are confirmed, claimed and delivered concurrently.
+    /// How many parts of the hosts are confirmed, claimed and delivered concurrently.
     pub concurrency: usize,
+    /// Most hosts of a part, which are read or swapped together, without a look at the time.
+    pub part: usize,
     /// Most messages a second to the topic; `None` for no limit.
     pub messages_per_second: Option<u32>,
 }
@@ -73,7 +75,8 @@ impl SweepSettings {
                 local: true,
             },
             segments: 1,
-            concurrency: 64,
+            concurrency: 8,
+            part: 250,
             messages_per_second: None,
         }
     }
@@ -99,6 +102,7 @@ impl SweepSettings {
             },
             segments: 4,
             concurrency: 32,
+            part: limits::BATCH,
             messages_per_second: Some(limits::MESSAGES_PER_SECOND),
         }
     }
@@ -247,7 +251,7 @@ impl<'a> Pass<'a> {
     fn part(&self, items: usize) -> usize {
         items
             .div_ceil(self.sweep.settings.concurrency)
-            .clamp(1, limits::BATCH)
+            .clamp(1, self.sweep.settings.part.max(1))
     }
 
     /// Whether the time is limited at all.

@@ -56,9 +56,9 @@ impl Pass<'_> {
             let id = stored.record.id.clone();
             // The rest of the time is for the list, the publication and the release.
             let joining = self.with_share(1, 2);
-            let (_, joined) = joining.swap_in(part, Some(&id), report).await;
-            let built = self.advance(stored, true, report).await;
-            result = result.and(joined).and(built);
+            let (joined, result_of_joining) = joining.swap_in(part, Some(&id), report).await;
+            let built = self.advance(stored, Some(joined), report).await;
+            result = result.and(result_of_joining).and(built);
         }
         result
     }
@@ -78,7 +78,7 @@ impl Pass<'_> {
                 if self.in_time().is_err() {
                     return result.and(Err(Stop::OutOfTime));
                 }
-                result = result.and(self.advance(stored, false, report).await);
+                result = result.and(self.advance(stored, None, report).await);
             }
             after = page.next;
             if after.is_none() {
@@ -87,24 +87,30 @@ impl Pass<'_> {
         }
     }
 
-    /// Takes a digest through its stages, as far as possible now. `mine` when this sweep has let its hosts join.
+    /// Takes a digest through its stages, as far as possible now. `joined` are its hosts when this sweep has let them join;
+    /// one of them that has changed since is as one that changes a moment later.
     async fn advance(
         &self,
         mut digest: Stored<Digest>,
-        mine: bool,
+        mut joined: Option<Vec<Stored>>,
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
         let ports = &self.sweep.ports;
         if digest.record.stage == DigestStage::Open {
             let policy = &self.sweep.settings.delivery;
-            if !mine && !digest.record.is_abandoned(ports.clock.now(), policy) {
+            if joined.is_none() && !digest.record.is_abandoned(ports.clock.now(), policy) {
                 return Ok(());
             }
-            let members = self.members(&digest.record, report).await?;
-            let entries: Vec<_> = members.into_iter().map(|stored| stored.record).collect();
-            let Some(frozen) = digest.record.frozen(&entries, ports.clock.now()) else {
+            let mut members = match joined.take() {
+                Some(joined) => joined,
+                None => self.members(&digest.record, report).await?,
+            };
+            members.sort_by(|one, other| one.record.key.cmp(&other.record.key));
+            let entries = members.iter().map(|stored| &stored.record);
+            let Some(frozen) = digest.record.frozen(entries, ports.clock.now()) else {
                 return Ok(());
             };
+            joined = Some(members);
             match swap(ports, frozen, Some(digest.version)).await? {
                 Ok(frozen) => digest = frozen,
                 Err(_) => return report.count(Step::LostRace),
@@ -120,7 +126,11 @@ impl Pass<'_> {
             counted?;
         }
         if digest.record.stage == DigestStage::Accepted {
-            self.release_all(&digest.record, report).await?;
+            let members = match joined {
+                Some(joined) => joined,
+                None => self.members(&digest.record, report).await?,
+            };
+            self.release_all(&digest.record, members, report).await?;
             let Some(closed) = digest.record.closed() else {
                 return Ok(());
             };
@@ -151,7 +161,6 @@ impl Pass<'_> {
             }
         }
         drop(parts);
-        members.sort_by(|one, other| one.record.key.cmp(&other.record.key));
         Ok(members)
     }
 
@@ -164,9 +173,13 @@ impl Pass<'_> {
     }
 
     /// Takes the notices of all hosts back from a digest that was accepted.
-    async fn release_all(&self, digest: &Digest, report: &mut SweepReport) -> Result<(), Stop> {
+    async fn release_all(
+        &self,
+        digest: &Digest,
+        members: Vec<Stored>,
+        report: &mut SweepReport,
+    ) -> Result<(), Stop> {
         let now = self.sweep.ports.clock.now();
-        let members = self.members(digest, report).await?;
         let released = members.into_iter().filter_map(|stored| {
             let entry = Some(stored.record).filter(|entry| entry.digest() == Some(&digest.id))?;
             Some((entry.released(Some(digest), now)?, Some(stored.version)))
