@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hb_domain::{Entry, Kind, Publication, Receiver, Region, Signal, State};
-use hb_service::ports::{Checkpoint, Clock, Ledger, Position, System};
+use hb_service::ports::{Checkpoint, Clock, CompletedSweep, Ledger, Position, System};
 use hb_service::testing::memory::Slow;
 use hb_service::{Sweep, SweepReport, SweepSettings};
 use uuid::Uuid;
@@ -208,6 +208,30 @@ async fn a_new_host_is_registered_after_a_wrong_clock_recorded_a_checkpoint() {
     bench.beat("new").await;
     bench.sweep().run().await.unwrap();
     assert_eq!(state(&bench, "new").await, Some(State::Up));
+}
+
+#[tokio::test]
+async fn a_sweep_that_a_wrong_clock_recorded_ends_no_round() {
+    let bench = Bench::new();
+    let region = Region::local();
+    let began = bench.clock.now();
+    let wrong = began.plus(Duration::from_hours(24));
+    let sweep = CompletedSweep {
+        began: wrong,
+        ended: wrong,
+        hosts: 0,
+    };
+    bench.memory.record_sweep(&region, &sweep).await.unwrap();
+    let round = Checkpoint {
+        began,
+        positions: vec![Position::End],
+    };
+    let saved = bench.memory.record_checkpoint(&region, &round, began);
+    saved.await.unwrap();
+    bench.pass(10);
+    bench.sweep().run().await.unwrap();
+    let last = bench.memory.last_sweep(&region).await.unwrap();
+    assert_eq!(last.unwrap().began, began, "it goes on");
 }
 
 #[tokio::test]
