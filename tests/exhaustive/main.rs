@@ -12,6 +12,7 @@
 mod follow;
 mod process;
 mod record;
+mod regions;
 mod search;
 mod sweep;
 mod world;

@@ -39,7 +39,7 @@ struct Seen {
 }
 
 /// 128 bits: among a hundred million states, the chance that two collide is 1 in 10^22.
-fn fingerprint(state: &impl Hash) -> u128 {
+pub(crate) fn fingerprint(state: &impl Hash) -> u128 {
     let half = |seed: u64| {
         let mut hasher = DefaultHasher::new();
         (seed, state).hash(&mut hasher);
