@@ -40,7 +40,7 @@ impl Extent {
                 patient: true,
             },
             Err(_) => Self {
-                hosts: 300,
+                hosts: 600,
                 kill_for: Duration::from_secs(8),
                 seed,
                 patient: false,
@@ -100,12 +100,15 @@ impl Three {
         let one = |number: usize| async move {
             let mut rng = Rng::with_seed(extent.seed.wrapping_add(number as u64));
             loop {
-                let life = Duration::from_millis(rng.u64(20..LIFE));
+                let aimed = rng.bool();
+                // What is aimed at may be some sweeps away.
+                let life = if aimed { LIFE } else { rng.u64(20..LIFE) };
                 let left = time.saturating_sub(began.elapsed());
                 if left.is_zero() {
                     return;
                 }
-                self.life(sandbox, number, life.min(left), rng.bool()).await;
+                let life = Duration::from_millis(life).min(left);
+                self.life(sandbox, number, life, aimed).await;
             }
         };
         tokio::join!(one(0), one(1), one(2));
@@ -155,7 +158,7 @@ async fn a_digest(sandbox: &Sandbox) {
         .prepare("SELECT 1 FROM digests WHERE open = 1")
         .unwrap();
     while !open.exists([]).unwrap() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
