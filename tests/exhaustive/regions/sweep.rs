@@ -149,6 +149,7 @@ impl Turn<'_> {
         let scanned = self.site().stored(self.me, self.setting.interval());
         let (beats, heard_in) = self.heartbeat(scanned)?;
         let last_sweep = Some(self.site().last_sweep);
+        let now = self.site().sweep.began;
         let entry = match open {
             Some(entry) => Entry {
                 state: entry.state,
@@ -157,9 +158,8 @@ impl Turn<'_> {
                 failure: entry.failure,
                 ..Entry::new(host())
             },
-            None => Entry::assumed(&host(), &beats, last_sweep),
+            None => Entry::assumed(&host(), &beats, last_sweep, now),
         };
-        let now = self.site().sweep.began;
         let seems = |rules: &Rules| {
             let stored = Some((&beats, heard_in));
             let next = decide_among(&entry, stored, now, rules, &policy.regions)?;
