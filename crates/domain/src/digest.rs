@@ -140,11 +140,13 @@ impl Digest {
     /// Whether the last transition of `entry` is on its list.
     #[must_use]
     pub fn lists(&self, entry: &Entry) -> bool {
-        self.fleet == entry.key.fleet
-            && self
-                .members
-                .iter()
-                .any(|member| member.host == entry.key.host && member.epoch == entry.epoch)
+        let is_it = |member: &Member| member.host == entry.key.host && member.epoch == entry.epoch;
+        // In order of their names, unless an earlier version wrote the list.
+        let place = self
+            .members
+            .binary_search_by(|member| member.host.cmp(&entry.key.host));
+        let found = place.is_ok_and(|place| is_it(&self.members[place]));
+        self.fleet == entry.key.fleet && (found || self.members.iter().any(is_it))
     }
 
     /// The keys of its members.
@@ -162,7 +164,7 @@ impl Digest {
         self.stage == DigestStage::Open && over
     }
 
-    /// Freezes the list: of the members as they are now, `entries`, it keeps those that joined.
+    /// Freezes the list: of the members as they are now, `entries`, it keeps those that joined, in order of their names.
     /// `None` when it is not open.
     #[must_use]
     pub fn frozen<'a>(
@@ -176,7 +178,8 @@ impl Digest {
         let joined = entries
             .into_iter()
             .filter(|entry| entry.digest() == Some(&self.id));
-        let members: Vec<_> = joined.filter_map(Member::of).collect();
+        let mut members: Vec<_> = joined.filter_map(Member::of).collect();
+        members.sort_by(|one, other| one.host.cmp(&other.host));
         Some(if members.is_empty() {
             Self {
                 stage: DigestStage::Closed,

@@ -165,7 +165,7 @@ fn digest(
 ) -> Notice {
     let id = NoticeId::of_bytes([7; 32]);
     let mut entries: Vec<_> = (0..count)
-        .map(|n| entry(fleet, &format!("{prefix}{n}"), Signal::Ok, ""))
+        .map(|n| entry(fleet, &format!("{prefix}{n:02}"), Signal::Ok, ""))
         .collect();
     for entry in &mut entries {
         entry.history.last_mut().unwrap().caveat = caveat.cloned();
@@ -185,27 +185,27 @@ fn a_digest_counts_all_hosts_and_names_the_first() {
     let digest = digest("lab", "web-", 12, Some(&Caveat::ReceiverDown), 2);
     insta::assert_snapshot!(
         format!("{}\n{}\n{}\n\n{}", digest.text(), digest.subject_line(), digest.sms(), digest.email()), @"
-    12 hosts missing in lab since 10:02 UTC: web-0, web-1, web-2, web-3, web-4 and 7 more (or the receiver is down) (attempt 2, same id)
+    12 hosts missing in lab since 10:02 UTC: web-00, web-01, web-02, web-03, web-04 and 7 more (or the receiver is down) (attempt 2, same id)
     [hb] 12 hosts missing in lab since 10:02 UTC (0W3GE1R70W)
     hb: 12 hosts missing, lab, since 10:02Z. 0W3GE1R70W (attempt 2, same id) (or the receiver is down)
 
-    12 hosts missing in lab since 10:02 UTC: web-0, web-1, web-2, web-3, web-4 and 7 more (or the receiver is down) (attempt 2, same id)
+    12 hosts missing in lab since 10:02 UTC: web-00, web-01, web-02, web-03, web-04 and 7 more (or the receiver is down) (attempt 2, same id)
 
     fleet      lab
     since      2026-01-31T10:02:00Z
     region     local
     notice     0W3GE1R70W, attempt 2
 
-      2026-01-31T10:02:00Z  web-0
-      2026-01-31T10:02:00Z  web-1
-      2026-01-31T10:02:00Z  web-2
-      2026-01-31T10:02:00Z  web-3
-      2026-01-31T10:02:00Z  web-4
-      2026-01-31T10:02:00Z  web-5
-      2026-01-31T10:02:00Z  web-6
-      2026-01-31T10:02:00Z  web-7
-      2026-01-31T10:02:00Z  web-8
-      2026-01-31T10:02:00Z  web-9
+      2026-01-31T10:02:00Z  web-00
+      2026-01-31T10:02:00Z  web-01
+      2026-01-31T10:02:00Z  web-02
+      2026-01-31T10:02:00Z  web-03
+      2026-01-31T10:02:00Z  web-04
+      2026-01-31T10:02:00Z  web-05
+      2026-01-31T10:02:00Z  web-06
+      2026-01-31T10:02:00Z  web-07
+      2026-01-31T10:02:00Z  web-08
+      2026-01-31T10:02:00Z  web-09
       2026-01-31T10:02:00Z  web-10
       2026-01-31T10:02:00Z  web-11
 
@@ -224,18 +224,18 @@ fn json_of_a_digest_lists_every_member() {
       "fleet": "main",
       "hosts": [
         {
-          "hostId": "web-0",
+          "hostId": "web-00",
           "since": "2026-01-31T10:02:00Z"
         },
         {
-          "hostId": "web-1",
+          "hostId": "web-01",
           "since": "2026-01-31T10:02:00Z"
         }
       ],
       "id": "0W3GE1R70W",
       "kind": "missing",
       "severity": "critical",
-      "text": "2 hosts missing in main since 10:02 UTC: web-0, web-1",
+      "text": "2 hosts missing in main since 10:02 UTC: web-00, web-01",
       "version": 1
     }
     "#);

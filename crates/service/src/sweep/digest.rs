@@ -101,11 +101,10 @@ impl Pass<'_> {
             if joined.is_none() && !digest.record.is_abandoned(ports.clock.now(), policy) {
                 return Ok(());
             }
-            let mut members = match joined.take() {
+            let members = match joined.take() {
                 Some(joined) => joined,
                 None => self.members(&digest.record, report).await?,
             };
-            members.sort_by(|one, other| one.record.key.cmp(&other.record.key));
             let entries = members.iter().map(|stored| &stored.record);
             let Some(frozen) = digest.record.frozen(entries, ports.clock.now()) else {
                 return Ok(());
