@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Entry, Kind, Publication, Receiver, Region, Signal, State};
-use hb_service::ports::{Checkpoint, Clock, CompletedSweep, Ledger, Position, System};
+use hb_domain::{Beat, Entry, Heartbeat, Kind, Publication, Receiver, Region, Signal, State};
+use hb_service::ports::{
+    Checkpoint, Clock, CompletedSweep, Heard, Heartbeats, Ledger, Position, System,
+};
 use hb_service::testing::memory::Slow;
 use hb_service::{Sweep, SweepReport, SweepSettings};
 use uuid::Uuid;
@@ -119,6 +121,27 @@ async fn a_new_region_begins_with_what_the_other_one_has_swept() {
     let (report, completed) = sweep_for(&bench, &new, 60).await;
     assert!(completed, "{report:?}");
     assert_eq!(report.decided[Kind::Registered], 1);
+}
+
+#[tokio::test]
+async fn a_new_region_relies_on_no_sweep_for_what_it_received_itself() {
+    let bench = Bench::new();
+    let region: Region = "us-east-1".parse().unwrap();
+    let canary = Receiver::new(region.clone()).with_canary(bench.clock.now(), Duration::MAX);
+    bench.memory.swap(&canary, None, Uuid::nil()).await.unwrap();
+    bench.pass(60);
+    let beat = Heard {
+        key: host("a"),
+        region: region.clone(),
+        heartbeat: Heartbeat::new(Beat::ok(bench.clock.now())),
+    };
+    bench.pass(300);
+    hear(&bench).await;
+    bench.sweep().run().await.unwrap();
+    bench.memory.record(&beat).await.unwrap();
+    let mut new = bench.sweep();
+    new.settings.region = region;
+    assert_eq!(new.run().await.unwrap().decided[Kind::Registered], 1);
 }
 
 /// Also when each sweep runs in a process that remembers nothing.

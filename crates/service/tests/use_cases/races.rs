@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use hb_domain::{DeliveryPolicy, Entry, Kind, Receiver, Region, Rules, Signal, decide};
+use hb_domain::{
+    DeliveryPolicy, Entry, Kind, Pending, Phase, Receiver, Region, Rules, Signal, decide,
+};
 use hb_service::SweepSettings;
 use hb_service::ports::{
     Clock, Cursor, Ids, Ledger, Page, PortError, PortResult, Record, Segment, Stored, Swap, Version,
@@ -14,7 +16,7 @@ use hb_service::ports::{
 use hb_service::testing::memory::Memory;
 use uuid::Uuid;
 
-use crate::{Bench, host};
+use crate::{Beats, Bench, host};
 
 /// Called at a swap, with its number from 1 and the key.
 type OnSwap = Box<dyn Fn(u32, &str) + Send + Sync>;
@@ -309,8 +311,8 @@ async fn a_receiver_record_that_keeps_changing_does_not_block_a_sweep_for_ever()
     assert_eq!(held, 60, "the next sweep records the hold");
 }
 
-#[tokio::test]
-async fn a_failure_whose_claim_lost_the_race_is_reported_by_a_later_sweep() {
+/// A host that failed a second ago, and has sent `ok` since.
+async fn failed() -> Bench {
     let bench = Bench::new();
     bench.beat("a").await;
     bench.sweep().run().await.unwrap();
@@ -320,19 +322,65 @@ async fn a_failure_whose_claim_lost_the_race_is_reported_by_a_later_sweep() {
         .await;
     bench.pass(1);
     bench.beat("a").await;
-    let memory = bench.memory.clone();
-    let before = move |nth, _: &str| {
-        if nth == 1 {
-            change(&memory, &host("a"), |entry: Entry| {
-                Some(entry.with_interval(None))
-            });
-        }
-    };
-    let sweep = bench.sweep_with(|ports| ports.ledger = Arc::new(Eventful::before(&bench, before)));
-    assert_eq!(sweep.run().await.unwrap().lost_races, 1);
-    // The failure lies behind what a scan looks at again.
-    bench.pass(300);
-    bench.beat("a").await;
+    bench
+}
+
+/// After three sweeps in which nothing could be decided, the failure lies behind what a scan looks at again.
+async fn reports_the_failure(bench: &Bench) {
     assert_eq!(bench.sweep().run().await.unwrap().decided[Kind::Failing], 1);
-    assert!(!entry(&bench, "a").await.needs_recheck);
+    assert!(!entry(bench, "a").await.needs_recheck);
+}
+
+#[tokio::test]
+async fn a_failure_whose_claim_lost_the_race_is_reported_by_a_later_sweep() {
+    let bench = failed().await;
+    for _ in 0..3 {
+        let memory = bench.memory.clone();
+        let before = move |nth, _: &str| {
+            if nth == 1 {
+                change(&memory, &host("a"), |entry: Entry| {
+                    Some(entry.with_interval(None))
+                });
+            }
+        };
+        let ledger = Arc::new(Eventful::before(&bench, before));
+        let sweep = bench.sweep_with(|ports| ports.ledger = ledger);
+        assert_eq!(sweep.run().await.unwrap().lost_races, 1);
+        bench.pass(60);
+        bench.beat("a").await;
+    }
+    reports_the_failure(&bench).await;
+}
+
+#[tokio::test]
+async fn a_failure_during_another_notice_is_reported_by_a_later_sweep() {
+    let bench = failed().await;
+    let pends = |memory: &Memory, pending: Option<Pending>| {
+        change(memory, &host("a"), |entry: Entry| {
+            Some(Entry {
+                pending: pending.clone(),
+                ..entry
+            })
+        });
+    };
+    for _ in 0..3 {
+        let memory = bench.memory.clone();
+        let not_before = bench.clock.now();
+        let pending = Pending {
+            phase: Phase::Pending { not_before },
+            attempt: 0,
+            doubt: false,
+            incarnation: None,
+        };
+        let beats = Beats {
+            before_scan: Some(Box::new(move || pends(&memory, Some(pending.clone())))),
+            ..Beats::of(&bench)
+        };
+        let sweep = bench.sweep_with(|ports| ports.heartbeats = Arc::new(beats));
+        assert_eq!(sweep.run().await.unwrap().decided.total(), 0);
+        pends(&bench.memory, None);
+        bench.pass(60);
+        bench.beat("a").await;
+    }
+    reports_the_failure(&bench).await;
 }

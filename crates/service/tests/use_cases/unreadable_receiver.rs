@@ -153,3 +153,16 @@ async fn admins_see_that_a_receiver_record_is_unreadable() {
         "nothing is known of them: {findings:?}"
     );
 }
+
+#[tokio::test]
+async fn a_new_region_relies_on_no_sweep_of_a_region_whose_record_is_unreadable() {
+    let bench = Bench::new();
+    bench.beat("a").await;
+    bench.pass(600);
+    bench.beat("a").await;
+    spoil_receiver(&bench, &Region::local()).await;
+    let mut new = bench.sweep();
+    new.settings.region = region("us-east-1");
+    let report = new.run().await.unwrap();
+    assert_eq!(report.decided[Kind::Registered], 1, "{report:?}");
+}
