@@ -226,7 +226,8 @@ impl Heartbeat {
         let (now, last) = (now.max(beat.last), self.last);
         let is_right = |failure: &Failure| !failure.at.is_ahead(now) && failure.at <= last;
         let stored = Self {
-            last: last.as_of(now),
+            // Not the later instant of the write: the beat wins, with its interval and its signal.
+            last: if last.is_ahead(now) { beat.last } else { last },
             failure: self
                 .failure
                 .filter(|failure| beat.failure.is_none() || is_right(failure)),

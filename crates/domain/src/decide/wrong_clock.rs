@@ -67,6 +67,22 @@ fn silence_and_failures_are_seen_behind_an_entry_of_the_future() {
 }
 
 #[test]
+fn a_beat_behind_one_of_the_future_counts_with_its_interval_and_signal() {
+    let interval = Interval::from_millis(480_000).unwrap();
+    let changed = Heartbeat {
+        interval,
+        ..beat(90, Signal::Fail)
+    };
+    // Written a second after it arrived.
+    let kept = beat(YEAR, Signal::Ok).recorded(changed, at(91));
+    let (last, signal) = (kept.last, kept.signal);
+    assert_eq!(
+        (last, signal, kept.interval),
+        (at(90), Signal::Fail, interval)
+    );
+}
+
+#[test]
 fn a_sweep_of_the_future_shows_nothing() {
     let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
     let assumed = |last_sweep| {
