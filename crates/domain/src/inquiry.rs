@@ -40,13 +40,20 @@ pub struct Regions {
 }
 
 impl Inquiry {
+    /// The interval of the last beat, where that is stored here: the region that asks may know from the entry when it
+    /// was, and have no copy of it.
+    fn interval_here(&self, stored: Option<&Heartbeat>) -> Option<Interval> {
+        let last = stored.filter(|stored| stored.last >= self.last_beat);
+        last.map(|last| last.interval)
+    }
+
     /// What is known of the host: its beats as they are stored here, or the later one that the inquiry names.
     fn known(&self, stored: Option<&Heartbeat>) -> Heartbeat {
         let first = stored.map_or(self.last_beat, |heartbeat| heartbeat.first);
         Heartbeat {
             first,
             last: stored.map_or(self.last_beat, |stored| stored.last.max(self.last_beat)),
-            interval: self.interval,
+            interval: self.interval_here(stored).unwrap_or(self.interval),
             signal: stored.map_or(Signal::Ok, |heartbeat| heartbeat.signal),
             failure: stored.and_then(|heartbeat| heartbeat.failure.clone()),
         }
@@ -94,7 +101,7 @@ impl Entry {
 /// | | silent in every living region | missing |
 /// | | asked here longer ago than [`limits::REGION_DEAD_AFTER`] | missing, with a caveat |
 /// | | asked elsewhere longer ago than that, silent here | one with a new inquiry |
-/// | | a newer beat is known here, or silence is no longer sure where it was | one without inquiry |
+/// | | a newer beat is known here, or a longer interval of the last one, or silence is no longer sure where it was | one without inquiry |
 #[must_use]
 pub fn decide_among(
     entry: &Entry,
@@ -138,7 +145,8 @@ pub fn decide_among(
         _ => {
             // The newest beat may be stored elsewhere: a recovery is not decided while the inquiry is open.
             let mine = |asked: &Inquiry| asked.silent_in.contains(&regions.home);
-            let outdated = asked.filter(|asked| open.is_none() || mine(asked));
+            let longer = |asked: &Inquiry| asked.interval_here(heartbeat) > Some(asked.interval);
+            let outdated = asked.filter(|asked| open.is_none() || mine(asked) || longer(asked));
             outdated.map(|_| withdrawn())
         }
     }

@@ -129,6 +129,39 @@ fn a_region_that_knows_a_newer_beat_withdraws_the_inquiry() {
 }
 
 #[test]
+fn a_region_that_knows_a_longer_interval_of_the_last_beat_withdraws_the_inquiry() {
+    // The host has moved from eu to us, beats every ten minutes since, and nothing is copied. Of its last beat eu knows
+    // the instant only, from the entry.
+    let moved = Entry {
+        basis: at(50),
+        ..up()
+    };
+    let asked = sees("eu", &moved, (0, "eu"), 120, &["us"]).unwrap();
+    let regions = Regions {
+        home: region("us"),
+        living: vec![region("eu")],
+    };
+    let heartbeat = Heartbeat {
+        interval: Interval::default(),
+        ..beat(50, Signal::Ok)
+    };
+    let answers = |entry: &Entry, now: i64| {
+        let stored = Some((&heartbeat, &regions.home));
+        decide_among(entry, stored, at(now), &rules(), &regions)
+    };
+    let withdrawn = answers(&asked, 121).unwrap();
+    assert_eq!((&withdrawn.inquiry, withdrawn.epoch), (&None, 1));
+    // Once it is silent for so long, us agrees.
+    let asked = sees("eu", &withdrawn, (0, "eu"), 660, &["us"]).unwrap();
+    let missing = answers(&asked, 661).unwrap();
+    let last = missing.history.last().unwrap();
+    assert_eq!(
+        (last.kind, last.interval),
+        (Kind::Missing, Interval::default())
+    );
+}
+
+#[test]
 fn a_region_that_never_heard_the_host_agrees() {
     let asked = sees("eu", &up(), (0, "eu"), 70, &["us"]).unwrap();
     let regions = Regions {
