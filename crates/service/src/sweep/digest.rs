@@ -1,6 +1,7 @@
 //! Digests: built, completed whichever sweep began them, and their hosts released.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use futures::FutureExt;
@@ -103,7 +104,7 @@ impl Pass<'_> {
             }
             let members = match joined.take() {
                 Some(joined) => joined,
-                None => self.members(&digest.record, report).await?,
+                None => self.members(&digest.record, report).await?.0,
             };
             let entries = members.iter().map(|stored| &stored.record);
             let Some(frozen) = digest.record.frozen(entries, ports.clock.now()) else {
@@ -125,11 +126,15 @@ impl Pass<'_> {
             counted?;
         }
         if digest.record.stage == DigestStage::Accepted {
-            let members = match joined {
-                Some(joined) => joined,
+            let (members, readable) = match joined {
+                Some(joined) => (joined, true),
                 None => self.members(&digest.record, report).await?,
             };
-            self.release_all(&digest.record, members, report).await?;
+            let released = self.release_all(&digest.record, members, report).await?;
+            // A closed digest lists no hosts: once its entry is restored, the notice of a host would be sent again.
+            if !readable || !released {
+                return Ok(());
+            }
             let Some(closed) = digest.record.closed() else {
                 return Ok(());
             };
@@ -140,27 +145,30 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The current entries of a digest's hosts, by their keys.
+    /// The current entries of a digest's hosts, by their keys, and whether all can be read.
     async fn members(
         &self,
         digest: &Digest,
         report: &mut SweepReport,
-    ) -> Result<Vec<Stored>, Stop> {
+    ) -> Result<(Vec<Stored>, bool), Stop> {
         let keys: Vec<_> = digest.keys().collect();
         let parts = keys.chunks(self.part(keys.len()));
         let work: Vec<_> = parts.map(|keys| self.load_members(keys).boxed()).collect();
         let mut parts = stream::iter(work).buffered(self.sweep.settings.concurrency);
-        let mut members = Vec::with_capacity(keys.len());
+        let (mut members, mut readable) = (Vec::with_capacity(keys.len()), true);
         while let Some(part) = parts.next().await {
             for loaded in part? {
                 match loaded {
                     Ok(stored) => members.extend(stored),
-                    Err(error) => report.count(Step::Failed(error))?,
+                    Err(error) => {
+                        readable = false;
+                        report.count(Step::Failed(error))?;
+                    }
                 }
             }
         }
         drop(parts);
-        Ok(members)
+        Ok((members, readable))
     }
 
     async fn load_members(
@@ -171,13 +179,14 @@ impl Pass<'_> {
         Ok(self.sweep.ports.ledger.load_many(keys).await)
     }
 
-    /// Takes the notices of all hosts back from a digest that was accepted.
+    /// Takes the notices of all hosts back from a digest that was accepted. Returns whether none is left that cannot be
+    /// read.
     async fn release_all(
         &self,
         digest: &Digest,
         members: Vec<Stored>,
         report: &mut SweepReport,
-    ) -> Result<(), Stop> {
+    ) -> Result<bool, Stop> {
         let now = self.sweep.ports.clock.now();
         let released = members.into_iter().filter_map(|stored| {
             let entry = Some(stored.record).filter(|entry| entry.digest() == Some(&digest.id))?;
@@ -188,17 +197,25 @@ impl Pass<'_> {
             .chunks(self.part(released.len()))
             .map(<[_]>::to_vec)
             .collect();
+        let all = AtomicBool::new(true);
         let release = async |part: Vec<(Entry, Option<Version>)>| {
             let keys: Vec<_> = part.iter().map(|(entry, _)| entry.key.clone()).collect();
             let swapped = swap_many(&self.sweep.ports, part).await;
             for (key, swapped) in keys.iter().zip(swapped) {
-                if swapped?.is_err() {
-                    self.release(digest, key).await?;
+                let released = match swapped {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(_)) => self.release(digest, key).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = released {
+                    all.store(false, Ordering::Relaxed);
+                    return Err(error);
                 }
             }
             Ok(vec![])
         };
-        self.each(parts, report, release).await
+        self.each(parts, report, release).await?;
+        Ok(all.load(Ordering::Relaxed))
     }
 
     /// Takes the notice of a host back from a digest that was accepted.

@@ -248,3 +248,22 @@ async fn no_notice_is_taken_back_from_an_unreadable_digest() {
         .unwrap_err();
     assert_eq!(entry(&bench, "a").await.digest(), Some(&id(1)));
 }
+
+#[tokio::test]
+async fn a_digest_stays_open_while_the_entry_of_a_host_cannot_be_read() {
+    let (bench, entries) = claimed().await;
+    let (now, policy) = (bench.clock.now(), SweepSettings::local().delivery);
+    let batched = entries[0].clone().batched(&id(1), now).unwrap();
+    let accepted = Digest::new(id(1), &[&entries[0]], now)
+        .and_then(|digest| digest.frozen([&batched], now))
+        .and_then(|digest| digest.leased(Uuid::nil(), now, &policy))
+        .and_then(|digest| digest.published(Uuid::nil(), 1, &Publication::Accepted, now))
+        .unwrap();
+    assert_eq!(accepted.stage, DigestStage::Accepted);
+    put(&bench, &accepted).await;
+    change(&bench.memory, &host("a"), |_: Entry| Some(batched.clone()));
+    bench.memory.spoil_record::<Entry>(&host("a"));
+    bench.sweep().run().await.unwrap();
+    let stage = digest(&bench, &id(1)).await.stage;
+    assert_eq!(stage, DigestStage::Accepted, "a closed one lists no hosts");
+}
