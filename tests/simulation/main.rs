@@ -20,6 +20,7 @@ mod ports;
 mod progress;
 mod run;
 mod store;
+mod unreadable;
 mod world;
 
 use std::sync::Mutex;
