@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region};
+use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Receiver, Region};
 use hb_service::ports::{Heard, Ports};
 use hb_service::testing::memory::{CountingIds, ManualClock};
 use hb_service::{Sweep, SweepSettings};
 use hb_sqlite::Store;
+use uuid::Uuid;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -40,8 +41,11 @@ async fn main() -> Result<(), Failure> {
         run(&sweep, what).await?;
         clock.advance(Duration::from_secs(5));
     }
+    let canary = Receiver::new(Region::local()).with_canary(ports.clock.now(), Duration::MAX);
     clock.advance(Duration::from_hours(1));
-    // With one that is heard: otherwise the machine may have lost its network.
+    // The receiver works, and one host is heard: otherwise the others would be held.
+    let canary = canary.with_canary(ports.clock.now(), Duration::MAX);
+    ports.receivers.swap(&canary, None, Uuid::nil()).await?;
     record(&ports, hosts).await?;
     run(&sweep, "all missing").await?;
     clock.advance(Duration::from_secs(5));
