@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{Caveat, Coverage, HostId, Receiver, Region, Timestamp, limits};
+use hb_domain::{Caveat, Coverage, HostId, Receiver, Region, Regions, Timestamp, limits};
 
 use crate::ports::{PortError, PortResult, Ports, Segment, Unreadable, every_page};
 use crate::swap::{Update, update};
@@ -92,6 +92,19 @@ impl Receivers {
         self.known
             .iter()
             .find(|receiver| receiver.region == *region)
+    }
+
+    /// These regions, and the others whose record cannot be read.
+    pub(crate) fn and_unreadable(&self, regions: &Regions) -> Regions {
+        let unreadable = self
+            .unreadable
+            .iter()
+            .filter_map(|item| item.key.parse().ok());
+        let unreadable = unreadable.filter(|region| *region != regions.home);
+        Regions {
+            home: regions.home.clone(),
+            living: regions.living.iter().cloned().chain(unreadable).collect(),
+        }
     }
 
     /// Whether no other region than `region` is known.

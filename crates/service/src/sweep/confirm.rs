@@ -76,7 +76,7 @@ impl Pass<'_> {
         let mut confirmed = Confirmed::default();
         let regions = &policy.regions;
         let doubts = self.read_entries(part, regions, &mut confirmed).await;
-        let read = self.decide_all(doubts, regions, &mut confirmed).await;
+        let read = self.decide_all(doubts, policy, &mut confirmed).await;
         let Confirmed {
             mut steps,
             drafts,
@@ -150,7 +150,7 @@ impl Pass<'_> {
     async fn decide_all(
         &self,
         doubts: Vec<Doubt<'_>>,
-        regions: &Regions,
+        policy: &SilencePolicy,
         confirmed: &mut Confirmed,
     ) -> Timestamp {
         let keys: Vec<_> = doubts.iter().map(|doubt| doubt.entry.key.clone()).collect();
@@ -158,7 +158,7 @@ impl Pass<'_> {
         let read = self.sweep.ports.clock.now();
         for (doubt, heard) in doubts.into_iter().zip(loaded) {
             match heard {
-                Ok(heard) => self.decide(doubt, heard, read, regions, confirmed),
+                Ok(heard) => self.decide(doubt, heard, read, policy, confirmed),
                 Err(error) => confirmed.steps.push(Step::Failed(error)),
             }
         }
@@ -170,7 +170,7 @@ impl Pass<'_> {
         doubt: Doubt<'_>,
         stored: Vec<Heard>,
         read: Timestamp,
-        regions: &Regions,
+        policy: &SilencePolicy,
         confirmed: &mut Confirmed,
     ) {
         let Doubt {
@@ -189,7 +189,8 @@ impl Pass<'_> {
             return;
         }
         let known = entry.clone().without_future(read);
-        let next = match decide_among(&known, beats, self.now.min(read), rules, regions) {
+        let now = self.now.min(read);
+        let next = match decide_among(&known, beats, now, rules, &policy.regions) {
             Some(claim) if claim.epoch > entry.epoch => {
                 confirmed.drafts.push(Draft::Claim(Proposed {
                     entry: claim,
@@ -213,7 +214,7 @@ impl Pass<'_> {
                 if entry.state == State::Forgotten {
                     entry.reopened()
                 } else {
-                    entry.rechecked_by(regions)
+                    entry.rechecked_by(&policy.may_know)
                 }
             }
         };

@@ -27,6 +27,8 @@ pub(super) struct SilencePolicy {
     pub(super) holds: Option<BTreeMap<Fleet, Timestamp>>,
     /// This region, and those that have a say.
     pub(super) regions: Regions,
+    /// The same, and those whose record cannot be read: they may have received what is not known here.
+    pub(super) may_know: Regions,
     /// Whether no other region is known.
     pub(super) alone: bool,
     /// Whether the canaries arrive, but show nothing about the network of the machine.
@@ -69,6 +71,7 @@ impl SilencePolicy {
             may_mend: true,
             holds: readable.then(|| holds.unwrap_or_default()),
             alone: receivers.are_all_of(&regions.home),
+            may_know: receivers.and_unreadable(&regions),
             regions,
             checks_network: settings.canaries.local && arrive,
             unheard_since: home.and_then(|receiver| receiver.unheard_since),

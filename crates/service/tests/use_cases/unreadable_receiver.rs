@@ -7,6 +7,7 @@ use hb_service::ports::{Clock, Ledger};
 use std::time::Duration;
 
 use crate::coverage::MARK;
+use crate::races::{change, entry};
 use crate::{Bench, host};
 
 const OTHER: &str = "us-east-1";
@@ -165,4 +166,22 @@ async fn a_new_region_relies_on_no_sweep_of_a_region_whose_record_is_unreadable(
     new.settings.region = region("us-east-1");
     let report = new.run().await.unwrap();
     assert_eq!(report.decided[Kind::Registered], 1, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_recheck_waits_for_a_region_whose_record_is_unreadable() {
+    let bench = Bench::new();
+    bench.beat("a").await;
+    bench.sweep().run().await.unwrap();
+    change(&bench.memory, &host("a"), |entry: Entry| {
+        Some(Entry {
+            needs_recheck: true,
+            ..entry
+        })
+    });
+    spoil_receiver(&bench, &region(OTHER)).await;
+    bench.sweep().run().await.unwrap();
+    let rechecked = entry(&bench, "a").await;
+    assert!(rechecked.needs_recheck, "it may have received a failure");
+    assert_eq!(rechecked.rechecked_in, [Region::local()].into());
 }
