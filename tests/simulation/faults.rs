@@ -44,12 +44,10 @@ pub(crate) enum Fault {
     SlowCalls,
     /// An item cannot be read for some minutes.
     Unreadable,
-    /// The table of last sweeps and checkpoints is lost.
-    SystemLost,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::StoreFails,
         Self::StoreReplyLost,
         Self::StaleScan,
@@ -81,7 +79,6 @@ impl Fault {
         Self::IntervalChanges,
         Self::SlowCalls,
         Self::Unreadable,
-        Self::SystemLost,
     ];
     /// Those of clocks, which are right in most runs: some invariants hold only then.
     const CLOCKS: [Self; 3] = [Self::ClockStep, Self::ClockDrift, Self::BeatAhead];
@@ -108,7 +105,7 @@ impl Fault {
             Self::EchoQueueFails | Self::IntervalChanges => 50,
             Self::Crash => 10,
             Self::Pause => 5,
-            Self::HostFails | Self::BeatAhead | Self::SystemLost => 20,
+            Self::HostFails | Self::BeatAhead => 20,
             Self::DoubleInvocation | Self::SlowCalls => 300,
             Self::ReceiverDown | Self::RegionCutOff | Self::ReplicationDown => 60,
         }

@@ -146,11 +146,6 @@ fn disturb(world: &Shared) {
     let mut world = world.get();
     world.may_step();
     world.may_damage();
-    if world.strikes(Fault::SystemLost) {
-        world.say(|| "last sweeps and checkpoints are lost".to_owned());
-        world.tables.sweeps.clear();
-        world.tables.checkpoints.clear();
-    }
     let now = world.now;
     let hosts: Vec<_> = world.truth.keys().cloned().collect();
     let mut flips = Vec::new();
