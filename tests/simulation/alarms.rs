@@ -22,10 +22,6 @@ fn is_true(world: &World, caveat: &Caveat, last_beat: i64) -> bool {
         return true;
     }
     let was_long = |quiet: &Quiet| quiet.was_long(world.now);
-    // What cannot be read may say anything.
-    if world.damage.of_receivers_since(world.now - Quiet::RECENT) {
-        return true;
-    }
     let deaf = world.without_canary.values().any(was_long);
     match caveat {
         // For long intervals it may be long ago.
@@ -69,9 +65,7 @@ pub(crate) fn check(world: &mut World, key: &HostKey, last: &Transition, ahead: 
     });
     // An outage between two canaries is not seen. A host that beats more often than they come may be silent for that time
     // only, and no caveat says so: a limit of the product.
-    let unseen = last.interval.as_millis() < CANARY.unsigned_abs()
-        && heard_since > last_beat
-        && heard_since != truth.since;
+    let unseen = truth.interval < CANARY && heard_since > last_beat && heard_since != truth.since;
     // Once the beats that several regions have stored of a host are brought to now, nothing shows which of them was the
     // last: until the next beat the host is judged by the interval of either.
     let other_interval = last.interval.as_millis() < truth.interval.unsigned_abs()

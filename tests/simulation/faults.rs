@@ -42,12 +42,10 @@ pub(crate) enum Fault {
     IntervalChanges,
     /// Each call of a process takes long.
     SlowCalls,
-    /// An item cannot be read for some minutes.
-    Unreadable,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::StoreFails,
         Self::StoreReplyLost,
         Self::StaleScan,
@@ -78,7 +76,6 @@ impl Fault {
         Self::OtherInterval,
         Self::IntervalChanges,
         Self::SlowCalls,
-        Self::Unreadable,
     ];
     /// Those of clocks, which are right in most runs: some invariants hold only then.
     const CLOCKS: [Self; 3] = [Self::ClockStep, Self::ClockDrift, Self::BeatAhead];
@@ -93,8 +90,7 @@ impl Fault {
             | Self::OutOfTime
             | Self::Admin
             | Self::ClockStep
-            | Self::ClockDrift
-            | Self::Unreadable => 100,
+            | Self::ClockDrift => 100,
             Self::Refused
             | Self::AcceptedReplyLost
             | Self::UnknownNotAccepted

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use hb_domain::{Entry, HostKey, Kind, Notice, Phase, Receiver, State, Subject, Transition};
+use hb_domain::{Entry, HostKey, Kind, Notice, Phase, Receiver, State, Transition};
 
 use crate::alarms;
 use crate::intervals::in_time;
@@ -115,10 +115,7 @@ fn decided(last: &Transition) -> Transition {
 fn echoed_in_time(world: &World, copy: &Accepted) -> bool {
     // Whoever has another clock takes a lease or the wait for over too early.
     let wrong_clock = world.wrong_clock.is_some_and(|at| at > copy.at - 2 * LEASE);
-    // An echo of an entry that cannot be read comes again, later.
-    let unreadable =
-        matches!(&copy.subject, Subject::Host(key, _) if world.damage.since(key, copy.at));
-    if wrong_clock || unreadable || copy.echo.is_none_or(|at| at > copy.at + ECHO_WAIT) {
+    if wrong_clock || copy.echo.is_none_or(|at| at > copy.at + ECHO_WAIT) {
         return false;
     }
     if let Some(read) = world.echoed.get(&(copy.subject.clone(), copy.attempt)) {
@@ -297,15 +294,12 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
             false => State::Missing,
         };
         // It has yet to send a beat, or its deadline is to come.
-        // What it sent while clocks were wrong may count as earlier than what they wrote before.
-        let later = !truth.is_judged() && world.stepped.is_some()
-            || !truth.is_judged() && last_claim(world, key).is_some_and(|at| Some(at) > truth.beat)
+        let later = !truth.is_judged()
+            && last_claim(world, key).is_some_and(|at| Some(at) > truth.beat)
             || !truth.up && world.due(key, truth) > world.now;
         // A new host, dated before the last sweep on record by a clock that stepped back: when the clock is right again
         // before any sweep completes, it is taken for known. Its silence is reported all the same.
-        // The same when it could not be read.
-        let taken_for_known =
-            entry.epoch == 0 && (world.stepped.is_some() || world.damage.since(key, 0));
+        let taken_for_known = entry.epoch == 0 && world.stepped.is_some();
         if entry.state != expected && !later && !taken_for_known {
             let words = format!("{key} is {expected} and is reported {}", entry.state);
             broken.push((STATE_IS_REPORTED, words));
@@ -319,8 +313,6 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
     let since = |at: Option<i64>, failed: i64| at.is_some_and(|at| at > failed - COPY);
     let mended = world.mended.get(key).copied();
     let failed = failed.filter(|(at, _)| !since(world.stepped, *at) && !since(mended, *at));
-    // A failure that could not be read, before an `ok` that can, counts as known.
-    let failed = failed.filter(|(at, _)| !world.damage.since(key, *at));
     let failed = failed.map(|(_, shown)| shown);
     // A notice that the host is missing says more, and one that it is failing says the same.
     let failed = failed.filter(|at| entry.state == State::Up && !was_failing(world, key, **at));

@@ -20,7 +20,6 @@ mod ports;
 mod progress;
 mod run;
 mod store;
-mod unreadable;
 mod world;
 
 use std::sync::Mutex;

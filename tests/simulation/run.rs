@@ -145,7 +145,6 @@ pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
 fn disturb(world: &Shared) {
     let mut world = world.get();
     world.may_step();
-    world.may_damage();
     let now = world.now;
     let hosts: Vec<_> = world.truth.keys().cloned().collect();
     let mut flips = Vec::new();
@@ -234,7 +233,6 @@ fn clear(world: &Shared) {
             world.receivers_down.clear();
         }
         world.cut_off.clear();
-        world.repair();
     }
 }
 

@@ -7,7 +7,6 @@ use hb_domain::{HostKey, Region, Subject, Timestamp, Transition};
 
 use crate::faults::{Fault, Faults};
 use crate::store::Tables;
-use crate::unreadable::Damage;
 
 /// The start of every run.
 pub(crate) const START: i64 = 1_700_000_000_000;
@@ -156,8 +155,6 @@ pub(crate) struct World {
     pub(crate) canaries: BTreeMap<Region, i64>,
     /// The open inquiry about a host: when it began, and whether by a clock that is ahead by more than the skew.
     pub(crate) asked: BTreeMap<HostKey, (Timestamp, bool)>,
-    /// What cannot be read.
-    pub(crate) damage: Damage,
     /// When any clock was last wrong.
     pub(crate) wrong_clock: Option<i64>,
     /// When an instant of a host's beats was last brought to now.
@@ -219,7 +216,6 @@ impl Shared {
             stepped: None,
             canaries: BTreeMap::new(),
             asked: BTreeMap::new(),
-            damage: Damage::default(),
             wrong_clock: None,
             mended: BTreeMap::new(),
             trace: Vec::new(),
