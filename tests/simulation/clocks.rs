@@ -56,17 +56,10 @@ impl World {
 
     /// How far the clock of a new process differs from the others.
     pub(crate) fn drift(&mut self) -> i64 {
-        // Not while a step is news: a canary that is far behind ends the blackout of a step forward too early, and with it
-        // the grace of all hosts. A limit of the product.
-        let news = self.stepped.is_some_and(|at| self.now - at < 120 * SECOND);
-        if !news && self.strikes(Fault::ClockDrift) {
+        if self.strikes(Fault::ClockDrift) {
             self.wrong_clock = Some(self.now);
             let size = self.rng.i64(5 * SECOND..90 * SECOND);
-            let drift = if self.rng.bool() {
-                size
-            } else {
-                -without_blind_spot(size)
-            };
+            let drift = if self.rng.bool() { size } else { -size };
             self.say(|| format!("a clock differs by {} s", drift / SECOND));
             drift
         } else {
@@ -82,17 +75,6 @@ impl World {
         } else {
             0
         }
-    }
-}
-
-/// Of a clock that is behind by a minute and as much as clocks may differ, the last canary of a minute ago does not show
-/// that it is wrong, while the beats of just now seem to be of the future: it brings them to its time, and the others
-/// take those hosts for silent. A limit of the product.
-fn without_blind_spot(behind: i64) -> i64 {
-    if (58 * SECOND..68 * SECOND).contains(&behind) {
-        behind + 10 * SECOND
-    } else {
-        behind
     }
 }
 

@@ -40,12 +40,10 @@ pub(crate) enum Fault {
     OtherInterval,
     /// A host changes its interval with a beat.
     IntervalChanges,
-    /// Each call of a process takes long.
-    SlowCalls,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::StoreFails,
         Self::StoreReplyLost,
         Self::StaleScan,
@@ -75,7 +73,6 @@ impl Fault {
         Self::BeatAhead,
         Self::OtherInterval,
         Self::IntervalChanges,
-        Self::SlowCalls,
     ];
     /// Those of clocks, which are right in most runs: some invariants hold only then.
     const CLOCKS: [Self; 3] = [Self::ClockStep, Self::ClockDrift, Self::BeatAhead];
@@ -102,7 +99,7 @@ impl Fault {
             Self::Crash => 10,
             Self::Pause => 5,
             Self::HostFails | Self::BeatAhead => 20,
-            Self::DoubleInvocation | Self::SlowCalls => 300,
+            Self::DoubleInvocation => 300,
             Self::ReceiverDown | Self::RegionCutOff | Self::ReplicationDown => 60,
         }
     }
@@ -147,12 +144,11 @@ impl Faults {
     }
 
     pub(crate) fn chance(&self, fault: Fault) -> u32 {
-        if self.on { self.drawn_chance(fault) } else { 0 }
-    }
-
-    /// Its probability while faults last, whether they do or not.
-    pub(crate) fn drawn_chance(&self, fault: Fault) -> u32 {
-        self.chances.get(&fault).copied().unwrap_or(0)
+        if self.on {
+            self.chances.get(&fault).copied().unwrap_or(0)
+        } else {
+            0
+        }
     }
 
     pub(crate) fn hit(&mut self, fault: Fault) {

@@ -27,8 +27,6 @@ pub(crate) const IN_ONE_NOTICE: &str = "each transition is in one notice";
 pub(crate) const NOT_TOO_FAST: &str = "at most 10 messages a second to a topic";
 /// When faults end, everything pending is published.
 pub(crate) const NOTHING_PENDING: &str = "nothing stays pending";
-/// When faults end, that does not take long.
-pub(crate) const SETTLES: &str = "everything settles soon when faults end";
 /// When faults end, the last notice of each host has its state.
 pub(crate) const STATE_IS_REPORTED: &str = "a silent host is reported in time, and its recovery";
 
@@ -178,9 +176,6 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
                 format!("{host}: epoch {epoch} before epoch {earlier}"),
             );
         }
-        if !world.published_by.contains_key(&(host.clone(), *epoch)) {
-            world.settled(host, *epoch);
-        }
         let published_by = world
             .published_by
             .entry((host.clone(), *epoch))
@@ -312,8 +307,7 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
     // What was stored before is of another clock, or of now.
     let since = |at: Option<i64>, failed: i64| at.is_some_and(|at| at > failed - COPY);
     let mended = world.mended.get(key).copied();
-    let failed = failed.filter(|(at, _)| !since(world.stepped, *at) && !since(mended, *at));
-    let failed = failed.map(|(_, shown)| shown);
+    let failed = failed.filter(|at| !since(world.stepped, **at) && !since(mended, **at));
     // A notice that the host is missing says more, and one that it is failing says the same.
     let failed = failed.filter(|at| entry.state == State::Up && !was_failing(world, key, **at));
     // The beat carries the time at which it was sent, a moment before it was stored.

@@ -17,7 +17,6 @@ mod invariants;
 mod mutants;
 mod outage;
 mod ports;
-mod progress;
 mod run;
 mod store;
 mod world;
@@ -113,12 +112,6 @@ fn no_seed_violates_an_invariant() {
             "no clock stepped {step} around a silence"
         );
     }
-    for premise in ["left when faults ended", "out of time"] {
-        assert!(
-            faults.noted.contains_key(premise),
-            "no seed shows anything about {premise:?}"
-        );
-    }
     for call in CALLS {
         assert!(
             faults.crashes.contains_key(call),
@@ -162,7 +155,7 @@ fn each_broken_protocol_is_caught() {
         assert_eq!(
             sound.violations,
             [],
-            "the sound protocol fails under the same faults as {mutant:?}, seed {seed}"
+            "the sound protocol fails under the same faults"
         );
         println!("{mutant:?}: caught by \"{invariant}\" at seed {seed}");
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use hb_domain::{CanaryPolicy, DeliveryPolicy, Fleet, HostId, HostKey, Receiver};
 use hb_service::admin::HostAdmin;
 use hb_service::ports::Clock;
-use hb_service::{Caller, Canaries, Stop, Sweep, SweepSettings};
+use hb_service::{Caller, Canaries, Sweep, SweepSettings};
 use uuid::Uuid;
 
 use crate::clocks::{silence_one, step_around_a_silence};
@@ -27,10 +27,6 @@ pub(crate) const LEASE: i64 = LIFE + 10_000;
 const FAULTY: i64 = 14;
 /// Minutes without: longer than the latest echo and the longest hold.
 const CALM: i64 = 24;
-/// When faults end.
-pub(crate) const CALM_FROM: i64 = START + FAULTY * MINUTE;
-/// How long a sweep begins new work.
-pub(crate) const IN_TIME: i64 = 40_000;
 /// How long before the end one more host falls silent.
 const LAST_SILENCE: i64 = 5;
 /// How long before the end the clocks step once more, around the silence of another host.
@@ -287,7 +283,7 @@ pub(crate) fn schedule(
     for region in regions {
         let ports = |world: &Shared| {
             let drift = world.get().drift();
-            SimulatedPorts::new(world, &region, drift).perhaps_slow()
+            SimulatedPorts::new(world, &region, drift)
         };
         if !whole_minute {
             continue;
@@ -301,23 +297,15 @@ pub(crate) fn schedule(
                 let in_time = if world.get().strikes(Fault::OutOfTime) {
                     300
                 } else {
-                    IN_TIME.unsigned_abs()
+                    40_000
                 };
-                let (trace, region, began) = (world.clone(), region.clone(), world.get().now);
-                executor.process("sweep", &region.clone(), async move {
+                let trace = world.clone();
+                executor.process("sweep", &region, async move {
                     let until = sweep.ports.clock.now().plus(Duration::from_millis(in_time));
                     // Whatever the outcome, the next one starts from the beginning.
                     let swept = sweep.run_until(until).await;
-                    let mut world = trace.get();
-                    let Err(stopped) = swept else {
-                        let completed = world.completed.entry(region).or_default();
-                        *completed = began.max(*completed);
-                        return;
-                    };
-                    if matches!(stopped.source, Stop::OutOfTime) && in_time > 1_000 {
-                        world.faults.note("out of time");
-                    }
-                    world.say(|| stopped.to_string());
+                    let stopped = swept.err().map(|error| error.to_string());
+                    trace.get().say(|| format!("sweep: {stopped:?}"));
                 });
             }
         }

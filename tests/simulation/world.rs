@@ -119,7 +119,7 @@ pub(crate) struct World {
     pub(crate) echoes: Vec<Message>,
     /// When the echoes of attempts were acknowledged.
     pub(crate) echoed: BTreeMap<(Subject, u32), i64>,
-    /// When the last sweep began that had no trouble, by region: it has read all echoes.
+    /// When the last sweep began that was completed, by region.
     pub(crate) completed: BTreeMap<Region, i64>,
     /// The time since the last canary on record, and since the last completed sweep, of each region.
     pub(crate) without_canary: BTreeMap<Region, Quiet>,
@@ -141,8 +141,8 @@ pub(crate) struct World {
     pub(crate) cut_off: BTreeSet<Region>,
     /// Hosts that an admin has forgotten, and with them their pending notices.
     pub(crate) forgotten: BTreeSet<HostKey>,
-    /// When the last failure of a host was received, and what the clocks of the service showed then.
-    pub(crate) failed: BTreeMap<HostKey, (i64, i64)>,
+    /// When the last failure of a host was received.
+    pub(crate) failed: BTreeMap<HostKey, i64>,
     /// Hosts that an admin changed in any way.
     pub(crate) administered: BTreeSet<HostKey>,
     /// The hosts that fall silent in the calm phase, and when that must have been decided.

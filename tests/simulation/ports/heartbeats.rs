@@ -39,8 +39,8 @@ impl Heartbeats for SimulatedPorts {
             };
             put(&mut world, &self.region, kept);
             if heard.heartbeat.signal == Signal::Fail {
-                let at = (world.now, world.now + world.clocks);
-                world.failed.insert(heard.key.clone(), at);
+                let now = world.now;
+                world.failed.insert(heard.key.clone(), now);
             }
         }
         self.reply("heartbeats.record").await;
