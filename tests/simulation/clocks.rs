@@ -5,7 +5,7 @@ use hb_domain::HostKey;
 
 use crate::executor::{Executor, Wait};
 use crate::faults::Fault;
-use crate::intervals::in_time;
+use crate::invariants::IN_TIME;
 use crate::world::{START, Shared, Truth, World};
 
 const SECOND: i64 = 1_000;
@@ -14,9 +14,10 @@ const YEAR: i64 = 365 * 24 * HOUR;
 
 /// How far the clocks of two processes differ without a fault, from the right time.
 const DRIFT: i64 = 2 * SECOND;
-/// How soon a silence is decided around a step of the clocks, besides [`in_time`]. To the service, a step forward is a
-/// time in which nothing was received: hosts have the grace of an interval.
+/// How soon a silence is decided around a step of the clocks, besides [`IN_TIME`].
 const AFTER_STEP: i64 = 60 * SECOND;
+/// To the service, a step forward is a time in which nothing was received: hosts have the grace of an interval.
+const GRACE: i64 = 60 * SECOND;
 /// After a step back, what is of the future is brought to now by the first sweep that has a canary of the new time, and
 /// what is ahead by a minute at most is not brought to now.
 const MENDING: i64 = 120 * SECOND;
@@ -93,9 +94,8 @@ pub(crate) fn step_around_a_silence(world: &Shared, executor: &mut Executor) {
         let forward = world.clocks > before;
         let step = if forward { "forward" } else { "back" };
         world.faults.note(step);
-        let interval = world.truth[&key].interval;
-        let more = if forward { interval } else { MENDING };
-        let until = world.now + in_time(interval) + AFTER_STEP + more;
+        let more = if forward { GRACE } else { MENDING };
+        let until = world.now + IN_TIME + AFTER_STEP + more;
         world.silent.insert(key, until);
     });
 }
@@ -103,16 +103,15 @@ pub(crate) fn step_around_a_silence(world: &Shared, executor: &mut Executor) {
 /// Without faults, one more host falls silent. Returns which.
 pub(crate) fn silence_one(world: &Shared) -> Option<HostKey> {
     let mut world = world.get();
+    let since = world.now;
     // A pause under a wrong clock may hold once more.
     let simple = |key: &HostKey| !world.administered.contains(key);
-    // So that it is due before the end.
-    let soon = |truth: &Truth| truth.up && truth.longest <= 120 * SECOND;
-    let mut up = world.truth.iter().filter(|(_, truth)| soon(truth));
+    let mut up = world.truth.iter().filter(|(_, truth)| truth.up);
     let key = up
         .find(|(key, _)| simple(key))
         .map(|(key, _)| key.clone())?;
-    world.turn(&key, false);
-    let until = world.now + in_time(world.truth[&key].interval);
-    world.silent.insert(key.clone(), until);
+    world.say(|| format!("{key} falls silent"));
+    world.truth.insert(key.clone(), Truth { up: false, since });
+    world.silent.insert(key.clone(), since + IN_TIME);
     Some(key)
 }

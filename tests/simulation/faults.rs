@@ -36,14 +36,10 @@ pub(crate) enum Fault {
     ClockDrift,
     /// A beat is dated in the future.
     BeatAhead,
-    /// A host has another interval than a minute.
-    OtherInterval,
-    /// A host changes its interval with a beat.
-    IntervalChanges,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::StoreFails,
         Self::StoreReplyLost,
         Self::StaleScan,
@@ -71,8 +67,6 @@ impl Fault {
         Self::ClockStep,
         Self::ClockDrift,
         Self::BeatAhead,
-        Self::OtherInterval,
-        Self::IntervalChanges,
     ];
     /// Those of clocks, which are right in most runs: some invariants hold only then.
     const CLOCKS: [Self; 3] = [Self::ClockStep, Self::ClockDrift, Self::BeatAhead];
@@ -81,7 +75,7 @@ impl Fault {
     fn most(self) -> u32 {
         match self {
             Self::StoreFails | Self::StoreReplyLost => 30,
-            Self::StaleScan | Self::StaleIndex | Self::EchoShortPoll | Self::OtherInterval => 500,
+            Self::StaleScan | Self::StaleIndex | Self::EchoShortPoll => 500,
             Self::SlowReplication
             | Self::SlowPartition
             | Self::OutOfTime
@@ -95,7 +89,7 @@ impl Fault {
             | Self::EchoLost
             | Self::EchoAgain
             | Self::MassOutage => 200,
-            Self::EchoQueueFails | Self::IntervalChanges => 50,
+            Self::EchoQueueFails => 50,
             Self::Crash => 10,
             Self::Pause => 5,
             Self::HostFails | Self::BeatAhead => 20,

@@ -2,12 +2,10 @@
 
 use std::any::Any;
 
-use hb_domain::{Entry, HostKey, Kind, Notice, Phase, Receiver, State, Transition};
+use hb_domain::{Caveat, Entry, HostKey, Kind, Notice, Phase, Receiver, State, Transition};
 
-use crate::alarms;
-use crate::intervals::in_time;
 use crate::run::LEASE;
-use crate::world::{Accepted, Message, World};
+use crate::world::{Accepted, Message, Quiet, World};
 
 /// Each transition of a host is decided once.
 pub(crate) const ONE_TRANSITION: &str = "one transition per host and epoch";
@@ -35,11 +33,20 @@ pub(crate) const FAILURE_IS_REPORTED: &str = "a failure is reported";
 
 /// The wait for an echo, less what the clocks of two machines may differ.
 const ECHO_WAIT: i64 = 180_000 - 12_000;
+/// How long a host must have sent beats to be certainly known as up: its interval, and time for skew and retries.
+const SURELY_UP: i64 = 60_000 + 30_000;
+
+/// How soon a silence is decided without faults: an interval, the skew, two sweeps, and what clocks may differ.
+pub(crate) const IN_TIME: i64 = 60_000 + 2_000 + 120_000 + 5_000;
+
 /// How far the clock of a sweep may be ahead ([`hb_service::SweepSettings::skew`]).
 const SKEW: i64 = 5_000;
 
 /// How long a copy of a beat is under way at most.
 const COPY: i64 = 122_000;
+
+/// How long a region is waited for ([`hb_domain::limits::REGION_DEAD_AFTER`]).
+const PRESUMED_DEAD: i64 = 300_000;
 
 /// A record was stored by a process whose clock was so much ahead of the right time when it began, and is so much ahead
 /// of the others.
@@ -57,15 +64,8 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any, ahead: i64, skew: i64
     let Some(entry) = record.downcast_ref::<Entry>() else {
         return;
     };
-    let asked = world.asked.remove(&entry.key);
-    let mut wrong_clock = skew > SKEW;
     if let Some(inquiry) = &entry.inquiry {
         world.say(|| format!("asked about {}: {inquiry:?}", entry.key));
-        let known = asked.filter(|(at, _)| *at == inquiry.at);
-        let asked = known.unwrap_or((inquiry.at, wrong_clock));
-        world.asked.insert(entry.key.clone(), asked);
-    } else {
-        wrong_clock |= asked.is_some_and(|(_, wrong)| wrong);
     }
     let Some(last) = entry
         .history
@@ -86,10 +86,9 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any, ahead: i64, skew: i64
                     entry.key, last.kind, last.epoch, last.last_beat, last.at
                 )
             });
-            // To a sweep whose clock is ahead by more, all hosts have been silent for longer; and where copies are late,
-            // others only know what it asked.
-            if !wrong_clock {
-                alarms::check(world, &entry.key, last, ahead);
+            // To a sweep whose clock is ahead by more, all hosts have been silent for longer.
+            if skew <= SKEW {
+                false_alarm(world, &entry.key, last, ahead);
             }
         }
         Some(known) if decided(known) != decided(last) => {
@@ -105,6 +104,65 @@ fn decided(last: &Transition) -> Transition {
     Transition {
         accepted: None,
         ..last.clone()
+    }
+}
+
+/// Whether the reason of a caveat is true, as far as the service can know: a region was away, the one that it names or the
+/// one that says so, or seemed to be when a clock was wrong. That copies are late is none.
+fn is_true(world: &World, caveat: &Caveat) -> bool {
+    let lately = |at: i64| world.now - at < Quiet::RECENT;
+    if world.wrong_clock.is_some_and(lately) {
+        return true;
+    }
+    let was_long = |quiet: &Quiet| quiet.was_long(world.now);
+    let deaf = world.without_canary.values().any(was_long);
+    match caveat {
+        Caveat::Blackout(_) => deaf,
+        Caveat::RegionUnreachable(_) | Caveat::ReceiverDown => {
+            deaf || world.without_sweep.values().any(was_long)
+        }
+    }
+}
+
+fn false_alarm(world: &mut World, key: &HostKey, last: &Transition, ahead: i64) {
+    if let Some(caveat) = &last.caveat {
+        if !is_true(world, caveat) {
+            let words = format!("{key} is {:?}: {caveat:?}", last.kind);
+            world.violated(TRUE_CAVEAT, words);
+        }
+        return;
+    }
+    let Some(truth) = world.truth.get(key).filter(|truth| truth.up) else {
+        return;
+    };
+    if last.kind != Kind::Missing {
+        return;
+    }
+    let decided = last.at.as_millis() - ahead;
+    let last_beat = last.last_beat.as_millis();
+    // A region that waits for another reports a real silence at most this much later.
+    let waited = if world.regions.len() > 1 {
+        PRESUMED_DEAD
+    } else {
+        0
+    };
+    // Of an instant that was stored by another clock it is not known when that was.
+    let never_silent = world.wrong_clock.is_none() && truth.since <= last_beat;
+    // That a real silence ended may be learnt only later.
+    let heard_since = truth.since.max(if world.receivers_down.is_empty() {
+        world.last_receiver_down
+    } else {
+        decided
+    });
+    if never_silent || decided - heard_since > SURELY_UP + waited {
+        let (up, gap) = (
+            (decided - truth.since) / 1_000,
+            (decided - last_beat) / 1_000,
+        );
+        world.violated(
+            NO_FALSE_ALARM,
+            format!("{key} is reported missing after {gap} s, and has sent beats for {up} s"),
+        );
     }
 }
 
@@ -233,8 +291,7 @@ pub(crate) fn at_the_end(world: &mut World) {
         let mut claims = claims.rev();
         let (claim, before) = (claims.next(), claims.next());
         // A failure of before, whose copy was late, is decided first, and delays it by a sweep.
-        let failed = before
-            .is_some_and(|(id, _)| world.claimed[id] > until - in_time(world.truth[key].interval));
+        let failed = before.is_some_and(|(id, _)| world.claimed[id] > until - IN_TIME);
         let until = until + if failed { 60_000 } else { 0 };
         let in_time = claim
             .is_some_and(|(id, last)| last.kind == Kind::Missing && world.claimed[id] <= until);
@@ -247,15 +304,6 @@ pub(crate) fn at_the_end(world: &mut World) {
     for (invariant, words) in broken {
         world.violated(invariant, words);
     }
-}
-
-/// When the last transition of a host was decided. What an admin did is not known to the instant.
-fn last_claim(world: &World, key: &HostKey) -> Option<i64> {
-    if world.forgotten.contains(key) {
-        return Some(i64::MAX);
-    }
-    let all = (key.clone(), 0)..=(key.clone(), u64::MAX);
-    world.claimed.range(all).next_back().map(|(_, at)| *at)
 }
 
 /// Whether people knew at `at` that the host was failing.
@@ -288,14 +336,7 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
             false if forgotten => State::Forgotten,
             false => State::Missing,
         };
-        // It has yet to send a beat, or its deadline is to come.
-        let later = !truth.is_judged()
-            && last_claim(world, key).is_some_and(|at| Some(at) > truth.beat)
-            || !truth.up && world.due(key, truth) > world.now;
-        // A new host, dated before the last sweep on record by a clock that stepped back: when the clock is right again
-        // before any sweep completes, it is taken for known. Its silence is reported all the same.
-        let taken_for_known = entry.epoch == 0 && world.stepped.is_some();
-        if entry.state != expected && !later && !taken_for_known {
+        if entry.state != expected {
             let words = format!("{key} is {expected} and is reported {}", entry.state);
             broken.push((STATE_IS_REPORTED, words));
         }

@@ -7,12 +7,10 @@
     reason = "a failed assertion is what a test is for"
 )]
 
-mod alarms;
 mod clocks;
 mod executor;
 mod faults;
 mod hosts;
-mod intervals;
 mod invariants;
 mod mutants;
 mod outage;

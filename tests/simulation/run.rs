@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{CanaryPolicy, DeliveryPolicy, Fleet, HostId, HostKey, Receiver};
+use hb_domain::{CanaryPolicy, DeliveryPolicy, Fleet, HostId, HostKey, Interval, Receiver};
 use hb_service::admin::HostAdmin;
 use hb_service::ports::Clock;
 use hb_service::{Caller, Canaries, Sweep, SweepSettings};
@@ -14,11 +14,10 @@ use crate::clocks::{silence_one, step_around_a_silence};
 use crate::executor::{Executor, LIFE, Wait};
 use crate::faults::{Fault, Faults};
 use crate::hosts::{record, send_beats};
-use crate::intervals::{BEFORE, millis};
 use crate::invariants;
 use crate::mutants::Variant;
 use crate::ports::SimulatedPorts;
-use crate::world::{PARTITIONS, Quiet, START, Shared, Violation, World, instant};
+use crate::world::{PARTITIONS, START, Shared, Truth, Violation, World};
 
 pub(crate) const MINUTE: i64 = 60_000;
 /// The lease: longer than a process lives.
@@ -102,13 +101,8 @@ pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
     for region in regions {
         let ports = SimulatedPorts::new(world, &region, 0);
         let fresh = sweep(&ports).settings.canaries.fresh;
-        let receiver = Receiver {
-            first: Some(instant(START - BEFORE)),
-            ..Receiver::new(region.clone()).with_canary(ports.now(), fresh)
-        };
+        let receiver = Receiver::new(region).with_canary(ports.now(), fresh);
         let _ = ports.write(&receiver, None, Uuid::nil());
-        let without = &mut world.get().without_canary;
-        without.insert(region, Quiet::until(START));
     }
     let sizes = {
         let mut world = world.get();
@@ -120,7 +114,13 @@ pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
                 fleet.parse::<Fleet>().unwrap(),
                 format!("{fleet}-{n}").parse().unwrap(),
             );
-            world.get().add_host(&key);
+            world.get().truth.insert(
+                key.clone(),
+                Truth {
+                    up: true,
+                    since: START,
+                },
+            );
             executor.outside("host", send_beats(world.clone(), key));
         }
     }
@@ -158,7 +158,10 @@ fn disturb(world: &Shared) {
         flips.push((key, up));
     }
     for (key, up) in flips {
-        world.turn(&key, up);
+        if world.truth[&key].up != up {
+            world.say(|| format!("{key} {}", if up { "comes back" } else { "falls silent" }));
+            world.truth.insert(key, Truth { up, since: now });
+        }
     }
     let count = world.regions.len();
     if count > 1 {
@@ -234,7 +237,7 @@ fn clear(world: &Shared) {
 
 /// At times an admin changes a host, from a machine that may fail as well.
 fn administer(world: &Shared, executor: &mut Executor) {
-    let (key, region, action, interval) = {
+    let (key, region, action) = {
         let mut world = world.get();
         if !world.strikes(Fault::Admin) {
             return;
@@ -248,11 +251,7 @@ fn administer(world: &Shared, executor: &mut Executor) {
         }
         let words = ["pauses", "resumes", "sets the interval of", "forgets"][usize::from(action)];
         world.say(|| format!("an admin {words} {key}"));
-        let truth = world.truth.get_mut(&key).unwrap();
-        // None that is too short for the beats under way.
-        let interval = truth.longest;
-        truth.announced = truth.interval;
-        (key, world.regions[0].clone(), action, millis(interval))
+        (key, world.regions[0].clone(), action)
     };
     let all = SimulatedPorts::new(world, &region, 0);
     executor.process("admin", &region, async move {
@@ -260,13 +259,14 @@ fn administer(world: &Shared, executor: &mut Executor) {
             ports: all.all(),
             region: all.region.clone(),
         };
+        let minute = Interval::from_millis(MINUTE.unsigned_abs());
         let _ = match action {
             0 => hosts
                 .pause(&key, Some(all.now().plus(Duration::from_mins(3))))
                 .await
                 .map(drop),
             1 => hosts.resume(&key).await.map(drop),
-            2 => hosts.set_interval(&key, Some(interval)).await.map(drop),
+            2 => hosts.set_interval(&key, minute.ok()).await.map(drop),
             _ => hosts.forget(&key).await,
         };
     });
@@ -299,13 +299,10 @@ pub(crate) fn schedule(
                 } else {
                     40_000
                 };
-                let trace = world.clone();
                 executor.process("sweep", &region, async move {
                     let until = sweep.ports.clock.now().plus(Duration::from_millis(in_time));
                     // Whatever the outcome, the next one starts from the beginning.
-                    let swept = sweep.run_until(until).await;
-                    let stopped = swept.err().map(|error| error.to_string());
-                    trace.get().say(|| format!("sweep: {stopped:?}"));
+                    let _ = sweep.run_until(until).await;
                 });
             }
         }
@@ -347,9 +344,8 @@ impl Caller for SimulatedCaller {
         let down = world.get().receivers_down.contains(region);
         let key = HostKey::new(Fleet::main(), host.clone());
         // Retried once, as hosts do with curl.
-        let heard = !down
-            && (record(world, region, &key).await.is_some()
-                || record(world, region, &key).await.is_some());
+        let heard =
+            !down && (record(world, region, &key).await || record(world, region, &key).await);
         if heard {
             Ok(())
         } else {

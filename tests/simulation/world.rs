@@ -70,16 +70,6 @@ impl Quiet {
         }
     }
 
-    /// Something came at `at`, and always before.
-    pub(crate) fn until(at: i64) -> Self {
-        Self { last: at, ended: 0 }
-    }
-
-    /// When the last long time ended.
-    pub(crate) fn ended(&self) -> Option<i64> {
-        (self.ended > 0).then_some(self.ended)
-    }
-
     /// Whether it is a long time now, or was a long time lately.
     pub(crate) fn was_long(&self, now: i64) -> bool {
         now - self.last > Self::LONG || now - self.ended < Self::RECENT
@@ -92,13 +82,6 @@ pub(crate) struct Truth {
     /// Whether it sends beats, and since when.
     pub(crate) up: bool,
     pub(crate) since: i64,
-    /// The interval of its last beat, by which it sends the next one.
-    pub(crate) interval: i64,
-    /// The interval that it sends with the next one, and the longest that it ever sent.
-    pub(crate) announced: i64,
-    pub(crate) longest: i64,
-    /// When its last beat was stored.
-    pub(crate) beat: Option<i64>,
 }
 
 pub(crate) struct World {
@@ -153,8 +136,6 @@ pub(crate) struct World {
     pub(crate) stepped: Option<i64>,
     /// When a canary of each region last arrived.
     pub(crate) canaries: BTreeMap<Region, i64>,
-    /// The open inquiry about a host: when it began, and whether by a clock that is ahead by more than the skew.
-    pub(crate) asked: BTreeMap<HostKey, (Timestamp, bool)>,
     /// When any clock was last wrong.
     pub(crate) wrong_clock: Option<i64>,
     /// When an instant of a host's beats was last brought to now.
@@ -215,7 +196,6 @@ impl Shared {
             clocks: 0,
             stepped: None,
             canaries: BTreeMap::new(),
-            asked: BTreeMap::new(),
             wrong_clock: None,
             mended: BTreeMap::new(),
             trace: Vec::new(),
