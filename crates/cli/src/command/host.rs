@@ -91,7 +91,7 @@ async fn list(hosts: &HostAdmin, format: Format, wanted: &HostList) -> Result<()
             .into_iter()
             .filter(is_wanted)
             .take(left)
-            .map(|view| HostRow::new(view, now))
+            .map(HostRow::new)
             .collect();
         left -= rows.len();
         pages.page(&rows, now)?;
@@ -107,7 +107,7 @@ async fn list(hosts: &HostAdmin, format: Format, wanted: &HostList) -> Result<()
 
 fn show(format: Format, view: HostView, now: Timestamp) -> Result<(), Failure> {
     report_unreadable("receiver", &view.unreadable_receivers);
-    let details = HostDetails::new(view, now);
+    let details = HostDetails::new(view);
     Ok(output::one(format, &details.text(now), &details)?)
 }
 
@@ -132,8 +132,7 @@ async fn change(
             show(format, view, now)
         }
         HostOrInput::Input => {
-            let change =
-                async |key: &HostKey| Ok(HostRow::new(change.apply(hosts, key).await?, now));
+            let change = async |key: &HostKey| Ok(HostRow::new(change.apply(hosts, key).await?));
             for_each(format, now, &fleet, change).await
         }
     }

@@ -22,10 +22,10 @@ pub(super) struct HostRow {
 }
 
 impl HostRow {
-    pub(super) fn new(view: HostView, now: Timestamp) -> Self {
+    pub(super) fn new(view: HostView) -> Self {
         let beats = view.heartbeat.as_ref();
         let settings = &view.settings;
-        let pause = settings.pause.filter(|_| settings.is_paused(now));
+        let pause = settings.pause.filter(|_| view.state == State::Paused);
         Self {
             host_id: view.key.host.to_string(),
             fleet: view.key.fleet.to_string(),
@@ -132,7 +132,7 @@ impl From<&Transition> for TransitionRow {
 }
 
 impl HostDetails {
-    pub(super) fn new(view: HostView, now: Timestamp) -> Self {
+    pub(super) fn new(view: HostView) -> Self {
         let entry = view.entry.as_ref();
         let failure =
             |beats: &Heartbeat| beats.failure.as_ref().map(|failure| failure.at.to_string());
@@ -153,7 +153,7 @@ impl HostDetails {
                     until: until.to_string(),
                 })
                 .collect(),
-            row: HostRow::new(view, now),
+            row: HostRow::new(view),
         }
     }
 
