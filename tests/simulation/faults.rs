@@ -36,10 +36,20 @@ pub(crate) enum Fault {
     ClockDrift,
     /// A beat is dated in the future.
     BeatAhead,
+    /// A host has another interval than a minute.
+    OtherInterval,
+    /// A host changes its interval with a beat.
+    IntervalChanges,
+    /// Each call of a process takes long.
+    SlowCalls,
+    /// An item cannot be read for some minutes.
+    Unreadable,
+    /// The table of last sweeps and checkpoints is lost.
+    SystemLost,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::StoreFails,
         Self::StoreReplyLost,
         Self::StaleScan,
@@ -67,6 +77,11 @@ impl Fault {
         Self::ClockStep,
         Self::ClockDrift,
         Self::BeatAhead,
+        Self::OtherInterval,
+        Self::IntervalChanges,
+        Self::SlowCalls,
+        Self::Unreadable,
+        Self::SystemLost,
     ];
     /// Those of clocks, which are right in most runs: some invariants hold only then.
     const CLOCKS: [Self; 3] = [Self::ClockStep, Self::ClockDrift, Self::BeatAhead];
@@ -75,13 +90,14 @@ impl Fault {
     fn most(self) -> u32 {
         match self {
             Self::StoreFails | Self::StoreReplyLost => 30,
-            Self::StaleScan | Self::StaleIndex | Self::EchoShortPoll => 500,
+            Self::StaleScan | Self::StaleIndex | Self::EchoShortPoll | Self::OtherInterval => 500,
             Self::SlowReplication
             | Self::SlowPartition
             | Self::OutOfTime
             | Self::Admin
             | Self::ClockStep
-            | Self::ClockDrift => 100,
+            | Self::ClockDrift
+            | Self::Unreadable => 100,
             Self::Refused
             | Self::AcceptedReplyLost
             | Self::UnknownNotAccepted
@@ -89,11 +105,11 @@ impl Fault {
             | Self::EchoLost
             | Self::EchoAgain
             | Self::MassOutage => 200,
-            Self::EchoQueueFails => 50,
+            Self::EchoQueueFails | Self::IntervalChanges => 50,
             Self::Crash => 10,
             Self::Pause => 5,
-            Self::HostFails | Self::BeatAhead => 20,
-            Self::DoubleInvocation => 300,
+            Self::HostFails | Self::BeatAhead | Self::SystemLost => 20,
+            Self::DoubleInvocation | Self::SlowCalls => 300,
             Self::ReceiverDown | Self::RegionCutOff | Self::ReplicationDown => 60,
         }
     }
@@ -138,11 +154,12 @@ impl Faults {
     }
 
     pub(crate) fn chance(&self, fault: Fault) -> u32 {
-        if self.on {
-            self.chances.get(&fault).copied().unwrap_or(0)
-        } else {
-            0
-        }
+        if self.on { self.drawn_chance(fault) } else { 0 }
+    }
+
+    /// Its probability while faults last, whether they do or not.
+    pub(crate) fn drawn_chance(&self, fault: Fault) -> u32 {
+        self.chances.get(&fault).copied().unwrap_or(0)
     }
 
     pub(crate) fn hit(&mut self, fault: Fault) {

@@ -2,10 +2,12 @@
 
 use std::any::Any;
 
-use hb_domain::{Caveat, Entry, HostKey, Kind, Notice, Phase, Receiver, State, Transition};
+use hb_domain::{Entry, HostKey, Kind, Notice, Phase, Receiver, State, Subject, Transition};
 
+use crate::alarms;
+use crate::intervals::in_time;
 use crate::run::LEASE;
-use crate::world::{Accepted, Message, Quiet, World};
+use crate::world::{Accepted, Message, World};
 
 /// Each transition of a host is decided once.
 pub(crate) const ONE_TRANSITION: &str = "one transition per host and epoch";
@@ -25,6 +27,8 @@ pub(crate) const IN_ONE_NOTICE: &str = "each transition is in one notice";
 pub(crate) const NOT_TOO_FAST: &str = "at most 10 messages a second to a topic";
 /// When faults end, everything pending is published.
 pub(crate) const NOTHING_PENDING: &str = "nothing stays pending";
+/// When faults end, that does not take long.
+pub(crate) const SETTLES: &str = "everything settles soon when faults end";
 /// When faults end, the last notice of each host has its state.
 pub(crate) const STATE_IS_REPORTED: &str = "a silent host is reported in time, and its recovery";
 
@@ -33,20 +37,14 @@ pub(crate) const FAILURE_IS_REPORTED: &str = "a failure is reported";
 
 /// The wait for an echo, less what the clocks of two machines may differ.
 const ECHO_WAIT: i64 = 180_000 - 12_000;
-/// How long a host must have sent beats to be certainly known as up: its interval, and time for skew and retries.
-const SURELY_UP: i64 = 60_000 + 30_000;
-
-/// How soon a silence is decided without faults: an interval, the skew, two sweeps, and what clocks may differ.
-pub(crate) const IN_TIME: i64 = 60_000 + 2_000 + 120_000 + 5_000;
-
 /// How far the clock of a sweep may be ahead ([`hb_service::SweepSettings::skew`]).
 const SKEW: i64 = 5_000;
 
+/// How far a canary of a right clock may seem to be away when it arrives: the skew, and a slow call.
+const RIGHT: i64 = 10_000;
+
 /// How long a copy of a beat is under way at most.
 const COPY: i64 = 122_000;
-
-/// How long a region is waited for ([`hb_domain::limits::REGION_DEAD_AFTER`]).
-const PRESUMED_DEAD: i64 = 300_000;
 
 /// A record was stored by a process whose clock was so much ahead of the right time when it began, and is so much ahead
 /// of the others.
@@ -55,7 +53,11 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any, ahead: i64, skew: i64
         let now = world.now;
         let region = receiver.region.clone();
         let known = world.heard.insert(region.clone(), receiver.heard);
-        world.canaries.insert(region.clone(), now);
+        let heard = receiver.heard.map_or(0, hb_domain::Timestamp::as_millis);
+        let of_right_clock = (heard - world.clocks - now).abs() < RIGHT;
+        world
+            .canaries
+            .insert(region.clone(), of_right_clock.then_some(now));
         if known != Some(receiver.heard) {
             let quiet = world.without_canary.entry(region).or_default();
             quiet.end(now, now);
@@ -64,8 +66,15 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any, ahead: i64, skew: i64
     let Some(entry) = record.downcast_ref::<Entry>() else {
         return;
     };
+    let asked = world.asked.remove(&entry.key);
+    let mut wrong_clock = skew > SKEW;
     if let Some(inquiry) = &entry.inquiry {
         world.say(|| format!("asked about {}: {inquiry:?}", entry.key));
+        let known = asked.filter(|(at, _)| *at == inquiry.at);
+        let asked = known.unwrap_or((inquiry.at, wrong_clock));
+        world.asked.insert(entry.key.clone(), asked);
+    } else {
+        wrong_clock |= asked.is_some_and(|(_, wrong)| wrong);
     }
     let Some(last) = entry
         .history
@@ -86,9 +95,10 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any, ahead: i64, skew: i64
                     entry.key, last.kind, last.epoch, last.last_beat, last.at
                 )
             });
-            // To a sweep whose clock is ahead by more, all hosts have been silent for longer.
-            if skew <= SKEW {
-                false_alarm(world, &entry.key, last, ahead);
+            // To a sweep whose clock is ahead by more, all hosts have been silent for longer; and where copies are late,
+            // others only know what it asked.
+            if !wrong_clock {
+                alarms::check(world, &entry.key, last, ahead);
             }
         }
         Some(known) if decided(known) != decided(last) => {
@@ -107,71 +117,15 @@ fn decided(last: &Transition) -> Transition {
     }
 }
 
-/// Whether the reason of a caveat is true, as far as the service can know: a region was away, the one that it names or the
-/// one that says so, or seemed to be when a clock was wrong. That copies are late is none.
-fn is_true(world: &World, caveat: &Caveat) -> bool {
-    let lately = |at: i64| world.now - at < Quiet::RECENT;
-    if world.wrong_clock.is_some_and(lately) {
-        return true;
-    }
-    let was_long = |quiet: &Quiet| quiet.was_long(world.now);
-    let deaf = world.without_canary.values().any(was_long);
-    match caveat {
-        Caveat::Blackout(_) => deaf,
-        Caveat::RegionUnreachable(_) | Caveat::ReceiverDown => {
-            deaf || world.without_sweep.values().any(was_long)
-        }
-    }
-}
-
-fn false_alarm(world: &mut World, key: &HostKey, last: &Transition, ahead: i64) {
-    if let Some(caveat) = &last.caveat {
-        if !is_true(world, caveat) {
-            let words = format!("{key} is {:?}: {caveat:?}", last.kind);
-            world.violated(TRUE_CAVEAT, words);
-        }
-        return;
-    }
-    let Some(truth) = world.truth.get(key).filter(|truth| truth.up) else {
-        return;
-    };
-    if last.kind != Kind::Missing {
-        return;
-    }
-    let decided = last.at.as_millis() - ahead;
-    let last_beat = last.last_beat.as_millis();
-    // A region that waits for another reports a real silence at most this much later.
-    let waited = if world.regions.len() > 1 {
-        PRESUMED_DEAD
-    } else {
-        0
-    };
-    // Of an instant that was stored by another clock it is not known when that was.
-    let never_silent = world.wrong_clock.is_none() && truth.since <= last_beat;
-    // That a real silence ended may be learnt only later.
-    let heard_since = truth.since.max(if world.receivers_down.is_empty() {
-        world.last_receiver_down
-    } else {
-        decided
-    });
-    if never_silent || decided - heard_since > SURELY_UP + waited {
-        let (up, gap) = (
-            (decided - truth.since) / 1_000,
-            (decided - last_beat) / 1_000,
-        );
-        world.violated(
-            NO_FALSE_ALARM,
-            format!("{key} is reported missing after {gap} s, and has sent beats for {up} s"),
-        );
-    }
-}
-
 /// Whether another copy is a violation: the echo of this one was read within W, or could have been because it arrived
 /// within W. A sender may have taken the lease just before the echo was read.
 fn echoed_in_time(world: &World, copy: &Accepted) -> bool {
     // Whoever has another clock takes a lease or the wait for over too early.
     let wrong_clock = world.wrong_clock.is_some_and(|at| at > copy.at - 2 * LEASE);
-    if wrong_clock || copy.echo.is_none_or(|at| at > copy.at + ECHO_WAIT) {
+    // An echo of an entry that cannot be read comes again, later.
+    let unreadable =
+        matches!(&copy.subject, Subject::Host(key, _) if world.damage.since(key, copy.at));
+    if wrong_clock || unreadable || copy.echo.is_none_or(|at| at > copy.at + ECHO_WAIT) {
         return false;
     }
     if let Some(read) = world.echoed.get(&(copy.subject.clone(), copy.attempt)) {
@@ -234,6 +188,9 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
                 format!("{host}: epoch {epoch} before epoch {earlier}"),
             );
         }
+        if !world.published_by.contains_key(&(host.clone(), *epoch)) {
+            world.settled(host, *epoch);
+        }
         let published_by = world
             .published_by
             .entry((host.clone(), *epoch))
@@ -291,7 +248,8 @@ pub(crate) fn at_the_end(world: &mut World) {
         let mut claims = claims.rev();
         let (claim, before) = (claims.next(), claims.next());
         // A failure of before, whose copy was late, is decided first, and delays it by a sweep.
-        let failed = before.is_some_and(|(id, _)| world.claimed[id] > until - IN_TIME);
+        let failed = before
+            .is_some_and(|(id, _)| world.claimed[id] > until - in_time(world.truth[key].interval));
         let until = until + if failed { 60_000 } else { 0 };
         let in_time = claim
             .is_some_and(|(id, last)| last.kind == Kind::Missing && world.claimed[id] <= until);
@@ -304,6 +262,15 @@ pub(crate) fn at_the_end(world: &mut World) {
     for (invariant, words) in broken {
         world.violated(invariant, words);
     }
+}
+
+/// When the last transition of a host was decided. What an admin did is not known to the instant.
+fn last_claim(world: &World, key: &HostKey) -> Option<i64> {
+    if world.forgotten.contains(key) {
+        return Some(i64::MAX);
+    }
+    let all = (key.clone(), 0)..=(key.clone(), u64::MAX);
+    world.claimed.range(all).next_back().map(|(_, at)| *at)
 }
 
 /// Whether people knew at `at` that the host was failing.
@@ -336,9 +303,17 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
             false if forgotten => State::Forgotten,
             false => State::Missing,
         };
-        // A host whose first beats a clock set back dated long ago counts as known (docs/exactly-once.md).
-        let backdated = entry.epoch == 0 && world.stepped.is_some();
-        if entry.state != expected && !backdated {
+        // It has yet to send a beat, or its deadline is to come.
+        // What it sent while clocks were wrong may count as earlier than what they wrote before.
+        let later = !truth.is_judged() && world.stepped.is_some()
+            || !truth.is_judged() && last_claim(world, key).is_some_and(|at| Some(at) > truth.beat)
+            || !truth.up && world.due(key, truth) > world.now;
+        // A new host, dated before the last sweep on record by a clock that stepped back: when the clock is right again
+        // before any sweep completes, it is taken for known. Its silence is reported all the same.
+        // The same when it could not be read.
+        let taken_for_known =
+            entry.epoch == 0 && (world.stepped.is_some() || world.damage.since(key, 0));
+        if entry.state != expected && !later && !taken_for_known {
             let words = format!("{key} is {expected} and is reported {}", entry.state);
             broken.push((STATE_IS_REPORTED, words));
         }
@@ -350,7 +325,10 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
     // What was stored before is of another clock, or of now.
     let since = |at: Option<i64>, failed: i64| at.is_some_and(|at| at > failed - COPY);
     let mended = world.mended.get(key).copied();
-    let failed = failed.filter(|at| !since(world.stepped, **at) && !since(mended, **at));
+    let failed = failed.filter(|(at, _)| !since(world.stepped, *at) && !since(mended, *at));
+    // A failure that could not be read, before an `ok` that can, counts as known.
+    let failed = failed.filter(|(at, _)| !world.damage.since(key, *at));
+    let failed = failed.map(|(_, shown)| shown);
     // A notice that the host is missing says more, and one that it is failing says the same.
     let failed = failed.filter(|at| entry.state == State::Up && !was_failing(world, key, **at));
     // The beat carries the time at which it was sent, a moment before it was stored.

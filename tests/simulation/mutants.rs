@@ -80,7 +80,7 @@ impl Variant {
             Self::NoEchoDrop => faults.with(Fault::UnknownNotAccepted, 300),
             Self::ShortLease => faults
                 .with(Fault::DoubleInvocation, 900)
-                .with(Fault::Pause, 30),
+                .with(Fault::Pause, 100),
             Self::NoOrphanRule => faults.with(Fault::Pause, 60).with(Fault::MassOutage, 500),
             Self::Unconfirmed => faults.with(Fault::StaleScan, 900),
             Self::QuickEchoes => faults

@@ -4,10 +4,10 @@ use hb_domain::{HostKey, Kind};
 
 use crate::executor::Executor;
 use crate::faults::Faults;
-use crate::invariants::IN_TIME;
+use crate::intervals::in_time;
 use crate::mutants::Variant;
 use crate::run::{MINUTE, populate, schedule};
-use crate::world::{START, Shared, Truth, Violation};
+use crate::world::{START, Shared, Violation};
 
 /// Minutes before the outage, in which all hosts are registered and copied.
 const BEFORE: i64 = 4;
@@ -59,7 +59,7 @@ pub(crate) fn run_outage(seed: u64) -> Outage {
         outage.latest = outage.latest.max(after);
     }
     assert!(
-        outage.latest <= IN_TIME,
+        outage.latest <= in_time(MINUTE),
         "seed {seed}: {} ms\n{}",
         outage.latest,
         world.trace.join("\n")
@@ -74,11 +74,9 @@ fn next_silence(world: &Shared, last: Option<(HostKey, i64)>) -> (HostKey, i64) 
     let up = world.truth.iter().filter(|(_, truth)| truth.up);
     let hosts: Vec<_> = up.map(|(key, _)| key.clone()).collect();
     if let Some((back, _)) = last {
-        world.say(|| format!("{back} comes back"));
-        world.truth.insert(back, Truth { up: true, since });
+        world.turn(&back, true);
     }
     let key = hosts[world.rng.usize(0..hosts.len())].clone();
-    world.say(|| format!("{key} falls silent"));
-    world.truth.insert(key.clone(), Truth { up: false, since });
+    world.turn(&key, false);
     (key, since)
 }

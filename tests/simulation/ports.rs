@@ -28,6 +28,8 @@ pub(crate) struct SimulatedPorts {
     skew: i64,
     /// How far its clock was ahead of the right time when it began.
     pub(crate) ahead: i64,
+    /// How long half a call takes, at most, in milliseconds.
+    slowness: i64,
 }
 
 impl SimulatedPorts {
@@ -38,7 +40,25 @@ impl SimulatedPorts {
             region: region.clone(),
             skew,
             ahead: world.get().clocks + skew,
+            slowness: 8,
         }
+    }
+
+    /// Of a process whose calls may all take long: then time runs out in the middle of its candidates.
+    pub(crate) fn perhaps_slow(mut self) -> Self {
+        let mut world = self.world.get();
+        let slow = if world.faults.on {
+            world.strikes(Fault::SlowCalls)
+        } else {
+            world.throttled()
+        };
+        if slow {
+            self.slowness = world.slowness();
+            let slowness = self.slowness;
+            world.say(|| format!("a process is slow: up to {slowness} ms for half a call"));
+        }
+        drop(world);
+        self
     }
 
     /// All ports, for the use cases. Nothing here uses keys or subscriptions.
@@ -64,14 +84,14 @@ impl SimulatedPorts {
 
     /// The request takes time.
     async fn call(&self, name: &'static str) {
-        let millis = self.world.get().rng.i64(0..8);
+        let millis = self.world.get().rng.i64(0..self.slowness);
         Wait::new(&self.world, millis).await;
         self.world.get().last_call = name;
     }
 
     /// The reply takes time.
     async fn reply(&self, name: &'static str) {
-        let millis = self.world.get().rng.i64(0..8);
+        let millis = self.world.get().rng.i64(0..self.slowness);
         Wait::new(&self.world, millis).await;
         self.world.get().last_call = name;
     }
@@ -142,8 +162,6 @@ impl System for SimulatedPorts {
             let mut world = self.world.get();
             // By the world's clock.
             let began = (sweep.began.as_millis() - self.ahead).min(world.now);
-            let completed = world.completed.entry(region.clone()).or_default();
-            *completed = began.max(*completed);
             let now = world.now;
             let quiet = world.without_sweep.entry(region.clone()).or_default();
             quiet.end(began, now);

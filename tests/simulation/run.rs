@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{CanaryPolicy, DeliveryPolicy, Fleet, HostId, HostKey, Interval, Receiver};
+use hb_domain::{CanaryPolicy, DeliveryPolicy, Fleet, HostId, HostKey, Receiver};
 use hb_service::admin::HostAdmin;
 use hb_service::ports::Clock;
-use hb_service::{Caller, Canaries, Sweep, SweepSettings};
+use hb_service::{Caller, Canaries, Stop, Sweep, SweepSettings};
 use uuid::Uuid;
 
 use crate::clocks::{silence_one, step_around_a_silence};
 use crate::executor::{Executor, LIFE, Wait};
 use crate::faults::{Fault, Faults};
 use crate::hosts::{record, send_beats};
+use crate::intervals::{BEFORE, millis};
 use crate::invariants;
 use crate::mutants::Variant;
 use crate::ports::SimulatedPorts;
-use crate::world::{PARTITIONS, START, Shared, Truth, Violation, World};
+use crate::world::{PARTITIONS, Quiet, START, Shared, Violation, World, instant};
 
 pub(crate) const MINUTE: i64 = 60_000;
 /// The lease: longer than a process lives.
@@ -26,6 +27,10 @@ pub(crate) const LEASE: i64 = LIFE + 10_000;
 const FAULTY: i64 = 14;
 /// Minutes without: longer than the latest echo and the longest hold.
 const CALM: i64 = 24;
+/// When faults end.
+pub(crate) const CALM_FROM: i64 = START + FAULTY * MINUTE;
+/// How long a sweep begins new work.
+pub(crate) const IN_TIME: i64 = 40_000;
 /// How long before the end one more host falls silent.
 const LAST_SILENCE: i64 = 5;
 /// How long before the end the clocks step once more, around the silence of another host.
@@ -101,8 +106,13 @@ pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
     for region in regions {
         let ports = SimulatedPorts::new(world, &region, 0);
         let fresh = sweep(&ports).settings.canaries.fresh;
-        let receiver = Receiver::new(region).with_canary(ports.now(), fresh);
+        let receiver = Receiver {
+            first: Some(instant(START - BEFORE)),
+            ..Receiver::new(region.clone()).with_canary(ports.now(), fresh)
+        };
         let _ = ports.write(&receiver, None, Uuid::nil());
+        let without = &mut world.get().without_canary;
+        without.insert(region, Quiet::until(START));
     }
     let sizes = {
         let mut world = world.get();
@@ -114,13 +124,7 @@ pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
                 fleet.parse::<Fleet>().unwrap(),
                 format!("{fleet}-{n}").parse().unwrap(),
             );
-            world.get().truth.insert(
-                key.clone(),
-                Truth {
-                    up: true,
-                    since: START,
-                },
-            );
+            world.get().add_host(&key);
             executor.outside("host", send_beats(world.clone(), key));
         }
     }
@@ -141,6 +145,12 @@ pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
 fn disturb(world: &Shared) {
     let mut world = world.get();
     world.may_step();
+    world.may_damage();
+    if world.strikes(Fault::SystemLost) {
+        world.say(|| "last sweeps and checkpoints are lost".to_owned());
+        world.tables.sweeps.clear();
+        world.tables.checkpoints.clear();
+    }
     let now = world.now;
     let hosts: Vec<_> = world.truth.keys().cloned().collect();
     let mut flips = Vec::new();
@@ -158,10 +168,7 @@ fn disturb(world: &Shared) {
         flips.push((key, up));
     }
     for (key, up) in flips {
-        if world.truth[&key].up != up {
-            world.say(|| format!("{key} {}", if up { "comes back" } else { "falls silent" }));
-            world.truth.insert(key, Truth { up, since: now });
-        }
+        world.turn(&key, up);
     }
     let count = world.regions.len();
     if count > 1 {
@@ -232,12 +239,13 @@ fn clear(world: &Shared) {
             world.receivers_down.clear();
         }
         world.cut_off.clear();
+        world.repair();
     }
 }
 
 /// At times an admin changes a host, from a machine that may fail as well.
 fn administer(world: &Shared, executor: &mut Executor) {
-    let (key, region, action) = {
+    let (key, region, action, interval) = {
         let mut world = world.get();
         if !world.strikes(Fault::Admin) {
             return;
@@ -251,7 +259,11 @@ fn administer(world: &Shared, executor: &mut Executor) {
         }
         let words = ["pauses", "resumes", "sets the interval of", "forgets"][usize::from(action)];
         world.say(|| format!("an admin {words} {key}"));
-        (key, world.regions[0].clone(), action)
+        let truth = world.truth.get_mut(&key).unwrap();
+        // None that is too short for the beats under way.
+        let interval = truth.longest;
+        truth.announced = truth.interval;
+        (key, world.regions[0].clone(), action, millis(interval))
     };
     let all = SimulatedPorts::new(world, &region, 0);
     executor.process("admin", &region, async move {
@@ -259,14 +271,13 @@ fn administer(world: &Shared, executor: &mut Executor) {
             ports: all.all(),
             region: all.region.clone(),
         };
-        let minute = Interval::from_millis(MINUTE.unsigned_abs());
         let _ = match action {
             0 => hosts
                 .pause(&key, Some(all.now().plus(Duration::from_mins(3))))
                 .await
                 .map(drop),
             1 => hosts.resume(&key).await.map(drop),
-            2 => hosts.set_interval(&key, minute.ok()).await.map(drop),
+            2 => hosts.set_interval(&key, Some(interval)).await.map(drop),
             _ => hosts.forget(&key).await,
         };
     });
@@ -283,7 +294,7 @@ pub(crate) fn schedule(
     for region in regions {
         let ports = |world: &Shared| {
             let drift = world.get().drift();
-            SimulatedPorts::new(world, &region, drift)
+            SimulatedPorts::new(world, &region, drift).perhaps_slow()
         };
         if !whole_minute {
             continue;
@@ -297,12 +308,23 @@ pub(crate) fn schedule(
                 let in_time = if world.get().strikes(Fault::OutOfTime) {
                     300
                 } else {
-                    40_000
+                    IN_TIME.unsigned_abs()
                 };
-                executor.process("sweep", &region, async move {
+                let (trace, region, began) = (world.clone(), region.clone(), world.get().now);
+                executor.process("sweep", &region.clone(), async move {
                     let until = sweep.ports.clock.now().plus(Duration::from_millis(in_time));
                     // Whatever the outcome, the next one starts from the beginning.
-                    let _ = sweep.run_until(until).await;
+                    let swept = sweep.run_until(until).await;
+                    let mut world = trace.get();
+                    let Err(stopped) = swept else {
+                        let completed = world.completed.entry(region).or_default();
+                        *completed = began.max(*completed);
+                        return;
+                    };
+                    if matches!(stopped.source, Stop::OutOfTime) && in_time > 1_000 {
+                        world.faults.note("out of time");
+                    }
+                    world.say(|| stopped.to_string());
                 });
             }
         }
@@ -344,8 +366,9 @@ impl Caller for SimulatedCaller {
         let down = world.get().receivers_down.contains(region);
         let key = HostKey::new(Fleet::main(), host.clone());
         // Retried once, as hosts do with curl.
-        let heard =
-            !down && (record(world, region, &key).await || record(world, region, &key).await);
+        let heard = !down
+            && (record(world, region, &key).await.is_some()
+                || record(world, region, &key).await.is_some());
         if heard {
             Ok(())
         } else {

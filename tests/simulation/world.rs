@@ -7,6 +7,7 @@ use hb_domain::{HostKey, Region, Subject, Timestamp, Transition};
 
 use crate::faults::{Fault, Faults};
 use crate::store::Tables;
+use crate::unreadable::Damage;
 
 /// The start of every run.
 pub(crate) const START: i64 = 1_700_000_000_000;
@@ -70,6 +71,16 @@ impl Quiet {
         }
     }
 
+    /// Something came at `at`, and always before.
+    pub(crate) fn until(at: i64) -> Self {
+        Self { last: at, ended: 0 }
+    }
+
+    /// When the last long time ended.
+    pub(crate) fn ended(&self) -> Option<i64> {
+        (self.ended > 0).then_some(self.ended)
+    }
+
     /// Whether it is a long time now, or was a long time lately.
     pub(crate) fn was_long(&self, now: i64) -> bool {
         now - self.last > Self::LONG || now - self.ended < Self::RECENT
@@ -82,6 +93,15 @@ pub(crate) struct Truth {
     /// Whether it sends beats, and since when.
     pub(crate) up: bool,
     pub(crate) since: i64,
+    /// The interval of its last beat, by which it sends the next one.
+    pub(crate) interval: i64,
+    /// The interval that it sends with the next one, and the longest that it ever sent.
+    pub(crate) announced: i64,
+    pub(crate) longest: i64,
+    /// When its last beat was stored.
+    pub(crate) beat: Option<i64>,
+    /// When it last got no answer, however often it tried.
+    pub(crate) lost: Option<i64>,
 }
 
 pub(crate) struct World {
@@ -102,7 +122,7 @@ pub(crate) struct World {
     pub(crate) echoes: Vec<Message>,
     /// When the echoes of attempts were acknowledged.
     pub(crate) echoed: BTreeMap<(Subject, u32), i64>,
-    /// When the last sweep began that was completed, by region.
+    /// When the last sweep began that had no trouble, by region: it has read all echoes.
     pub(crate) completed: BTreeMap<Region, i64>,
     /// The time since the last canary on record, and since the last completed sweep, of each region.
     pub(crate) without_canary: BTreeMap<Region, Quiet>,
@@ -124,8 +144,8 @@ pub(crate) struct World {
     pub(crate) cut_off: BTreeSet<Region>,
     /// Hosts that an admin has forgotten, and with them their pending notices.
     pub(crate) forgotten: BTreeSet<HostKey>,
-    /// When the last failure of a host was received.
-    pub(crate) failed: BTreeMap<HostKey, i64>,
+    /// When the last failure of a host was received, and what the clocks of the service showed then.
+    pub(crate) failed: BTreeMap<HostKey, (i64, i64)>,
     /// Hosts that an admin changed in any way.
     pub(crate) administered: BTreeSet<HostKey>,
     /// The hosts that fall silent in the calm phase, and when that must have been decided.
@@ -134,8 +154,12 @@ pub(crate) struct World {
     pub(crate) clocks: i64,
     /// When they last stepped.
     pub(crate) stepped: Option<i64>,
-    /// When a canary of each region last arrived.
-    pub(crate) canaries: BTreeMap<Region, i64>,
+    /// When the last canary of each region arrived, if its clock was right.
+    pub(crate) canaries: BTreeMap<Region, Option<i64>>,
+    /// The open inquiry about a host: when it began, and whether by a clock that is ahead by more than the skew.
+    pub(crate) asked: BTreeMap<HostKey, (Timestamp, bool)>,
+    /// What cannot be read.
+    pub(crate) damage: Damage,
     /// When any clock was last wrong.
     pub(crate) wrong_clock: Option<i64>,
     /// When an instant of a host's beats was last brought to now.
@@ -196,6 +220,8 @@ impl Shared {
             clocks: 0,
             stepped: None,
             canaries: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            damage: Damage::default(),
             wrong_clock: None,
             mended: BTreeMap::new(),
             trace: Vec::new(),

@@ -5,6 +5,7 @@ use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment};
 use super::{SimulatedPorts, delay};
 use crate::faults::Fault;
 use crate::store::Copy;
+use crate::unreadable::HEARTBEATS;
 use crate::world::{World, instant};
 
 /// Writes an item here, and a copy of it to each other region.
@@ -39,8 +40,8 @@ impl Heartbeats for SimulatedPorts {
             };
             put(&mut world, &self.region, kept);
             if heard.heartbeat.signal == Signal::Fail {
-                let now = world.now;
-                world.failed.insert(heard.key.clone(), now);
+                let at = (world.now, world.now + world.clocks);
+                world.failed.insert(heard.key.clone(), at);
             }
         }
         self.reply("heartbeats.record").await;
@@ -51,6 +52,7 @@ impl Heartbeats for SimulatedPorts {
         self.call("heartbeats.load").await;
         self.may_fail("heartbeats")?;
         let world = self.world.get();
+        world.damage.check(HEARTBEATS, &host.to_string())?;
         let beats = world.tables.beats.get(&self.region);
         Ok(beats
             .into_iter()
@@ -73,6 +75,7 @@ impl Heartbeats for SimulatedPorts {
         } else {
             &world.tables.beats
         };
+        let mut page = Page::default();
         let items = beats
             .get(&self.region)
             .into_iter()
@@ -80,12 +83,14 @@ impl Heartbeats for SimulatedPorts {
             .filter(|heard| {
                 let key = heard.key.to_string();
                 after.as_ref().is_none_or(|after| key > after.0)
-            })
-            .collect();
-        Ok(Page {
-            items,
-            ..Page::default()
-        })
+            });
+        for heard in items {
+            match world.damage.of(HEARTBEATS, &heard.key.to_string()) {
+                Some(item) => page.unreadable.push(item),
+                None => page.items.push(heard),
+            }
+        }
+        Ok(page)
     }
 
     async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()> {

@@ -79,7 +79,8 @@ impl SimulatedPorts {
             .records
             .entry(ledger)
             .or_default()
-            .insert(place, row);
+            .insert(place.clone(), row);
+        world.damage.repair(place.0, &place.1);
         invariants::swapped(&mut world, entry as &dyn Any, self.ahead, self.skew);
         Swap::Done(version)
     }
@@ -92,6 +93,7 @@ impl<T: Record> Ledger<T> for SimulatedPorts {
         self.may_fail("ledger")?;
         self.quorum()?;
         let mut world = self.world.get();
+        world.damage.check(T::TABLE, &key.to_string())?;
         let ledger = world.tables.ledger_of(&self.region);
         let records = world.tables.records.entry(ledger).or_default();
         Ok(records.get(&(T::TABLE, key.to_string())).and_then(stored))
@@ -107,6 +109,11 @@ impl<T: Record> Ledger<T> for SimulatedPorts {
         self.may_fail("ledger")?;
         self.quorum()?;
         let swap = self.write(entry, expected, writer);
+        if let Swap::Conflict(Some(_)) = swap {
+            // It cannot be read who was faster.
+            let key = entry.key().to_string();
+            self.world.get().damage.check(T::TABLE, &key)?;
+        }
         self.reply("ledger.swap done").await;
         if self.world.get().strikes(Fault::StoreReplyLost) {
             return Err(Self::unavailable("ledger: reply lost"));
@@ -128,9 +135,13 @@ impl<T: Record> Ledger<T> for SimulatedPorts {
         };
         let rows = records.get(&ledger).into_iter().flatten();
         let open = rows.filter(|((table, _), row)| *table == T::TABLE && row.open);
-        Ok(Page {
-            items: open.filter_map(|(_, row)| stored(row)).collect(),
-            ..Page::default()
-        })
+        let mut page = Page::default();
+        for ((_, key), row) in open {
+            match world.damage.of(T::TABLE, key) {
+                Some(item) => page.unreadable.push(item),
+                None => page.items.extend(stored(row)),
+            }
+        }
+        Ok(page)
     }
 }

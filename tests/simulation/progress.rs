@@ -1,0 +1,63 @@
+//! Progress: when faults have ended, and even while all calls are still slow for some minutes, everything that was decided
+//! is published within a bound.
+
+use hb_domain::{HostKey, limits};
+
+use crate::faults::Fault;
+use crate::invariants::SETTLES;
+use crate::run::{CALM_FROM, IN_TIME, LEASE, MINUTE};
+use crate::world::World;
+
+/// How long calls are still slow when all other faults have ended.
+const THROTTLED: i64 = 6 * MINUTE;
+/// The mean time of a call while they are, half of which is the reply's: [`World::slowness`].
+const CALL: i64 = 1_000;
+/// A sweep that has time for so many calls settles one host for certain.
+const CALLS: i64 = 8;
+/// Waits for an echo, as long as clocks may differ.
+const ECHO_WAIT: i64 = 180_000 + 12_000;
+/// Sweeps to take back from a digest what it does not list, to complete it, and to send it.
+const DIGEST: i64 = 3 * MINUTE;
+
+impl World {
+    /// Whether all processes are slow although faults have ended.
+    pub(crate) fn throttled(&self) -> bool {
+        self.faults.drawn_chance(Fault::SlowCalls) > 0 && self.now < CALM_FROM + THROTTLED
+    }
+
+    /// How long half a call of a slow process takes, at most.
+    pub(crate) fn slowness(&mut self) -> i64 {
+        if self.faults.on {
+            self.rng.i64(200..2_000)
+        } else {
+            CALL
+        }
+    }
+
+    /// How soon a notice is published when faults have ended: a lease runs out, its echo is waited for, a topic that
+    /// refused it has its pause, and sweeps with little time settle the hosts bit by bit.
+    fn settles_within(&self) -> i64 {
+        let hosts = i64::try_from(self.truth.len()).unwrap();
+        let each_sweep = (IN_TIME / CALL / CALLS).max(1);
+        let sweeps = (hosts + each_sweep - 1) / each_sweep;
+        let pause = i64::try_from(limits::PAUSE_LONGEST.as_millis()).unwrap();
+        LEASE + ECHO_WAIT + pause + DIGEST + sweeps * MINUTE
+    }
+
+    /// A transition is published for the first time.
+    pub(crate) fn settled(&mut self, host: &HostKey, epoch: u64) {
+        let Some(claimed) = self.claimed.get(&(host.clone(), epoch)) else {
+            return;
+        };
+        let waited = self.now - CALM_FROM.max(*claimed);
+        let bound = self.settles_within();
+        if claimed < &CALM_FROM && waited > 0 {
+            self.faults.note("left when faults ended");
+        }
+        // A wrong clock may begin waits anew.
+        if waited > bound && self.wrong_clock.is_none() {
+            let words = format!("{host} epoch {epoch} waited for {waited} ms, of {bound}");
+            self.violated(SETTLES, words);
+        }
+    }
+}
