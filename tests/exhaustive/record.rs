@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hb_domain::{
-    Beat, DeliveryPolicy, Digest, Echoed, Entry, Heartbeat, NoticeId, Pending, Phase, Publication,
-    Signal, Timestamp,
+    Beat, DeliveryPolicy, Digest, Echoed, Entry, Heartbeat, Notice, NoticeId, Pending, Phase,
+    Publication, Region, Signal, Timestamp,
 };
 use uuid::Uuid;
 
@@ -137,7 +137,11 @@ impl Record {
             }
         }
         match self {
-            Self::Host(entry) => record(Entry::clone(entry).echoed(epoch, attempt, now())),
+            Self::Host(entry) => {
+                let pending = Notice::of(entry, &Region::local());
+                let id = pending.map_or_else(|| NoticeId::of_bytes([0; 32]), |notice| notice.id);
+                record(Entry::clone(entry).echoed(epoch, &id, attempt, now()))
+            }
             Self::Digest(digest) => record(Digest::clone(digest).echoed(attempt, now())),
         }
     }

@@ -124,7 +124,7 @@ fn echoed_in_time(world: &World, copy: &Accepted) -> bool {
     let wrong_clock = world.wrong_clock.is_some_and(|at| at > copy.at - 2 * LEASE);
     // An echo of an entry that cannot be read comes again, later.
     let unreadable =
-        matches!(&copy.subject, Subject::Host(key, _) if world.damage.since(key, copy.at));
+        matches!(&copy.subject, Subject::Host(key, ..) if world.damage.since(key, copy.at));
     if wrong_clock || unreadable || copy.echo.is_none_or(|at| at > copy.at + ECHO_WAIT) {
         return false;
     }

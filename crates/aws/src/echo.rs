@@ -171,7 +171,7 @@ mod tests {
             "hosts": [{"hostId": "web-01", "epoch": 7}]}"#;
         let key = HostKey::new(Fleet::main(), "web-01".parse().unwrap());
         let expected = Echo {
-            subject: Subject::Host(key, 7),
+            subject: Subject::Host(key, 7, "K7Q2M9XA4T".parse().unwrap()),
             attempt: 2,
             receipt: "r".to_owned(),
         };

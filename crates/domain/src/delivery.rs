@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::entry::Entry;
 use crate::limits;
-use crate::notice::id::NoticeId;
+use crate::notice::{NoticeId, pending_id};
 use crate::pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
 use crate::time::Timestamp;
 
@@ -39,10 +39,10 @@ impl Entry {
         Some(self)
     }
 
-    /// What the echo of the notice of `epoch` at `attempt` proves.
+    /// What the echo of the notice `id` of `epoch` at `attempt` proves.
     #[must_use]
-    pub fn echoed(self, epoch: u64, attempt: u32, now: Timestamp) -> Echoed<Self> {
-        if self.epoch == epoch && self.pending.is_some() {
+    pub fn echoed(self, epoch: u64, id: &NoticeId, attempt: u32, now: Timestamp) -> Echoed<Self> {
+        if self.epoch == epoch && pending_id(&self).as_ref() == Some(id) {
             return Echoed::Accepted(self.accepted_alone(attempt, now));
         }
         let accepted = self

@@ -53,8 +53,9 @@ pub enum About {
 /// What identifies a notice, whatever its text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// The transition of this host to this epoch.
-    Host(HostKey, u64),
+    /// The transition of this host to this epoch, and the id of its notice: in another incarnation of the stored data,
+    /// the epoch may be of another transition.
+    Host(HostKey, u64, NoticeId),
     /// This digest.
     Digest(NoticeId),
 }
@@ -92,12 +93,8 @@ impl Notice {
         let pending = entry.pending.as_ref()?;
         let (last, earlier) = entry.history.split_last()?;
         let before = |t: &Transition| (last.kind == Kind::Recovered).then_some((t.kind, t.since));
-        let identity = identity(&entry.key, last.epoch, last.kind);
         Some(Self {
-            id: NoticeId::of(&match pending.incarnation {
-                Some(incarnation) => format!("{incarnation}/{identity}"),
-                None => identity,
-            }),
+            id: pending_id(entry)?,
             attempt: pending.attempt.max(1),
             kind: last.kind,
             fleet: entry.key.fleet.clone(),
@@ -166,7 +163,7 @@ impl Notice {
     #[must_use]
     pub fn identity(&self) -> String {
         match self.subject() {
-            Subject::Host(key, epoch) => identity(&key, epoch, self.kind),
+            Subject::Host(key, epoch, _) => identity(&key, epoch, self.kind),
             // Not a host's identity: those begin with a fleet and a slash.
             Subject::Digest(id) => format!("#digest/{id}"),
         }
@@ -185,6 +182,7 @@ impl Notice {
             About::Host(host) => Subject::Host(
                 HostKey::new(self.fleet.clone(), host.host_id.clone()),
                 host.epoch,
+                self.id.clone(),
             ),
             About::Digest(_) => Subject::Digest(self.id.clone()),
         }
@@ -217,6 +215,17 @@ impl Notice {
         host.into_iter()
             .chain(members.iter().map(|member| &member.host))
     }
+}
+
+/// The id of the notice that is pending in `entry`, if any.
+pub(crate) fn pending_id(entry: &Entry) -> Option<NoticeId> {
+    let incarnation = entry.pending.as_ref()?.incarnation;
+    let last = entry.history.last()?;
+    let identity = identity(&entry.key, last.epoch, last.kind);
+    Some(NoticeId::of(&match incarnation {
+        Some(incarnation) => format!("{incarnation}/{identity}"),
+        None => identity,
+    }))
 }
 
 fn identity(key: &HostKey, epoch: u64, kind: Kind) -> String {

@@ -94,7 +94,7 @@ impl Common {
         Self {
             notice: notice.identity(),
             about: match notice.subject() {
-                Subject::Host(key, _) => key.to_string(),
+                Subject::Host(key, ..) => key.to_string(),
                 Subject::Digest(_) => notice.identity(),
             },
             lanes: settle::names(notice),

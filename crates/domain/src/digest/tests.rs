@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::beat::Interval;
+use crate::host::Region;
+use crate::incarnation::Incarnation;
+use crate::notice::Notice;
 use crate::pending::Phase;
 use crate::transition::{State, Transition};
 
@@ -214,14 +217,23 @@ fn a_digest_does_not_take_a_notice_in_doubt() {
 }
 
 #[test]
-fn an_echo_accepts_only_the_notice_of_its_own_epoch() {
+fn an_echo_accepts_only_the_notice_of_its_own_epoch_and_incarnation() {
     let entry = missing("a");
-    assert_eq!(entry.clone().echoed(2, 1, at(5)), Echoed::Known);
-    let Echoed::Accepted(accepted) = entry.echoed(1, 1, at(5)) else {
+    let of = |entry: &Entry| Notice::of(entry, &Region::local()).unwrap().id;
+    let id = of(&entry);
+    assert_eq!(entry.clone().echoed(2, &id, 1, at(5)), Echoed::Known);
+    let restored = entry.clone().of_incarnation(&Incarnation {
+        id: Uuid::from_u128(7),
+    });
+    assert_eq!(restored.clone().echoed(1, &id, 1, at(5)), Echoed::Known);
+    let Echoed::Accepted(_) = restored.clone().echoed(1, &of(&restored), 1, at(5)) else {
         panic!("it was pending")
     };
-    assert_eq!(accepted.clone().echoed(1, 1, at(6)), Echoed::Known);
-    assert_eq!(accepted.echoed(1, 2, at(6)), Echoed::SecondCopy);
+    let Echoed::Accepted(accepted) = entry.echoed(1, &id, 1, at(5)) else {
+        panic!("it was pending")
+    };
+    assert_eq!(accepted.clone().echoed(1, &id, 1, at(6)), Echoed::Known);
+    assert_eq!(accepted.echoed(1, &id, 2, at(6)), Echoed::SecondCopy);
 }
 
 #[test]

@@ -51,13 +51,14 @@ impl Notice {
     #[must_use]
     pub fn read_subject(json: &Value) -> Option<(Subject, u32)> {
         let attempt = json.get("attempt")?.as_u64()?.try_into().ok()?;
+        let id = json.get("id")?.as_str()?.parse().ok()?;
         let subject = if json.get("digest")?.as_bool()? {
-            Subject::Digest(json.get("id")?.as_str()?.parse().ok()?)
+            Subject::Digest(id)
         } else {
             let host = json.get("hosts")?.get(0)?;
             let fleet = json.get("fleet")?.as_str()?.parse().ok()?;
             let key = HostKey::new(fleet, host.get("hostId")?.as_str()?.parse().ok()?);
-            Subject::Host(key, host.get("epoch")?.as_u64()?)
+            Subject::Host(key, host.get("epoch")?.as_u64()?, id)
         };
         Some((subject, attempt))
     }

@@ -68,8 +68,8 @@ impl Pass<'_> {
         let now = self.sweep.ports.clock.now();
         let attempt = echo.attempt;
         let (notice, step) = match &echo.subject {
-            Subject::Host(key, epoch) => {
-                let rule = |entry: Entry| entry.echoed(*epoch, attempt, now);
+            Subject::Host(key, epoch, id) => {
+                let rule = |entry: Entry| entry.echoed(*epoch, id, attempt, now);
                 let notice = format!("the notice of {key}, epoch {epoch}");
                 (notice, self.record_echo(key, rule).await?)
             }

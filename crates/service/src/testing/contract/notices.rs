@@ -131,7 +131,7 @@ pub async fn every_accepted_notice_has_an_echo(world: World) {
         .map(|echo| (echo.subject, echo.attempt))
         .collect();
     let expected = [
-        (Subject::Host(host("web-01"), 1), 1),
+        (Subject::Host(host("web-01"), 1, single.id.clone()), 1),
         (Subject::Digest(id(7)), 1),
     ];
     assert_eq!(heard, BTreeSet::from(expected));
