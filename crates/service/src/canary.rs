@@ -72,9 +72,25 @@ pub(crate) struct Receivers {
 }
 
 impl Receivers {
+    /// As they are now: a listing may be of minutes ago, when a region lived that is dead, or the reverse.
     pub(crate) async fn load(ports: &Ports) -> PortResult<Self> {
-        let (stored, unreadable) =
+        let (listed, mut unreadable) =
             every_page(|after| ports.receivers.open(Segment::WHOLE, after)).await?;
+        let regions = listed.into_iter().map(|stored| stored.record.region);
+        let regions: Vec<_> = regions.collect();
+        let mut stored = Vec::new();
+        for (region, answer) in regions
+            .iter()
+            .zip(ports.receivers.load_many(&regions).await)
+        {
+            match answer {
+                Err(PortError::Unreadable { source, .. }) => unreadable.push(Unreadable {
+                    key: region.to_string(),
+                    cause: source.to_string(),
+                }),
+                answer => stored.extend(answer?),
+            }
+        }
         // Not the beginning of a sweep, which may be long ago: what was read is not ahead of now.
         let now = ports.clock.now();
         let known = || stored.iter().map(|stored| &stored.record);

@@ -27,7 +27,7 @@ impl Bench {
         self.canary_in(Region::local()).await
     }
 
-    async fn canary_in(&self, region: Region) -> Option<Duration> {
+    pub(crate) async fn canary_in(&self, region: Region) -> Option<Duration> {
         let canaries = Canaries {
             ports: self.ports(),
             caller: Arc::new(Arrives),

@@ -18,6 +18,7 @@ mod incarnations;
 mod limited;
 mod network;
 mod races;
+mod stale_index;
 mod subscriptions;
 mod sweep;
 mod unreadable_receiver;
