@@ -225,14 +225,16 @@ impl Coverage {
                     ..*blackout
                 }
             };
-            let unknown = receiver.first.map(|first| Blackout {
-                since: Timestamp::MIN,
-                until: first,
-            });
             coverage
                 .blackouts
-                .extend(unknown.iter().chain(&receiver.blackouts).map(waited));
+                .extend(receiver.blackouts.iter().map(waited));
         }
+        // Of the time before the first canary of any region nothing is known.
+        let first = receivers.iter().filter_map(|receiver| receiver.first).min();
+        coverage.blackouts.extend(first.map(|first| Blackout {
+            since: Timestamp::MIN,
+            until: first,
+        }));
         coverage
             .blackouts
             .sort_by_key(|blackout| (blackout.since, blackout.until));

@@ -319,6 +319,24 @@ fn the_time_before_the_first_canary_is_not_covered() {
 }
 
 #[test]
+fn a_region_that_is_added_puts_no_deadline_off() {
+    let old = Receiver {
+        first: Some(at(-1_000)),
+        ..Receiver::new(region("eu-west-1")).with_canary(at(10), MINUTE)
+    };
+    let added = Receiver::new(region("us-east-1")).with_canary(at(10), MINUTE);
+    for home in [&old, &added] {
+        let coverage = Coverage::of(
+            &home.region,
+            &[old.clone(), added.clone()],
+            &BTreeMap::new(),
+            at(10),
+        );
+        assert_eq!(minutes_of(coverage.overdue(at(0), MINUTE * 30)), 30);
+    }
+}
+
+#[test]
 fn the_time_without_any_beat_of_a_host_is_a_blackout_afterwards() {
     let fleet = Fleet::main();
     let receiver = Receiver::new(Region::local()).with_canary(at(0), FRESH);
