@@ -132,7 +132,7 @@ impl Courier {
             let leased = queue.lease(wanted, running, owner, now, now.plus(LEASE));
             for leased in leased.await? {
                 let delivery = (leased.subscription.clone(), leased.number);
-                let send = Arc::clone(&self.shared).deliver(leased, owner);
+                let send = Arc::clone(&self.shared).deliver(leased, owner, now);
                 self.tasks.insert(self.running.spawn(send).id(), delivery);
             }
         }
@@ -201,14 +201,15 @@ fn report(leased: &LeasedDelivery, outcome: &DeliveryOutcome, overtaken: &[Strin
 }
 
 impl Shared {
-    /// Sends one delivery and stores the outcome, however long the queue is unavailable.
-    async fn deliver(self: Arc<Self>, leased: LeasedDelivery, owner: Uuid) {
-        let began = self.clock.now();
+    /// Sends one delivery, leased at `began`, and stores the outcome, however long the queue is unavailable.
+    async fn deliver(self: Arc<Self>, leased: LeasedDelivery, owner: Uuid, began: Timestamp) {
         let result = self.send(&leased).await;
         if let Err(error) = &result {
             tracing::debug!(subscription = %leased.subscription, "a notice was not delivered: {error}");
         }
-        let ended = self.clock.now();
+        // No try takes longer. A clock that was set forward meanwhile counts as time without a try, of which the age of
+        // the delivery has a limited share, only if the last try ended before.
+        let ended = self.clock.now().min(began.plus(SEND));
         let spread = self.ids.random()[0];
         let outcome = after(result, &leased, began, ended, spread);
         let mut pause = Duration::from_millis(100);
