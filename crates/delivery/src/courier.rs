@@ -104,6 +104,8 @@ impl Courier {
             let round = self.round(now).await;
             self.shared.note("leasing deliveries", round);
             tokio::select! {
+                // In a fixed order, so that a simulated run can be repeated.
+                biased;
                 () = &mut shutdown => break,
                 () = self.shared.queue.added() => {}
                 Some(ended) = self.running.join_next_with_id() => self.freed(ended.map(|(id, ())| id)),
