@@ -4,6 +4,7 @@
 //! a disk that fails, and send to receivers that refuse. Time is that of a paused tokio runtime with one thread: it passes
 //! when all tasks wait. The stores are in memory: that SQLite behaves like them is shown by the contract tests.
 
+mod clock;
 mod deliveries;
 mod end;
 mod hosts;

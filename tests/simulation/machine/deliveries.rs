@@ -231,7 +231,7 @@ pub(crate) fn settled(
         }
         DeliveryOutcome::Split { .. } => {}
         DeliveryOutcome::Dead { error } => {
-            world.say(|| format!("{to}: {:?} is dead: {error}", ids));
+            world.say(|| format!("{to}: {ids:?} is dead: {error}"));
             world.note("one machine: a dead delivery");
             // Each step forward counts as half a day without a try: a limit of the product.
             let old = world.steps > 1;

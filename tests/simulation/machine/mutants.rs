@@ -46,6 +46,7 @@ impl Variant {
             Self::NeverGivesUp => chances.with(Trouble::DislikesFinally, 300),
             Self::NeverYields => chances
                 .with(Trouble::DislikesForNow, 300)
+                .with(Trouble::HostFails, 60)
                 .with(Trouble::ClockStep, 0),
             Self::StopIsSilence => chances
                 .with(Trouble::Restart, 100)

@@ -4,26 +4,24 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    ClockStep, Entry, HostKey, Message, Notice, ProcessTime, Publication, Reading, Receiver,
-    Region, SubscriptionId, Timestamp,
+    Entry, HostKey, Notice, ProcessTime, Publication, Receiver, Region, SubscriptionId, Timestamp,
 };
 use hb_service::ports::{
-    Checkpoint, Clock, CompletedSweep, Cursor, DeliveryOutcome, DeliveryQueue, Echo, Echoes, Heard,
-    Heartbeats, Ids, LeasedDelivery, Ledger, Page, PortError, PortResult, Ports, Record, Segment,
+    Checkpoint, CompletedSweep, Cursor, DeliveryOutcome, DeliveryQueue, Echo, Echoes, Heard,
+    Heartbeats, LeasedDelivery, Ledger, Page, PortError, PortResult, Ports, Record, Segment,
     Stored, Swap, System, Tally, Topic, Version,
 };
 use hb_service::testing::memory::{Memory, ports};
 use uuid::Uuid;
 
+use super::clock::reading;
 use super::mutants::Variant;
 use super::troubles::Trouble;
 use super::world::{Machine, sleep};
 use super::{deliveries, invariants};
-use crate::world::{START, instant};
 
 const BEAT: &str = "hb serve: beat";
 /// The error of a commit that succeeded.
@@ -35,17 +33,7 @@ pub(crate) struct Process {
     pub(crate) machine: Machine,
     pub(crate) life: u64,
     disk: Arc<Memory>,
-    time: Arc<Mutex<ProcessTime>>,
-}
-
-/// What the two clocks of the machine show.
-fn reading(machine: &Machine) -> Reading {
-    let world = machine.get();
-    let now = world.now();
-    Reading {
-        wall: instant(now + world.wall),
-        elapsed: Duration::from_millis((now - START).unsigned_abs()),
-    }
+    pub(crate) time: Arc<Mutex<ProcessTime>>,
 }
 
 impl Process {
@@ -373,32 +361,5 @@ impl DeliveryQueue for Process {
     async fn added(&self) {
         self.disk.added().await;
         self.runs().await;
-    }
-}
-
-#[async_trait]
-impl Clock for Process {
-    fn now(&self) -> Timestamp {
-        self.time.lock().unwrap().read(reading(&self.machine)).0
-    }
-
-    fn trouble(&self) -> Option<Message> {
-        let elapsed = reading(&self.machine).elapsed;
-        let ClockStep { from, to } = self.time.lock().unwrap().last_step(elapsed)?;
-        Some(Message::from(format!(
-            "the clock jumped from {from} to {to}"
-        )))
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
-
-impl Ids for Process {
-    fn random(&self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        self.machine.get().rng.fill(&mut bytes);
-        bytes
     }
 }
