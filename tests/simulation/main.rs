@@ -1,4 +1,5 @@
-//! The production sweep over a simulated store, topic and clock: one seed, one thread, every fault.
+//! The production sweep over a simulated store, topic and clock, and `hb serve` on one machine: one seed, one thread, every
+//! fault.
 //!
 //! `cargo test -p hb-simulation` runs a few hundred seeds; more are `HB_SEEDS=1000000 HB_FROM=0 cargo test --release
 //! -p hb-simulation`. A seed that fails is printed with its trace and the command that repeats it.
