@@ -133,9 +133,10 @@ fn not_held(world: &mut World, to: &SubscriptionId, notice: &Notice, ids: &[Id])
             && world.fate(to, id).failed.is_none();
         for earlier in world.earlier(id) {
             let fate = world.fate(to, &earlier);
-            let waits = fate.failing.map_or(0, |at| at + FIRST_FOR);
-            let received = fate.receipts.last().map_or(waits, |last| last.at);
-            start = start.max(received);
+            let waits = fate.failing.map(|at| at + FIRST_FOR);
+            let received = fate.receipts.last().map(|last| last.at);
+            let received = received.or(waits).unwrap_or(0);
+            start = start.max(waits.map_or(received, |waits| waits.min(received)));
             prompt &= received < accepted && (fate.dead || !fate.receipts.is_empty());
         }
     }
