@@ -57,6 +57,9 @@ fn alarm(world: &mut World, key: &HostKey, last: &Transition) {
     // An outage between two canaries is not seen: a limit of the product, for intervals that are as short.
     let short = host.interval < SHORT && Some(world.outage_ended) > host.known;
     let unseen = short || host.lost > host.known.max(Some(world.gap_ended));
+    // Before the first canary ever, silence counts as if everything had been received: another one.
+    let began = last.at.as_millis() - world.wall;
+    let unseen = unseen || world.first_canary.is_none_or(|first| first >= began);
     let never_silent = host.known.is_some_and(|beat| host.since <= beat);
     let back = host.read - host.since.max(world.gap_ended);
     if !unseen && (never_silent || back > host.interval + CALLS) {

@@ -77,6 +77,8 @@ pub(crate) struct World {
     /// The last canary on record, when it was recorded, and when the last long time without one ended.
     heard: Option<Timestamp>,
     canary: i64,
+    /// When the first one ever was recorded.
+    pub(crate) first_canary: Option<i64>,
     pub(crate) gap_ended: i64,
     /// When the service last could not receive beats, or store them.
     pub(crate) outage_ended: i64,
@@ -132,6 +134,7 @@ impl Machine {
             steps: 0,
             heard: None,
             canary: START,
+            first_canary: None,
             gap_ended: START,
             outage_ended: START,
             killed: Arc::default(),
@@ -244,6 +247,7 @@ impl World {
         if std::mem::replace(&mut self.heard, heard) == heard {
             return;
         }
+        self.first_canary = self.first_canary.or(Some(now));
         if now - self.canary > FRESH {
             self.gap_ended = now;
         }
