@@ -66,8 +66,11 @@ impl World {
 /// A receiver did not take a notice.
 pub(crate) fn refused(world: &mut World, to: &SubscriptionId, notice: &Notice) {
     let now = world.now();
-    for id in transitions(notice) {
-        let fate = world.fate(to, &id);
+    // The parts of a digest that are yet to come wait as well, and yield with it.
+    let ids = transitions(notice);
+    let waiting: Vec<Id> = ids.iter().flat_map(|id| world.rest(to, id)).collect();
+    for id in ids.iter().chain(&waiting) {
+        let fate = world.fate(to, id);
         fate.failed = fate.failed.or(Some(now));
     }
 }
@@ -220,6 +223,11 @@ pub(crate) fn settled(
             }
         }
         DeliveryOutcome::Retry { refused, .. } => {
+            let waiting: Vec<Id> = ids.iter().flat_map(|id| world.rest(to, id)).collect();
+            for id in &waiting {
+                let fate = world.fate(to, id);
+                fate.failing = fate.failing.or(Some(now));
+            }
             for id in &ids {
                 let fate = world.fate(to, id);
                 fate.failing = fate.failing.or(Some(now));
