@@ -1,4 +1,5 @@
-//! The production sweep over a simulated store, topic and clock: one seed, one thread, every fault.
+//! The production sweep over a simulated store, topic and clock, and `hb serve` on one machine: one seed, one thread, every
+//! fault.
 //!
 //! `cargo test -p hb-simulation` runs a few hundred seeds; more are `HB_SEEDS=1000000 HB_FROM=0 cargo test --release
 //! -p hb-simulation`. A seed that fails is printed with its trace and the command that repeats it.
@@ -14,6 +15,7 @@ mod faults;
 mod hosts;
 mod intervals;
 mod invariants;
+mod machine;
 mod mutants;
 mod outage;
 mod ports;
@@ -23,10 +25,12 @@ mod store;
 mod unreadable;
 mod world;
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::faults::{Fault, Faults};
+use crate::machine::{PREMISES, Trouble, run_machine, run_machine_variant};
 use crate::mutants::Variant;
 use crate::outage::run_outage;
 use crate::run::{RunResult, run, run_variant};
@@ -37,10 +41,10 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 /// The violations of a run, the end of its trace, and the command that repeats it.
-fn failure(seed: u64, outcome: &RunResult) -> String {
+fn failure(test: &str, seed: u64, outcome: &RunResult) -> String {
     let from = outcome.trace.len().saturating_sub(400);
     format!(
-        "seed {seed} violates {:#?}\n{}\nrepeat with: HB_SEED={seed} cargo test -p hb-simulation one_seed -- --nocapture",
+        "seed {seed} violates {:#?}\n{}\nrepeat with: HB_SEED={seed} cargo test -p hb-simulation {test} -- --nocapture",
         outcome.violations,
         outcome.trace[from..].join("\n")
     )
@@ -68,22 +72,22 @@ const CALLS: [&str; 15] = [
 /// How many seeds fail before a search ends.
 const FAILURES: usize = 10;
 
-/// Runs seeds on all cores until some have failed. Returns the faults of all of them.
-fn search(from: u64, count: u64) -> Faults {
-    let next = AtomicU64::new(from);
+/// Runs every `step`-th seed on all cores until some have failed. Returns the faults of all of them. `test` repeats one.
+fn search(seeds: Range<u64>, step: u64, run: fn(u64) -> RunResult, test: &str) -> Faults {
+    let next = AtomicU64::new(seeds.start.next_multiple_of(step));
     let failed = Mutex::new(Vec::new());
     let all = Mutex::new(Faults::default());
     let work = || {
         let mut mine = Faults::default();
         while failed.lock().unwrap().len() < FAILURES {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= from + count {
+            let seed = next.fetch_add(step, Ordering::Relaxed);
+            if seed >= seeds.end {
                 break;
             }
             let outcome = run(seed);
             mine.merge(&outcome.faults);
             if !outcome.violations.is_empty() {
-                failed.lock().unwrap().push(failure(seed, &outcome));
+                failed.lock().unwrap().push(failure(test, seed, &outcome));
             }
         }
         all.lock().unwrap().merge(&mine);
@@ -99,7 +103,7 @@ fn search(from: u64, count: u64) -> Faults {
 fn no_seed_violates_an_invariant() {
     let from = variable("HB_FROM").unwrap_or(0);
     let count = variable("HB_SEEDS").unwrap_or(300);
-    let faults = search(from, count);
+    let faults = search(from..from + count, 1, run, "one_seed");
     println!(
         "{count} seeds from {from}; faults: {:#?}\nkilled after: {:#?}",
         faults.hits, faults.crashes
@@ -130,12 +134,36 @@ fn no_seed_violates_an_invariant() {
     }
 }
 
+/// Of every fourth seed.
+#[test]
+fn no_seed_violates_an_invariant_on_one_machine() {
+    let from = variable("HB_FROM").unwrap_or(0);
+    let count = variable("HB_SEEDS").unwrap_or(400);
+    let faults = search(from..from + count, 4, run_machine, "one_machine_seed");
+    println!(
+        "one machine, a fourth of {count} seeds from {from}: {:#?}\nkilled after: {:#?}",
+        faults.noted, faults.crashes
+    );
+    for premise in Trouble::ALL.map(Trouble::name).iter().chain(&PREMISES) {
+        assert!(
+            faults.noted.contains_key(premise),
+            "no seed shows anything about {premise:?}"
+        );
+    }
+    for call in machine::CALLS {
+        assert!(
+            faults.crashes.contains_key(call),
+            "no process was killed after {call:?}"
+        );
+    }
+}
+
 #[test]
 fn a_seed_determines_the_whole_run() {
-    for seed in 0..20 {
+    for (seed, run) in (0..40).zip([run, run_machine].into_iter().cycle()) {
         let one = run(seed);
         let other = run(seed);
-        assert!(one.trace.len() > 100);
+        assert!(one.trace.len() > 50);
         let differs = one
             .trace
             .iter()
@@ -172,6 +200,24 @@ fn each_broken_protocol_is_caught() {
 }
 
 #[test]
+fn each_broken_variant_of_one_machine_is_caught() {
+    let most = variable("HB_SEEDS").unwrap_or(1_000);
+    for (mutant, invariant) in machine::Variant::MUTANTS {
+        let caught = |seed: &u64| {
+            let outcome = run_machine_variant(*seed, mutant, mutant);
+            let mut violations = outcome.violations.iter();
+            violations.any(|violation| violation.invariant == invariant)
+        };
+        let seed = (0..most).find(caught);
+        let seed = seed
+            .unwrap_or_else(|| panic!("\"{invariant}\" does not catch {mutant:?} in {most} seeds"));
+        let sound = run_machine_variant(seed, machine::Variant::Sound, mutant);
+        assert_eq!(sound.violations, [], "{mutant:?}, seed {seed}");
+        println!("{mutant:?}: caught by \"{invariant}\" at seed {seed}");
+    }
+}
+
+#[test]
 fn an_outage_of_replication_announces_no_healthy_host_and_every_silent_one() {
     let (mut silent, mut latest) = (0, 0);
     for seed in 0..variable("HB_SEEDS").unwrap_or(300) / 10 {
@@ -191,10 +237,19 @@ fn an_outage_of_replication_announces_no_healthy_host_and_every_silent_one() {
 /// For use by hand: one seed with its whole trace.
 #[test]
 fn one_seed() {
-    let Some(seed) = variable("HB_SEED") else {
-        return;
-    };
-    let outcome = run(seed);
+    let outcome = variable("HB_SEED").map(run);
+    assert!(outcome.is_none_or(|outcome| is_sound(&outcome)));
+}
+
+/// The same of one machine.
+#[test]
+fn one_machine_seed() {
+    let outcome = variable("HB_SEED").map(run_machine);
+    assert!(outcome.is_none_or(|outcome| is_sound(&outcome)));
+}
+
+#[expect(clippy::print_stdout, reason = "for use by hand")]
+fn is_sound(outcome: &RunResult) -> bool {
     println!("{}", outcome.trace.join("\n"));
-    assert_eq!(outcome.violations, []);
+    outcome.violations.is_empty()
 }

@@ -104,6 +104,8 @@ impl Courier {
             let round = self.round(now).await;
             self.shared.note("leasing deliveries", round);
             tokio::select! {
+                // In a fixed order, so that a simulated run can be repeated.
+                biased;
                 () = &mut shutdown => break,
                 () = self.shared.queue.added() => {}
                 Some(ended) = self.running.join_next_with_id() => self.freed(ended.map(|(id, ())| id)),
@@ -129,10 +131,11 @@ impl Courier {
             let running = self.tasks.values().map(|(_, number)| *number).collect();
             let owner = self.shared.ids.token();
             let queue = &self.shared.queue;
-            let leased = queue.lease(wanted, running, owner, now, now.plus(LEASE));
+            let until = now.plus(LEASE);
+            let leased = queue.lease(wanted, running, owner, now, until);
             for leased in leased.await? {
                 let delivery = (leased.subscription.clone(), leased.number);
-                let send = Arc::clone(&self.shared).deliver(leased, owner);
+                let send = Arc::clone(&self.shared).deliver(leased, owner, until);
                 self.tasks.insert(self.running.spawn(send).id(), delivery);
             }
         }
@@ -201,14 +204,21 @@ fn report(leased: &LeasedDelivery, outcome: &DeliveryOutcome, overtaken: &[Strin
 }
 
 impl Shared {
-    /// Sends one delivery and stores the outcome, however long the queue is unavailable.
-    async fn deliver(self: Arc<Self>, leased: LeasedDelivery, owner: Uuid) {
+    /// Sends one delivery, leased until `until`, and stores the outcome, however long the queue is unavailable.
+    async fn deliver(self: Arc<Self>, leased: LeasedDelivery, owner: Uuid, until: Timestamp) {
         let began = self.clock.now();
+        // The clock was set forward, or the process stood still. Another server may have the delivery by now, and its age
+        // counts as it does at the next lease.
+        if began >= until {
+            return;
+        }
         let result = self.send(&leased).await;
         if let Err(error) = &result {
             tracing::debug!(subscription = %leased.subscription, "a notice was not delivered: {error}");
         }
-        let ended = self.clock.now();
+        // No try takes longer. A clock that was set forward meanwhile counts as time without a try, of which the age of
+        // the delivery has a limited share, only if the last try ended before.
+        let ended = self.clock.now().min(began.plus(SEND));
         let spread = self.ids.random()[0];
         let outcome = after(result, &leased, began, ended, spread);
         let mut pause = Duration::from_millis(100);
@@ -241,6 +251,54 @@ impl Shared {
             Err(error) => {
                 self.troubles.failed(activity, &error, now);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use hb_domain::Kind;
+    use hb_service::ports::{Delivery, Topic};
+    use hb_service::testing::contract::notice;
+    use hb_service::testing::memory::{CountingIds, ManualClock, Memory, ports};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting(AtomicU32);
+
+    #[async_trait]
+    impl Sender for Counting {
+        async fn send(&self, _: &Delivery) -> Result<(), SendError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_under_a_lease_that_is_over() {
+        for (later, sent) in [(44, 1), (45, 0)] {
+            let (memory, ids) = (
+                Arc::new(Memory::default()),
+                Arc::new(CountingIds::default()),
+            );
+            let now = Timestamp::from_millis(1_000_000).unwrap();
+            let clock = Arc::new(ManualClock::new(now));
+            let _ = ports(&memory, clock.clone(), ids.clone());
+            memory.publish(&notice("web", 1, Kind::Missing)).await;
+            let (owner, until) = (ids.token(), now.plus(LEASE));
+            let due = memory.due(now).await.unwrap();
+            let wanted = due.into_iter().map(|id| (id, 1)).collect();
+            let leased = memory.lease(wanted, Vec::new(), owner, now, until).await;
+            let sender = Arc::new(Counting::default());
+            clock.advance(Duration::from_secs(later));
+            let courier = Courier::new(memory, sender.clone(), clock, ids);
+            let leased = leased.unwrap().remove(0);
+            courier.shared.deliver(leased, owner, until).await;
+            assert_eq!(sender.0.load(Ordering::SeqCst), sent, "{later} s later");
         }
     }
 }

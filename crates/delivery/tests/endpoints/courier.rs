@@ -1,12 +1,15 @@
 //! The courier over the in-memory queue: order, retries, giving up, crashes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use hb_delivery::Courier;
+use async_trait::async_trait;
+use hb_delivery::{Courier, SendError, Sender};
 use hb_domain::{Kind, Protocol};
-use hb_service::ports::Tally;
+use hb_service::ports::{Delivery, Tally};
 use hb_service::testing::contract::{notice, notice_id};
+use hb_service::testing::memory::ManualClock;
 
 use crate::common::World;
 use crate::hook::{HANG, Hook};
@@ -239,6 +242,40 @@ async fn a_clock_that_steps_by_days_ends_no_young_delivery() {
     hook.answer_with(200);
     world.clock.advance(Duration::from_mins(5));
     world.until("hook", |tally| tally.delivered == 1).await;
+    courier.stop().await;
+}
+
+/// A sender whose first try takes until the clock was set forward by a year. All fail.
+struct Stepping(Arc<ManualClock>, AtomicU32);
+
+#[async_trait]
+impl Sender for Stepping {
+    async fn send(&self, _: &Delivery) -> Result<(), SendError> {
+        let number = self.1.fetch_add(1, Ordering::SeqCst) + 1;
+        if number == 1 {
+            self.0.advance(Duration::from_hours(365 * 24));
+        }
+        Err(SendError::new(format!("try {number}")))
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_forward_during_a_try_ends_no_young_delivery() {
+    let world = World::new();
+    world
+        .subscribe("hook", Protocol::Http, "http://example.com/")
+        .await;
+    world.publish("web", 1, Kind::Missing).await;
+    let sender = Stepping(world.clock.clone(), AtomicU32::new(0));
+    let courier = world.courier_with(Arc::new(sender));
+    // One is of the console.
+    let tried = |tally: &Tally| tally.last_error.is_some();
+    world.until("hook", tried).await;
+    let first = ["try 1", "try 2"];
+    let again = |tally: &Tally| !first.contains(&tally.last_error.as_deref().unwrap());
+    world.clock.advance(Duration::from_mins(5));
+    let tally = world.until("hook", again).await;
+    assert_eq!((tally.due, tally.dead), (1, 0));
     courier.stop().await;
 }
 
