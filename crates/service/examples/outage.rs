@@ -56,11 +56,7 @@ async fn outage(name: &str, rate: u32, hosts: u32, silent: u32) -> Result<(), Fa
     });
     ports.heartbeats = slow.clone();
     ports.ledger = slow;
-    let settings = SweepSettings {
-        concurrency: 32,
-        messages_per_second: Some(4),
-        ..SweepSettings::local()
-    };
+    let settings = SweepSettings::distributed(Region::local(), TIME);
     clock.advance(Duration::from_hours(1));
     let outage = clock.now();
     let published = memory.published().len();
