@@ -2,7 +2,7 @@
 
 use hb_domain::{Caveat, HostKey, Kind, Transition};
 
-use crate::invariants::{NO_FALSE_ALARM, TRUE_CAVEAT};
+use crate::invariants::{NO_ALTERNATION, NO_FALSE_ALARM, TRUE_CAVEAT, TRUE_RECEIVER};
 use crate::world::{Quiet, World};
 
 /// How long a host must have sent beats to be certainly known as up, besides its interval: time for skew and retries.
@@ -15,7 +15,8 @@ const PRESUMED_DEAD: i64 = 300_000;
 /// one that says so, or seemed to be when a clock was wrong. That copies are late is none.
 fn is_true(world: &World, key: &HostKey, caveat: &Caveat, last_beat: i64) -> bool {
     let lately = |at: i64| world.now - at < Quiet::RECENT;
-    if world.wrong_clock.is_some_and(lately) {
+    // An inquiry of a backup has been open for too long.
+    if world.wrong_clock.is_some_and(lately) || world.operations.restored.is_some_and(lately) {
         return true;
     }
     let was_long = |quiet: &Quiet| quiet.was_long(world.now);
@@ -42,7 +43,11 @@ pub(crate) fn check(world: &mut World, key: &HostKey, last: &Transition, ahead: 
             let words = format!("{key} is {:?}: {caveat:?}", last.kind);
             world.violated(TRUE_CAVEAT, words);
         }
+        false_alarm(world, key, last.kind);
         return;
+    }
+    if key.host.is_reserved() {
+        notice_of_service(world, key, last.kind);
     }
     let Some(truth) = world.truth.get(key).filter(|truth| truth.up) else {
         return;
@@ -71,9 +76,10 @@ pub(crate) fn check(world: &mut World, key: &HostKey, last: &Transition, ahead: 
     let unseen = truth.lost > shown.max(Some(last_beat));
     // Once the beats that several regions have stored of a host are brought to now, nothing shows which of them was the
     // last: until the next beat the host is judged by the interval of either.
+    // A backup has the interval of then.
+    let restored = world.operations.restored.is_some_and(|at| at > last_beat);
     let other_interval = last.interval.as_millis() < truth.interval.unsigned_abs()
-        && world.wrong_clock.is_some()
-        && world.regions.len() > 1;
+        && (world.wrong_clock.is_some() && !world.is_one_machine() || restored);
     if unseen || other_interval {
         return;
     }
@@ -86,5 +92,50 @@ pub(crate) fn check(world: &mut World, key: &HostKey, last: &Transition, ahead: 
             NO_FALSE_ALARM,
             format!("{key} is reported missing after {gap} s, and has sent beats for {up} s"),
         );
+    }
+}
+
+/// A host that beats was perhaps reported missing, with a caveat. That happens once for each time that a region is away.
+fn false_alarm(world: &mut World, key: &HostKey, kind: Kind) {
+    let up = |key| world.truth.get(key).is_some_and(|truth| truth.up);
+    if kind != Kind::Missing || !up(key) {
+        return;
+    }
+    world
+        .faults
+        .note("a host that beats is missing, with a caveat");
+    let now = world.now;
+    let Some(before) = world.false_alarms.insert(key.clone(), now) else {
+        return;
+    };
+    let came_back = world.truth[key].since > before;
+    let others = world.wrong_clock.is_some()
+        || world.operations.restored.is_some()
+        || world.damage.of_receivers_since(before)
+        || world.damage.since(key, before);
+    let quiet = world
+        .without_canary
+        .values()
+        .chain(world.without_sweep.values());
+    let away = quiet.clone().any(|quiet| quiet.is_news(before, now));
+    if !came_back && !others && !away {
+        let words = format!("{key} again after {} ms", now - before);
+        world.violated(NO_ALTERNATION, words);
+    }
+}
+
+/// The service reports itself: that no canary arrives, which must be so.
+fn notice_of_service(world: &mut World, key: &HostKey, kind: Kind) {
+    if kind != Kind::Failing || key.host.as_str() != "hb:receiver" {
+        return;
+    }
+    world.faults.note("a receiver is reported");
+    let was_long = |quiet: &Quiet| quiet.was_long(world.now);
+    let deaf = world.without_canary.values().any(was_long);
+    let others = world.wrong_clock.is_some()
+        || world.operations.restored.is_some()
+        || world.damage.of_receivers_since(world.now - Quiet::RECENT);
+    if !deaf && !others {
+        world.violated(TRUE_RECEIVER, format!("{key}"));
     }
 }

@@ -76,6 +76,14 @@ impl Executor {
         self.tasks.push(task);
     }
 
+    /// Ends all processes that `which` is true of.
+    pub(crate) fn end_processes(&mut self, which: impl Fn(&str, &Region) -> bool) {
+        self.tasks.retain(|task| {
+            let region = task.region.as_ref().filter(|_| task.process);
+            region.is_none_or(|region| !which(&task.name, region))
+        });
+    }
+
     /// How many sweeps of a region can still publish.
     pub(crate) fn sweeping(&self, region: &Region) -> usize {
         let now = self.world.get().now;

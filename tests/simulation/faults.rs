@@ -46,10 +46,16 @@ pub(crate) enum Fault {
     Unreadable,
     /// The table of last sweeps and checkpoints is lost.
     SystemLost,
+    /// A region is added to the first one.
+    RegionAdded,
+    /// The last region is removed.
+    RegionRemoved,
+    /// A backup is made, and restored later.
+    Restored,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::StoreFails,
         Self::StoreReplyLost,
         Self::StaleScan,
@@ -82,6 +88,9 @@ impl Fault {
         Self::SlowCalls,
         Self::Unreadable,
         Self::SystemLost,
+        Self::RegionAdded,
+        Self::RegionRemoved,
+        Self::Restored,
     ];
     /// Those of clocks, which are right in most runs: some invariants hold only then.
     const CLOCKS: [Self; 3] = [Self::ClockStep, Self::ClockDrift, Self::BeatAhead];
@@ -105,7 +114,11 @@ impl Fault {
             | Self::EchoLost
             | Self::EchoAgain
             | Self::MassOutage => 200,
-            Self::EchoQueueFails | Self::IntervalChanges => 50,
+            Self::EchoQueueFails
+            | Self::IntervalChanges
+            | Self::RegionAdded
+            | Self::RegionRemoved
+            | Self::Restored => 50,
             Self::Crash => 10,
             Self::Pause => 5,
             Self::HostFails | Self::BeatAhead | Self::SystemLost => 20,

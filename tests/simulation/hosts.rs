@@ -72,7 +72,8 @@ pub(crate) async fn send_beats(world: Shared, key: HostKey) {
         for _ in 0..3 {
             let (region, up, down) = {
                 let world = world.get();
-                let region = world.regions[turn % world.regions.len()].clone();
+                let regions = world.receiving();
+                let region = regions[turn % regions.len()].clone();
                 let down = world.receivers_down.contains(&region);
                 (region, world.truth[&key].up, down)
             };

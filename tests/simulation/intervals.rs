@@ -1,4 +1,4 @@
-//! The intervals of hosts: from half a minute to three hours, and changed by a later beat.
+//! The intervals of hosts: from 30 s to 25 h, and changed by a later beat.
 //!
 //! A host with a long interval has sent its last beat before the run begins, so that its deadline may fall into it.
 
@@ -15,9 +15,9 @@ const HOUR: i64 = 60 * MINUTE;
 /// The longest interval whose silence a run can always judge.
 const JUDGED: i64 = 8 * MINUTE;
 const SHORT: [i64; 5] = [30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, JUDGED];
-const LONG: [i64; 4] = [30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR];
+const LONG: [i64; 5] = [30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 25 * HOUR];
 /// How long before the run the receivers began to work.
-pub(crate) const BEFORE: i64 = 4 * HOUR;
+pub(crate) const BEFORE: i64 = 26 * HOUR;
 /// How long after its deadline a silence is decided at the latest when faults have ended: twice [`in_time`].
 const SLACK: i64 = 4 * MINUTE;
 /// How long an admin pauses a host.
@@ -139,7 +139,7 @@ impl World {
     /// The interval of the last beat of a host. Once the beats that several regions have stored of it are brought to now,
     /// nothing shows which of them was the last.
     pub(crate) fn interval_of(&self, truth: &Truth) -> i64 {
-        if self.wrong_clock.is_some() && self.regions.len() > 1 {
+        if self.wrong_clock.is_some() && !self.is_one_machine() {
             truth.longest
         } else {
             truth.interval
@@ -149,7 +149,9 @@ impl World {
     /// By when a host that is silent must be missing. After a blackout it has at most its whole interval once more.
     pub(crate) fn due(&self, key: &HostKey, truth: &Truth) -> i64 {
         let wrong = self.wrong_clock.map(|at| at + MENDED);
-        let silent = Some(truth.since).max(self.last_gap()).max(wrong);
+        // To restored receivers, none of the canaries since the backup arrived.
+        let gap = self.last_gap().max(self.operations.restored);
+        let silent = Some(truth.since).max(gap).max(wrong);
         let (interval, pause) = if self.administered.contains(key) {
             (truth.longest, PAUSE)
         } else {

@@ -2,7 +2,11 @@
 
 use std::any::Any;
 
-use hb_domain::{Entry, HostKey, Kind, Notice, Phase, Receiver, State, Subject, Transition};
+use hb_domain::{
+    Entry, HostKey, Kind, Notice, Phase, Receiver, State, Subject, Transition, limits,
+};
+
+use hb_service::ports::Record;
 
 use crate::alarms;
 use crate::intervals::in_time;
@@ -21,8 +25,15 @@ pub(crate) const IN_ORDER: &str = "in order per host";
 pub(crate) const NO_FALSE_ALARM: &str = "a beating host is never missing";
 /// A notice says why it may be wrong only when it may.
 pub(crate) const TRUE_CAVEAT: &str = "a caveat only when its reason is true";
+/// A healthy host is not missing and back again and again.
+pub(crate) const NO_ALTERNATION: &str =
+    "a host that beats is missing once for each time that a region is away";
+/// The service tells the truth about itself.
+pub(crate) const TRUE_RECEIVER: &str = "a receiver is reported only when no canary arrives";
 /// A digest's member is in no other notice.
 pub(crate) const IN_ONE_NOTICE: &str = "each transition is in one notice";
+/// More are in a digest: 5 at most of those that were left, and 5 of those that are new.
+pub(crate) const ONE_BY_ONE: &str = "at most 10 notices of one fleet and kind in a sweep";
 /// SNS would deactivate the subscription.
 pub(crate) const NOT_TOO_FAST: &str = "at most 10 messages a second to a topic";
 /// When faults end, everything pending is published.
@@ -31,6 +42,9 @@ pub(crate) const NOTHING_PENDING: &str = "nothing stays pending";
 pub(crate) const SETTLES: &str = "everything settles soon when faults end";
 /// When faults end, the last notice of each host has its state.
 pub(crate) const STATE_IS_REPORTED: &str = "a silent host is reported in time, and its recovery";
+
+/// Every host that sent a beat is known.
+pub(crate) const IS_REGISTERED: &str = "a new host is registered";
 
 /// Even if the host recovered before the next sweep.
 pub(crate) const FAILURE_IS_REPORTED: &str = "a failure is reported";
@@ -42,6 +56,9 @@ const SKEW: i64 = 5_000;
 
 /// How far a canary of a right clock may seem to be away when it arrives: the skew, and a slow call.
 const RIGHT: i64 = 10_000;
+
+/// How soon a new host has an entry.
+const NEW: i64 = 180_000;
 
 /// How long a copy of a beat is under way at most.
 const COPY: i64 = 122_000;
@@ -209,6 +226,24 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
     if second.filter(|other| other.region == copy.region).count() >= 10 {
         world.violated(NOT_TOO_FAST, format!("at {:.3} s", world.seconds()));
     }
+    let together = world.accepted.iter().filter(|other| {
+        let single = matches!(other.subject, Subject::Host(..));
+        let same = (other.process, other.attempt) == (copy.process, 1);
+        single && same && other.kind == copy.kind && other.fleet() == copy.fleet()
+    });
+    let single = matches!(copy.subject, Subject::Host(..)) && copy.attempt == 1;
+    let together = together.count() + 1;
+    // What an earlier sweep has left, and what this one decides.
+    let most = 2 * limits::DIGEST_ABOVE;
+    if single && together > limits::DIGEST_ABOVE {
+        world
+            .faults
+            .note("more notices than are one by one at once");
+    }
+    if single && together > most {
+        let words = format!("{together} of {:?} by process {}", copy.kind, copy.process);
+        world.violated(ONE_BY_ONE, words);
+    }
     world.accepted.push(copy);
 }
 
@@ -239,6 +274,18 @@ pub(crate) fn at_the_end(world: &mut World) {
                 NOTHING_PENDING,
                 format!("{host} epoch {epoch} was never published"),
             ));
+        }
+    }
+    for (key, truth) in &world.truth {
+        let place = (<Entry as Record>::TABLE, key.to_string());
+        let known = records.contains_key(&place);
+        // What is older than the last sweep of a wrong clock, or than a backup, or could not be read, counts as known.
+        let taken_for_known = world.stepped.is_some()
+            || world.operations.restored.is_some()
+            || world.damage.since(key, 0);
+        let long_ago = truth.beat.is_some_and(|at| at + NEW < world.now);
+        if long_ago && !known && !taken_for_known {
+            broken.push((IS_REGISTERED, format!("{key} has no entry")));
         }
     }
     for (key, until) in &world.silent {
@@ -303,16 +350,18 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
             false if forgotten => State::Forgotten,
             false => State::Missing,
         };
-        // It has yet to send a beat, or its deadline is to come.
+        // It has yet to send a beat, or one since the backup, or its deadline is to come.
         // What it sent while clocks were wrong may count as earlier than what they wrote before.
         let later = !truth.is_judged() && world.stepped.is_some()
             || !truth.is_judged() && last_claim(world, key).is_some_and(|at| Some(at) > truth.beat)
-            || !truth.up && world.due(key, truth) > world.now;
+            || !truth.up && world.due(key, truth) > world.now
+            || world.operations.restored > truth.beat;
         // A new host, dated before the last sweep on record by a clock that stepped back: when the clock is right again
         // before any sweep completes, it is taken for known. Its silence is reported all the same.
         // The same when it could not be read.
+        let restored = world.operations.restored.is_some();
         let taken_for_known =
-            entry.epoch == 0 && (world.stepped.is_some() || world.damage.since(key, 0));
+            entry.epoch == 0 && (world.stepped.is_some() || world.damage.since(key, 0) || restored);
         if entry.state != expected && !later && !taken_for_known {
             let words = format!("{key} is {expected} and is reported {}", entry.state);
             broken.push((STATE_IS_REPORTED, words));
@@ -328,6 +377,8 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
     let failed = failed.filter(|(at, _)| !since(world.stepped, *at) && !since(mended, *at));
     // A failure that could not be read, before an `ok` that can, counts as known.
     let failed = failed.filter(|(at, _)| !world.damage.since(key, *at));
+    // What a backup does not have.
+    let failed = failed.filter(|(at, _)| world.operations.restored.is_none_or(|when| *at > when));
     let failed = failed.map(|(_, shown)| shown);
     // A notice that the host is missing says more, and one that it is failing says the same.
     let failed = failed.filter(|at| entry.state == State::Up && !was_failing(world, key, **at));

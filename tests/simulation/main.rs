@@ -17,6 +17,7 @@ mod intervals;
 mod invariants;
 mod machine;
 mod mutants;
+mod operations;
 mod outage;
 mod ports;
 mod progress;
@@ -120,7 +121,13 @@ fn no_seed_violates_an_invariant() {
             "no clock stepped {step} around a silence"
         );
     }
-    for premise in ["left when faults ended", "out of time"] {
+    for premise in [
+        "left when faults ended",
+        "out of time",
+        "more notices than are one by one at once",
+        "a host that beats is missing, with a caveat",
+        "a receiver is reported",
+    ] {
         assert!(
             faults.noted.contains_key(premise),
             "no seed shows anything about {premise:?}"

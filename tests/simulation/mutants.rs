@@ -1,4 +1,4 @@
-//! The production protocol, and eleven broken variants. Each wraps the production code with one fault, so that the
+//! The production protocol, and thirteen broken variants. Each wraps the production code with one fault, so that the
 //! production code contains no switches for it.
 
 use std::sync::Arc;
@@ -45,13 +45,15 @@ pub(crate) enum Variant {
     TrustsCopies,
     /// Counts what is of the future as now, and leaves it there.
     Unmended,
+    /// A lease of half an hour, which outlives its process.
+    LongLease,
     /// Mends although the last canary is ahead of its clock.
     MendsBlindly,
 }
 
 impl Variant {
     /// The broken variants, each with the invariant that it violates.
-    pub(crate) const MUTANTS: [(Self, &str); 12] = [
+    pub(crate) const MUTANTS: [(Self, &str); 13] = [
         (Self::EventualLedger, invariants::ONE_TRANSITION),
         (Self::NoOutbox, invariants::NOTHING_PENDING),
         (Self::NoEchoResend, invariants::ACCEPTED_ONCE),
@@ -63,6 +65,7 @@ impl Variant {
         (Self::QuickEchoes, invariants::ACCEPTED_ONCE),
         (Self::TrustsCopies, invariants::TRUE_CAVEAT),
         (Self::Unmended, invariants::STATE_IS_REPORTED),
+        (Self::LongLease, invariants::SETTLES),
         (Self::MendsBlindly, invariants::NO_FALSE_ALARM),
     ];
 
@@ -88,6 +91,7 @@ impl Variant {
                 .with(Fault::EchoShortPoll, 900),
             Self::TrustsCopies => faults.with(Fault::ReplicationDown, 300),
             Self::Unmended => faults.with(Fault::ClockStep, 100),
+            Self::LongLease => faults.with(Fault::Crash, 30),
             Self::MendsBlindly => faults
                 .with(Fault::ClockDrift, 300)
                 .with(Fault::DoubleInvocation, 900),
@@ -113,6 +117,7 @@ impl Variant {
                 sweep.settings.delivery.lease = Duration::from_millis(5);
                 sweep.settings.delivery.echo_wait = Duration::ZERO;
             }
+            Self::LongLease => sweep.settings.delivery.lease = Duration::from_mins(30),
             Self::HiddenRetry => sweep.ports.topic = broken,
             Self::NoOrphanRule => sweep.ports.digests = broken,
             Self::Unconfirmed => sweep.ports.heartbeats = broken,

@@ -30,17 +30,25 @@ pub(crate) struct SimulatedPorts {
     pub(crate) ahead: i64,
     /// How long half a call takes, at most, in milliseconds.
     slowness: i64,
+    /// Which process it is.
+    pub(crate) process: u64,
 }
 
 impl SimulatedPorts {
     /// Of a process that begins now.
     pub(crate) fn new(world: &Shared, region: &Region, skew: i64) -> Self {
+        let (ahead, process) = {
+            let mut world = world.get();
+            world.processes += 1;
+            (world.clocks + skew, world.processes)
+        };
         Self {
             world: world.clone(),
             region: region.clone(),
             skew,
-            ahead: world.get().clocks + skew,
+            ahead,
             slowness: 8,
+            process,
         }
     }
 

@@ -49,7 +49,9 @@ impl World {
         let Some(claimed) = self.claimed.get(&(host.clone(), epoch)) else {
             return;
         };
-        let waited = self.now - CALM_FROM.max(*claimed);
+        // Its own entry may be unreadable for longer; no other host waits for that.
+        let readable = self.damage.end(host, CALM_FROM);
+        let waited = self.now - readable.max(*claimed);
         let bound = self.settles_within();
         if claimed < &CALM_FROM && waited > 0 {
             self.faults.note("left when faults ended");

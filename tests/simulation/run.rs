@@ -17,6 +17,7 @@ use crate::hosts::{record, send_beats};
 use crate::intervals::{BEFORE, millis};
 use crate::invariants;
 use crate::mutants::Variant;
+use crate::operations::operate;
 use crate::ports::SimulatedPorts;
 use crate::world::{PARTITIONS, Quiet, START, Shared, Violation, World, instant};
 
@@ -59,6 +60,9 @@ pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> R
         faults,
         variant == Variant::EventualLedger,
     );
+    if faults_for.regions().is_none() {
+        world.get().plan_region();
+    }
     let mut executor = Executor::new(world.clone());
     populate(&world, &mut executor);
     for minute in 0..FAULTY + CALM {
@@ -75,9 +79,12 @@ pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> R
         for part in 0..2 {
             let now = START + minute * MINUTE + part * MINUTE / 2;
             executor.run_until(now);
+            world.get().remove_record();
+            world.get().repair();
             if !calm {
                 disturb(&world);
                 administer(&world, &mut executor);
+                operate(&world, &mut executor);
             }
             schedule(&world, &mut executor, part == 0, variant);
         }
@@ -135,7 +142,10 @@ pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
             let mut world = shared.get();
             if world.faults.on {
                 world.tables.old_beats = world.tables.beats.clone();
-                world.tables.old_records = world.tables.records.clone();
+                // An index may be behind by minutes.
+                if world.rng.u8(0..20) == 0 {
+                    world.tables.old_records = world.tables.records.clone();
+                }
             }
         }
     });
@@ -239,7 +249,7 @@ fn clear(world: &Shared) {
             world.receivers_down.clear();
         }
         world.cut_off.clear();
-        world.repair();
+        world.operations.stopped_until = 0;
     }
 }
 
@@ -299,7 +309,14 @@ pub(crate) fn schedule(
         if !whole_minute {
             continue;
         }
-        executor.process("canary", &region, send_canary(ports(world)));
+        let stopped = world.get().is_stopped();
+        let alone = world.get().is_one_machine();
+        if !(stopped && alone) {
+            executor.process("canary", &region, send_canary(ports(world)));
+        }
+        if stopped {
+            continue;
+        }
         let twice = world.get().strikes(Fault::DoubleInvocation);
         for _ in 0..=u8::from(twice) {
             // The reserved concurrency of the function: more sweeps could send more than 10 messages a second.

@@ -81,6 +81,25 @@ impl Tables {
         }
     }
 
+    /// A new region gets a copy of all that `home` has, which keeps the times of the writes.
+    pub(crate) fn replicate(&mut self, home: &Region, region: &Region) {
+        let beats = self.beats.get(home).cloned().unwrap_or_default();
+        for (key, of) in beats.keys() {
+            let at = |region: &Region| (region.clone(), key.clone(), of.clone());
+            if let Some(written) = self.written.get(&at(home)).copied() {
+                self.written.insert(at(region), written);
+            }
+        }
+        self.beats.insert(region.clone(), beats);
+    }
+
+    /// All heartbeats are as they were.
+    pub(crate) fn restore_beats(&mut self, beats: BTreeMap<Region, Beats>) {
+        self.beats = beats;
+        self.copies
+            .retain(|(_, _, copy)| !matches!(copy, Copy::Beat(..)));
+    }
+
     /// Delivers the copies that are due at `now`, except to regions that are cut off; those of heartbeats only if
     /// `beats` are copied.
     pub(crate) fn arrive(&mut self, now: i64, beats: bool, cut_off: impl Fn(&Region) -> bool) {

@@ -1,6 +1,7 @@
 //! Items that cannot be read for a while: the entry or the beats of a host, or the record of a receiver.
 //!
-//! All of them are repaired when faults end. A swap that replaces an item repairs it as well.
+//! Some of them still are when all other faults have ended, and other hosts must not wait for them. A swap that replaces an
+//! item repairs it.
 
 use std::collections::BTreeMap;
 
@@ -50,6 +51,12 @@ impl Damage {
         until.is_some_and(|until| *until >= at)
     }
 
+    /// Until when the entry or the beats of a host could not be read; `at` if not as late as that.
+    pub(crate) fn end(&self, key: &HostKey, at: i64) -> i64 {
+        let until = self.hosts.get(&key.to_string());
+        until.copied().unwrap_or(at).max(at)
+    }
+
     /// Whether the record of any receiver could not be read at `at` or later.
     pub(crate) fn of_receivers_since(&self, at: i64) -> bool {
         self.receivers.is_some_and(|until| until >= at)
@@ -57,10 +64,15 @@ impl Damage {
 }
 
 impl World {
-    /// What was damaged long enough is repaired, and something else may be damaged.
-    pub(crate) fn may_damage(&mut self) {
+    /// What was damaged long enough is repaired.
+    pub(crate) fn repair(&mut self) {
         let now = self.now;
         self.damage.items.retain(|_, until| *until > now);
+    }
+
+    /// Something may be damaged.
+    pub(crate) fn may_damage(&mut self) {
+        let now = self.now;
         if !self.strikes(Fault::Unreadable) {
             return;
         }
@@ -81,10 +93,5 @@ impl World {
             *known = until.max(*known);
         }
         self.damage.items.insert((table, key), until);
-    }
-
-    /// All is repaired.
-    pub(crate) fn repair(&mut self) {
-        self.damage.items.clear();
     }
 }

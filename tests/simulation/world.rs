@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hb_domain::{HostKey, Region, Subject, Timestamp, Transition};
+use hb_domain::{Fleet, HostKey, Kind, Region, Subject, Timestamp, Transition};
 
 use crate::faults::{Fault, Faults};
+use crate::operations::Operations;
 use crate::store::Tables;
 use crate::unreadable::Damage;
 
@@ -26,13 +27,23 @@ pub(crate) struct Violation {
 #[derive(Clone, Debug)]
 pub(crate) struct Accepted {
     pub(crate) subject: Subject,
+    pub(crate) kind: Kind,
     pub(crate) attempt: u32,
     /// The hosts and epochs in it.
     pub(crate) transitions: Vec<(HostKey, u64)>,
     pub(crate) region: Region,
+    /// The process that published it.
+    pub(crate) process: u64,
     pub(crate) at: i64,
     /// When its echo can be received; `None` when it is lost.
     pub(crate) echo: Option<i64>,
+}
+
+impl Accepted {
+    /// The fleet of its hosts.
+    pub(crate) fn fleet(&self) -> Option<&Fleet> {
+        self.transitions.first().map(|(host, _)| &host.fleet)
+    }
 }
 
 /// An echo in the queue of a region.
@@ -76,9 +87,22 @@ impl Quiet {
         Self { last: at, ended: 0 }
     }
 
-    /// When the last long time ended.
+    /// Nothing is expected any more; a long time may have ended just now.
+    pub(crate) fn ended_for_ever(now: i64) -> Self {
+        Self {
+            last: i64::MAX,
+            ended: now,
+        }
+    }
+
+    /// When the last long time ended, of one that something is expected from.
     pub(crate) fn ended(&self) -> Option<i64> {
-        (self.ended > 0).then_some(self.ended)
+        (self.ended > 0 && self.last < i64::MAX).then_some(self.ended)
+    }
+
+    /// Whether it is a long time, or one ended after `at`.
+    pub(crate) fn is_news(&self, at: i64, now: i64) -> bool {
+        self.ended > at || now - self.last > Self::LONG
     }
 
     /// Whether it is a long time now, or was a long time lately.
@@ -160,6 +184,8 @@ pub(crate) struct World {
     pub(crate) asked: BTreeMap<HostKey, (Timestamp, bool)>,
     /// What cannot be read.
     pub(crate) damage: Damage,
+    /// What operators have done to the stage.
+    pub(crate) operations: Operations,
     /// When any clock was last wrong.
     pub(crate) wrong_clock: Option<i64>,
     /// When an instant of a host's beats was last brought to now.
@@ -176,6 +202,10 @@ pub(crate) struct World {
     /// Set when the process that runs now has outlived that, and ends before the effect of its call.
     pub(crate) ended: bool,
     pub(crate) receipts: u64,
+    /// How many processes there were.
+    pub(crate) processes: u64,
+    /// When a host that beats was last reported missing, with a caveat.
+    pub(crate) false_alarms: BTreeMap<HostKey, i64>,
 }
 
 /// The world, shared by all tasks of the one thread.
@@ -222,6 +252,7 @@ impl Shared {
             canaries: BTreeMap::new(),
             asked: BTreeMap::new(),
             damage: Damage::default(),
+            operations: Operations::default(),
             wrong_clock: None,
             mended: BTreeMap::new(),
             trace: Vec::new(),
@@ -232,6 +263,8 @@ impl Shared {
             lives_until: i64::MAX,
             ended: false,
             receipts: 0,
+            processes: 0,
+            false_alarms: BTreeMap::new(),
         })))
     }
 

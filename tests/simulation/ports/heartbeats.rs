@@ -70,24 +70,28 @@ impl Heartbeats for SimulatedPorts {
             return Ok(Page::default());
         }
         let stale = world.strikes(Fault::StaleScan);
-        let beats = if stale {
-            &world.tables.old_beats
-        } else {
-            &world.tables.beats
-        };
+        let World {
+            tables,
+            rng,
+            damage,
+            ..
+        } = &mut *world;
+        let old = tables.old_beats.get(&self.region);
         let mut page = Page::default();
-        let items = beats
-            .get(&self.region)
-            .into_iter()
-            .flat_map(|beats| beats.values().cloned())
-            .filter(|heard| {
-                let key = heard.key.to_string();
-                after.as_ref().is_none_or(|after| key > after.0)
-            });
-        for heard in items {
-            match world.damage.of(HEARTBEATS, &heard.key.to_string()) {
+        for (place, heard) in tables.beats.get(&self.region).into_iter().flatten() {
+            let key = place.0.to_string();
+            if after.as_ref().is_some_and(|after| key <= after.0) {
+                continue;
+            }
+            // Of a stale page each item is as of now or as of then.
+            let heard = if stale && rng.bool() {
+                old.and_then(|old| old.get(place))
+            } else {
+                Some(heard)
+            };
+            match damage.of(HEARTBEATS, &key) {
                 Some(item) => page.unreadable.push(item),
-                None => page.items.push(heard),
+                None => page.items.extend(heard.cloned()),
             }
         }
         Ok(page)

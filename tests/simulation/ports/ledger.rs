@@ -2,6 +2,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hb_domain::Receiver;
 use hb_service::ports::{Cursor, Ledger, Page, PortResult, Record, Segment, Stored, Swap, Version};
 use uuid::Uuid;
 
@@ -9,6 +10,7 @@ use super::{SimulatedPorts, delay};
 use crate::faults::Fault;
 use crate::invariants;
 use crate::store::{Copy, Row};
+use crate::world::World;
 
 fn stored<T: Record>(row: &Row) -> Option<Stored<T>> {
     let record: &T = (&*row.record as &dyn Any).downcast_ref()?;
@@ -77,10 +79,15 @@ impl SimulatedPorts {
         world
             .tables
             .records
-            .entry(ledger)
+            .entry(ledger.clone())
             .or_default()
-            .insert(place.clone(), row);
+            .insert(place.clone(), row.clone());
         world.damage.repair(place.0, &place.1);
+        if T::TABLE == Receiver::TABLE && expected.is_none() {
+            // Hosts use a region only when it is known.
+            let old = world.tables.old_records.entry(ledger.clone()).or_default();
+            old.insert(place.clone(), row.clone());
+        }
         invariants::swapped(&mut world, entry as &dyn Any, self.ahead, self.skew);
         Swap::Done(version)
     }
@@ -128,16 +135,26 @@ impl<T: Record> Ledger<T> for SimulatedPorts {
         let mut world = self.world.get();
         let ledger = world.tables.ledger_of(&self.region);
         let stale = world.strikes(Fault::StaleIndex);
-        let records = if stale {
-            &world.tables.old_records
-        } else {
-            &world.tables.records
-        };
-        let rows = records.get(&ledger).into_iter().flatten();
-        let open = rows.filter(|((table, _), row)| *table == T::TABLE && row.open);
+        let World {
+            tables,
+            rng,
+            damage,
+            ..
+        } = &mut *world;
+        let rows = tables.records.get(&ledger).into_iter().flatten();
+        let old = tables.old_records.get(&ledger);
         let mut page = Page::default();
-        for ((_, key), row) in open {
-            match world.damage.of(T::TABLE, key) {
+        for (place, row) in rows.filter(|((table, _), _)| *table == T::TABLE) {
+            // Of a stale page each item is as of now or as of then.
+            let row = if stale && rng.bool() {
+                old.and_then(|old| old.get(place))
+            } else {
+                Some(row)
+            };
+            let Some(row) = row.filter(|row| row.open) else {
+                continue;
+            };
+            match damage.of(T::TABLE, &place.1) {
                 Some(item) => page.unreadable.push(item),
                 None => page.items.extend(stored(row)),
             }

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use hb_domain::{About, HostKey, Notice, Publication, Region};
+use hb_domain::{About, HostKey, Notice, Publication};
 use hb_service::ports::{Echo, Echoes, Page, PortResult, Topic};
 
 use super::SimulatedPorts;
@@ -31,7 +31,7 @@ impl Topic for SimulatedPorts {
             if world.strikes(Fault::UnknownNotAccepted) {
                 return Publication::Unknown("simulated".to_owned());
             }
-            accept(&mut world, &self.region, notice);
+            accept(&mut world, self, notice);
             world.strikes(Fault::AcceptedReplyLost)
         };
         self.reply("topic.publish accepted").await;
@@ -48,7 +48,8 @@ impl Topic for SimulatedPorts {
 }
 
 /// The topic accepts a notice.
-fn accept(world: &mut World, region: &Region, notice: &Notice) {
+fn accept(world: &mut World, ports: &SimulatedPorts, notice: &Notice) {
+    let region = &ports.region;
     let late = world.strikes(Fault::EchoLate);
     let lost = !late && world.strikes(Fault::EchoLost);
     let wait = if late {
@@ -97,9 +98,11 @@ fn accept(world: &mut World, region: &Region, notice: &Notice) {
     };
     let accepted = Accepted {
         subject,
+        kind: notice.kind,
         attempt,
         transitions,
         region: region.clone(),
+        process: ports.process,
         at: world.now,
         echo,
     };
