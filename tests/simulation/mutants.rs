@@ -198,8 +198,15 @@ impl Ledger<Digest> for Broken {
 
 #[async_trait]
 impl Ledger<Receiver> for Broken {
+    /// Hides that other regions live, and that a canary is ahead.
     async fn load(&self, region: &Region) -> PortResult<Option<Stored<Receiver>>> {
-        Ledger::<Receiver>::load(&self.0, region).await
+        let mut stored = Ledger::<Receiver>::load(&self.0, region).await?;
+        let now = self.0.now();
+        if let Some(stored) = &mut stored {
+            let other = *region != self.0.region;
+            stored.record.heard = stored.record.heard.min(Some(now)).filter(|_| !other);
+        }
+        Ok(stored)
     }
 
     async fn swap(
@@ -211,19 +218,12 @@ impl Ledger<Receiver> for Broken {
         self.0.swap(receiver, expected, writer).await
     }
 
-    /// Hides that other regions live, and that a canary is ahead.
     async fn open(
         &self,
         segment: Segment,
         after: Option<Cursor>,
     ) -> PortResult<Page<Stored<Receiver>>> {
-        let mut page = Ledger::<Receiver>::open(&self.0, segment, after).await?;
-        let now = self.0.now();
-        for stored in &mut page.items {
-            let other = stored.record.region != self.0.region;
-            stored.record.heard = stored.record.heard.min(Some(now)).filter(|_| !other);
-        }
-        Ok(page)
+        Ledger::<Receiver>::open(&self.0, segment, after).await
     }
 }
 
