@@ -2,7 +2,7 @@
 
 use hb_domain::{Caveat, HostKey, Kind, Transition};
 
-use crate::invariants::{NO_ALTERNATION, NO_FALSE_ALARM, TRUE_CAVEAT, TRUE_RECEIVER};
+use crate::invariants::{NO_ALTERNATION, NO_FALSE_ALARM, SKEW, TRUE_CAVEAT, TRUE_RECEIVER};
 use crate::world::{Quiet, World};
 
 /// How long a host must have sent beats to be certainly known as up, besides its interval: time for skew and retries.
@@ -78,8 +78,12 @@ pub(crate) fn check(world: &mut World, key: &HostKey, last: &Transition, ahead: 
     // last: until the next beat the host is judged by the interval of either.
     // A backup has the interval of then.
     let restored = world.operations.restored.is_some_and(|at| at > last_beat);
+    // A beat that is stored just after an earlier one was brought to now, by a clock that is a moment ahead, counts as
+    // older than that.
+    let mended = world.mended.get(key).zip(truth.beat);
+    let at_once = mended.is_some_and(|(mended, beat)| (beat - mended).abs() < SKEW);
     let other_interval = last.interval.as_millis() < truth.interval.unsigned_abs()
-        && (world.wrong_clock.is_some() && !world.is_one_machine() || restored);
+        && (world.wrong_clock.is_some() && !world.is_one_machine() || restored || at_once);
     if unseen || other_interval {
         return;
     }

@@ -52,10 +52,12 @@ pub(crate) enum Fault {
     RegionRemoved,
     /// A backup is made, and restored later.
     Restored,
+    /// A sweep is of an older version, which does not know all members of a record.
+    OlderVersion,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::StoreFails,
         Self::StoreReplyLost,
         Self::StaleScan,
@@ -91,6 +93,7 @@ impl Fault {
         Self::RegionAdded,
         Self::RegionRemoved,
         Self::Restored,
+        Self::OlderVersion,
     ];
     /// Those of clocks, which are right in most runs: some invariants hold only then.
     const CLOCKS: [Self; 3] = [Self::ClockStep, Self::ClockDrift, Self::BeatAhead];
@@ -106,7 +109,8 @@ impl Fault {
             | Self::Admin
             | Self::ClockStep
             | Self::ClockDrift
-            | Self::Unreadable => 100,
+            | Self::Unreadable
+            | Self::OlderVersion => 100,
             Self::Refused
             | Self::AcceptedReplyLost
             | Self::UnknownNotAccepted

@@ -52,7 +52,7 @@ pub(crate) const FAILURE_IS_REPORTED: &str = "a failure is reported";
 /// The wait for an echo, less what the clocks of two machines may differ.
 const ECHO_WAIT: i64 = 180_000 - 12_000;
 /// How far the clock of a sweep may be ahead ([`hb_service::SweepSettings::skew`]).
-const SKEW: i64 = 5_000;
+pub(crate) const SKEW: i64 = 5_000;
 
 /// How far a canary of a right clock may seem to be away when it arrives: the skew, and a slow call.
 const RIGHT: i64 = 10_000;

@@ -24,6 +24,7 @@ mod progress;
 mod run;
 mod store;
 mod unreadable;
+mod versions;
 mod world;
 
 use std::ops::Range;

@@ -220,6 +220,7 @@ impl World {
         let pending = self.pending();
         self.accepted
             .retain(|copy| copy.at <= at && !pending.contains(&copy.subject));
+        self.echoed.retain(|_, read| *read <= at);
         self.asked.clear();
     }
 

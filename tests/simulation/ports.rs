@@ -30,6 +30,8 @@ pub(crate) struct SimulatedPorts {
     pub(crate) ahead: i64,
     /// How long half a call takes, at most, in milliseconds.
     slowness: i64,
+    /// Whether it is of an older version.
+    older: bool,
     /// Which process it is.
     pub(crate) process: u64,
 }
@@ -48,8 +50,15 @@ impl SimulatedPorts {
             skew,
             ahead,
             slowness: 8,
+            older: false,
             process,
         }
+    }
+
+    /// Of a process that may be of an older version.
+    pub(crate) fn perhaps_older(mut self) -> Self {
+        self.older = self.world.get().strikes(Fault::OlderVersion);
+        self
     }
 
     /// Of a process whose calls may all take long: then time runs out in the middle of its candidates.

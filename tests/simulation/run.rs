@@ -321,7 +321,7 @@ pub(crate) fn schedule(
         for _ in 0..=u8::from(twice) {
             // The reserved concurrency of the function: more sweeps could send more than 10 messages a second.
             if executor.sweeping(&region) < 2 {
-                let sweep = variant.sweep(&ports(world));
+                let sweep = variant.sweep(&ports(world).perhaps_older());
                 let in_time = if world.get().strikes(Fault::OutOfTime) {
                     300
                 } else {

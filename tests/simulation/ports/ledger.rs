@@ -10,6 +10,7 @@ use super::{SimulatedPorts, delay};
 use crate::faults::Fault;
 use crate::invariants;
 use crate::store::{Copy, Row};
+use crate::versions::without_news;
 use crate::world::World;
 
 fn stored<T: Record>(row: &Row) -> Option<Stored<T>> {
@@ -52,9 +53,10 @@ impl SimulatedPorts {
             return Swap::Conflict(current.as_ref().and_then(stored));
         }
         let version = expected.unwrap_or(0) + 1;
-        let record: Arc<dyn Any + Send + Sync> = Arc::new(entry.clone());
+        let older = self.older.then(|| without_news(entry)).flatten();
+        let record = older.unwrap_or_else(|| Arc::new(entry.clone()));
         let row = Row {
-            record,
+            record: record.clone(),
             open: entry.is_open(),
             version,
             writer,
@@ -88,7 +90,7 @@ impl SimulatedPorts {
             let old = world.tables.old_records.entry(ledger.clone()).or_default();
             old.insert(place.clone(), row.clone());
         }
-        invariants::swapped(&mut world, entry as &dyn Any, self.ahead, self.skew);
+        invariants::swapped(&mut world, &*record, self.ahead, self.skew);
         Swap::Done(version)
     }
 }
