@@ -38,6 +38,7 @@ macro_rules! delivery_contract {
             of_a_lane_one_delivery_is_sent_at_a_time,
             a_later_notice_may_pass_one_that_has_yielded_already,
             a_digest_that_is_too_large_is_sent_in_parts,
+            a_digest_behind_one_that_yields_is_sent_in_parts_without_a_pause,
             a_part_is_repeated_whatever_the_receiver_took_meanwhile,
             a_lost_part_keeps_its_hosts_in_their_lanes,
             an_added_delivery_is_announced_once);

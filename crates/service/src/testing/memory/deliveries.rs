@@ -38,6 +38,8 @@ struct Row {
     refused: u32,
     /// When the last try failed that yields.
     yielded: Option<Timestamp>,
+    /// The last try that failed halved it: the next one waits for nothing.
+    halved: bool,
     /// Why the last try failed, and when.
     error: Option<(Timestamp, String)>,
     /// The hosts before this place of a digest's list have got it.
@@ -71,11 +73,11 @@ impl Row {
         self.state == State::Open && self.meets(later)
     }
 
-    /// Whether it lets `later` be tried now.
+    /// Whether it lets `later` be tried now: once, and on while that is halved.
     fn yields_to(&self, later: &Self, now: Timestamp) -> bool {
         let tried = later.tries.last.filter(|tried| !tried.is_ahead(now));
         self.yielded
-            .is_some_and(|yielded| tried.is_none_or(|tried| tried < yielded))
+            .is_some_and(|yielded| later.halved || tried.is_none_or(|tried| tried < yielded))
     }
 }
 
@@ -113,6 +115,7 @@ impl Deliveries {
                 failed: 0,
                 refused: 0,
                 yielded: None,
+                halved: false,
                 error: None,
                 sent: 0,
                 size: None,
@@ -295,6 +298,7 @@ impl DeliveryQueue for Memory {
             }
             DeliveryOutcome::Split { error } => {
                 row.size = Some(leased.places.len().div_ceil(2));
+                row.halved = true;
                 row.due = now;
                 row.tries.last = Some(now);
                 row.error = Some((now, error));
@@ -312,6 +316,7 @@ impl DeliveryQueue for Memory {
                 row.tries.failing = row.tries.failing.or(Some(now));
                 row.tries.last = Some(now);
                 row.yielded = yields.then_some(now);
+                row.halved = false;
                 row.error = Some((now, error));
             }
             DeliveryOutcome::Dead { error } => {
