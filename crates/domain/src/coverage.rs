@@ -310,6 +310,19 @@ impl Coverage {
         longest.copied()
     }
 
+    /// Since when only single beats were heard, when none was since the `newest` one: at each of these a blackout ended, and
+    /// the next one began.
+    #[must_use]
+    pub fn hardly_heard_since(&self, newest: Timestamp) -> Timestamp {
+        let mut since = newest;
+        for blackout in self.blackouts.iter().rev() {
+            if blackout.until == since && blackout.since > Timestamp::MIN {
+                since = blackout.since;
+            }
+        }
+        since
+    }
+
     /// Up to when silence counts at `now`.
     #[must_use]
     pub fn covered_until(&self, now: Timestamp) -> Timestamp {

@@ -357,6 +357,30 @@ fn the_time_without_any_beat_of_a_host_is_a_blackout_afterwards() {
     assert_eq!(receiver.heard_again(at(10)), None);
 }
 
+#[test]
+fn single_beats_do_not_end_the_time_in_which_hardly_any_host_was_heard() {
+    let blackout = |(since, until): &(i64, i64)| Blackout {
+        since: at(*since),
+        until: at(*until),
+    };
+    let cases = [
+        (&[][..], 9, 9),
+        (&[(3, 9)], 9, 3),
+        (&[(3, 8)], 9, 9),
+        (&[(1, 3), (3, 9)], 9, 1),
+        (&[(1, 2), (3, 9)], 9, 3),
+        (&[(1, 3), (2, 5), (3, 9)], 9, 1),
+    ];
+    for (blackouts, newest, since) in cases {
+        let coverage = Coverage {
+            blackouts: blackouts.iter().map(blackout).collect(),
+            ..Coverage::default()
+        };
+        let known = coverage.hardly_heard_since(at(newest));
+        assert_eq!(known, at(since), "{blackouts:?}");
+    }
+}
+
 prop_compose! {
     fn some_blackouts()(spans in prop::collection::vec((0..500_i64, 1..60_i64), 0..6)) -> Vec<(i64, i64)> {
         let mut blackouts: Vec<_> = spans.into_iter().map(|(since, lasts)| (since, since + lasts)).collect();

@@ -87,7 +87,8 @@ impl Pass<'_> {
         let returned = policy.unheard_since.is_some_and(|since| newest > since);
         let unheard = policy.checks_network
             && (policy.unheard_since.is_some() || scanned.network.is_unheard());
-        let fleets = self.silent_fleets(policy, open, scanned, unheard);
+        let unheard_since = unheard.then_some(newest);
+        let fleets = self.silent_fleets(policy, open, scanned, unheard_since);
         let mut verdicts = BTreeMap::new();
         for (fleet, silence) in &fleets {
             let verdict = if returned {
@@ -110,7 +111,6 @@ impl Pass<'_> {
         for (fleet, silence) in fleets {
             match (silence.verdict, silence.held) {
                 (Breaker::Hold, held) => {
-                    let unheard_since = unheard.then_some(newest);
                     self.update_receiver(|receiver| {
                         receiver.holding(&fleet, self.now, unheard_since)
                     })
@@ -128,6 +128,13 @@ impl Pass<'_> {
                         self.update_receiver(|receiver| receiver.released(&fleet))
                             .await?;
                     }
+                }
+                // The time without beats is to be a blackout all the same.
+                (Breaker::Marked, _) if unheard => {
+                    self.update_receiver(|receiver| {
+                        receiver.holding(&fleet, self.now, unheard_since)
+                    })
+                    .await?;
                 }
                 (Breaker::Closed | Breaker::Marked, _) => {}
             }
@@ -148,7 +155,7 @@ impl Pass<'_> {
         policy: &SilencePolicy,
         open: &OpenFleets,
         scanned: &Scanned,
-        unheard: bool,
+        unheard_since: Option<Timestamp>,
     ) -> BTreeMap<Fleet, FleetSilence> {
         // What people know counts when the record cannot be read, or could not be. Several regions share that notice.
         let mut held = if policy.alone || policy.holds.is_none() {
@@ -157,6 +164,12 @@ impl Pass<'_> {
             BTreeMap::new()
         };
         held.extend(policy.holds.clone().unwrap_or_default());
+        // A single beat ends a hold, but nobody waits for another 15 min after it.
+        let coverage = &policy.sure.coverage;
+        let hardly_heard = unheard_since
+            .map(|newest| (newest, coverage.hardly_heard_since(newest)))
+            .filter(|(newest, since)| since < newest)
+            .map(|(_, since)| since);
         let fleets = held.keys().chain(scanned.silent.keys());
         let judged = fleets.map(|fleet| {
             let silent = SilentHosts {
@@ -165,7 +178,9 @@ impl Pass<'_> {
                 hosts: scanned.hosts.get(fleet).copied().unwrap_or(0),
             };
             let held = held.get(fleet).copied();
-            let verdict = Breaker::of(silent, policy.health, unheard, held, self.now);
+            let since = held.into_iter().chain(hardly_heard).min();
+            let unheard = unheard_since.is_some();
+            let verdict = Breaker::of(silent, policy.health, unheard, since, self.now);
             let silence = FleetSilence {
                 silent,
                 held,

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hb_domain::{Kind, Publication};
+use hb_domain::{Kind, Publication, Receiver, Region};
+use hb_service::ports::Ledger;
 
 use crate::Bench;
 use crate::coverage::{MARK, all_beat, known, names, receiver};
@@ -76,6 +77,36 @@ async fn a_small_fleet_that_is_really_silent_is_reported_after_the_hold() {
     bench.run_for(30).await;
     let working = bench.notified().get(&receiver(Kind::Recovered)).copied();
     assert_eq!(working, None, "nothing was heard since");
+}
+
+#[tokio::test]
+async fn single_beats_put_no_silence_off_for_longer_than_a_hold() {
+    let names = names(3);
+    let bench = known(&names).await;
+    let slow = Duration::from_mins(6);
+    bench.beat_every("slow", slow).await;
+    let missing = || {
+        let notified = bench.notified().into_keys();
+        notified.filter(|(kind, _)| *kind == Kind::Missing).count()
+    };
+    // Each of its beats comes after the graces of the others.
+    for _ in 0..7 {
+        bench.run_for(120).await;
+        bench.beat_every("slow", slow).await;
+    }
+    bench.run_for(60).await;
+    assert_eq!(missing(), 0);
+    bench.run_for(2).await;
+    assert_eq!(missing(), 3);
+    assert!(bench.last(Kind::Missing).text().ends_with(MARK));
+    // For others, that time is a blackout as well.
+    bench.run_for(58).await;
+    bench.beat_every("slow", slow).await;
+    bench.run_for(1).await;
+    let home = Region::local();
+    let stored = Ledger::<Receiver>::load(&*bench.memory, &home).await;
+    let receiver = stored.unwrap().unwrap().record;
+    assert_eq!(receiver.blackouts.len(), 8);
 }
 
 #[tokio::test]
