@@ -51,8 +51,11 @@ impl World {
         };
         let latest = self.calm_from + START_AGAIN + HOLD + GRACES * host.interval + 2 * SWEEP;
         let held = !host.up && latest > self.now() && self.claims.iter().any(held);
+        // Hosts that were new while the clock was behind seem known when it is right again, if no sweep was complete until
+        // then: a limit of the product.
+        let unregistered = host.up && host.behind && entry.state == State::Forgotten;
         // One that never sent a beat is not known.
-        if entry.state != expected && host.beat.is_some() && !held {
+        if entry.state != expected && host.beat.is_some() && !held && !unregistered {
             let words = format!("{key} is {expected} and is reported {}", entry.state);
             self.violated(STATE_IS_REPORTED, words);
         }

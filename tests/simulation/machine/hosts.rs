@@ -34,6 +34,7 @@ impl World {
             lost: None,
             read: 0,
             known: None,
+            behind: false,
         };
         self.hosts.insert(key.clone(), host);
     }

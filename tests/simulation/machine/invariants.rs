@@ -60,6 +60,8 @@ fn alarm(world: &mut World, key: &HostKey, last: &Transition) {
     // Before the first canary ever, silence counts as if everything had been received: another one.
     let began = last.at.as_millis() - world.wall;
     let unseen = unseen || world.first_canary.is_none_or(|first| first >= began);
+    // Nor is a stop while the last canary is ahead of a clock that was set back: also a limit of the product.
+    let unseen = unseen || world.unseen_gap_ended > host.known;
     let never_silent = host.known.is_some_and(|beat| host.since <= beat);
     let back = host.read - host.since.max(world.gap_ended);
     if !unseen && (never_silent || back > host.interval + CALLS) {

@@ -10,7 +10,7 @@ use hb_domain::{
     Entry, HostKey, Notice, ProcessTime, Publication, Receiver, Region, SubscriptionId, Timestamp,
 };
 use hb_service::ports::{
-    Checkpoint, CompletedSweep, Cursor, DeliveryOutcome, DeliveryQueue, Echo, Echoes, Heard,
+    Checkpoint, Clock, CompletedSweep, Cursor, DeliveryOutcome, DeliveryQueue, Echo, Echoes, Heard,
     Heartbeats, LeasedDelivery, Ledger, Page, PortError, PortResult, Ports, Record, Segment,
     Stored, Swap, System, Tally, Topic, Version,
 };
@@ -155,7 +155,8 @@ impl Process {
 impl Heartbeats for Process {
     async fn record(&self, heard: &Heard) -> PortResult<()> {
         let stored = |(): &()| {
-            self.machine.get().beat_is_stored(&heard.key);
+            let dated = heard.heartbeat.last;
+            self.machine.get().beat_is_stored(&heard.key, dated);
         };
         let effect = Heartbeats::record(&*self.disk, heard);
         self.write(BEAT, effect, stored).await
@@ -176,7 +177,13 @@ impl Heartbeats for Process {
 
     async fn mend(&self, ahead: &[Heard], now: Timestamp) -> PortResult<()> {
         let effect = Heartbeats::mend(&*self.disk, ahead, now);
-        self.write("hb serve: mend", effect, |()| {}).await
+        let stored = |(): &()| {
+            let mut world = self.machine.get();
+            for heard in ahead {
+                world.beat_is_dated(&heard.key, now);
+            }
+        };
+        self.write("hb serve: mend", effect, stored).await
     }
 
     fn behind(&self, host: &HostKey) -> Cursor {
@@ -209,12 +216,13 @@ impl<T: Record> Ledger<T> for Process {
             if let Swap::Conflict(_) = swap {
                 return;
             }
+            let now = Clock::now(self);
             let mut world = self.machine.get();
             let record: &dyn Any = record;
             if let Some(entry) = record.downcast_ref::<Entry>() {
                 invariants::claimed(&mut world, entry);
             } else if let Some(receiver) = record.downcast_ref::<Receiver>() {
-                world.heard(receiver.heard);
+                world.heard(receiver.heard, receiver.heard > Some(now));
             }
         };
         let effect = Ledger::<T>::swap(&*self.disk, record, expected, writer);
@@ -295,7 +303,8 @@ impl System for Process {
 
     async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()> {
         let effect = System::record_sweep(&*self.disk, region, sweep);
-        self.write("hb serve: record sweep", effect, |()| {}).await
+        let stored = |(): &()| self.machine.get().swept(sweep.began);
+        self.write("hb serve: record sweep", effect, stored).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hb_domain::{HostKey, SubscriptionId, Timestamp, Transition};
+use hb_domain::{HostKey, SubscriptionId, Timestamp, Transition, limits};
 use hb_service::testing::memory::Memory;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -32,6 +32,8 @@ pub(crate) struct Host {
     /// When the service last read its beats to decide about it, and the last one that it found.
     pub(crate) read: i64,
     pub(crate) known: Option<i64>,
+    /// It is new, and was heard only by a clock that is behind the last complete sweep.
+    pub(crate) behind: bool,
 }
 
 /// What a receiver should have and what it has of a transition.
@@ -80,6 +82,12 @@ pub(crate) struct World {
     /// When the first one ever was recorded.
     pub(crate) first_canary: Option<i64>,
     pub(crate) gap_ended: i64,
+    /// When the last canary came that did not change the record, because that was ahead of the clock.
+    uncounted: Option<i64>,
+    /// When the last long time after such a canary ended: the service takes only a part of it for an outage.
+    pub(crate) unseen_gap_ended: Option<i64>,
+    /// When the last complete sweep began, by its own clock.
+    swept: Timestamp,
     /// When the service last could not receive beats, or store them.
     pub(crate) outage_ended: i64,
     /// Wakes what waits for the end of the process.
@@ -136,6 +144,9 @@ impl Machine {
             canary: START,
             first_canary: None,
             gap_ended: START,
+            uncounted: None,
+            unseen_gap_ended: None,
+            swept: Timestamp::MIN,
             outage_ended: START,
             killed: Arc::default(),
             stop: None,
@@ -225,10 +236,32 @@ impl World {
     }
 
     /// A beat was stored, now.
-    pub(crate) fn beat_is_stored(&mut self, key: &HostKey) {
+    pub(crate) fn beat_is_stored(&mut self, key: &HostKey, dated: Timestamp) {
         let now = self.now();
         if let Some(host) = self.hosts.get_mut(key) {
             host.beat = Some(now);
+        }
+        self.beat_is_dated(key, dated);
+    }
+
+    /// The beats of a host are stored with an instant, perhaps of a wrong clock.
+    pub(crate) fn beat_is_dated(&mut self, key: &HostKey, dated: Timestamp) {
+        let mut claims = self
+            .claims
+            .range((key.clone(), 0)..=(key.clone(), u64::MAX));
+        let is_new = claims.next().is_none();
+        let behind = dated <= self.swept.minus(limits::NEWS_MARGIN);
+        if let Some(host) = self.hosts.get_mut(key) {
+            host.behind |= is_new && behind;
+        }
+    }
+
+    /// A sweep that began at `began` is complete. One by a clock that is behind looks at all hosts.
+    pub(crate) fn swept(&mut self, began: Timestamp) {
+        if std::mem::replace(&mut self.swept, began) > began {
+            for host in self.hosts.values_mut() {
+                host.behind = false;
+            }
         }
     }
 
@@ -240,10 +273,15 @@ impl World {
         }
     }
 
-    /// The record of canaries was stored. A long time without a new one is what the service takes for an outage.
-    pub(crate) fn heard(&mut self, heard: Option<Timestamp>) {
+    /// The record of canaries was stored, perhaps `ahead` of the clock. A long time without a new one is what the service
+    /// takes for an outage.
+    pub(crate) fn heard(&mut self, heard: Option<Timestamp>, ahead: bool) {
         const FRESH: i64 = 7_000;
         let now = self.now();
+        if self.uncounted.is_some_and(|at| now - at > FRESH) {
+            self.unseen_gap_ended = Some(now);
+        }
+        self.uncounted = ahead.then_some(now);
         if std::mem::replace(&mut self.heard, heard) == heard {
             return;
         }
