@@ -77,7 +77,7 @@ pub(crate) fn check(world: &mut World, key: &HostKey, last: &Transition, ahead: 
     // Once the beats that several regions have stored of a host are brought to now, nothing shows which of them was the
     // last: until the next beat the host is judged by the interval of either.
     // A backup has the interval of then.
-    let restored = world.operations.restored.is_some_and(|at| at > last_beat);
+    let restored = world.operations.restored > Some(last_beat).min(truth.beat);
     // A beat that is stored just after an earlier one was brought to now, by a clock that is a moment ahead, counts as
     // older than that.
     let mended = world.mended.get(key).zip(truth.beat);
