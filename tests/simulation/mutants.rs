@@ -82,8 +82,10 @@ impl Variant {
             Self::NoEchoResend | Self::HiddenRetry => faults.with(Fault::AcceptedReplyLost, 300),
             Self::NoEchoDrop => faults.with(Fault::UnknownNotAccepted, 300),
             Self::ShortLease => faults
-                .with(Fault::DoubleInvocation, 900)
-                .with(Fault::Pause, 100),
+                .with(Fault::DoubleInvocation, 1_000)
+                .with(Fault::SlowCalls, 0)
+                .with(Fault::Pause, 100)
+                .with(Fault::Crash, 0),
             Self::NoOrphanRule => faults.with(Fault::Pause, 60).with(Fault::MassOutage, 500),
             Self::Unconfirmed => faults.with(Fault::StaleScan, 900),
             Self::QuickEchoes => faults
