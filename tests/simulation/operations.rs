@@ -14,7 +14,7 @@ use crate::world::{Quiet, Shared, World};
 /// How long the sweeps are stopped while the ledger is restored, and a canary of each region is heard again.
 const STOP: Range<i64> = 65_000..200_000;
 /// How long the record of a removed region stays: until copies of what it received have arrived, and the hosts have sent
-/// beats to another one (docs/operations.md, "Remove a region").
+/// beats to another one (docs/deployment.md, "Remove a region").
 const REMOVAL: Range<i64> = 300_000..600_000;
 
 /// What an operator has begun, at most once in a run each.

@@ -78,18 +78,14 @@ impl SimulatedPorts {
                 ));
             }
         }
-        world
-            .tables
-            .records
-            .entry(ledger.clone())
-            .or_default()
-            .insert(place.clone(), row.clone());
         world.damage.repair(place.0, &place.1);
         if T::TABLE == Receiver::TABLE && expected.is_none() {
             // Hosts use a region only when it is known.
             let old = world.tables.old_records.entry(ledger.clone()).or_default();
             old.insert(place.clone(), row.clone());
         }
+        let records = world.tables.records.entry(ledger).or_default();
+        records.insert(place, row);
         invariants::swapped(&mut world, &*record, self.ahead, self.skew);
         Swap::Done(version)
     }

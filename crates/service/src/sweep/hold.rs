@@ -167,9 +167,8 @@ impl Pass<'_> {
         // A single beat ends a hold, but nobody waits for another 15 min after it.
         let coverage = &policy.sure.coverage;
         let hardly_heard = unheard_since
-            .map(|newest| (newest, coverage.hardly_heard_since(newest)))
-            .filter(|(newest, since)| since < newest)
-            .map(|(_, since)| since);
+            .map(|newest| coverage.hardly_heard_since(newest))
+            .filter(|since| Some(*since) < unheard_since);
         let fleets = held.keys().chain(scanned.silent.keys());
         let judged = fleets.map(|fleet| {
             let silent = SilentHosts {
