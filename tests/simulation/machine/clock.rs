@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{ClockStep, Message, Reading, Timestamp};
+use hb_domain::{ClockEvent, ClockStep, Message, Reading, Timestamp};
 use hb_service::ports::{Clock, Ids};
 
 use super::process::Process;
@@ -23,7 +23,13 @@ pub(crate) fn reading(machine: &Machine) -> Reading {
 #[async_trait]
 impl Clock for Process {
     fn now(&self) -> Timestamp {
-        self.time.lock().unwrap().read(reading(&self.machine)).0
+        let (time, event) = self.time.lock().unwrap().read(reading(&self.machine));
+        if let Some(ClockEvent::Followed(_)) = event {
+            // All beats are a little older at once, as after a short outage.
+            let mut world = self.machine.get();
+            world.outage_ended = world.outage_ended.max(world.now());
+        }
+        time
     }
 
     fn trouble(&self) -> Option<Message> {

@@ -208,8 +208,10 @@ pub(crate) fn settled(
         world.say(|| format!("{to}: {identity} is overtaken"));
     }
     let ids = transitions(notice);
+    let whole = world.whole(to, notice);
     match outcome {
         DeliveryOutcome::Delivered => {
+            world.refused.remove(&whole);
             for id in &ids {
                 world.fate(to, id).recorded = true;
                 for earlier in world.earlier(id) {
@@ -217,25 +219,20 @@ pub(crate) fn settled(
                     fate.dead |= fate.receipts.is_empty();
                 }
                 for other in world.rest(to, id) {
-                    let fate = world.fate(to, &other);
-                    (fate.refused, fate.failing) = (0, None);
+                    world.fate(to, &other).failing = None;
                 }
             }
         }
         DeliveryOutcome::Retry { refused, .. } => {
             let waiting: Vec<Id> = ids.iter().flat_map(|id| world.rest(to, id)).collect();
-            for id in &waiting {
+            for id in waiting.iter().chain(&ids) {
                 let fate = world.fate(to, id);
                 fate.failing = fate.failing.or(Some(now));
             }
-            for id in &ids {
-                let fate = world.fate(to, id);
-                fate.failing = fate.failing.or(Some(now));
-                fate.refused += u32::from(*refused);
-                if fate.refused > 2 {
-                    let words = format!("{to}: {id:?} is tried again");
-                    world.violated(GIVEN_UP, words);
-                }
+            let finals = world.refused.entry(whole).or_default();
+            *finals += u32::from(*refused);
+            if *finals > 2 {
+                world.violated(GIVEN_UP, format!("{to}: {ids:?} is tried again"));
             }
         }
         DeliveryOutcome::Split { .. } => {}
@@ -244,13 +241,11 @@ pub(crate) fn settled(
             world.note("one machine: a dead delivery");
             // Each step forward counts as half a day without a try: a limit of the product.
             let old = world.steps > 1;
+            let finals = world.refused.get(&whole).copied();
+            if finals < Some(2) && !old {
+                world.violated(GIVEN_UP, format!("{to}: {ids:?} is dead: {error}"));
+            }
             for id in &ids {
-                // Of a digest that is sent in parts, the answers to all of them count.
-                let notice = world.same_notice(id);
-                let refused = notice.iter().map(|id| world.fate(to, id).refused);
-                if refused.max() < Some(2) && !old {
-                    world.violated(GIVEN_UP, format!("{to}: {id:?} is dead: {error}"));
-                }
                 for other in world.rest(to, id) {
                     world.fate(to, &other).dead = true;
                 }

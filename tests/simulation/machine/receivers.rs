@@ -108,7 +108,7 @@ impl World {
     }
 
     /// A notice for a receiver; a digest whose parts are sent one by one is one notice.
-    fn whole(&self, to: &SubscriptionId, notice: &Notice) -> (SubscriptionId, String) {
+    pub(crate) fn whole(&self, to: &SubscriptionId, notice: &Notice) -> (SubscriptionId, String) {
         let of_digest = transitions(notice)
             .first()
             .and_then(|id| self.accepted.get(id));

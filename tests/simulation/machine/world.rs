@@ -46,8 +46,6 @@ pub(crate) struct Fate {
     pub(crate) failed: Option<i64>,
     /// When the first failed try was stored.
     pub(crate) failing: Option<i64>,
-    /// How many final answers are stored.
-    pub(crate) refused: u32,
     /// It is given up: after final answers, or because a later one was delivered.
     pub(crate) dead: bool,
 }
@@ -88,7 +86,7 @@ pub(crate) struct World {
     pub(crate) unseen_gap_ended: Option<i64>,
     /// When the last complete sweep began, by its own clock.
     swept: Timestamp,
-    /// When the service last could not receive beats, or store them.
+    /// When the service last could not receive beats, or store them, or its time last stepped.
     pub(crate) outage_ended: i64,
     /// Wakes what waits for the end of the process.
     pub(crate) killed: Arc<Notify>,
@@ -101,6 +99,8 @@ pub(crate) struct World {
     /// When the topic accepted each transition, in which notice.
     pub(crate) accepted: BTreeMap<Id, (i64, String)>,
     pub(crate) fates: BTreeMap<(SubscriptionId, Id), Fate>,
+    /// How many final answers to a notice are stored; of a digest that is sent in parts, since it last took one.
+    pub(crate) refused: BTreeMap<(SubscriptionId, String), u32>,
     /// The tries whose outcome is stored, by number and owner: a second time changes nothing.
     pub(crate) settled: BTreeSet<(i64, Uuid)>,
     /// The hosts that fall silent when all is well.
@@ -156,6 +156,7 @@ impl Machine {
             claims: BTreeMap::new(),
             accepted: BTreeMap::new(),
             fates: BTreeMap::new(),
+            refused: BTreeMap::new(),
             settled: BTreeSet::new(),
             silent: BTreeSet::new(),
             trace: Vec::new(),
