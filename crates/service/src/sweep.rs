@@ -218,11 +218,11 @@ impl<'a> Pass<'a> {
         };
         let claimed = self.claim(&open.hosts, &open.fleets, report).await;
         let recorded = match &claimed {
-            Ok(sweep) => {
+            Ok(None) | Err(_) => Ok(()),
+            Ok(Some(sweep)) => {
                 let (system, region) = (&self.sweep.ports.system, &self.sweep.settings.region);
                 system.record_sweep(region, sweep).await
             }
-            Err(_) => Ok(()),
         };
         let sent = match sent.and(doubtful) {
             Err(Stop::OutOfTime) => self.send_rest(echoes.is_ok(), report).await,

@@ -11,7 +11,7 @@ use super::scan::{Batch, Candidate, Class, Judge};
 use super::silence::SilencePolicy;
 use super::{Pass, Stop, SweepReport};
 use crate::canary::Receivers;
-use crate::ports::{Checkpoint, CompletedSweep, PortResult, Position};
+use crate::ports::{Checkpoint, CompletedSweep, PortError, PortResult, Position};
 
 /// By which rules a candidate is decided.
 pub(super) struct Verdicts<'a> {
@@ -40,13 +40,14 @@ impl Verdicts<'_> {
 
 impl Pass<'_> {
     /// Looks for changes, claims them and delivers their notices, urgent ones first. Returns the sweep to be recorded
-    /// when all hosts were looked at: the round that began with it, or with an earlier sweep, is complete.
+    /// when all hosts were looked at: the round that began with it, or with an earlier sweep, is complete. None is when
+    /// the clock may be behind, by which news are of the future.
     pub(super) async fn claim(
         &self,
         open: &OpenHosts,
         fleets: &OpenFleets,
         report: &mut SweepReport,
-    ) -> Result<CompletedSweep, Stop> {
+    ) -> Result<Option<CompletedSweep>, Stop> {
         let (system, region) = (&self.sweep.ports.system, &self.sweep.settings.region);
         let last = self.last_sweep().await?;
         let checkpoint = system.checkpoint(region).await?;
@@ -126,11 +127,11 @@ impl Pass<'_> {
         });
         let looked = self.round(&judge, &verdicts, &mut round, batch, report);
         result.and(looked.await)?;
-        Ok(CompletedSweep {
+        Ok(policy.may_mend.then(|| CompletedSweep {
             began: round.began,
             ended: self.sweep.ports.clock.now(),
             hosts: report.hosts,
-        })
+        }))
     }
 
     /// When the last sweep of this region began. A new region starts with what all others have accounted for, up to the
@@ -210,20 +211,37 @@ impl Pass<'_> {
     }
 
     /// Settles candidates of one class: confirms them in a third of the time that is left, and claims and delivers what
-    /// changed in the rest.
+    /// changed in the rest. Those whose entries an admin changed meanwhile are settled once more: for the next sweep they
+    /// are no news any more.
     async fn settle(
         &self,
         candidates: &[Candidate],
         verdicts: &Verdicts<'_>,
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
-        self.in_time()?;
-        let (drafts, confirmed) = self
-            .with_share(1, 3)
-            .confirm(candidates, verdicts, report)
-            .await;
-        let delivered = self.deliver(drafts, report).await;
-        confirmed.and(delivered)
+        const TRIES: u32 = 3;
+        let (mut candidates, mut result) = (candidates.to_vec(), Ok(()));
+        for _ in 0..TRIES {
+            self.in_time()?;
+            let (drafts, confirmed) = self
+                .with_share(1, 3)
+                .confirm(&candidates, verdicts, report)
+                .await;
+            let delivered = self.deliver(drafts, report).await;
+            result = result.and(confirmed).and(delivered);
+            let undecided = std::mem::take(&mut report.undecided);
+            candidates.retain(|candidate| undecided.contains(&candidate.key));
+            if candidates.is_empty() {
+                return result;
+            }
+        }
+        let cause = format!("it was changed at each of {TRIES} tries");
+        let key = &candidates[0].key;
+        result.and(Err(PortError::conflict(
+            format!("the entry of {key}"),
+            cause,
+        )
+        .into()))
     }
 }
 

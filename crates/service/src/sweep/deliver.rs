@@ -286,13 +286,13 @@ impl Pass<'_> {
                 None => Some(entry),
             };
             if let Some(entry) = entry {
-                marks.push((mark, entry.failure));
+                marks.push((mark, entry.failure, entry.epoch, entry.key.clone()));
                 proposals.push((entry, expected));
             }
         }
         let mut stored = Vec::new();
         let swapped = swap_many(&self.sweep.ports, proposals).await;
-        for (swapped, (mark, failure)) in swapped.into_iter().zip(marks) {
+        for (swapped, (mark, failure, epoch, key)) in swapped.into_iter().zip(marks) {
             match swapped {
                 Ok(Ok(record)) => {
                     if let Some(mark) = mark {
@@ -304,6 +304,10 @@ impl Pass<'_> {
                 }
                 Ok(Err(current)) => {
                     steps.push(Step::LostRace);
+                    let decided = |now: &Stored| now.record.epoch >= epoch;
+                    if mark.is_some() && !current.as_ref().is_some_and(decided) {
+                        steps.push(Step::Undecided(key));
+                    }
                     if let Some((current, failure)) = current.zip(failure) {
                         let kept = self.keep_failure(&current.record.key, failure).await;
                         steps.extend(kept.err().map(Step::Failed));

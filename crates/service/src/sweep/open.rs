@@ -17,8 +17,10 @@ enum Role {
     Judged,
     /// Nothing: other regions were asked about the host, so that it is a candidate.
     Asked,
-    /// Nothing: its notice is pending, or it is among [`OpenHosts::asked`].
+    /// Nothing: it is among [`OpenHosts::asked`].
     Skipped,
+    /// Nothing while its notice is pending, but that is perhaps no longer so.
+    Pending,
 }
 
 /// What decides whether the beats of a host change anything. The notice and the history would be most of the memory.
@@ -53,7 +55,7 @@ impl OpenHosts {
         } else if asked {
             Role::Asked
         } else if entry.pending.is_some() {
-            Role::Skipped
+            Role::Pending
         } else {
             Role::Judged
         };
@@ -94,6 +96,7 @@ impl OpenHosts {
         match slim.role {
             Role::Skipped => Known::Skipped,
             Role::Asked => Known::Asked,
+            Role::Pending => Known::Pending(slim.failure),
             Role::Judged => Known::Open(Box::new(Entry {
                 state: slim.state,
                 needs_recheck: slim.needs_recheck,
@@ -126,6 +129,8 @@ pub(super) enum Known {
     Skipped,
     /// Other regions were asked about it, so that it is a candidate.
     Asked,
+    /// Its notice is pending, or was when the index was written; and the failure that is accounted for.
+    Pending(Option<Timestamp>),
     /// As far as a decision depends on it.
     Open(Box<Entry>),
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Index;
 
-use hb_domain::{Kind, State, Timestamp};
+use hb_domain::{HostKey, Kind, State, Timestamp};
 use serde::{Serialize, Serializer};
 
 use super::Stop;
@@ -43,6 +43,9 @@ pub struct SweepReport {
     pub echoed: u64,
     /// Second copies of a notice that the topic accepted.
     pub second_copies: u64,
+    /// Hosts whose entries an admin changed before they were claimed, until they are settled once more.
+    #[serde(skip)]
+    pub undecided: Vec<HostKey>,
     /// What a person should look at; the first few.
     pub troubles: Vec<String>,
 }
@@ -105,6 +108,8 @@ impl HostCounts {
 /// The outcome of one step of a sweep.
 pub(super) enum Step {
     LostRace,
+    /// An admin changed the entry before it was claimed.
+    Undecided(HostKey),
     Claimed(Kind),
     Batched,
     Accepted,
@@ -121,6 +126,7 @@ impl SweepReport {
     pub(super) fn count(&mut self, step: Step) -> Result<(), Stop> {
         match step {
             Step::LostRace => self.lost_races += 1,
+            Step::Undecided(host) => self.undecided.push(host),
             Step::Claimed(kind) => self.decided.count(kind),
             Step::Batched => self.batched += 1,
             Step::Accepted => self.accepted += 1,

@@ -137,7 +137,7 @@ impl Judge<'_> {
             class: Class::Urgent,
             kind,
             doubtful: false,
-            asked: kind.is_some(),
+            asked: kind == Some(Kind::Missing),
             since: now,
         };
         if beats.is_ahead(read) {
@@ -147,6 +147,11 @@ impl Judge<'_> {
         let (entry, assumed) = match self.open.entry(key) {
             Known::Skipped => return None,
             Known::Asked => return Some(urgent(Some(Kind::Missing))),
+            // The failure is noted in the entry, or decided: it would be old when the notice is no longer pending.
+            Known::Pending(accounted) => {
+                let failure = beats.failure.as_ref().map(|failure| failure.at);
+                return (failure > accounted).then(|| urgent(Some(Kind::Failing)));
+            }
             Known::Open(entry) => (entry.without_future(read), false),
             Known::Closed => {
                 let assumed = Entry::assumed(key, beats, self.last_sweep, now);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use hb_domain::{Interval, Kind, Receiver, Region, Timestamp};
 use hb_service::admin::HostAdmin;
-use hb_service::ports::{Clock, Heard, Heartbeats, Page, Segment};
+use hb_service::ports::{Clock, Heard, Heartbeats, Page, Segment, System};
 use proptest::prelude::*;
 
 use crate::clock_steps::PERIOD;
@@ -114,9 +114,14 @@ async fn a_sweep_whose_clock_is_behind_the_canaries_mends_nothing() {
             }
         }
         let stored = async || Heartbeats::load(&*bench.memory, &host("a")).await.unwrap();
-        let before = stored().await;
+        let swept = async || {
+            System::last_sweep(&*bench.memory, &Region::local())
+                .await
+                .unwrap()
+        };
+        let before = (stored().await, swept().await);
         behind.sweep().run().await.unwrap();
-        assert_eq!(stored().await, before);
+        assert_eq!((stored().await, swept().await), before);
         bench.sweep().run().await.unwrap();
         assert_eq!(bench.kinds("a"), [Kind::Registered], "it beats");
     }

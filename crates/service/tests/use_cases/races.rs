@@ -1,5 +1,6 @@
 //! What happens between two steps of a sweep: each condition that a later step relies on.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,11 +10,11 @@ use futures::FutureExt;
 use hb_domain::{
     DeliveryPolicy, Entry, Kind, Pending, Phase, Receiver, Region, Rules, Signal, decide,
 };
-use hb_service::SweepSettings;
 use hb_service::ports::{
     Clock, Cursor, Ids, Ledger, Page, PortError, PortResult, Record, Segment, Stored, Swap, Version,
 };
 use hb_service::testing::memory::Memory;
+use hb_service::{SweepError, SweepReport, SweepSettings};
 use uuid::Uuid;
 
 use crate::{Beats, Bench, host};
@@ -339,7 +340,8 @@ async fn a_failure_whose_claim_lost_the_race_is_reported_by_a_later_sweep() {
         let before = move |nth, _: &str| {
             if nth == 1 {
                 change(&memory, &host("a"), |entry: Entry| {
-                    Some(entry.with_interval(None))
+                    let epoch = entry.epoch + 1;
+                    Some(Entry { epoch, ..entry })
                 });
             }
         };
@@ -350,6 +352,69 @@ async fn a_failure_whose_claim_lost_the_race_is_reported_by_a_later_sweep() {
         bench.beat("a").await;
     }
     reports_the_failure(&bench).await;
+}
+
+/// A sweep of a host that failed, while admins change its entry before each of these swaps.
+async fn changed_by_an_admin(
+    swaps: RangeInclusive<u32>,
+) -> (Bench, Result<SweepReport, SweepError>) {
+    let bench = failed().await;
+    let memory = bench.memory.clone();
+    let before = move |nth, _: &str| {
+        if swaps.contains(&nth) {
+            change(&memory, &host("a"), |entry: Entry| {
+                Some(entry.with_interval(None))
+            });
+        }
+    };
+    let ledger = Arc::new(Eventful::before(&bench, before));
+    let sweep = bench.sweep_with(|ports| ports.ledger = ledger);
+    let result = sweep.run().await;
+    (bench, result)
+}
+
+#[tokio::test]
+async fn a_host_that_an_admin_changes_while_it_is_decided_is_decided_all_the_same() {
+    let (_, result) = changed_by_an_admin(1..=1).await;
+    let report = result.unwrap();
+    assert_eq!((report.lost_races, report.decided[Kind::Failing]), (1, 1));
+}
+
+#[tokio::test]
+async fn a_host_that_admins_keep_changing_is_named_and_decided_by_the_next_sweep() {
+    let (bench, result) = changed_by_an_admin(1..=99).await;
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("main/a"), "{error}");
+    reports_the_failure(&bench).await;
+}
+
+#[tokio::test]
+async fn a_failure_behind_an_old_index_of_pending_notices_is_reported() {
+    let bench = failed().await;
+    let pends = |memory: &Memory, pending: Option<Pending>| {
+        change(memory, &host("a"), |entry: Entry| {
+            Some(Entry {
+                pending: pending.clone(),
+                ..entry
+            })
+        });
+    };
+    let not_before = bench.clock.now().plus(Duration::from_mins(1));
+    let pending = Pending {
+        phase: Phase::Pending { not_before },
+        attempt: 0,
+        doubt: false,
+        incarnation: None,
+    };
+    pends(&bench.memory, Some(pending));
+    // The entry is listed as it is now, and its notice accepted before the scan.
+    let memory = bench.memory.clone();
+    let beats = Beats {
+        before_scan: Some(Box::new(move || pends(&memory, None))),
+        ..Beats::of(&bench)
+    };
+    let sweep = bench.sweep_with(|ports| ports.heartbeats = Arc::new(beats));
+    assert_eq!(sweep.run().await.unwrap().decided[Kind::Failing], 1);
 }
 
 #[tokio::test]
