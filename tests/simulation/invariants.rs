@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use hb_domain::{
-    Entry, HostKey, Kind, Notice, Phase, Receiver, State, Subject, Transition, limits,
+    Entry, HostKey, Kind, Notice, Phase, Receiver, Region, State, Subject, Transition, limits,
 };
 
 use hb_service::ports::Record;
@@ -136,7 +136,7 @@ fn decided(last: &Transition) -> Transition {
 
 /// Whether another copy is a violation: the echo of this one was read within W, or could have been because it arrived
 /// within W. A sender may have taken the lease just before the echo was read.
-fn echoed_in_time(world: &World, copy: &Accepted) -> bool {
+fn echoed_in_time(world: &World, copy: &Accepted, sender: &Region) -> bool {
     // Whoever has another clock takes a lease or the wait for over too early.
     let wrong_clock = world.wrong_clock.is_some_and(|at| at > copy.at - 2 * LEASE);
     // An echo of an entry that cannot be read comes again, later.
@@ -156,8 +156,11 @@ fn echoed_in_time(world: &World, copy: &Accepted) -> bool {
         .filter(same)
         .map(|message| message.visible)
         .max();
+    // Only sweeps of its region can read it, and one that does not know of the doubt takes an empty short poll for all.
+    let unread = world.echoes_unread.get(&copy.region).copied();
+    let unread = unread.filter(|_| copy.region != *sender);
     let swept = world.completed.get(&copy.region).copied();
-    swept.unwrap_or(0) > visible.unwrap_or(i64::MAX)
+    swept > unread.max(Some(visible.unwrap_or(i64::MAX)))
 }
 
 /// The topic accepted a notice.
@@ -168,7 +171,10 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
         .filter(|other| other.subject == copy.subject)
         .cloned()
         .collect();
-    if let Some(other) = earlier.iter().find(|other| echoed_in_time(world, other)) {
+    if let Some(other) = earlier
+        .iter()
+        .find(|other| echoed_in_time(world, other, &copy.region))
+    {
         let words = format!(
             "{:?} at {} ms after its first copy, whose echo was in time",
             copy.subject,

@@ -75,6 +75,10 @@ const CALLS: [&str; 15] = [
 const FAILURES: usize = 10;
 
 /// Runs every `step`-th seed on all cores until some have failed. Returns the faults of all of them. `test` repeats one.
+#[expect(
+    clippy::print_stdout,
+    reason = "a search of hours is followed while it runs"
+)]
 fn search(seeds: Range<u64>, step: u64, run: fn(u64) -> RunResult, test: &str) -> Faults {
     let next = AtomicU64::new(seeds.start.next_multiple_of(step));
     let failed = Mutex::new(Vec::new());
@@ -86,9 +90,13 @@ fn search(seeds: Range<u64>, step: u64, run: fn(u64) -> RunResult, test: &str) -
             if seed >= seeds.end {
                 break;
             }
+            if seed.is_multiple_of(100_000) {
+                println!("{test}: {seed}");
+            }
             let outcome = run(seed);
             mine.merge(&outcome.faults);
             if !outcome.violations.is_empty() {
+                println!("{test}: {seed} violates an invariant");
                 failed.lock().unwrap().push(failure(test, seed, &outcome));
             }
         }

@@ -74,9 +74,11 @@ impl Tables {
         let place = (heard.key.clone(), heard.region.clone());
         let item = (region.clone(), place.0.clone(), place.1.clone());
         let written = self.written.entry(item).or_insert(at);
-        if *written <= at {
+        let beats = self.beats.entry(region.clone()).or_default();
+        // Of two writes at the same time the same one wins in all regions.
+        let later = |kept: &Heard| kept.heartbeat.last > heard.heartbeat.last;
+        if *written < at || *written == at && !beats.get(&place).is_some_and(later) {
             *written = at;
-            let beats = self.beats.entry(region.clone()).or_default();
             beats.insert(place, heard);
         }
     }

@@ -148,6 +148,8 @@ pub(crate) struct World {
     pub(crate) echoed: BTreeMap<(Subject, u32), i64>,
     /// When the last sweep began that had no trouble, by region: it has read all echoes.
     pub(crate) completed: BTreeMap<Region, i64>,
+    /// When the echoes of a region were last not read, although a sweep asked for them.
+    pub(crate) echoes_unread: BTreeMap<Region, i64>,
     /// The time since the last canary on record, and since the last completed sweep, of each region.
     pub(crate) without_canary: BTreeMap<Region, Quiet>,
     pub(crate) without_sweep: BTreeMap<Region, Quiet>,
@@ -188,6 +190,8 @@ pub(crate) struct World {
     pub(crate) operations: Operations,
     /// When any clock was last wrong.
     pub(crate) wrong_clock: Option<i64>,
+    /// When the clock of a process was last far behind.
+    pub(crate) behind: Option<i64>,
     /// When an instant of a host's beats was last brought to now.
     pub(crate) mended: BTreeMap<HostKey, i64>,
     pub(crate) trace: Vec<String>,
@@ -233,6 +237,7 @@ impl Shared {
             echoes: Vec::new(),
             echoed: BTreeMap::new(),
             completed: BTreeMap::new(),
+            echoes_unread: BTreeMap::new(),
             without_canary: BTreeMap::new(),
             without_sweep: BTreeMap::new(),
             heard: BTreeMap::new(),
@@ -254,6 +259,7 @@ impl Shared {
             damage: Damage::default(),
             operations: Operations::default(),
             wrong_clock: None,
+            behind: None,
             mended: BTreeMap::new(),
             trace: Vec::new(),
             violations: Vec::new(),

@@ -121,13 +121,15 @@ impl Echoes for SimulatedPorts {
     async fn receive(&self, thorough: bool) -> PortResult<Page<Echo>> {
         self.call("echoes.receive").await;
         let mut world = self.world.get();
+        let now = world.now;
         if world.strikes(Fault::EchoQueueFails) {
+            world.echoes_unread.insert(self.region.clone(), now);
             return Err(Self::unavailable("queue echo"));
         }
         if !thorough && world.strikes(Fault::EchoShortPoll) {
+            world.echoes_unread.insert(self.region.clone(), now);
             return Ok(Page::default());
         }
-        let now = world.now;
         let here = |message: &&mut Message| message.region == self.region && message.visible <= now;
         let mut items = Vec::new();
         for message in world.echoes.iter_mut().filter(here).take(10) {
