@@ -14,7 +14,7 @@ mod target;
 
 use std::error::Error;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -23,6 +23,8 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use hb_domain::Interval;
+use ipnet::IpNet;
+use reqwest::Url;
 
 use crate::output::Format;
 
@@ -100,6 +102,28 @@ pub(crate) struct Serve {
         requires = "smtp_url"
     )]
     pub(crate) smtp_from: Option<String>,
+    /// The address by which machines reach this server, such as https://hb.example.com: the server's own beats go there as
+    /// well, so that a dead proxy in front of it is noticed [default: the address it listens on].
+    #[arg(long, value_name = "URL", value_parser = public_url, env = "HB_PUBLIC_URL")]
+    pub(crate) public_url: Option<Url>,
+    /// Serve TLS with this certificate: a PEM file with the certificate and those that lead to its root. Read again when
+    /// it changes, and on SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "HB_TLS_CERT")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The PEM file with the key of the certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "HB_TLS_KEY")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Accept only clients with a certificate of these roots: a PEM file.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        env = "HB_TLS_CLIENT_CA"
+    )]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+    /// The networks of proxies whose header X-Forwarded-For is believed, such as 10.0.0.0/8; separated by commas.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = network, env = "HB_TRUST_PROXY")]
+    pub(crate) trust_proxy: Vec<IpNet>,
     /// Beats per second accepted from each key; more get 429 [default: no limit].
     #[arg(long, value_name = "N", env = "HB_RATE_LIMIT")]
     pub(crate) rate_limit: Option<NonZeroU32>,
@@ -167,6 +191,23 @@ fn sweep_period(text: &str) -> Result<Duration, String> {
             Err("it must be 1s to 1h".to_owned())
         }
     })
+}
+
+fn public_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() {
+        Ok(url)
+    } else {
+        Err("write http:// or https:// and a host".to_owned())
+    }
+}
+
+/// One address is a network as well.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse().map(|address: IpAddr| address.into()).ok();
+    let network = text.parse().ok().or_else(address);
+    network
+        .ok_or_else(|| "write a network such as 10.0.0.0/8 or fd00::/8, or an address".to_owned())
 }
 
 fn interval(text: &str) -> Result<Interval, String> {

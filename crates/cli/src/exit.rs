@@ -142,6 +142,8 @@ pub(crate) enum Failure {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error("TLS cannot start: {0}")]
+    Tls(String),
     #[error("internal error, please report it: {0}")]
     Internal(String),
     #[error("the runtime cannot start: {0}")]
@@ -263,6 +265,9 @@ impl Failure {
                 "another process listens there, perhaps another hb serve; choose another port with --listen",
             ),
             Self::Listen { .. } => facts(6, "choose an address of this machine with --listen"),
+            Self::Tls(_) => {
+                usage("name PEM files that this user can read with --tls-cert and --tls-key")
+            }
             Self::Internal(_) | Self::Runtime(_) | Self::Output(_) => failed(""),
             Self::ClosedPipe => facts(0, ""),
         }

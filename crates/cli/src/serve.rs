@@ -1,6 +1,7 @@
 //! `hb serve`: the whole service on this machine.
 
 mod canary;
+mod descriptors;
 mod first_key;
 mod listener;
 mod log;
@@ -14,12 +15,13 @@ use hb_domain::{Kind, Notice, Region};
 use hb_http::App;
 use hb_service::ports::IngestPorts;
 use hb_service::{CachePolicy, Canaries, Sweep, SweepError, SweepReport, SweepSettings, Troubles};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use listener::tls::Certificates;
+
 use crate::args::Serve;
-use crate::backend::Local;
+use crate::backend::{Backend, Local};
 use crate::exit::Failure;
 use crate::output::{self, Format};
 
@@ -29,13 +31,15 @@ const KEYS_FRESH: Duration = Duration::from_secs(2);
 /// Runs until SIGINT or SIGTERM.
 pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<(), Failure> {
     log::start(format);
+    let descriptors = descriptors::for_connections();
     let senders = Arc::new(senders(&serve, format)?);
+    let certificates = certificates(&serve)?;
     let local = Local::serve(&dir).await?;
     let listening = |source| Failure::Listen {
         address: serve.listen,
         source,
     };
-    let listener = TcpListener::bind(serve.listen).await.map_err(listening)?;
+    let listener = listener::bind(serve.listen).map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
     first_key::ensure(&local, format, address).await?;
     let queue = local.queue();
@@ -45,25 +49,27 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     let courier = Courier::new(queue, senders, clock.clone(), ids);
 
     let troubles = Arc::new(Troubles::default());
-    let keys_fresh = CachePolicy {
-        positive: KEYS_FRESH,
-        negative: KEYS_FRESH,
-        ..CachePolicy::default()
+    let to_listener = listener::Settings {
+        router: router(&backend, &serve, troubles.clone()),
+        tls: certificates.clone(),
+        trusted_proxies: serve.trust_proxy,
+        descriptors,
+        troubles: troubles.clone(),
+        clock: clock.clone(),
     };
-    let app = App::new(
-        IngestPorts::from(&backend.ports),
-        Region::local(),
-        keys_fresh,
-        serve.rate_limit,
-        troubles.clone(),
-    );
+    let scheme = certificates.as_ref().map_or("http", |_| "https");
+    let follow = certificates
+        .clone()
+        .map(|certificates| tokio::spawn(certificates.follow(hangup)));
+    let way = canary::Way {
+        address,
+        public: serve.public_url,
+        certificates,
+    };
+    let caller = canary::HttpCaller::new(way, &dir, Arc::new(backend.keys()));
     let settings = SweepSettings::local();
     let canaries = Canaries {
-        caller: Arc::new(canary::HttpCaller::new(
-            address,
-            &dir,
-            Arc::new(backend.keys()),
-        )?),
+        caller: Arc::new(caller),
         ports: backend.ports.clone(),
         region: settings.region.clone(),
         fresh: settings.canaries.fresh,
@@ -71,13 +77,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     let sweep = Sweep::new(backend.ports, settings);
     let (stop, stopped) = watch::channel(false);
     let (tried, heard) = watch::channel(false);
-    let canaries = canary::send_every(
-        canaries,
-        clock.clone(),
-        troubles.clone(),
-        tried,
-        stopped.clone(),
-    );
+    let canaries = canary::send_every(canaries, clock, troubles.clone(), tried, stopped.clone());
     let canaries = tokio::spawn(canaries);
     let courier = tokio::spawn(courier.run(on(stopped.clone())));
     let sweeper = tokio::spawn(sweep_every(
@@ -87,14 +87,14 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         heard,
         stopped,
     ));
-    output::remark(&format!("listening on http://{address}"));
+    output::remark(&format!("listening on {scheme}://{address}"));
     tracing::info!(
         "data folder {}, a sweep every {:?}",
         dir.display(),
         serve.sweep_every
     );
 
-    listener::serve(listener, hb_http::router(app), signal()).await;
+    listener::serve(listener, to_listener, signal()).await;
     tokio::spawn(async {
         signal().await;
         tracing::warn!(
@@ -103,11 +103,28 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         std::process::exit(130);
     });
     canaries.abort();
+    follow.iter().for_each(tokio::task::JoinHandle::abort);
     // No more beats arrive; a sweep and deliveries under way are finished.
     let _ = stop.send(true);
     let _ = tokio::join!(sweeper, courier);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What answers requests.
+fn router(backend: &Backend, serve: &Serve, troubles: Arc<Troubles>) -> hb_http::Router {
+    let keys_fresh = CachePolicy {
+        positive: KEYS_FRESH,
+        negative: KEYS_FRESH,
+        ..CachePolicy::default()
+    };
+    hb_http::router(App::new(
+        IngestPorts::from(&backend.ports),
+        Region::local(),
+        keys_fresh,
+        serve.rate_limit,
+        troubles,
+    ))
 }
 
 fn senders(serve: &Serve, format: Format) -> Result<Senders, Failure> {
@@ -197,10 +214,36 @@ fn log_sweep(result: &Result<SweepReport, SweepError>, troubles: &Troubles) {
     }
 }
 
+/// The certificates of the options, if there are any.
+fn certificates(serve: &Serve) -> Result<Option<Certificates>, Failure> {
+    let (Some(certificate), Some(key)) = (&serve.tls_cert, &serve.tls_key) else {
+        return Ok(None);
+    };
+    let files = listener::tls::Files {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        client_roots: serve.tls_client_ca.clone(),
+    };
+    Certificates::load(files).map(Some).map_err(Failure::Tls)
+}
+
 /// Completes when it is time to stop.
 async fn on(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone.
     let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Completes at SIGHUP.
+async fn hangup() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut hangup) = signal(SignalKind::hangup()) {
+            hangup.recv().await;
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Completes at SIGINT or SIGTERM.

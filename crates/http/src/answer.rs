@@ -37,6 +37,14 @@ pub fn timed_out() -> Response {
     answer
 }
 
+/// The response to a request whose header `Host` is missing, or is there twice. Routers do not look at it.
+#[must_use]
+pub fn host_header_wrong() -> Response {
+    let mut answer = Error::HostHeader.into_response();
+    finish(&mut answer);
+    answer
+}
+
 fn finish(answer: &mut Response) {
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

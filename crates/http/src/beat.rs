@@ -13,7 +13,7 @@ use hb_service::{AuthError, RecordError};
 
 use crate::error::{Dependency, Error};
 use crate::invalid::Invalid;
-use crate::{App, answer, body, credential, report};
+use crate::{App, Client, Recorded, answer, body, credential, report};
 
 /// The activity in the log.
 const RECORDING: &str = "recording beats";
@@ -32,10 +32,16 @@ type Read = fn(&Uri, &[u8], Timestamp) -> Result<(HostId, Beat), Invalid>;
 
 async fn beat(app: &App, request: Request, route: &'static str, read: Read) -> Response {
     let method = request.method().clone();
+    let client = request.extensions().get::<Client>().map(|client| client.0);
     let answer = record(app, request, read)
         .await
-        .map_or_else(Error::into_response, |()| answer::ok());
-    tracing::debug!(%method, route, status = answer.status().as_u16(), "beat");
+        .map_or_else(Error::into_response, |()| {
+            let mut answer = answer::ok();
+            answer.extensions_mut().insert(Recorded);
+            answer
+        });
+    let client = client.map(tracing::field::display);
+    tracing::debug!(%method, route, client, status = answer.status().as_u16(), "beat");
     answer
 }
 

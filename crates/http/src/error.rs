@@ -37,6 +37,8 @@ pub(crate) enum Error {
     Panicked,
     #[error("the request took too long; send it again")]
     TimedOut,
+    #[error("a request of HTTP/1.1 has the header Host exactly once")]
+    HostHeader,
 }
 
 /// What the service depends on, as clients may know it. Only the log names the table, file or server.
@@ -89,6 +91,7 @@ impl Error {
             ),
             Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", None),
             Self::TimedOut => (StatusCode::REQUEST_TIMEOUT, "timed_out", None),
+            Self::HostHeader => bad("invalid_host_header"),
         }
     }
 }

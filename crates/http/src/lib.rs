@@ -15,10 +15,11 @@ mod path;
 mod report;
 mod status;
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-pub use answer::timed_out;
+pub use answer::{host_header_wrong, timed_out};
 pub use axum::Router;
 pub use axum::body::Body;
 use axum::middleware::from_fn;
@@ -66,6 +67,14 @@ impl App {
         }
     }
 }
+
+/// The address of the client, as an extension of its request. Servers that know it add it.
+#[derive(Clone, Copy, Debug)]
+pub struct Client(pub IpAddr);
+
+/// An extension of the response to a beat that was recorded: its key is valid.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded;
 
 /// The prefix of paths that name the host.
 const BY_PATH: &str = "/v1/heartbeat/";

@@ -16,11 +16,11 @@ use hb_domain::{Fleet, HostId, KeyName, Scope, Token};
 use hb_service::admin::{KeyAdmin, KeyRequest};
 use hb_service::ports::Clock;
 use hb_service::{Caller, Canaries, CanaryError, Troubles};
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Identity, StatusCode, Url};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use crate::exit::Failure;
+use super::listener::tls::Certificates;
 
 /// The period; the settings of the sweep depend on it.
 const EVERY: Duration = Duration::from_secs(3);
@@ -33,34 +33,79 @@ const REFUSALS: u32 = 3;
 /// The activity in the log.
 const CANARIES: &str = "receiving canaries";
 
-/// Sends beats over HTTP, as clients do.
+/// Sends beats over HTTP, as clients do: each on a connection of its own, which needs a place like theirs.
 pub(crate) struct HttpCaller {
-    client: Client,
-    url: String,
+    way: Way,
+    /// With the identity that it shows.
+    client: Mutex<Option<(Option<Vec<u8>>, Client)>>,
     file: PathBuf,
     key_admin: Arc<KeyAdmin>,
     token: Mutex<Option<Token>>,
     refusals: AtomicU32,
 }
 
+/// How the server reaches itself.
+pub(crate) struct Way {
+    pub(crate) address: SocketAddr,
+    /// What machines send beats to, if that is known.
+    pub(crate) public: Option<Url>,
+    pub(crate) certificates: Option<Certificates>,
+}
+
+impl Way {
+    /// The URL of the server.
+    fn url(&self) -> String {
+        match (&self.public, &self.certificates) {
+            (Some(url), _) => url.as_str().trim_end_matches('/').to_owned(),
+            (None, Some(_)) => format!("https://{}", reachable(self.address)),
+            (None, None) => format!("http://{}", reachable(self.address)),
+        }
+    }
+
+    fn client(&self, identity: Option<&[u8]>) -> Result<Client, String> {
+        let identity = identity.map(Identity::from_pem).transpose();
+        let identity = identity.map_err(|error| error.to_string())?;
+        let settings = || {
+            let client = Client::builder()
+                .timeout(TIMEOUT)
+                .pool_max_idle_per_host(0)
+                .no_proxy()
+                // No certificate is for the address that the server listens on.
+                .tls_danger_accept_invalid_certs(self.public.is_none());
+            match &identity {
+                Some(identity) => client.identity(identity.clone()),
+                None => client,
+            }
+        };
+        hb_delivery::http_client(settings).map_err(|error| error.to_string())
+    }
+}
+
 impl HttpCaller {
-    /// For the server that listens on `address` and stores its data in `dir`.
-    pub(crate) fn new(
-        address: SocketAddr,
-        dir: &Path,
-        key_admin: Arc<KeyAdmin>,
-    ) -> Result<Self, Failure> {
-        let client = hb_delivery::http_client(|| Client::builder().timeout(TIMEOUT).no_proxy());
-        let client = client.map_err(|error| Failure::Internal(error.to_string()))?;
-        let url = format!("http://{}/v1/heartbeat", reachable(address));
-        Ok(Self {
-            client,
-            url,
+    /// For the server that stores its data in `dir`.
+    pub(crate) fn new(way: Way, dir: &Path, key_admin: Arc<KeyAdmin>) -> Self {
+        Self {
+            way,
+            client: Mutex::new(None),
             file: dir.join(KEY_FILE),
             key_admin,
             token: Mutex::new(None),
             refusals: AtomicU32::new(0),
-        })
+        }
+    }
+
+    /// A client that shows the certificate of the server, if it has one.
+    fn client(&self) -> Result<Client, String> {
+        let identity = self.way.certificates.as_ref().map(Certificates::identity);
+        let mut known = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((shown, client)) = &*known
+            && *shown == identity
+        {
+            return Ok(client.clone());
+        }
+        let client = self.way.client(identity.as_deref())?;
+        *known = Some((identity, client.clone()));
+        Ok(client)
     }
 
     /// The known key, or the one in the file, or a new one.
@@ -120,13 +165,13 @@ impl Caller for HttpCaller {
     async fn beat(&self, host: &HostId) -> Result<(), String> {
         let token = self.token().await?;
         let request = self
-            .client
-            .post(format!("{}/{host}", self.url))
+            .client()?
+            .post(format!("{}/v1/heartbeat/{host}", self.way.url()))
             .header("x-api-key", token.reveal());
         let answer = request
             .send()
             .await
-            .map_err(|error| error.without_url().to_string())?;
+            .map_err(|error| hb_delivery::chain(&error.without_url()))?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             self.refused();
         }

@@ -1,66 +1,137 @@
-//! Accepts connections and passes their requests to the router, with limits on connections and time.
+//! Accepts connections and passes their requests to the router, with limits on connections, time and memory.
+
+mod client;
+mod connection;
+mod places;
+pub(crate) mod tls;
 
 use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_http::Router;
+use hb_http::{Body, Router};
+use hb_service::Troubles;
+use hb_service::ports::Clock;
+use http::header::{CONNECTION, HOST};
+use http::{HeaderValue, Request, Response, Version};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use ipnet::IpNet;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tower::ServiceExt;
 
-/// Concurrent connections; further ones wait in the queue of the kernel. A connection takes about 20 KiB.
+use connection::Watched;
+use places::{Limits, Lost, Place, Places, Standing};
+use tls::Certificates;
+
+/// Concurrent connections, if the limit of open files allows as many.
 const CONNECTIONS: usize = 4_096;
-/// For the head of a request, and for idle time between two requests.
-const HEAD: Duration = Duration::from_secs(15);
+/// Connections that the kernel keeps until they are accepted: as many as Linux allows by default.
+const BACKLOG: u32 = 4_096;
+/// The head of a request, and how many headers it has.
+const HEAD_BYTES: usize = 16 * 1_024;
+const HEADERS: usize = 100;
 /// For a whole request, against slow bodies and stuck disks.
 const REQUEST: Duration = Duration::from_secs(30);
 /// For requests under way when the server stops.
 const STOP: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, such as without free file descriptors, instead of a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often lost connections are logged.
+const LOST_EVERY: Duration = Duration::from_mins(1);
+/// The activity in the log.
+const ACCEPTING: &str = "accepting connections";
 
-/// Serves `router` on `listener` until `stop` completes; then finishes what is under way.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+/// How an HTTP/2 client without TLS begins (RFC 9113, section 3.4).
+const HTTP2: &[u8] = b"PRI";
+/// Empty settings, then the end: `HTTP_1_1_REQUIRED` with a text for whoever debugs the client (section 6.8).
+const NOT_HTTP2: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
+    \0\0\x28\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0dthis server speaks HTTP/1.1 only";
+/// How a TLS client begins: a handshake record (RFC 8446, section 5.1).
+const TLS: u8 = 0x16;
+const NOT_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+    this port speaks TLS: send requests to https://\n";
+/// What the listener needs besides its socket.
+pub(crate) struct Settings {
+    pub(crate) router: Router,
+    pub(crate) tls: Option<Certificates>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// How many descriptors there are for connections.
+    pub(crate) descriptors: usize,
+    pub(crate) troubles: Arc<Troubles>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Listens on `address`.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A server that starts again need not wait for connections of the last one. On Windows this would share the port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves requests on `listener` until `stop` completes; then finishes what is under way.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    settings: Settings,
+    stop: impl Future<Output = ()>,
+) {
+    let limits = Limits::new(CONNECTIONS.min(settings.descriptors));
+    if limits.all() < CONNECTIONS {
+        tracing::warn!(
+            "the limit of open files allows only {} connections: raise it (ulimit -Hn, LimitNOFILE)",
+            limits.all()
+        );
+    }
+    let places = Arc::new(Places::new(limits));
+    let settings = Arc::new(settings);
     let graceful = GracefulShutdown::new();
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut minutes = tokio::time::interval(LOST_EVERY);
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
             () = &mut stop => break,
-            accepted = accept(&listener, &free) => accepted,
-        };
-        let Some((stream, permit)) = accepted else {
-            continue;
-        };
-        let router = router.clone();
-        let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let answer = router.clone().oneshot(request.map(hb_http::Body::new));
-            async move {
-                let answer = tokio::time::timeout(REQUEST, answer).await;
-                let Ok(answer) =
-                    answer.unwrap_or_else(|_elapsed| Ok::<_, Infallible>(hb_http::timed_out()));
-                Ok::<_, Infallible>(answer)
+            _ = minutes.tick() => {
+                log_lost(places.take_lost());
+                continue;
             }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // Not an error of the server: the client went away, or did not speak HTTP.
-            if let Err(error) = connection.await {
-                tracing::debug!("a connection ended early: {error}");
+            accepted = listener.accept() => accepted,
+        };
+        let now = settings.clock.now();
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (stream, peer.ip()),
+            Err(error) => {
+                settings.troubles.failed(ACCEPTING, &error, now);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
             }
-            drop(permit);
-        });
+        };
+        settings.troubles.worked(ACCEPTING, now);
+        let is_proxy = client::is_trusted(peer, &settings.trusted_proxies);
+        if let Some(place) = places.admit(peer, is_proxy, connection::now()) {
+            let settings = settings.clone();
+            let taken = Arc::new(Taken {
+                peer,
+                place,
+                settings,
+            });
+            tokio::spawn(taken.keep(stream, graceful.watcher()));
+        }
     }
     drop(listener);
+    places.close_unused();
     if tokio::time::timeout(STOP, graceful.shutdown())
         .await
         .is_err()
@@ -72,21 +143,117 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
     }
 }
 
-type Permit = tokio::sync::OwnedSemaphorePermit;
+fn log_lost(lost: Lost) {
+    let Lost { displaced, refused } = lost;
+    if displaced + refused > 0 {
+        tracing::warn!(
+            "places for connections ran out: within a minute {displaced} that sent nothing gave way, and {refused} got none"
+        );
+    }
+}
 
-/// The next connection, once there is room for it.
-async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> Option<(TcpStream, Permit)> {
-    let permit = free.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => {
-            // Answers fit into one small packet, which Nagle's algorithm would only delay.
-            let _ = stream.set_nodelay(true);
-            Some((stream, permit))
-        }
-        Err(error) => {
-            tracing::warn!("a connection could not be accepted: {error}");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            None
+type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// A connection that has a place.
+struct Taken {
+    peer: IpAddr,
+    place: Place,
+    settings: Arc<Settings>,
+}
+
+impl Taken {
+    /// Keeps the connection within its limits.
+    async fn keep(self: Arc<Self>, stream: TcpStream, watcher: Watcher) {
+        // Answers fit into one small packet, which Nagle's algorithm would only delay.
+        let _ = stream.set_nodelay(true);
+        let peer = self.peer;
+        let work = self.clone().speak(stream, watcher);
+        match self.place.connection.limit(work).await {
+            // Not an error of the server: the client went away, or did not speak HTTP.
+            Some(Err(error)) => tracing::debug!(%peer, "a connection ended early: {error}"),
+            None => tracing::debug!(%peer, "a connection took too long, or gave way"),
+            Some(Ok(())) => {}
         }
     }
+
+    async fn speak(self: Arc<Self>, stream: TcpStream, watcher: Watcher) -> Ended {
+        // Nothing is kept for a client that has not said anything yet.
+        let mut start = [0; 3];
+        let length = stream.peek(&mut start).await?;
+        match &self.settings.tls {
+            None if start == HTTP2 => {
+                tracing::debug!(peer = %self.peer, "HTTP/2 without TLS is refused");
+                refuse(stream, NOT_HTTP2).await
+            }
+            None => self.serve(stream, watcher).await,
+            Some(_) if length > 0 && start[0] != TLS => refuse(stream, NOT_TLS).await,
+            Some(certificates) => {
+                let stream = certificates.acceptor().accept(stream).await?;
+                self.serve(stream, watcher).await
+            }
+        }
+    }
+
+    async fn serve<S>(self: Arc<Self>, stream: S, watcher: Watcher) -> Ended
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = self.place.connection.clone();
+        let stream = TokioIo::new(Watched { stream, connection });
+        let service = service_fn(move |request| self.clone().answer(request));
+        let connection = http1::Builder::new()
+            .half_close(true)
+            .max_buf_size(HEAD_BYTES)
+            .max_headers(HEADERS)
+            .serve_connection(stream, service);
+        Ok(watcher.watch(connection).await?)
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let Self {
+            peer,
+            place,
+            settings,
+        } = &*self;
+        let connection = &place.connection;
+        connection.asked(connection::now());
+        let mut request = request.map(Body::new);
+        let client = client::address(*peer, &settings.trusted_proxies, request.headers());
+        request.extensions_mut().insert(hb_http::Client(client));
+        let mut answer = if names_its_host(&request) {
+            let answer = settings.router.clone().oneshot(request);
+            let answer = tokio::time::timeout(REQUEST, answer).await;
+            let Ok(answer) =
+                answer.unwrap_or_else(|_elapsed| Ok::<_, Infallible>(hb_http::timed_out()));
+            answer
+        } else {
+            hb_http::host_header_wrong()
+        };
+        let recorded = answer.extensions().get::<hb_http::Recorded>().is_some();
+        if recorded && connection.standing == Standing::Stranger {
+            place.places.remember(connection.network);
+        }
+        if connection.answered(connection::now()) {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+        }
+        Ok(answer)
+    }
+}
+
+/// Says why, and reads what has come: a connection that is closed with unread bytes may lose the answer.
+async fn refuse(mut stream: TcpStream, why: &[u8]) -> Ended {
+    stream.write_all(why).await?;
+    stream.shutdown().await?;
+    let mut rest = stream.take(1 << 16);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+/// Whether a request of HTTP/1.1 has exactly one header `Host` (RFC 9112, section 3.2).
+fn names_its_host<B>(request: &Request<B>) -> bool {
+    request.version() < Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
 }
