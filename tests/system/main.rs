@@ -14,6 +14,7 @@ mod beat_to_notice;
 mod chaos;
 mod commands;
 mod crash;
+mod data_folder;
 mod docs;
 mod doctor;
 mod feel;

@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Check the config, data folder, database, sweeps, notices, subscriptions, keys, server and clock. Changes nothing;
     /// exits with 1 when there is a problem.
     Doctor(DoctorArgs),
+    /// Make the database of the data folder, or bring one of an older hb up to date, after a copy. Stop every hb serve
+    /// on the folder first.
+    Migrate,
     /// Print the completions of a shell, to be installed where the shell looks for them.
     Completions {
         /// The shell.

@@ -20,6 +20,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::args::Serve;
 use crate::backend::Local;
+use crate::command::data;
 use crate::exit::Failure;
 use crate::output::{self, Format};
 
@@ -30,7 +31,11 @@ const KEYS_FRESH: Duration = Duration::from_secs(2);
 pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<(), Failure> {
     log::start(format);
     let senders = Arc::new(senders(&serve, format)?);
-    let local = Local::serve(&dir).await?;
+    let (prepared, database, local) = Local::create(&dir).await?;
+    if let Some(done) = data::done(&prepared) {
+        tracing::info!("{done}");
+    }
+    let local = local.serve().await;
     let listening = |source| Failure::Listen {
         address: serve.listen,
         source,
@@ -50,13 +55,16 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         negative: KEYS_FRESH,
         ..CachePolicy::default()
     };
-    let app = App::new(
-        IngestPorts::from(&backend.ports),
-        Region::local(),
-        keys_fresh,
-        serve.rate_limit,
-        troubles.clone(),
-    );
+    let app = App {
+        database,
+        ..App::new(
+            IngestPorts::from(&backend.ports),
+            Region::local(),
+            keys_fresh,
+            serve.rate_limit,
+            troubles.clone(),
+        )
+    };
     let settings = SweepSettings::local();
     let canaries = Canaries {
         caller: Arc::new(canary::HttpCaller::new(
