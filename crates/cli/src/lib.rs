@@ -71,6 +71,16 @@ async fn dispatch(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
         Command::Migrate => {
             command::data::migrate(&target()?.folder_for("migrate")?, format).await?;
         }
+        Command::Backup(backup) => {
+            command::data::backup(&target()?.folder_for("backup")?, format, &backup.file)?;
+        }
+        Command::Restore(restore) if restore.verify => {
+            command::data::verify(format, &restore.file)?;
+        }
+        Command::Restore(restore) => {
+            let dir = target()?.folder_for("restore")?;
+            command::data::restore(&dir, format, &restore.file).await?;
+        }
         Command::Completions { shell } => command::man::completions(shell)?,
         Command::Man(man) => command::man::man(&man)?,
         #[cfg(feature = "cost")]

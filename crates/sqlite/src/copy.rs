@@ -37,9 +37,9 @@ impl Snapshot {
         let file = tempfile::Builder::new()
             .prefix("hb-copy-")
             .tempfile_in(dir)
-            .map_err(|source| StoreError::Folder {
+            .map_err(|error| StoreError::Copy {
                 path: dir.to_owned(),
-                source,
+                cause: error.to_string(),
             })?
             .into_temp_path();
         let failed = |source| StoreError::Database {
@@ -74,11 +74,19 @@ impl Snapshot {
         &self.file
     }
 
+    /// Keeps it as `to` in its data folder, as [`Self::keep`] does, for the owner of the folder.
+    pub(crate) fn keep_in_folder(self, to: &Path) -> Result<(), StoreError> {
+        hand_over(&self.file).map_err(|source| StoreError::File {
+            path: to.to_owned(),
+            source,
+        })?;
+        self.keep(to)
+    }
+
     /// Keeps it as `to`, in the same folder, where there must be no file; durable when this returns.
     pub fn keep(self, to: &Path) -> Result<(), StoreError> {
-        let kept = hand_over(&self.file)
-            .and_then(|()| self.file.persist_noclobber(to).map_err(|e| e.error))
-            .and_then(|()| sync_folder(to));
+        let kept = self.file.persist_noclobber(to).map_err(|e| e.error);
+        let kept = kept.and_then(|()| sync_folder(to));
         kept.map_err(|source| StoreError::File {
             path: to.to_owned(),
             source,

@@ -139,7 +139,8 @@ impl StoreError {
             Self::Damaged { .. } => {
                 "`hb restore` a backup that `hb restore --verify` finds good, or save what is left with `sqlite3 FILE .recover`"
             }
-            Self::Database { .. } | Self::Copy { .. } | Self::Thread(_) => {
+            Self::Copy { .. } => "see to that folder and the room on its disk, or name another one",
+            Self::Database { .. } | Self::Thread(_) => {
                 "see to the disk and the folder; `hb restore` a backup if the file is damaged"
             }
         }

@@ -60,6 +60,23 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
+/// The folder `dir` and the database in it, which must be there.
+pub(crate) fn find(dir: &Path) -> Result<(PathBuf, PathBuf), StoreError> {
+    let missing = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => StoreError::Missing {
+            dir: dir.to_owned(),
+        },
+        _ => StoreError::Folder {
+            path: dir.to_owned(),
+            source,
+        },
+    };
+    let found = dir.canonicalize().map_err(missing)?;
+    let path = found.join(FILE);
+    path.metadata().map_err(missing)?;
+    Ok((found, path))
+}
+
 /// The folder `dir`, made when it is not there, readable by its owner only.
 pub(crate) fn make(dir: &Path) -> Result<PathBuf, StoreError> {
     let mut builder = fs::DirBuilder::new();

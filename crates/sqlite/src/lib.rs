@@ -3,6 +3,7 @@
 //! Nothing here decides when a host is missing or what a notice says, sends anything, prints, or asks for the time:
 //! clock and randomness are passed in.
 
+mod backup;
 mod copy;
 mod deliveries;
 mod doctor;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use hb_service::ports::{Clock, Ids, Ports};
 
+pub use backup::{Restored, Verified, backup, restore, verify};
 pub use copy::{Rows, Snapshot};
 pub use doctor::{Examined, examine};
 pub use error::StoreError;

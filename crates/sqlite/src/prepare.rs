@@ -54,7 +54,7 @@ pub fn prepare(dir: &Path) -> Result<Prepared, StoreError> {
             drop(connection);
             let mut connection = alone(&path, "migrated")?;
             let kept = free_path(&dir, &format!("heartbeat-v{older}"));
-            Snapshot::take(&connection, &path, &dir, &mut |_, _| ())?.keep(&kept)?;
+            Snapshot::take(&connection, &path, &dir, &mut |_, _| ())?.keep_in_folder(&kept)?;
             copy = Some(kept);
             schema::migrate(&mut connection, &path)?;
         }

@@ -1,6 +1,5 @@
 //! Where the database lies, how a connection to it is made, and whether it is still the file at the path.
 
-use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -8,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use crate::error::StoreError;
-use crate::folder::{self, FILE, Identity, identity};
+use crate::folder::{self, Identity, identity};
 use crate::schema;
 
 /// Prepared statements that a connection keeps: more than there are in this crate.
@@ -37,32 +36,13 @@ pub(super) struct Opened {
 impl DatabaseLocation {
     /// The database in `dir`, which must be there. To be looked at, the folder may belong to anybody.
     pub(super) fn new(dir: &Path, read_only: bool) -> Result<Self, StoreError> {
-        let missing = || StoreError::Missing {
-            dir: dir.to_owned(),
-        };
-        let found = dir.canonicalize();
-        if found.as_ref().is_err_and(|e| e.kind() == NotFound) {
-            return Err(missing());
-        }
-        let found = found.map_err(|source| StoreError::Folder {
-            path: dir.to_owned(),
-            source,
-        })?;
-        let path = found.join(FILE);
-        let file = path.metadata();
-        if file.as_ref().is_err_and(|e| e.kind() == NotFound) {
-            return Err(missing());
-        }
-        file.map_err(|source| StoreError::File {
-            path: path.clone(),
-            source,
-        })?;
+        let (dir, path) = folder::find(dir)?;
         if !read_only {
-            folder::check_owner(&found)?;
+            folder::check_owner(&dir)?;
             folder::check_owner(&path)?;
         }
         Ok(Self {
-            dir: found,
+            dir,
             path,
             read_only,
             first: OnceLock::new(),
