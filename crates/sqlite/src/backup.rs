@@ -104,11 +104,18 @@ fn open(
     Ok(connection)
 }
 
-/// The version of a database that is not empty.
+/// The version of a database that has all tables of that version.
 fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-    schema::found(connection, path)?.ok_or_else(|| StoreError::Foreign {
+    let version = schema::found(connection, path)?.ok_or_else(|| StoreError::Foreign {
         path: path.to_owned(),
-    })
+    })?;
+    match schema::missing_table(connection, path, version)? {
+        None => Ok(version),
+        Some(table) => Err(StoreError::Damaged {
+            path: path.to_owned(),
+            cause: format!("it has no table {table}"),
+        }),
+    }
 }
 
 /// Another life of the data: epochs begin again at those of the backup, and ids of notices must not repeat.
@@ -288,6 +295,14 @@ mod tests {
         put(&dir.join(FILE), "kept");
         let mut damaged = fs::read(&file).unwrap();
         damaged[4_096..].fill(0x5a);
+        let other = parent.path().join("other.db");
+        fs::copy(&file, &other).unwrap();
+        let drop_keys = "DROP TABLE keys";
+        Connection::open(&other)
+            .unwrap()
+            .execute_batch(drop_keys)
+            .unwrap();
+        let incomplete = fs::read(&other).unwrap();
         // What no statement here reads.
         let index = "SELECT rootpage FROM sqlite_schema WHERE name = 'deliveries_due'";
         let index: u32 = Connection::open(&file)
@@ -304,6 +319,7 @@ mod tests {
             (&damaged[..4_096], "bad.db "),
             (&unseen, "is damaged: "),
             (&newer, "has schema version 700"),
+            (&incomplete, "is damaged: it has no table keys"),
             (&[], "is not one of Heartbeat"),
             (
                 b"a text that is long enough for a head",

@@ -11,6 +11,7 @@ use tempfile::TempPath;
 
 use crate::error::{StoreError, explain};
 use crate::folder::hand_over;
+use crate::schema;
 
 /// Pages copied between two reports of the progress: 4 MB.
 const PAGES: i32 = 1_000;
@@ -163,13 +164,11 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<Rows, StoreE
 }
 
 fn rows(connection: &Connection) -> rusqlite::Result<Rows> {
-    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
-    let mut tables = connection.prepare(sql)?;
-    let tables = tables.query_map([], |row| row.get::<_, String>(0))?;
     let count = |table: String| {
         let sql = format!("SELECT count(*) FROM \"{}\"", table.replace('"', "\"\""));
         let rows: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
         Ok((table, u64::try_from(rows).unwrap_or(0)))
     };
-    tables.map(|table| count(table?)).collect()
+    let tables = schema::tables(connection)?.into_iter();
+    tables.map(count).collect()
 }

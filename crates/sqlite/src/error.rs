@@ -125,7 +125,7 @@ impl StoreError {
             }
             Self::Newer { .. } => "install the newer hb here as well",
             Self::InUse { .. } => {
-                "stop every `hb serve` and other command on this folder, then run this again"
+                "stop every `hb serve` and whatever else uses this folder, such as Litestream, then run this again"
             }
             Self::Replaced { .. } => {
                 "stop the server, put the database back or `hb restore` a backup, and start it again"

@@ -51,6 +51,32 @@ pub(crate) fn found(connection: &Connection, path: &Path) -> Result<Option<i64>,
     }
 }
 
+/// A table that a database of its version has, and this one lacks.
+pub(crate) fn missing_table(
+    connection: &Connection,
+    path: &Path,
+    version: i64,
+) -> Result<Option<String>, StoreError> {
+    let failed = |source| StoreError::Database {
+        path: path.to_owned(),
+        source,
+    };
+    let mut whole = Connection::open_in_memory().map_err(failed)?;
+    let steps = usize::try_from(version).unwrap_or(0).min(STEPS.len());
+    run(&mut whole, path, &STEPS[..steps])?;
+    let mut expected = tables(&whole).map_err(failed)?;
+    let found = tables(connection).map_err(failed)?;
+    expected.retain(|table| !found.contains(table));
+    Ok(expected.pop())
+}
+
+/// The names of all tables.
+pub(crate) fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
+    let mut tables = connection.prepare(sql)?;
+    tables.query_map([], |row| row.get(0))?.collect()
+}
+
 /// An error unless the database has the newest version.
 pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     match found(connection, path)? {
@@ -124,7 +150,7 @@ mod tests {
         i64::try_from(STEPS.len()).unwrap()
     }
 
-    fn tables(connection: &Connection) -> Vec<String> {
+    fn statements(connection: &Connection) -> Vec<String> {
         let mut statement = connection
             .prepare("SELECT sql FROM sqlite_schema ORDER BY name")
             .unwrap();
@@ -143,7 +169,11 @@ mod tests {
             let mut connection = Connection::open_in_memory().unwrap();
             run(&mut connection, path, &STEPS[..older]).unwrap();
             migrate(&mut connection, path).unwrap();
-            assert_eq!(tables(&connection), tables(&fresh), "from version {older}");
+            assert_eq!(
+                statements(&connection),
+                statements(&fresh),
+                "from version {older}"
+            );
         }
     }
 
@@ -220,10 +250,10 @@ mod tests {
         let steps = [STEPS, &["CREATE TABLE half (a) ; CREATE TABLE system (a)"]].concat();
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, Path::new("test")).unwrap();
-        let before = tables(&connection);
+        let before = statements(&connection);
         assert!(run(&mut connection, Path::new("test"), &steps).is_err());
         assert_eq!(
-            (tables(&connection), version(&connection).unwrap()),
+            (statements(&connection), version(&connection).unwrap()),
             (before, newest_version())
         );
     }
