@@ -150,7 +150,13 @@ impl Case {
         assert_eq!(received, expected, "{what}");
         match (self.line().0, status) {
             ("HEAD", _) => assert_eq!(body, "", "{what}"),
-            (_, 200) => assert_eq!(body, r#"{"message":"OK"}"#, "{what}"),
+            (_, 200) => {
+                // Of a server with a database of its own, the status names it.
+                let body = body
+                    .split_once(r#","database""#)
+                    .map_or(body.to_owned(), |(body, _)| format!("{body}}}"));
+                assert_eq!(body, r#"{"message":"OK"}"#, "{what}");
+            }
             _ => {
                 let body: Value = serde_json::from_str(body).unwrap();
                 assert_eq!(body, self.problem(decoded), "{what}");

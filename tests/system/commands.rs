@@ -10,7 +10,7 @@ use crate::support::{Sandbox, Server};
 
 #[test]
 fn keys_are_shown_once_listed_and_revoked() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_database();
     let done = sandbox.run(&[
         "key",
         "create",
@@ -91,7 +91,7 @@ fn the_total_cost_is_the_sum_of_its_items() {
 
 #[test]
 fn subscriptions_are_added_listed_and_removed() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_database();
     let added = sandbox.json(&[
         "subscription",
         "add",
@@ -124,7 +124,7 @@ fn subscriptions_are_added_listed_and_removed() {
 
 #[test]
 fn an_unsupported_protocol_is_refused_with_alternatives() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_database();
     let sms = sandbox.run(&["subscription", "add", "sms", "+15550100123"]);
     assert_eq!(sms.code, 2);
     for part in ["deployed stage", "email", "webhook"] {
@@ -135,7 +135,7 @@ fn an_unsupported_protocol_is_refused_with_alternatives() {
 
 #[test]
 fn wrong_usage_exits_with_2_and_changes_nothing() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_database();
     for (args, cause) in [
         (
             &["subscription", "add", "email", "on-call"][..],
@@ -192,7 +192,7 @@ fn wrong_usage_exits_with_2_and_changes_nothing() {
 
 #[test]
 fn an_unknown_host_exits_with_1_and_a_next_step() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_database();
     for verb in ["show", "pause", "resume", "forget"] {
         let done = sandbox.run(&["host", verb, "typo", "--fleet", "lab"]);
         assert_eq!(done.code, 1, "{}", done.stderr);
@@ -207,7 +207,7 @@ fn an_unknown_host_exits_with_1_and_a_next_step() {
 
 #[test]
 fn a_closed_pipe_is_not_a_failure() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_database();
     let mut list = sandbox
         .hb(&["key", "list"])
         .stdout(Stdio::piped())
@@ -241,7 +241,7 @@ fn an_unusable_folder_exits_with_3() {
 
 #[test]
 fn a_database_of_a_newer_version_is_refused() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_database();
     sandbox.key(&[]);
     sandbox
         .database()
@@ -307,8 +307,7 @@ async fn hosts_are_listed_by_name_and_filtered() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_list_of_100_000_hosts_is_streamed() {
-    let sandbox = Sandbox::new();
-    sandbox.run(&["host", "list"]);
+    let sandbox = Sandbox::with_database();
     let sql = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 100000)
         INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal)
         SELECT 'main', printf('host-%06d', n), 'local', 1, 1, 600000, 0 FROM numbers";

@@ -67,7 +67,7 @@ async fn a_running_service_has_no_finding_but_missing_subscriptions() {
             "nextStep": "run `hb subscription add email ADDRESS`, or `https` with the URL of a webhook",
         }),
         ok("keys", " can send beats, none expires within  d"),
-        ok("server", "http://...: answers"),
+        ok("server", "http://...: answers, from this database"),
         ok("clock", "agrees with the service's"),
     ];
     assert_eq!(findings, expected);
@@ -110,7 +110,7 @@ async fn a_killed_service_is_found_by_its_sweeps_and_canaries() {
 
 #[test]
 fn expiring_keys_and_dead_deliveries_are_found() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_database();
     sandbox.key(&["--expires", "3d"]);
     sandbox.json(&["subscription", "add", "https", "https://example.com/s3cr3t"]);
     sandbox
@@ -157,6 +157,7 @@ fn the_config_file_yields_to_environment_and_options() {
                 .unwrap(),
         )
     };
+    assert_eq!(run(&["migrate"], &[]).code, 0);
     assert_eq!(run(&["key", "list"], &[]).stdout, "[]\n");
     assert!(sandbox.path().join("of-file/heartbeat.db").exists());
     assert!(
@@ -172,11 +173,12 @@ fn the_config_file_yields_to_environment_and_options() {
         "--data-dir",
         elsewhere.to_str().unwrap(),
     ];
+    let migrate = ["migrate", "--data-dir", elsewhere.to_str().unwrap()];
+    assert_eq!(run(&migrate, &[]).code, 0);
     assert!(
         run(&flags, &[("HB_OUTPUT", "json")])
             .stdout
             .starts_with("ID ")
-            && elsewhere.exists()
     );
     assert!(
         run(&["doctor"], &[])
@@ -186,8 +188,8 @@ fn the_config_file_yields_to_environment_and_options() {
     );
     assert!(
         run(&["key", "list"], &[("HB_CONFIG", "")])
-            .stdout
-            .starts_with("ID "),
+            .stderr
+            .contains(".local/share/heartbeat (is this the right folder?)"),
         "an empty name means no file"
     );
 }
@@ -222,7 +224,7 @@ fn a_wrong_config_file_exits_with_2_and_names_the_line() {
 
 #[test]
 fn doctor_gives_up_on_a_server_that_never_answers() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_database();
     sandbox.key(&[]);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());

@@ -100,7 +100,7 @@ fn man_pages_are_printed_and_written() {
 
 #[test]
 fn a_closed_pipe_is_not_a_failure_of_any_command() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::with_database();
     sandbox.key(&[]);
     let commands: [&[&str]; 9] = [
         &["--help"],

@@ -9,11 +9,13 @@
 
 mod admin;
 mod arrows;
+mod backup;
 mod bad_input;
 mod beat_to_notice;
 mod chaos;
 mod commands;
 mod crash;
+mod data_folder;
 mod docs;
 mod doctor;
 mod feel;

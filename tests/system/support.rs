@@ -35,6 +35,14 @@ impl Sandbox {
         }
     }
 
+    /// With an empty database, for commands that need one and no server.
+    pub(crate) fn with_database() -> Self {
+        let sandbox = Self::new();
+        let done = sandbox.run(&["migrate"]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        sandbox
+    }
+
     pub(crate) fn path(&self) -> &std::path::Path {
         self.dir.path()
     }

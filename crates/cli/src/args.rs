@@ -66,6 +66,14 @@ pub(crate) enum Command {
     /// Check the config, data folder, database, sweeps, notices, subscriptions, keys, server and clock. Changes nothing;
     /// exits with 1 when there is a problem.
     Doctor(DoctorArgs),
+    /// Make the database of the data folder, or bring one of an older hb up to date, after a copy. Stop every hb serve
+    /// on the folder first.
+    Migrate,
+    /// Copy the database into one file, while hb serve runs, and check the copy. The keys' secrets are not in it, but
+    /// addresses of subscriptions are.
+    Backup(BackupArgs),
+    /// Put a backup in the place of the database, which is kept beside it. Stop every hb serve on the folder first.
+    Restore(RestoreArgs),
     /// Print the completions of a shell, to be installed where the shell looks for them.
     Completions {
         /// The shell.
@@ -134,6 +142,22 @@ pub(crate) struct DoctorArgs {
     /// The address of the service, which is checked as well [default: http://127.0.0.1:8080, if it answers].
     #[arg(long, env = "HB_URL")]
     pub(crate) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The file, which must not exist yet; - writes to standard output.
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The file that hb backup wrote.
+    pub(crate) file: PathBuf,
+    /// Only check the file: every page, the version, and what is in it. Nothing is restored.
+    #[arg(long)]
+    pub(crate) verify: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cost")]
 pub(crate) mod cost;
+pub(crate) mod data;
 pub(crate) mod doctor;
 pub(crate) mod host;
 pub(crate) mod key;

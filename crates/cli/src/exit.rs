@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use hb_domain::{ConfirmationTokenError, EndpointError, TokenError};
 use hb_service::admin::{HostError, KeyError, SubscribeError};
-use hb_service::ports::{Cause, PortError};
+use hb_service::ports::PortError;
+use hb_sqlite::StoreError;
 
 use crate::output;
 
@@ -69,7 +70,7 @@ pub(crate) fn help() -> String {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
-    Store(Cause),
+    Store(#[from] StoreError),
     #[error(transparent)]
     Port(#[from] PortError),
     #[error(transparent)]
@@ -80,8 +81,8 @@ pub(crate) enum Failure {
     TwoTargets,
     #[error("--profile and --region need a stage")]
     NoStage,
-    #[error("hb serve runs on one machine, not on a stage")]
-    ServeOnStage,
+    #[error("hb {0} works on one machine, not on a stage")]
+    NotOnStage(&'static str),
     #[allow(dead_code, reason = "not constructed when every feature is built in")]
     #[error("this hb was built without the feature `{0}`, which the command needs")]
     NotBuiltIn(&'static str),
@@ -213,11 +214,11 @@ impl Failure {
             Self::Port(error) => port(error, on_stage),
             Self::Key(error) => key(error, on_stage),
             Self::Host(error) => host(error, on_stage),
-            Self::Store(_) => failed(DATA_FOLDER),
+            Self::Store(error) => failed(error.next_step()),
             Self::TwoTargets => usage("name one with --data-dir or --stage, or unset one variable"),
             Self::NoStage => usage("name it with --stage"),
-            Self::ServeOnStage => {
-                usage("remove --stage and HB_STAGE; a stage has its own functions")
+            Self::NotOnStage(_) => {
+                usage("remove --stage and HB_STAGE; a stage has its own functions and tables")
             }
             Self::NotBuiltIn(_) => usage(
                 "build it with everything: cargo install --locked --path crates/cli --features full",

@@ -54,7 +54,7 @@ async fn dispatch(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
     // Not before it is needed: some commands work without a target.
     let target = || hb.target.choose(config);
     match hb.command {
-        Command::Serve(serve) => serve::run(target()?.folder()?, format, serve).await?,
+        Command::Serve(serve) => serve::run(target()?.folder_for("serve")?, format, serve).await?,
         Command::Key(KeyCommand::Inspect { token }) => command::key::inspect(format, &token)?,
         Command::Key(command) => {
             command::key::run(&Backend::open(target()?).await?, format, command).await?;
@@ -67,6 +67,19 @@ async fn dispatch(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
         }
         Command::Doctor(doctor) => {
             return command::doctor::run(target()?, config, format, doctor).await;
+        }
+        Command::Migrate => {
+            command::data::migrate(&target()?.folder_for("migrate")?, format).await?;
+        }
+        Command::Backup(backup) => {
+            command::data::backup(&target()?.folder_for("backup")?, format, &backup.file)?;
+        }
+        Command::Restore(restore) if restore.verify => {
+            command::data::verify(format, &restore.file)?;
+        }
+        Command::Restore(restore) => {
+            let dir = target()?.folder_for("restore")?;
+            command::data::restore(&dir, format, &restore.file).await?;
         }
         Command::Completions { shell } => command::man::completions(shell)?,
         Command::Man(man) => command::man::man(&man)?,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hb_delivery::{ConsoleSender, Courier, SendError, Senders, SmtpSender, WebhookSender};
-use hb_domain::{Kind, Notice, Region};
+use hb_domain::{Incarnation, Kind, Notice, Region};
 use hb_http::App;
 use hb_service::ports::IngestPorts;
 use hb_service::{CachePolicy, Canaries, Sweep, SweepError, SweepReport, SweepSettings, Troubles};
@@ -22,6 +22,7 @@ use listener::tls::Certificates;
 
 use crate::args::Serve;
 use crate::backend::{Backend, Local};
+use crate::command::data;
 use crate::exit::Failure;
 use crate::output::{self, Format};
 
@@ -34,7 +35,11 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     let descriptors = descriptors::for_connections();
     let senders = Arc::new(senders(&serve, format)?);
     let certificates = certificates(&serve)?;
-    let local = Local::serve(&dir).await?;
+    let (prepared, database, local) = Local::create(&dir).await?;
+    if let Some(done) = data::done(&prepared) {
+        tracing::info!("{done}");
+    }
+    let local = local.serve().await;
     let listening = |source| Failure::Listen {
         address: serve.listen,
         source,
@@ -50,7 +55,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
 
     let troubles = Arc::new(Troubles::default());
     let to_listener = listener::Settings {
-        router: router(&backend, &serve, troubles.clone()),
+        router: router(&backend, database, &serve, troubles.clone()),
         tls: certificates.clone(),
         trusted_proxies: serve.trust_proxy,
         descriptors,
@@ -112,19 +117,27 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
 }
 
 /// What answers requests.
-fn router(backend: &Backend, serve: &Serve, troubles: Arc<Troubles>) -> hb_http::Router {
+fn router(
+    backend: &Backend,
+    database: Option<Incarnation>,
+    serve: &Serve,
+    troubles: Arc<Troubles>,
+) -> hb_http::Router {
     let keys_fresh = CachePolicy {
         positive: KEYS_FRESH,
         negative: KEYS_FRESH,
         ..CachePolicy::default()
     };
-    hb_http::router(App::new(
-        IngestPorts::from(&backend.ports),
-        Region::local(),
-        keys_fresh,
-        serve.rate_limit,
-        troubles,
-    ))
+    hb_http::router(App {
+        database,
+        ..App::new(
+            IngestPorts::from(&backend.ports),
+            Region::local(),
+            keys_fresh,
+            serve.rate_limit,
+            troubles,
+        )
+    })
 }
 
 fn senders(serve: &Serve, format: Format) -> Result<Senders, Failure> {

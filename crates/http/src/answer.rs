@@ -8,12 +8,19 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use hb_domain::Incarnation;
 
 use crate::error::Error;
 
 /// The response to success. Clients of 2018 compare exactly this text.
 pub(crate) fn ok() -> Response {
     ([(CONTENT_TYPE, "application/json")], r#"{"message":"OK"}"#).into_response()
+}
+
+/// The same, with the id of the database.
+pub(crate) fn with_database(database: &Incarnation) -> Response {
+    let body = format!(r#"{{"message":"OK","database":"{}"}}"#, database.id);
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// Wraps every request: a panic becomes a response, and no response is cached.

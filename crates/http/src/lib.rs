@@ -24,7 +24,7 @@ pub use axum::Router;
 pub use axum::body::Body;
 use axum::middleware::from_fn;
 use axum::routing::{MethodFilter, get, on, post};
-use hb_domain::Region;
+use hb_domain::{Incarnation, Region};
 use hb_service::ports::{Clock, IngestPorts};
 use hb_service::{Authenticator, CachePolicy, Health, RateLimit, Recorder, Troubles};
 
@@ -38,6 +38,8 @@ pub struct App {
     pub recorder: Recorder,
     /// Answers `/v1/status`.
     pub health: Health,
+    /// What `/v1/status` names, where it is known: a program with access to the database can compare.
+    pub database: Option<Incarnation>,
     /// How many beats each key may send.
     pub limit: RateLimit,
     /// Asked once a request.
@@ -61,6 +63,7 @@ impl App {
             authenticator: Authenticator::new(ports.keys, keys, troubles.clone()),
             recorder: Recorder::new(ports.heartbeats.clone(), region),
             health: Health::new(ports.heartbeats, ports.topic),
+            database: None,
             limit: RateLimit::new(limit),
             clock: ports.clock,
             troubles,

@@ -9,7 +9,6 @@ mod deliver;
 mod digest;
 mod echo;
 mod hold;
-mod incarnation;
 mod mend;
 mod open;
 mod report;
@@ -22,13 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use hb_domain::{CanaryPolicy, DeliveryPolicy, Incarnation, Region, Timestamp, limits};
+use hb_domain::{CanaryPolicy, DeliveryPolicy, Entry, Incarnation, Region, Timestamp, limits};
 use tokio::sync::{Mutex, OnceCell};
 
 use self::deliver::{Group, Pace};
 use self::report::Step;
 pub use self::report::{HostCounts, KindCounts, SweepReport};
 use self::settled::Settled;
+use crate::incarnation::incarnation;
 use crate::ports::{PortError, PortResult, Ports};
 
 /// How far the clocks of two machines may differ when both follow a time service: much more than such clocks drift, and
@@ -199,6 +199,16 @@ impl Sweep {
 }
 
 impl<'a> Pass<'a> {
+    /// The claim with the incarnation of the stored data in its notice.
+    async fn of_incarnation(&self, claim: Entry) -> PortResult<Entry> {
+        let known = self.incarnation;
+        let known = known.get_or_try_init(|| incarnation(&self.sweep.ports));
+        Ok(match known.await? {
+            Some(incarnation) => claim.of_incarnation(incarnation),
+            None => claim,
+        })
+    }
+
     /// Old notices, then changes, then the old notices that are left: each gets its part of the time, so that none of
     /// them waits for ever behind the others.
     async fn run(&self, report: &mut SweepReport) -> Result<(), Stop> {

@@ -25,7 +25,7 @@ async fn main() -> Result<(), Failure> {
         .nth(1)
         .map_or(Ok(100_000), |text| text.parse())?;
     let dir = tempfile::tempdir()?;
-    let store = Store::open(dir.path())?;
+    let store = Store::create(dir.path())?;
     let clock = Arc::new(ManualClock::new(hb_domain::Timestamp::from_millis(
         1_700_000_000_000,
     )?));

@@ -32,7 +32,7 @@ async fn main() -> Result<(), Failure> {
     let dir = arguments
         .next()
         .map_or_else(|| temporary.path().to_owned(), PathBuf::from);
-    let heartbeats = Arc::new(Store::open(&dir)?);
+    let heartbeats = Arc::new(Store::create(&dir)?);
 
     let alone = rate(&heartbeats, 1, 10_000).await?;
     println!("{:>3} producer   {:>9} beats/s", 1, alone);

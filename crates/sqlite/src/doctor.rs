@@ -6,6 +6,7 @@ use hb_service::doctor::Finding;
 use rusqlite::Connection;
 
 use crate::error::StoreError;
+use crate::folder::check_owner;
 use crate::schema;
 use crate::store::Store;
 
@@ -33,7 +34,7 @@ pub async fn examine(dir: &Path) -> Examined {
             findings.push(Finding::problem(
                 "database",
                 error.to_string(),
-                next_step(&error),
+                error.next_step(),
             ));
             return Examined {
                 findings,
@@ -43,10 +44,7 @@ pub async fn examine(dir: &Path) -> Examined {
     };
     let path = store.path().to_owned();
     let read = store.read("sqlite_schema", move |connection| {
-        Ok((
-            schema::is_newest(connection, &path),
-            quick_check(connection),
-        ))
+        Ok((schema::check(connection, &path), quick_check(connection)))
     });
     let (newest, damage) = match read.await {
         Ok(read) => read,
@@ -61,19 +59,13 @@ pub async fn examine(dir: &Path) -> Examined {
         }
     };
     let newest = match newest {
-        Ok(true) => true,
-        Ok(false) => {
-            let cause = "an older hb wrote it";
-            let next = "any other command of this hb, or its `hb serve`, brings it up to date";
-            findings.push(Finding::warning("schema", cause, next));
-            false
-        }
+        Ok(()) => true,
         Err(error) => {
-            findings.push(Finding::problem(
-                "schema",
-                error.to_string(),
-                next_step(&error),
-            ));
+            let (cause, next) = (error.to_string(), error.next_step());
+            findings.push(match error {
+                StoreError::Older { .. } => Finding::warning("schema", cause, next),
+                _ => Finding::problem("schema", cause, next),
+            });
             false
         }
     };
@@ -98,23 +90,6 @@ fn quick_check(connection: &Connection) -> rusqlite::Result<Option<String>> {
     Ok((said != "ok").then_some(said))
 }
 
-fn next_step(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Newer { .. } => "install the newer hb here as well",
-        StoreError::Folder { source, .. } | StoreError::File { source, .. }
-            if source.kind() == std::io::ErrorKind::NotFound =>
-        {
-            "`hb serve` makes it; if there is one already, name its folder with --data-dir"
-        }
-        StoreError::Folder { .. } | StoreError::File { .. } => {
-            "run this as the user of the server, or name another folder with --data-dir"
-        }
-        StoreError::Database { .. } | StoreError::Thread(_) => {
-            "see to the disk and the folder; restore a backup if the file is damaged"
-        }
-    }
-}
-
 /// Whether the folder can be written, and how much room is left.
 #[cfg(unix)]
 fn folder(dir: &Path) -> Vec<Finding> {
@@ -131,6 +106,13 @@ fn folder(dir: &Path) -> Vec<Finding> {
             THING,
             format!("{shown} cannot be written: {error}"),
             next,
+        )];
+    }
+    if let Err(error) = check_owner(dir) {
+        return vec![Finding::problem(
+            THING,
+            error.to_string(),
+            error.next_step(),
         )];
     }
     let Ok(disk) = statvfs(dir) else {
@@ -189,7 +171,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         // Signs that mean something in the address of a file.
         let dir = parent.path().join("a?b#c%20");
-        let server = Store::open(&dir).unwrap();
+        let server = Store::create(&dir).unwrap();
         let open = examine(&dir).await;
         assert!(worst(&open).is_empty() && open.store.is_some(), "{open:?}");
         drop((open, server));
@@ -223,10 +205,10 @@ mod tests {
     #[tokio::test]
     async fn damage_and_other_versions_are_told() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Store::open(dir.path()).unwrap());
+        drop(Store::create(dir.path()).unwrap());
         let path = dir.path().join("heartbeat.db");
         for (version, verdict, step) in [
-            (1, Verdict::Warning, "up to date"),
+            (1, Verdict::Warning, "`hb migrate`"),
             (99, Verdict::Problem, "newer hb"),
         ] {
             Connection::open(&path)

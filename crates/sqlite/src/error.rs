@@ -32,6 +32,28 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// There is none.
+    #[error("no heartbeat database in {} (is this the right folder?)", dir.display())]
+    Missing {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Another program's.
+    #[error("database {} is not one of Heartbeat", path.display())]
+    Foreign {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// An older program wrote it.
+    #[error("database {} has schema version {found} and this hb needs {known}", path.display())]
+    Older {
+        /// Which one.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version of this program.
+        known: i64,
+    },
     /// A newer program wrote it.
     #[error(
         "database {} has schema version {found} and this hb knows versions up to {known}: \
@@ -46,9 +68,83 @@ pub enum StoreError {
         /// The newest version that this program knows.
         known: i64,
     },
+    /// Other processes use it.
+    #[error("database {} is open in another process, so it cannot be {what}", path.display())]
+    InUse {
+        /// Which one.
+        path: PathBuf,
+        /// What was to be done, such as `migrated`.
+        what: &'static str,
+    },
+    /// What is at the path is not what was opened first.
+    #[error("database {} was deleted or replaced while this process used it", path.display())]
+    Replaced {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// Others can change it.
+    #[error("{} is not safe: {cause}", path.display())]
+    Unsafe {
+        /// The folder or the file.
+        path: PathBuf,
+        /// Who can.
+        cause: String,
+    },
+    /// Pages that contradict themselves.
+    #[error("database {} is damaged: {cause}", path.display())]
+    Damaged {
+        /// Which one.
+        path: PathBuf,
+        /// The first damage that SQLite found.
+        cause: String,
+    },
+    /// A copy that is not what it was to be.
+    #[error("the copy in {} cannot be made: {cause}", path.display())]
+    Copy {
+        /// Its folder.
+        path: PathBuf,
+        /// What went wrong.
+        cause: String,
+    },
     /// The thread that writes.
     #[error("the thread that writes the database cannot be started: {0}")]
     Thread(io::Error),
+}
+
+impl StoreError {
+    /// What to do about it.
+    #[must_use]
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => {
+                "`hb serve` makes one, and so does `hb migrate`; --data-dir or HB_DATA_DIR names another folder"
+            }
+            Self::Foreign { .. } => "name another folder with --data-dir or HB_DATA_DIR",
+            Self::Older { .. } => {
+                "stop the older `hb serve`, then `hb migrate`, or start the new one: both copy the database first"
+            }
+            Self::Newer { .. } => "install the newer hb here as well",
+            Self::InUse { .. } => {
+                "stop every `hb serve` and whatever else uses this folder, such as Litestream, then run this again"
+            }
+            Self::Replaced { .. } => {
+                "stop the server, put the database back or `hb restore` a backup, and start it again"
+            }
+            Self::Unsafe { .. } => {
+                "run hb as the user who owns the folder, and take the right to write from all others: `chmod go-w`"
+            }
+            Self::Folder { .. } | Self::File { .. } => {
+                "run this as the user of the server, and see to the folder and its disk; --data-dir names another folder"
+            }
+            Self::Damaged { .. } => {
+                "`hb restore` a backup that `hb restore --verify` finds good, or save what is left with `sqlite3 FILE .recover`"
+            }
+            Self::Copy { .. } => "see to that folder and the room on its disk, or name another one",
+            Self::Database { .. } | Self::Thread(_) => {
+                "see to the disk and the folder; `hb restore` a backup if the file is damaged"
+            }
+        }
+    }
 }
 
 /// What became of a write that did not succeed.

@@ -3,13 +3,17 @@
 //! Nothing here decides when a host is missing or what a notice says, sends anything, prints, or asks for the time:
 //! clock and randomness are passed in.
 
+mod backup;
+mod copy;
 mod deliveries;
 mod doctor;
 mod echoes;
 mod error;
+mod folder;
 mod heartbeats;
 mod keys;
 mod ledger;
+mod prepare;
 mod row;
 mod schema;
 mod store;
@@ -21,8 +25,12 @@ use std::sync::Arc;
 
 use hb_service::ports::{Clock, Ids, Ports};
 
+pub use backup::{Restored, Verified, backup, restore, verify};
+pub use copy::{Rows, Snapshot};
 pub use doctor::{Examined, examine};
 pub use error::StoreError;
+pub use folder::hand_over;
+pub use prepare::{Prepared, prepare};
 pub use store::Store;
 
 /// All ports on `store`.

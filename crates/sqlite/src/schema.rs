@@ -16,26 +16,80 @@ const STEPS: &[&str] = &[
     include_str!("schema_5.sql"),
 ];
 
-/// Brings the database to the newest version. Safe when several processes do it at once.
+/// Brings the database to the newest version.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     run(connection, path, STEPS)
 }
 
-/// Whether the database has the newest version; the error says when a newer `hb` wrote it.
-pub(crate) fn is_newest(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
-    let found = version(connection).map_err(|source| StoreError::Database {
+/// The newest version.
+pub(crate) fn known() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
+/// The version of the database, `None` of an empty file. An error if a newer `hb` or another program wrote it.
+pub(crate) fn found(connection: &Connection, path: &Path) -> Result<Option<i64>, StoreError> {
+    let failed = |source| StoreError::Database {
         path: path.to_owned(),
         source,
-    })?;
-    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(StoreError::Newer {
+    };
+    let found = version(connection).map_err(failed)?;
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    let tables: i64 = connection
+        .query_row(tables, [], |row| row.get(0))
+        .map_err(failed)?;
+    match found {
+        0 if tables == 0 => Ok(None),
+        ..=0 => Err(StoreError::Foreign {
+            path: path.to_owned(),
+        }),
+        _ if found > known() => Err(StoreError::Newer {
             path: path.to_owned(),
             found,
-            known,
-        });
+            known: known(),
+        }),
+        _ => Ok(Some(found)),
     }
-    Ok(found == known)
+}
+
+/// A table that a database of its version has, and this one lacks.
+pub(crate) fn missing_table(
+    connection: &Connection,
+    path: &Path,
+    version: i64,
+) -> Result<Option<String>, StoreError> {
+    let failed = |source| StoreError::Database {
+        path: path.to_owned(),
+        source,
+    };
+    let mut whole = Connection::open_in_memory().map_err(failed)?;
+    let steps = usize::try_from(version).unwrap_or(0).min(STEPS.len());
+    run(&mut whole, path, &STEPS[..steps])?;
+    let mut expected = tables(&whole).map_err(failed)?;
+    let found = tables(connection).map_err(failed)?;
+    expected.retain(|table| !found.contains(table));
+    Ok(expected.pop())
+}
+
+/// The names of all tables.
+pub(crate) fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
+    let mut tables = connection.prepare(sql)?;
+    tables.query_map([], |row| row.get(0))?.collect()
+}
+
+/// An error unless the database has the newest version.
+pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    match found(connection, path)? {
+        Some(found) if found == known() => Ok(()),
+        Some(found) => Err(StoreError::Older {
+            path: path.to_owned(),
+            found,
+            known: known(),
+        }),
+        None => Err(StoreError::Missing {
+            dir: path.parent().unwrap_or(path).to_owned(),
+        }),
+    }
 }
 
 fn run(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), StoreError> {
@@ -44,21 +98,10 @@ fn run(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), S
         source,
     };
     let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
-    if version(connection).map_err(failed)? == known {
-        return Ok(());
-    }
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed)?;
-    // Asked again under the lock: another process may have been faster.
     let found = version(&transaction).map_err(failed)?;
-    if found > known {
-        return Err(StoreError::Newer {
-            path: path.to_owned(),
-            found,
-            known,
-        });
-    }
     for step in steps.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step).map_err(failed)?;
     }
@@ -76,6 +119,12 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 #[cfg(test)]
 pub(crate) fn newest() -> String {
     STEPS.concat()
+}
+
+/// Makes a database of an earlier version.
+#[cfg(test)]
+pub(crate) fn make_version(connection: &mut Connection, version: usize) {
+    run(connection, Path::new("test"), &STEPS[..version]).unwrap();
 }
 
 /// How SQLite would run `sql`.
@@ -101,7 +150,7 @@ mod tests {
         i64::try_from(STEPS.len()).unwrap()
     }
 
-    fn tables(connection: &Connection) -> Vec<String> {
+    fn statements(connection: &Connection) -> Vec<String> {
         let mut statement = connection
             .prepare("SELECT sql FROM sqlite_schema ORDER BY name")
             .unwrap();
@@ -120,7 +169,11 @@ mod tests {
             let mut connection = Connection::open_in_memory().unwrap();
             run(&mut connection, path, &STEPS[..older]).unwrap();
             migrate(&mut connection, path).unwrap();
-            assert_eq!(tables(&connection), tables(&fresh), "from version {older}");
+            assert_eq!(
+                statements(&connection),
+                statements(&fresh),
+                "from version {older}"
+            );
         }
     }
 
@@ -197,26 +250,42 @@ mod tests {
         let steps = [STEPS, &["CREATE TABLE half (a) ; CREATE TABLE system (a)"]].concat();
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, Path::new("test")).unwrap();
-        let before = tables(&connection);
+        let before = statements(&connection);
         assert!(run(&mut connection, Path::new("test"), &steps).is_err());
         assert_eq!(
-            (tables(&connection), version(&connection).unwrap()),
+            (statements(&connection), version(&connection).unwrap()),
             (before, newest_version())
         );
     }
 
     #[test]
-    fn a_newer_version_is_refused_with_both_numbers() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        connection.pragma_update(None, "user_version", 700).unwrap();
-        let error = migrate(&mut connection, Path::new("/data/heartbeat.db")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!(
-                "database /data/heartbeat.db has schema version 700 and this hb knows versions up to {}: \
-                 use the newer hb that wrote it",
-                newest_version()
-            )
-        );
+    fn other_versions_are_refused_with_both_numbers() {
+        let connection = Connection::open_in_memory().unwrap();
+        let said = || {
+            check(&connection, Path::new("/data/heartbeat.db"))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(said().starts_with("no heartbeat database in /data"));
+        let known = known();
+        for (version, message) in [
+            (
+                700,
+                format!(
+                    "has schema version 700 and this hb knows versions up to {known}: use the newer hb that wrote it"
+                ),
+            ),
+            (1, format!("has schema version 1 and this hb needs {known}")),
+            (-1, "is not one of Heartbeat".to_owned()),
+        ] {
+            connection
+                .pragma_update(None, "user_version", version)
+                .unwrap();
+            assert_eq!(said(), format!("database /data/heartbeat.db {message}"));
+        }
+        connection
+            .execute_batch("PRAGMA user_version = 0; CREATE TABLE recipes (a)")
+            .unwrap();
+        assert!(said().ends_with("is not one of Heartbeat"));
     }
 }

@@ -1,8 +1,8 @@
 //! The database of one machine: one thread that writes in groups, a few connections that read.
 //!
 //! A write is answered after the commit of its group is on disk. A read never waits for a write. A connection that
-//! met an error, or whose file is no longer the one at the path, is not used again: trouble heals without a restart.
-//! What a file system may lose after it promised to sync is beyond this.
+//! met an error is not used again: trouble heals without a restart. A file that was deleted or replaced does not: the
+//! one at the path lacks what was acknowledged. What a file system may lose after it promised to sync is beyond this.
 
 mod location;
 mod writer;
@@ -64,22 +64,29 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens `heartbeat.db` in the folder `dir`; makes both when they are not there, readable by their owner only.
+    /// Opens `heartbeat.db` in the folder `dir`, which must be there and have the version of this program: nothing is
+    /// made or migrated.
     ///
-    /// Fails when the folder or the file cannot be used, or when a newer `hb` wrote the database.
+    /// Fails when the folder or the file cannot be used, or when others may write them.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::at(DatabaseLocation::new(dir.as_ref())?)
+        Self::at(DatabaseLocation::new(dir.as_ref(), false)?)
+    }
+
+    /// The same after [`prepare`](crate::prepare), which makes or migrates what is not there yet.
+    pub fn create(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
+        crate::prepare(dir.as_ref())?;
+        Self::open(dir)
     }
 
     /// Opens `heartbeat.db` in the folder `dir` to look at it, whatever its version: every write fails, and nothing is
     /// made or changed, not even a file beside it.
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::at(DatabaseLocation::existing(dir.as_ref())?)
+        Self::at(DatabaseLocation::new(dir.as_ref(), true)?)
     }
 
     fn at(location: DatabaseLocation) -> Result<Self, StoreError> {
         let location = Arc::new(location);
-        let first = location.reopen(None)?;
+        let first = location.reopen()?;
         let (jobs, waiting) = mpsc::sync_channel(QUEUE);
         let writer = Writer::new(Arc::clone(&location), first);
         let thread = std::thread::Builder::new()

@@ -49,11 +49,11 @@ pub(crate) enum Chosen {
 }
 
 impl Chosen {
-    /// The folder of `hb serve`, which does not run on a stage.
-    pub(crate) fn folder(self) -> Result<PathBuf, Failure> {
+    /// The folder of a command that does not work on a stage, such as `serve`.
+    pub(crate) fn folder_for(self, command: &'static str) -> Result<PathBuf, Failure> {
         match self {
             Self::Folder(dir) => Ok(dir),
-            Self::Stage { .. } => Err(Failure::ServeOnStage),
+            Self::Stage { .. } => Err(Failure::NotOnStage(command)),
         }
     }
 }

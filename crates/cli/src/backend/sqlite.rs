@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hb_domain::{Key, Region, Timestamp};
+use hb_domain::{Incarnation, Key, Region, Timestamp};
 use hb_service::admin::RegionalTopic;
 use hb_service::doctor::{Doctor, Expectations, Finding};
 use hb_service::ports::{Clock, DeliveryQueue, PortResult};
 use hb_service::system::{ProcessClock, SystemClock, SystemIds};
-use hb_sqlite::Store;
+use hb_sqlite::{Prepared, Store};
 
 use super::{Backend, Topics};
 use crate::exit::Failure;
+use crate::output;
 
 /// The database of a server, with what only `hb serve` does.
 pub(crate) struct Local {
@@ -20,19 +21,34 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Opens the database in `dir`; creates both when they do not exist.
+    /// Opens the database in `dir`.
     pub(crate) fn open(dir: &Path) -> Result<Self, Failure> {
-        let store = Store::open(dir).map_err(|error| Failure::Store(error.into()))?;
-        Ok(Self::over(store, Arc::new(SystemClock)))
+        Ok(Self::over(Store::open(dir)?, Arc::new(SystemClock)))
     }
 
-    /// The same for a server, on a clock that does not step.
-    pub(crate) async fn serve(dir: &Path) -> Result<Self, Failure> {
-        let Self { backend, store } = Self::open(dir)?;
+    /// The same, after it was made or migrated where that is to be done, and with an incarnation.
+    pub(crate) async fn create(
+        dir: &Path,
+    ) -> Result<(Prepared, Option<Incarnation>, Self), Failure> {
+        #[cfg(unix)]
+        if rustix::process::geteuid().is_root() {
+            output::remark(
+                "warning: hb runs as root, whose rights it does not need: use a user of its own",
+            );
+        }
+        let prepared = hb_sqlite::prepare(dir)?;
+        let local = Self::open(dir)?;
+        let incarnation = hb_service::incarnation(&local.backend.ports).await?;
+        Ok((prepared, incarnation, local))
+    }
+
+    /// For a server, on a clock that does not step.
+    pub(crate) async fn serve(self) -> Self {
+        let Self { backend, store } = self;
         // The next sweep replaces a record that cannot be read.
         let last = backend.ports.system.last_sweep(&backend.region).await;
         let stored = last.ok().flatten().map(|sweep| sweep.ended);
-        Ok(Self::over(store, Arc::new(ProcessClock::start(stored))))
+        Self::over(store, Arc::new(ProcessClock::start(stored)))
     }
 
     fn over(store: Store, clock: Arc<dyn Clock>) -> Self {
@@ -62,18 +78,23 @@ impl Local {
     }
 }
 
-/// What is wrong with the data folder `dir` and with what is stored there. Changes nothing.
-pub(crate) async fn examine(dir: &Path, now: Timestamp) -> Vec<Finding> {
+/// What is wrong with the data folder `dir` and with what is stored there, and the incarnation of that. Changes nothing.
+pub(crate) async fn examine(dir: &Path, now: Timestamp) -> (Vec<Finding>, Option<Incarnation>) {
     let hb_sqlite::Examined {
         mut findings,
         store,
     } = hb_sqlite::examine(dir).await;
-    if let Some(store) = store {
-        let doctor = Doctor {
-            ports: hb_sqlite::ports(&store, Arc::new(SystemClock), Arc::new(SystemIds)),
-            expectations: Expectations::local(),
-        };
-        findings.extend(doctor.examine(now).await);
-    }
-    findings
+    let Some(store) = store else {
+        return (findings, None);
+    };
+    let ports = hb_sqlite::ports(&store, Arc::new(SystemClock), Arc::new(SystemIds));
+    // A damaged one is of no use to compare, and ids of notices do without.
+    let incarnation = ports.incarnations.load(&"current").await;
+    let incarnation = incarnation.ok().flatten().map(|stored| stored.record);
+    let doctor = Doctor {
+        ports,
+        expectations: Expectations::local(),
+    };
+    findings.extend(doctor.examine(now).await);
+    (findings, incarnation)
 }

@@ -5,6 +5,7 @@ mod server;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use hb_domain::Incarnation;
 use hb_service::doctor::{Finding, Verdict};
 use hb_service::ports::Clock;
 use hb_service::system::SystemClock;
@@ -34,9 +35,10 @@ pub(crate) async fn run(
     let url = doctor.url.as_ref().or(config.url.as_ref());
     // A stage has no default address.
     let has_server = url.is_some() || matches!(target, Chosen::Folder(_));
-    findings.extend(of_target(target).await?);
+    let (found, database) = of_target(target).await?;
+    findings.extend(found);
     if has_server {
-        findings.extend(server::examine(url.map(String::as_str)).await?);
+        findings.extend(server::examine(url.map(String::as_str), database).await?);
     }
     progress.finish_and_clear();
     let verdict = findings
@@ -54,8 +56,9 @@ fn read_from(config: &Config) -> Finding {
     Finding::ok("config file", path.unwrap_or_else(|| "none".to_owned()))
 }
 
-/// First the findings that only the adapter can make, then those common to all.
-async fn of_target(target: Chosen) -> Result<Vec<Finding>, Failure> {
+/// First the findings that only the adapter can make, then those common to all; and of a folder what tells its database
+/// from another.
+async fn of_target(target: Chosen) -> Result<(Vec<Finding>, Option<Incarnation>), Failure> {
     let now = SystemClock.now();
     match target {
         Chosen::Folder(dir) => Ok(crate::backend::examine_folder(&dir, now).await),
@@ -64,7 +67,9 @@ async fn of_target(target: Chosen) -> Result<Vec<Finding>, Failure> {
             name,
             profile,
             regions,
-        } => crate::backend::examine_stage(&name, profile.as_deref(), regions, now).await,
+        } => crate::backend::examine_stage(&name, profile.as_deref(), regions, now)
+            .await
+            .map(|findings| (findings, None)),
         #[cfg(not(feature = "stage"))]
         Chosen::Stage { .. } => Err(Failure::NotBuiltIn("stage")),
     }

@@ -200,11 +200,14 @@ fn read(file: &Path) -> Option<Token> {
 /// Writes a new file as a whole, readable for its owner alone; fails if there is one.
 fn write(file: &Path, token: &Token) -> std::io::Result<()> {
     let draft = file.with_extension(format!("{}.tmp", std::process::id()));
+    // Of a process with this number that died.
+    let _ = std::fs::remove_file(&draft);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(&draft)?.write_all(token.reveal().as_bytes())?;
+    hb_sqlite::hand_over(&draft)?;
     let linked = std::fs::hard_link(&draft, file);
     std::fs::remove_file(&draft)?;
     linked

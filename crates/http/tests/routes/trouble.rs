@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{Notice, Publication};
-use hb_service::ports::{PortError, PortResult, Topic};
+use hb_domain::{Incarnation, Notice, Publication};
+use hb_service::ports::{Ids, PortError, PortResult, Topic};
+use hb_service::testing::memory::CountingIds;
 
 use crate::logs::logged;
 use crate::world::{EDGE, World, request, token};
@@ -95,6 +96,14 @@ async fn the_status_names_the_failing_dependency_and_recovers() {
     ERROR hb_service::trouble: checking health failed: table heartbeats is unavailable: unable to open /var/lib/hb/beats.db: INSERT INTO beats (logged once per cause)
      INFO hb_service::trouble: checking health works again after 2 s (failures: 1)
     ");
+}
+
+#[tokio::test]
+async fn the_status_names_the_database_where_it_is_known() {
+    let id = CountingIds::default().token();
+    let world = World::with(|app| app.database = Some(Incarnation { id })).await;
+    let body = world.ask("GET /v1/status", "").await.body;
+    assert_eq!(body, format!(r#"{{"message":"OK","database":"{id}"}}"#));
 }
 
 struct DeadTopic;

@@ -9,7 +9,7 @@ use super::*;
 
 fn fresh() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    let store = Store::create(dir.path()).unwrap();
     (dir, store)
 }
 
@@ -190,33 +190,30 @@ async fn a_connection_that_met_an_error_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn a_deleted_or_replaced_file_is_never_written_to() {
-    for leftovers in [false, true] {
-        let (dir, store) = fresh();
-        put(&store, "old").await.unwrap();
-        assert_eq!(store.read("system", names).await.unwrap(), ["old"]);
-        fs::remove_file(store.path()).unwrap();
-        if !leftovers {
-            fs::remove_file(dir.path().join("heartbeat.db-wal")).unwrap();
-            fs::remove_file(dir.path().join("heartbeat.db-shm")).unwrap();
+async fn a_deleted_or_replaced_file_is_an_error_until_it_is_back() {
+    let (dir, store) = fresh();
+    let kept = dir.path().join("kept.db");
+    let refused = async || {
+        let write = put(&store, "x").await.unwrap_err().to_string();
+        let read = store.read("system", names).await.unwrap_err().to_string();
+        for error in [write, read] {
+            assert!(error.contains("was deleted or replaced"), "{error}");
         }
-        put(&store, "new").await.unwrap();
-        assert_eq!(stored(&store), ["new"], "leftovers: {leftovers}");
-        assert_eq!(store.read("system", names).await.unwrap(), ["new"]);
+    };
+    put(&store, "old").await.unwrap();
+    assert_eq!(store.read("system", names).await.unwrap(), ["old"]);
+    fs::rename(store.path(), &kept).unwrap();
+    refused().await;
+    assert!(!store.path().exists(), "nothing is made in its place");
 
-        // A restored copy with the old file's log beside it.
-        let (other_dir, other) = fresh();
-        put(&other, "restored").await.unwrap();
-        drop(other);
-        fs::rename(other_dir.path().join("heartbeat.db"), store.path()).unwrap();
-        assert_eq!(store.read("system", names).await.unwrap(), ["restored"]);
-        put(&store, "then").await.unwrap();
-        assert_eq!(
-            stored(&store),
-            ["restored", "then"],
-            "leftovers: {leftovers}"
-        );
-    }
+    let (other_dir, other) = fresh();
+    put(&other, "other").await.unwrap();
+    drop(other);
+    fs::rename(other_dir.path().join("heartbeat.db"), store.path()).unwrap();
+    refused().await;
+    fs::rename(&kept, store.path()).unwrap();
+    put(&store, "new").await.unwrap();
+    assert_eq!(stored(&store), ["new", "old"]);
 }
 
 fn count(connection: &Connection) -> rusqlite::Result<i64> {
@@ -232,8 +229,8 @@ async fn a_file_deleted_during_a_write_is_not_acknowledged() {
         Ok(())
     });
     assert!(matches!(write.await, Err(WriteError::Unknown(_))));
-    put(&store, "after").await.unwrap();
-    assert_eq!(stored(&store), ["after"]);
+    let after = put(&store, "after").await;
+    assert!(matches!(after, Err(WriteError::Refused(_))), "{after:?}");
 }
 
 #[tokio::test]
@@ -262,7 +259,7 @@ async fn a_dropped_table_fails_by_name_until_it_is_back() {
 async fn a_folder_that_is_gone_is_not_made_again() {
     let parent = tempfile::tempdir().unwrap();
     let (dir, away) = (parent.path().join("data"), parent.path().join("away"));
-    let store = Store::open(&dir).unwrap();
+    let store = Store::create(&dir).unwrap();
     fs::rename(&dir, &away).unwrap();
     let refused = put(&store, "a").await;
     assert!(
@@ -304,7 +301,7 @@ fn many_open_a_fresh_folder_at_once() {
     let dir = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
         let opening: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| Store::open(dir.path()).map(drop)))
+            .map(|_| scope.spawn(|| Store::create(dir.path()).map(drop)))
             .collect();
         for opened in opening {
             opened.join().unwrap().unwrap();
@@ -320,9 +317,9 @@ fn what_is_no_database_is_said_so() {
         "certainly no database, only a text of some length",
     )
     .unwrap();
-    let error = Store::open(dir.path()).unwrap_err().to_string();
+    let error = Store::create(dir.path()).unwrap_err().to_string();
     assert!(error.contains("the file is no SQLite database"), "{error}");
-    let error = Store::open(dir.path().join("heartbeat.db"))
+    let error = Store::create(dir.path().join("heartbeat.db"))
         .unwrap_err()
         .to_string();
     assert!(error.contains("data folder"), "{error}");
@@ -334,7 +331,7 @@ async fn files_are_for_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("a/b");
-    let store = Store::open(&dir).unwrap();
+    let store = Store::create(&dir).unwrap();
     put(&store, "a").await.unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&dir), 0o700);

@@ -33,7 +33,7 @@ pub(crate) fn token() -> ConfirmationToken {
 impl World {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::create(dir.path()).unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(START).unwrap()));
         let ids = Arc::new(CountingIds::default());
         Self {
@@ -68,7 +68,7 @@ impl World {
 
     /// Starts a courier with connections of its own, as another process has.
     pub(crate) fn courier(&self, sender: &Arc<Recorder>) -> JoinHandle<()> {
-        let store = Store::open(self.dir.path()).unwrap();
+        let store = Store::create(self.dir.path()).unwrap();
         let ids = Arc::new(CountingIds::default());
         let queue = Arc::new(store);
         let courier = Courier::new(queue, sender.clone(), self.clock.clone(), ids)

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 async fn fresh() -> World {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    let store = Store::create(dir.path()).unwrap();
     let path = store.path().to_owned();
     let clock = Arc::new(ManualClock::new(hb_domain::Timestamp::MIN));
     World {

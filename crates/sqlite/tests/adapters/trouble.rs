@@ -235,7 +235,7 @@ async fn the_checks_fail_while_nothing_can_be_written() {
 async fn one_of_many_starting_servers_creates_the_first_key() {
     let world = World::new();
     let starts = (0..8).map(|n| {
-        let store = Store::open(world.dir.path()).unwrap();
+        let store = Store::create(world.dir.path()).unwrap();
         tokio::spawn(async move { store.create_first_key(&key(n)).await.unwrap() })
     });
     let created = futures::future::join_all(starts).await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use hb_domain::Timestamp;
+use hb_domain::{Incarnation, Timestamp};
 use hb_service::doctor::{Finding, clock_skew};
 use hb_service::ports::Clock;
 use hb_service::system::SystemClock;
@@ -16,21 +16,28 @@ use crate::exit::{Failure, SERVER};
 /// For one answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const THING: &str = "server";
+const OTHER: &str =
+    "name the folder of that server with --data-dir, or the server of this folder with --url";
 
-/// Checks the service at `url`. Without one the default address is tried; no answer there is only a warning.
-pub(super) async fn examine(url: Option<&str>) -> Result<Vec<Finding>, Failure> {
+/// Checks the service at `url`, and whether it serves the database that was examined, if both are known. Without an
+/// address the default one is tried; no answer there, or that of another server, is only a warning.
+pub(super) async fn examine(
+    url: Option<&str>,
+    database: Option<Incarnation>,
+) -> Result<Vec<Finding>, Failure> {
     let client =
         hb_delivery::http_client(|| Client::builder().timeout(TIMEOUT).redirect(Policy::none()));
     let client = client.map_err(|error| Failure::Internal(error.to_string()))?;
     let base = url.unwrap_or(DEFAULT_URL).trim_end_matches('/');
     let answer = client.get(format!("{base}/v1/status")).send().await;
-    let unreachable = |cause: String| {
+    let wrong = |cause: String, next: &str| {
         if url.is_some() {
-            Finding::problem(THING, cause, SERVER)
+            Finding::problem(THING, cause, next)
         } else {
-            Finding::warning(THING, cause, SERVER)
+            Finding::warning(THING, cause, next)
         }
     };
+    let unreachable = |cause| wrong(cause, SERVER);
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
@@ -47,8 +54,21 @@ pub(super) async fn examine(url: Option<&str>) -> Result<Vec<Finding>, Failure> 
     let body = answer.bytes().await.unwrap_or_default();
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let message = body["detail"].as_str().or(body["message"].as_str());
+    let theirs = body["database"].as_str();
+    let ours = database.map(|database| database.id.to_string());
     let finding = match message {
-        Some("OK") if status.is_success() => Finding::ok(THING, format!("{base} answers")),
+        Some("OK") if status.is_success() => match theirs.zip(ours) {
+            None => Finding::ok(THING, format!("{base} answers")),
+            Some((theirs, ours)) if theirs == ours => {
+                Finding::ok(THING, format!("{base} answers, from this database"))
+            }
+            Some((theirs, ours)) => wrong(
+                format!(
+                    "{base} serves another database ({theirs}) than the one in this data folder ({ours})"
+                ),
+                OTHER,
+            ),
+        },
         Some(message) if status.is_server_error() => {
             let cause = format!("{base} answers {status}: {message}");
             Finding::problem(THING, cause, "fix what it names; its log has details")
