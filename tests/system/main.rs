@@ -23,5 +23,6 @@ mod send;
 mod send_exec;
 mod shared_requests;
 mod stop_and_start;
+mod stuck_output;
 mod support;
 mod trouble;

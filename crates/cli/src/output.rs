@@ -146,9 +146,18 @@ impl Columns {
 
 /// Prints one thing: `text`, or the JSON of `value`.
 pub(crate) fn one(format: Format, text: &str, value: &impl Serialize) -> io::Result<()> {
+    line(&shown(format, text, value)?)
+}
+
+/// What [`one`] prints.
+pub(crate) fn shown(
+    format: Format,
+    text: &str,
+    value: &impl Serialize,
+) -> serde_json::Result<String> {
     match format {
-        Format::Table => line(text),
-        Format::Json => line(&serde_json::to_string(value)?),
+        Format::Table => Ok(text.to_owned()),
+        Format::Json => serde_json::to_string(value),
     }
 }
 

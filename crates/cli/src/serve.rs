@@ -4,6 +4,7 @@ mod canary;
 mod first_key;
 mod listener;
 mod log;
+mod printer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,14 +23,16 @@ use crate::args::Serve;
 use crate::backend::Local;
 use crate::exit::Failure;
 use crate::output::{self, Format};
+use printer::{Printer, Printers};
 
 /// Short, because a look at the local database is cheap and a revoked key must be refused soon.
 const KEYS_FRESH: Duration = Duration::from_secs(2);
 
 /// Runs until SIGINT or SIGTERM.
 pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<(), Failure> {
-    log::start(format);
-    let senders = Arc::new(senders(&serve, format)?);
+    let printers = Printers::start().map_err(Failure::Runtime)?;
+    log::start(format, printers.err.clone());
+    let senders = Arc::new(senders(&serve, format, printers.out.clone())?);
     let local = Local::serve(&dir).await?;
     let listening = |source| Failure::Listen {
         address: serve.listen,
@@ -37,7 +40,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     };
     let listener = TcpListener::bind(serve.listen).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
-    first_key::ensure(&local, format, address).await?;
+    first_key::ensure(&local, format, address, &printers.out).await?;
     let queue = local.queue();
     let backend = local.backend;
     let clock = backend.ports.clock.clone();
@@ -87,7 +90,8 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         heard,
         stopped,
     ));
-    output::remark(&format!("listening on http://{address}"));
+    let err = printers.err.clone();
+    err.offer(&format!("listening on http://{address}"));
     tracing::info!(
         "data folder {}, a sweep every {:?}",
         dir.display(),
@@ -95,11 +99,12 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     );
 
     listener::serve(listener, hb_http::router(app), signal()).await;
-    tokio::spawn(async {
+    tokio::spawn(async move {
         signal().await;
         tracing::warn!(
             "second signal: stopping at once; unfinished work is done after the next start"
         );
+        err.finish();
         std::process::exit(130);
     });
     canaries.abort();
@@ -110,11 +115,14 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     Ok(())
 }
 
-fn senders(serve: &Serve, format: Format) -> Result<Senders, Failure> {
+fn senders(serve: &Serve, format: Format, out: Printer) -> Result<Senders, Failure> {
     let print = move |notice: &Notice| {
         let text = format!("{} {} [{}]", notice.at, notice.text(), notice.id);
-        // A closed console is not a failure.
-        let _ = output::one(format, &text, &notice.json());
+        let line = output::shown(format, &text, &notice.json()).map_err(SendError::new)?;
+        if out.offer(&line) {
+            return Ok(());
+        }
+        Err(SendError::new("standard output is full: nobody reads it"))
     };
     let smtp = match (&serve.smtp_url, &serve.smtp_from) {
         (Some(url), Some(from)) => Some(SmtpSender::new(url, from)),

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ pub(crate) struct Server {
     process: Child,
     out: Lines,
     err: Lines,
+    unread: Arc<AtomicBool>,
     /// `http://127.0.0.1:PORT`.
     pub(crate) url: String,
     pub(crate) client: reqwest::Client,
@@ -22,12 +24,16 @@ struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
     /// Reads on in a thread of its own until the other end is closed.
-    fn of(stream: impl Read + Send + 'static) -> Self {
+    fn of(stream: impl Read + Send + 'static, unread: &Arc<AtomicBool>) -> Self {
+        let unread = unread.clone();
         let lines = Self::default();
         let sink = lines.0.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 sink.lock().unwrap().push(line);
+                while unread.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
             }
         });
         lines
@@ -69,14 +75,16 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let unread = Arc::default();
         let (out, err) = (
-            Lines::of(process.stdout.take().unwrap()),
-            Lines::of(process.stderr.take().unwrap()),
+            Lines::of(process.stdout.take().unwrap(), &unread),
+            Lines::of(process.stderr.take().unwrap(), &unread),
         );
         Self {
             process,
             out,
             err,
+            unread,
             url: String::new(),
             client: client(),
         }
@@ -110,6 +118,11 @@ impl Server {
 
     pub(crate) fn stderr(&self) -> Vec<String> {
         self.err.get()
+    }
+
+    /// Whether its outputs are read from now on.
+    pub(crate) fn read(&self, read: bool) {
+        self.unread.store(!read, Ordering::Relaxed);
     }
 
     /// The key that the first start printed: on the other stream than that it listens, and so perhaps read later.

@@ -1,11 +1,13 @@
 //! Creates a key at the first start and shows how to use it, so that a new service can receive beats at once.
 
+use std::io;
 use std::net::SocketAddr;
 
 use hb_domain::{Fleet, KeyName, Scope};
 use hb_service::admin::KeyRequest;
 use serde::Serialize;
 
+use super::printer::Printer;
 use crate::backend::Local;
 use crate::command::key::NewKey;
 use crate::exit::Failure;
@@ -23,6 +25,7 @@ pub(crate) async fn ensure(
     local: &Local,
     format: Format,
     address: SocketAddr,
+    out: &Printer,
 ) -> Result<(), Failure> {
     let created = local.backend.keys().draw_key(KeyRequest {
         name: KeyName::first(),
@@ -50,12 +53,10 @@ pub(crate) async fn ensure(
          {crontab}\n",
         key.key
     );
-    Ok(output::one(
-        format,
-        &text,
-        &FirstKey {
-            first_key: key,
-            crontab,
-        },
-    )?)
+    let value = FirstKey {
+        first_key: key,
+        crontab,
+    };
+    out.offer(&output::shown(format, &text, &value).map_err(io::Error::from)?);
+    Ok(())
 }
