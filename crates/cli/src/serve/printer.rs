@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use hb_domain::is_invisible;
+
 /// Text of this size waits, and one line more: a few thousand lines of the log.
 const QUEUE: usize = 256 * 1024;
 /// How long the end of the server waits for what is not written yet.
@@ -133,7 +135,10 @@ impl Printer {
 /// For the log, which writes an event at a time.
 impl Write for Printer {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        if !self.queue_up(event) {
+        let mut text = String::from_utf8_lossy(event).into_owned();
+        // Its layout and its colours stay; what else commands a terminal is escaped already.
+        text.retain(|c| !is_invisible(c));
+        if !self.queue_up(text.as_bytes()) {
             self.queue().dropped += lines(event);
         }
         Ok(event.len())
@@ -190,6 +195,14 @@ mod tests {
         assert!(printer.offer("there is room again"));
         assert_eq!(reader.recv().unwrap(), "there is room again\n");
         assert_eq!(printer.queue().dropped, 0, "said");
+    }
+
+    #[test]
+    fn the_log_keeps_its_colours_and_shows_no_invisible_text() {
+        let (mut printer, reader) = pipe();
+        let line = "\u{1b}[31mERROR\u{1b}[0m the answer was a\u{202e}b\n";
+        printer.write_all(line.as_bytes()).unwrap();
+        assert_eq!(reader.recv().unwrap(), line.replace('\u{202e}', ""));
     }
 
     #[test]
