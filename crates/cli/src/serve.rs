@@ -40,7 +40,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     };
     let listener = TcpListener::bind(serve.listen).await.map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
-    first_key::ensure(&local, format, address, &printers.out).await?;
+    first_key::ensure(&local, format, address, &dir, &printers.out).await?;
     let queue = local.queue();
     let backend = local.backend;
     let clock = backend.ports.clock.clone();

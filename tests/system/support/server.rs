@@ -1,6 +1,7 @@
 //! A running `hb serve`.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -125,17 +126,27 @@ impl Server {
         self.unread.store(!read, Ordering::Relaxed);
     }
 
-    /// The key that the first start printed: on the other stream than that it listens, and so perhaps read later.
+    /// The file with the first key, if this start made it.
+    pub(crate) fn first_key_file(&self) -> Option<PathBuf> {
+        let lines = self.out.get();
+        let path = lines.iter().map(|line| PathBuf::from(line.trim()));
+        path.into_iter().find(|path| path.ends_with("first.key"))
+    }
+
+    /// The first key. Its file was printed on the other stream than that it listens, and so is perhaps read later.
     pub(crate) fn first_key(&self) -> String {
-        let key =
-            |line: &String| Some(line.trim().to_owned()).filter(|line| line.starts_with("hbk_"));
         for _ in 0..1_000 {
-            if let Some(key) = self.out.get().iter().find_map(key) {
-                return key;
+            if let Some(file) = self.first_key_file() {
+                let header = std::fs::read_to_string(file).unwrap();
+                return header
+                    .trim()
+                    .strip_prefix("x-api-key: ")
+                    .unwrap()
+                    .to_owned();
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("no key was printed: {:?}", self.out.get());
+        panic!("no key was made: {:?}", self.out.get());
     }
 
     /// Sends a JSON beat; gives the status.
