@@ -26,3 +26,5 @@ mod stop_and_start;
 mod stuck_output;
 mod support;
 mod trouble;
+#[cfg(target_os = "linux")]
+mod watchers;

@@ -88,6 +88,12 @@ fn assert_commands_print_no_secret(sandbox: &Sandbox, key: &str) {
             assert!(!output.contains(secret), "{args:?}: {output}");
         }
     }
+    for url in ["ftp://:t0psecret@host/", "t0psecret"] {
+        let other = Sandbox::new();
+        let done = other.run(&["serve", "--ping-url", url]);
+        assert_eq!((done.code, other.path().join("data").exists()), (2, false));
+        assert!(!done.stderr.contains("t0psecret"), "{}", done.stderr);
+    }
     let help = sandbox.run(&["key", "create", "--help"]).stdout;
     assert!(!help.contains(&key[16..]), "{help}");
 }

@@ -100,6 +100,11 @@ pub(crate) struct Serve {
         requires = "smtp_url"
     )]
     pub(crate) smtp_from: Option<String>,
+    /// Request this address after each completed sweep, so that another service notices when sweeps end, such as another
+    /// hb: http://:KEY@HOST:PORT/v1/heartbeat/NAME. Set it in the environment rather than here, where others see it in
+    /// the list of processes.
+    #[arg(long, value_name = "URL", env = "HB_PING_URL", hide_env_values = true)]
+    pub(crate) ping_url: Option<String>,
     /// Beats per second accepted from each key; more get 429 [default: no limit].
     #[arg(long, value_name = "N", env = "HB_RATE_LIMIT")]
     pub(crate) rate_limit: Option<NonZeroU32>,

@@ -121,6 +121,8 @@ pub(crate) enum Failure {
     Unsupported(#[from] hb_delivery::UnsupportedError),
     #[error("the mail settings are wrong: {0}")]
     Smtp(String),
+    #[error("--ping-url is not a URL of the form http://host/path: {0}")]
+    PingUrl(String),
     #[error("there is no API key: HB_API_KEY is not set and --key-file is not given")]
     NoApiKey,
     #[error("the first API key cannot be written to {path}: {source}")]
@@ -248,6 +250,9 @@ impl Failure {
             Self::Smtp(_) => usage(
                 "write smtp://USER:PASSWORD@HOST:587?tls=required and --smtp-from hb@example.com",
             ),
+            Self::PingUrl(_) => {
+                usage("for another hb write http://:KEY@HOST:PORT/v1/heartbeat/NAME")
+            }
             Self::NoApiKey => usage(
                 "name a file that holds one with --key-file; `hb key create NAME` makes a key",
             ),

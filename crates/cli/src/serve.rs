@@ -5,6 +5,7 @@ mod first_key;
 mod listener;
 mod log;
 mod printer;
+mod watchers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::backend::Local;
 use crate::exit::Failure;
 use crate::output::{self, Format};
 use printer::{Printer, Printers};
+use watchers::{Ping, Watchers};
 
 /// Short, because a look at the local database is cheap and a revoked key must be refused soon.
 const KEYS_FRESH: Duration = Duration::from_secs(2);
@@ -33,6 +35,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     let printers = Printers::start().map_err(Failure::Runtime)?;
     log::start(format, printers.err.clone());
     let senders = Arc::new(senders(&serve, format, printers.out.clone())?);
+    let ping = serve.ping_url.as_deref().map(Ping::to).transpose()?;
     let local = Local::serve(&dir).await?;
     let listening = |source| Failure::Listen {
         address: serve.listen,
@@ -48,6 +51,10 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     let courier = Courier::new(queue, senders, clock.clone(), ids);
 
     let troubles = Arc::new(Troubles::default());
+    let watchers = Arc::new(Watchers::new(troubles.clone(), clock.clone()));
+    if let Some(ping) = ping {
+        tokio::spawn(watchers.pings(ping));
+    }
     let keys_fresh = CachePolicy {
         positive: KEYS_FRESH,
         negative: KEYS_FRESH,
@@ -87,6 +94,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         serve.sweep_every,
         sweep,
         troubles,
+        watchers.clone(),
         heard,
         stopped,
     ));
@@ -98,7 +106,9 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         serve.sweep_every
     );
 
+    watchers.ready(serve.sweep_every);
     listener::serve(listener, hb_http::router(app), signal()).await;
+    watchers.stopping();
     tokio::spawn(async move {
         signal().await;
         tracing::warn!(
@@ -145,6 +155,7 @@ async fn sweep_every(
     period: Duration,
     sweep: Sweep,
     troubles: Arc<Troubles>,
+    watchers: Arc<Watchers>,
     first_canary: watch::Receiver<bool>,
     stopped: watch::Receiver<bool>,
 ) {
@@ -161,6 +172,9 @@ async fn sweep_every(
         }
         let result = sweep.run().await;
         log_sweep(&result, &troubles);
+        if result.is_ok() {
+            watchers.swept();
+        }
     }
 }
 

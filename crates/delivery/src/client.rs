@@ -22,7 +22,8 @@ pub fn http_client(settings: impl Fn() -> ClientBuilder) -> Result<Client, SendE
 }
 
 /// An error with its causes, which reqwest does not show by itself.
-pub(crate) fn chain(error: &dyn Error) -> String {
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -9,7 +9,7 @@ mod courier;
 mod outcome;
 mod sender;
 
-pub use client::http_client;
+pub use client::{chain, http_client};
 pub use courier::Courier;
 pub use sender::{
     ConsoleSender, Refusal, SendError, Sender, Senders, SmtpSender, SmtpSettingsError,
