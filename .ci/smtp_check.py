@@ -23,6 +23,7 @@ RECIPIENT = "on-call@example.com"
 HOST = "ci-web-01"
 
 ADDRESS = re.compile(r"listening on (http://\S+:\d+)")
+KEY_FILE = re.compile(r"^\s*/.*first\.key$")
 API_KEY = re.compile(r"hbk_[a-z2-7]{10}_[a-z2-7]{59}")
 TOKEN = re.compile(r"hb subscription confirm --token (\w+)")
 SUBJECT = re.compile(r"\[hb\] (\S+) (\w+) (?:since|at) ")
@@ -143,7 +144,8 @@ async def check(hb, directory, inbox, mail_port, servers):
     )  # fmt: skip
     servers.append(server)
     url = (await server.until("line `listening on` on stderr", lambda: first(ADDRESS, server.errors)))[1]
-    key = (await server.until("API key on stdout", lambda: first(API_KEY, server.output)))[0]
+    file = await server.until("file with the API key on stdout", lambda: first(KEY_FILE, server.output))
+    key = API_KEY.search(Path(file[0].strip()).read_text())[0]
     await run(hb, "subscription", "add", "email", RECIPIENT, "--data-dir", directory, env=env)
     token = await server.until("confirmation e-mail", lambda: inbox.token)
     await run(hb, "subscription", "confirm", "--token", token, "--data-dir", directory, env=env)

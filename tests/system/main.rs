@@ -26,6 +26,9 @@ mod send;
 mod send_exec;
 mod shared_requests;
 mod stop_and_start;
+mod stuck_output;
 mod support;
 mod tls;
 mod trouble;
+#[cfg(target_os = "linux")]
+mod watchers;

@@ -332,17 +332,20 @@ async fn a_full_disk_does_not_end_the_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_is_neither_in_the_process_title_nor_in_a_message() {
-    let (done, beat) =
-        run("tr '\\0' ' ' </proc/$PPID/cmdline; echo; echo key $HB_API_KEY; exit 1").await;
+async fn the_key_is_in_neither_the_process_title_nor_the_command_s_environment_nor_a_message() {
+    let script = format!(
+        "tr '\\0' ' ' </proc/$PPID/cmdline; echo; echo \"key $HB_API_KEY\" {SOME_KEY}; exit 1"
+    );
+    let (done, beat) = run(&script).await;
     let title = done.stdout.lines().next().unwrap();
     assert!(
         title.contains(" send web-01 ") || !std::path::Path::new("/proc/self/cmdline").exists(),
         "{title}"
     );
-    assert!(!title.contains("hbk_"), "{title}");
+    let options = title.split(" -- ").next().unwrap();
+    assert!(!options.contains("hbk_"), "{title}");
     assert!(
-        message(&beat).ends_with("key ***") && !beat.to_string().contains("hbk_"),
+        message(&beat).ends_with("key  ***") && !beat.to_string().contains("hbk_"),
         "{beat}"
     );
 }

@@ -132,6 +132,11 @@ pub(crate) struct Serve {
     /// The networks of proxies whose header X-Forwarded-For is believed, such as 10.0.0.0/8; separated by commas.
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = network, env = "HB_TRUST_PROXY")]
     pub(crate) trust_proxy: Vec<IpNet>,
+    /// Request this address after each completed sweep, so that another service notices when sweeps end, such as another
+    /// hb: http://:KEY@HOST:PORT/v1/heartbeat/NAME. Set it in the environment rather than here, where others see it in
+    /// the list of processes.
+    #[arg(long, value_name = "URL", env = "HB_PING_URL", hide_env_values = true)]
+    pub(crate) ping_url: Option<String>,
     /// Beats per second accepted from each key; more get 429 [default: no limit].
     #[arg(long, value_name = "N", env = "HB_RATE_LIMIT")]
     pub(crate) rate_limit: Option<NonZeroU32>,

@@ -122,8 +122,12 @@ pub(crate) enum Failure {
     Unsupported(#[from] hb_delivery::UnsupportedError),
     #[error("the mail settings are wrong: {0}")]
     Smtp(String),
+    #[error("--ping-url is not a URL of the form http://host/path: {0}")]
+    PingUrl(String),
     #[error("there is no API key: HB_API_KEY is not set and --key-file is not given")]
     NoApiKey,
+    #[error("the first API key cannot be written to {path}: {source}")]
+    FirstKey { path: PathBuf, source: io::Error },
     #[error("the key file {path} cannot be read: {source}")]
     KeyFile { path: PathBuf, source: io::Error },
     #[error("HB_API_KEY or the key file does not hold an API key: {0}")]
@@ -249,7 +253,15 @@ impl Failure {
             Self::Smtp(_) => usage(
                 "write smtp://USER:PASSWORD@HOST:587?tls=required and --smtp-from hb@example.com",
             ),
-            Self::NoApiKey => usage("export HB_API_KEY=hbk_...; `hb key create NAME` makes a key"),
+            Self::PingUrl(_) => {
+                usage("for another hb write http://:KEY@HOST:PORT/v1/heartbeat/NAME")
+            }
+            Self::NoApiKey => usage(
+                "name a file that holds one with --key-file; `hb key create NAME` makes a key",
+            ),
+            Self::FirstKey { .. } => failed(
+                "make another with `hb key create NAME`, then start again; `hb key revoke first` ends this one",
+            ),
             Self::KeyFile { .. } => usage("name a file that holds a key made by `hb key create`"),
             Self::BadApiKey(_) => {
                 usage("copy the key again, or make one with `hb key create NAME`")

@@ -48,11 +48,34 @@ fn run(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
     result
 }
 
+/// A crash writes no core dump: it would hold the keys.
+fn dump_no_core() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let none = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        // Lowering a limit is always allowed.
+        let _ = setrlimit(Resource::Core, none);
+    }
+}
+
 /// Runs the command; returns the code to exit with.
 async fn dispatch(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
     let format = hb.output.or(config.output).unwrap_or_default();
     // Not before it is needed: some commands work without a target.
     let target = || hb.target.choose(config);
+    let holds_keys = match &hb.command {
+        Command::Serve(_) => true,
+        // What a command of --exec may dump is its own matter.
+        Command::Send(send) => !send.exec,
+        _ => false,
+    };
+    if holds_keys {
+        dump_no_core();
+    }
     match hb.command {
         Command::Serve(serve) => serve::run(target()?.folder_for("serve")?, format, serve).await?,
         Command::Key(KeyCommand::Inspect { token }) => command::key::inspect(format, &token)?,

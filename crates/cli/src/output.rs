@@ -7,7 +7,7 @@ use std::time::Duration;
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use clap::ValueEnum;
-use hb_domain::{Timestamp, human_duration};
+use hb_domain::{Timestamp, human_duration, visible};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +128,7 @@ impl Columns {
         let width = |(column, title): (usize, &&str)| {
             let cells = rows.iter().filter_map(|row| row.get(column));
             cells
-                .map(|cell| cell.chars().count())
+                .map(|cell| visible(cell).chars().count())
                 .fold(title.len(), usize::max)
         };
         Self(head.iter().enumerate().map(width).collect())
@@ -136,7 +136,7 @@ impl Columns {
 
     fn line<'a>(&self, cells: impl Iterator<Item = &'a str>) -> String {
         let cell = |(cell, width): (&str, &usize)| {
-            let cell = cell.replace(['\n', '\r'], " ");
+            let cell = visible(cell).replace('\n', " ");
             format!("{cell:<width$}")
         };
         let cells: Vec<_> = cells.zip(&self.0).map(cell).collect();
@@ -146,13 +146,22 @@ impl Columns {
 
 /// Prints one thing: `text`, or the JSON of `value`.
 pub(crate) fn one(format: Format, text: &str, value: &impl Serialize) -> io::Result<()> {
+    line(&shown(format, text, value)?)
+}
+
+/// What [`one`] prints.
+pub(crate) fn shown(
+    format: Format,
+    text: &str,
+    value: &impl Serialize,
+) -> serde_json::Result<String> {
     match format {
-        Format::Table => line(text),
-        Format::Json => line(&serde_json::to_string(value)?),
+        Format::Table => Ok(visible(text)),
+        Format::Json => serde_json::to_string(value),
     }
 }
 
-/// Prints a line and flushes it.
+/// Prints a line, as it is, and flushes it.
 pub(crate) fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
@@ -176,7 +185,7 @@ pub(crate) fn progress(what: &'static str) -> ProgressBar {
 
 /// Prints something that is not data, on standard error. A closed one is not a failure.
 pub(crate) fn remark(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", visible(text));
 }
 
 /// An instant and its distance from now: `2026-01-31T10:02:00Z (4 min ago)`.
@@ -220,7 +229,7 @@ mod tests {
     fn columns_fit_titles_and_cells_and_keep_each_row_on_one_line() {
         let row = |cells: [&str; 3]| cells.map(ToOwned::to_owned).to_vec();
         let rows = [
-            row(["ü", "longer than its title", "two\nlines"]),
+            row(["ü\u{202e}", "longer than its title", "two\nlines"]),
             row(["b", "-", ""]),
         ];
         let expected = "\

@@ -5,6 +5,8 @@ mod descriptors;
 mod first_key;
 mod listener;
 mod log;
+mod printer;
+mod watchers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,15 +27,19 @@ use crate::backend::{Backend, Local};
 use crate::command::data;
 use crate::exit::Failure;
 use crate::output::{self, Format};
+use printer::{Printer, Printers};
+use watchers::{Ping, Watchers};
 
 /// Short, because a look at the local database is cheap and a revoked key must be refused soon.
 const KEYS_FRESH: Duration = Duration::from_secs(2);
 
 /// Runs until SIGINT or SIGTERM.
 pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<(), Failure> {
-    log::start(format);
+    let printers = Printers::start().map_err(Failure::Runtime)?;
+    log::start(format, printers.err.clone());
     let descriptors = descriptors::for_connections();
-    let senders = Arc::new(senders(&serve, format)?);
+    let senders = Arc::new(senders(&serve, format, printers.out.clone())?);
+    let ping = serve.ping_url.as_deref().map(Ping::to).transpose()?;
     let certificates = certificates(&serve)?;
     let (prepared, database, local) = Local::create(&dir).await?;
     if let Some(done) = data::done(&prepared) {
@@ -46,7 +52,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     };
     let listener = listener::bind(serve.listen).map_err(listening)?;
     let address = listener.local_addr().map_err(listening)?;
-    first_key::ensure(&local, format, address).await?;
+    first_key::ensure(&local, format, address, &dir, &printers.out).await?;
     let queue = local.queue();
     let backend = local.backend;
     let clock = backend.ports.clock.clone();
@@ -54,6 +60,10 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     let courier = Courier::new(queue, senders, clock.clone(), ids);
 
     let troubles = Arc::new(Troubles::default());
+    let watchers = Arc::new(Watchers::new(troubles.clone(), clock.clone()));
+    if let Some(ping) = ping {
+        tokio::spawn(watchers.pings(ping));
+    }
     let to_listener = listener::Settings {
         router: router(&backend, database, &serve, troubles.clone()),
         tls: certificates.clone(),
@@ -89,22 +99,27 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         serve.sweep_every,
         sweep,
         troubles,
+        watchers.clone(),
         heard,
         stopped,
     ));
-    output::remark(&format!("listening on {scheme}://{address}"));
+    let err = printers.err.clone();
+    err.offer(&format!("listening on {scheme}://{address}"));
     tracing::info!(
         "data folder {}, a sweep every {:?}",
         dir.display(),
         serve.sweep_every
     );
 
+    watchers.ready(serve.sweep_every);
     listener::serve(listener, to_listener, signal()).await;
-    tokio::spawn(async {
+    watchers.stopping();
+    tokio::spawn(async move {
         signal().await;
         tracing::warn!(
             "second signal: stopping at once; unfinished work is done after the next start"
         );
+        err.finish();
         std::process::exit(130);
     });
     canaries.abort();
@@ -140,11 +155,14 @@ fn router(
     })
 }
 
-fn senders(serve: &Serve, format: Format) -> Result<Senders, Failure> {
+fn senders(serve: &Serve, format: Format, out: Printer) -> Result<Senders, Failure> {
     let print = move |notice: &Notice| {
         let text = format!("{} {} [{}]", notice.at, notice.text(), notice.id);
-        // A closed console is not a failure.
-        let _ = output::one(format, &text, &notice.json());
+        let line = output::shown(format, &text, &notice.json()).map_err(SendError::new)?;
+        if out.offer(&line) {
+            return Ok(());
+        }
+        Err(SendError::new("standard output is full: nobody reads it"))
     };
     let smtp = match (&serve.smtp_url, &serve.smtp_from) {
         (Some(url), Some(from)) => Some(SmtpSender::new(url, from)),
@@ -167,6 +185,7 @@ async fn sweep_every(
     period: Duration,
     sweep: Sweep,
     troubles: Arc<Troubles>,
+    watchers: Arc<Watchers>,
     first_canary: watch::Receiver<bool>,
     stopped: watch::Receiver<bool>,
 ) {
@@ -183,6 +202,9 @@ async fn sweep_every(
         }
         let result = sweep.run().await;
         log_sweep(&result, &troubles);
+        if result.is_ok() {
+            watchers.swept();
+        }
     }
 }
 

@@ -35,14 +35,14 @@ pub struct SendError {
 }
 
 impl SendError {
-    /// A temporary failure with the text of `cause`: on one line, truncated, without control characters.
+    /// A temporary failure with the text of `cause`: on one line, truncated, [visible](hb_domain::visible).
     pub fn new(cause: impl std::fmt::Display) -> Self {
         Self::refused(cause, Refusal::Temporary)
     }
 
     /// The same, which says more about further tries.
     pub fn refused(cause: impl std::fmt::Display, refusal: Refusal) -> Self {
-        let plain = cause.to_string().replace(|c: char| c.is_control(), " ");
+        let plain = hb_domain::visible(&cause.to_string());
         let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
         Self {
             line: line.chars().take(ERROR_CHARS).collect(),
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_error_is_one_short_printable_line() {
-        let error = SendError::new(format!("a\r\nb\u{1b}[31m  c {}", "x".repeat(1_000)));
+        let error = SendError::new(format!("a\r\nb\u{1b}[31m\u{202e}  c {}", "x".repeat(1_000)));
         assert!(error.to_string().starts_with("a b [31m c xxx"), "{error}");
         assert_eq!(error.to_string().chars().count(), ERROR_CHARS);
     }

@@ -49,7 +49,7 @@ pub use subscription::{
     ConfirmationToken, ConfirmationTokenError, Endpoint, EndpointError, Filter, Protocol,
     Subscription, SubscriptionId, SubscriptionIdError, SubscriptionState,
 };
-pub use text::{human_duration, human_time};
+pub use text::{human_duration, human_time, is_invisible, visible};
 pub use time::{Timestamp, TimestampError};
 pub use transition::{Caveat, Kind, Severity, State, Transition};
 pub use words::UnknownWord;

@@ -59,19 +59,33 @@ pub(crate) fn ascii(text: &str, chars: usize) -> String {
     )
 }
 
-/// `text` on one line, at most `chars` characters, with `...` where it was cut. Without control characters and marks
-/// that change the writing direction, which could make a line look like another.
+/// `text` on one line, at most `chars` characters, with `...` where it was cut, and [`visible`].
 pub(crate) fn line(text: &str, chars: usize) -> String {
-    let harmless = |c: char| !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let shown: String = text
-        .chars()
-        .filter(|c| harmless(*c))
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    cut(
-        &shown.split_whitespace().collect::<Vec<_>>().join(" "),
-        chars,
-    )
+    let words = visible(text);
+    let words: Vec<_> = words.split_whitespace().collect();
+    cut(&words.join(" "), chars)
+}
+
+/// Foreign text as a terminal may show it: without [invisible](is_invisible) characters, and with blanks for control
+/// characters other than line breaks, so that it can neither look like another text nor command the terminal.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let plain = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
+    let seen = text.chars().filter(|c| !is_invisible(*c));
+    seen.map(plain).collect()
+}
+
+/// Whether a character has no shape of its own: marks that change the direction of writing, characters without width,
+/// tags. These are all of `Default_Ignorable_Code_Point` in Unicode's `DerivedCoreProperties.txt`, and the marks of
+/// interlinear annotations.
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn cut(text: &str, chars: usize) -> String {
@@ -84,6 +98,8 @@ fn cut(text: &str, chars: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -118,5 +134,38 @@ mod tests {
         assert_eq!(ascii("0123456789x", 10), "0123456...");
         assert_eq!(line("a\nb\u{202e}c ü\u{7}", 10), "a bc ü");
         assert_eq!(cut("abc", 2), "..");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_dropped() {
+        for (name, hidden) in [
+            ("override of the direction", '\u{202e}'),
+            ("isolate", '\u{2066}'),
+            ("Arabic letter mark", '\u{61c}'),
+            ("zero width space", '\u{200b}'),
+            ("zero width joiner", '\u{200d}'),
+            ("byte order mark", '\u{feff}'),
+            ("soft hyphen", '\u{ad}'),
+            ("tag", '\u{e0041}'),
+            ("variation selector", '\u{e0100}'),
+            ("annotation", '\u{fff9}'),
+        ] {
+            assert_eq!(visible(&format!("a{hidden}b")), "ab", "{name}");
+        }
+        assert_eq!(visible("\u{1b}[31ma\tb\u{9b}c\nd"), " [31ma b c\nd");
+    }
+
+    proptest! {
+        #[test]
+        fn the_rest_of_any_text_stays_in_its_order(text in any::<String>(), hidden in any::<[char; 4]>()) {
+            let mixed: String = text.chars().flat_map(|c| [c, hidden[c as usize % 4]]).collect();
+            let shown = visible(&mixed);
+            prop_assert!(shown.chars().all(|c| !is_invisible(c) && (c == '\n' || !c.is_control())));
+            prop_assert_eq!(&visible(&shown), &shown);
+            let seen = mixed.chars().filter(|c| !is_invisible(*c));
+            for (was, is) in seen.zip(shown.chars()) {
+                prop_assert!(was == is || (was.is_control() && is == ' '));
+            }
+        }
     }
 }

@@ -63,7 +63,7 @@ async fn record(app: &App, request: Request, read: Read) -> Result<(), Error> {
 async fn authenticate(app: &App, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Key>, Error> {
     match app
         .authenticator
-        .authenticate(credential::presented(headers), now)
+        .authenticate(credential::presented(headers).as_deref(), now)
         .await
     {
         Ok(key) => Ok(key),

@@ -68,6 +68,6 @@ async fn answer(
         answer = answer.header(*name, *value);
     }
     Ok(answer
-        .body(Full::from(r#"{"detail": "as the test has it"}"#))
+        .body(Full::from(r#"{"detail": "as the test\u202e has it"}"#))
         .unwrap())
 }

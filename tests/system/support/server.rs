@@ -1,7 +1,9 @@
 //! A running `hb serve`.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ pub(crate) struct Server {
     process: Child,
     out: Lines,
     err: Lines,
+    unread: Arc<AtomicBool>,
     /// `http://127.0.0.1:PORT`.
     pub(crate) url: String,
     pub(crate) client: reqwest::Client,
@@ -22,12 +25,16 @@ struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
     /// Reads on in a thread of its own until the other end is closed.
-    fn of(stream: impl Read + Send + 'static) -> Self {
+    fn of(stream: impl Read + Send + 'static, unread: &Arc<AtomicBool>) -> Self {
+        let unread = unread.clone();
         let lines = Self::default();
         let sink = lines.0.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 sink.lock().unwrap().push(line);
+                while unread.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
             }
         });
         lines
@@ -69,14 +76,16 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let unread = Arc::default();
         let (out, err) = (
-            Lines::of(process.stdout.take().unwrap()),
-            Lines::of(process.stderr.take().unwrap()),
+            Lines::of(process.stdout.take().unwrap(), &unread),
+            Lines::of(process.stderr.take().unwrap(), &unread),
         );
         Self {
             process,
             out,
             err,
+            unread,
             url: String::new(),
             client: client(),
         }
@@ -112,17 +121,32 @@ impl Server {
         self.err.get()
     }
 
-    /// The key that the first start printed: on the other stream than that it listens, and so perhaps read later.
+    /// Whether its outputs are read from now on.
+    pub(crate) fn read(&self, read: bool) {
+        self.unread.store(!read, Ordering::Relaxed);
+    }
+
+    /// The file with the first key, if this start made it.
+    pub(crate) fn first_key_file(&self) -> Option<PathBuf> {
+        let lines = self.out.get();
+        let path = lines.iter().map(|line| PathBuf::from(line.trim()));
+        path.into_iter().find(|path| path.ends_with("first.key"))
+    }
+
+    /// The first key. Its file was printed on the other stream than that it listens, and so is perhaps read later.
     pub(crate) fn first_key(&self) -> String {
-        let key =
-            |line: &String| Some(line.trim().to_owned()).filter(|line| line.starts_with("hbk_"));
         for _ in 0..1_000 {
-            if let Some(key) = self.out.get().iter().find_map(key) {
-                return key;
+            if let Some(file) = self.first_key_file() {
+                let header = std::fs::read_to_string(file).unwrap();
+                return header
+                    .trim()
+                    .strip_prefix("x-api-key: ")
+                    .unwrap()
+                    .to_owned();
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("no key was printed: {:?}", self.out.get());
+        panic!("no key was made: {:?}", self.out.get());
     }
 
     /// Sends a JSON beat; gives the status.

@@ -26,7 +26,7 @@ pub(crate) struct SendArgs {
     /// The address of the service [default: http://127.0.0.1:8080].
     #[arg(long, env = "HB_URL")]
     pub(crate) url: Option<String>,
-    /// A file that holds the API key.
+    /// A file that holds the API key, alone or as the line `x-api-key: KEY` that curl -H @FILE reads.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// First wait up to this long, the same time on every run of a host: spreads a fleet whose cron jobs start together.

@@ -5,7 +5,7 @@ mod server;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use hb_domain::Incarnation;
+use hb_domain::{Incarnation, visible};
 use hb_service::doctor::{Finding, Verdict};
 use hb_service::ports::Clock;
 use hb_service::system::SystemClock;
@@ -47,7 +47,10 @@ pub(crate) async fn run(
         .max()
         .unwrap_or(Verdict::Ok);
     let diagnosis = Diagnosis { verdict, findings };
-    output::one(format, &diagnosis.text(), &diagnosis)?;
+    match format {
+        Format::Table => output::line(&diagnosis.text())?,
+        Format::Json => output::one(format, "", &diagnosis)?,
+    }
     Ok(ExitCode::from(u8::from(verdict == Verdict::Problem)))
 }
 
@@ -93,8 +96,9 @@ impl Diagnosis {
              }| {
                 let style = style(*verdict);
                 let line = format!(
-                    "{style}{:<9}{style:#}{thing:<width$}  {cause}",
-                    verdict.as_str()
+                    "{style}{:<9}{style:#}{thing:<width$}  {}",
+                    verdict.as_str(),
+                    visible(cause),
                 );
                 match next_step {
                     Some(next_step) => {

@@ -92,15 +92,15 @@ fn day(at: Timestamp) -> String {
 /// A new key with its token, which is shown once.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct NewKey {
+struct NewKey {
     /// The token.
-    pub(crate) key: String,
+    key: String,
     #[serde(flatten)]
     row: KeyRow,
 }
 
 impl NewKey {
-    pub(crate) fn new(created: &Created) -> Self {
+    fn new(created: &Created) -> Self {
         Self {
             key: created.token.reveal(),
             row: KeyRow::new(&created.key, created.key.created),
@@ -140,7 +140,10 @@ pub(crate) async fn run(
             };
             let created = key_admin.create_key(request).await?;
             let about = show(format, &created)?;
-            output::remark(&format!("{about}: store it now, it is not shown again"));
+            output::remark(&format!(
+                "{about}: store it now, it is not shown again. The line `x-api-key: KEY` in a file of mode 600 serves \
+                 `hb send --key-file FILE` and `curl -H @FILE`"
+            ));
         }
         KeyCommand::List => {
             let (keys, unreadable) = every_page(|after| key_admin.ports.keys.list(after)).await?;

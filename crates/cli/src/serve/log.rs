@@ -6,10 +6,11 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::printer::Printer;
 use crate::output::Format;
 
-/// Starts the log. `HB_LOG` is a level, or targets with levels such as `info,hb_http=debug`; targets that match none of them are not logged.
-pub(crate) fn start(format: Format) {
+/// Starts the log on `printer`. `HB_LOG` is a level, or targets with levels such as `info,hb_http=debug`; targets that match none of them are not logged.
+pub(super) fn start(format: Format, printer: Printer) {
     let wanted = std::env::var("HB_LOG").unwrap_or_default();
     let targets: Targets = wanted.parse().unwrap_or_default();
     let targets = if wanted.is_empty() || targets == Targets::default() {
@@ -18,7 +19,7 @@ pub(crate) fn start(format: Format) {
         targets
     };
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(move || printer.clone())
         .with_target(false);
     let registry = tracing_subscriber::registry().with(targets);
     // It only fails when a log was started already.

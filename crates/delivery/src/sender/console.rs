@@ -6,15 +6,17 @@ use hb_service::ports::Delivery;
 
 use super::{SendError, Sender, notice};
 
+type Show = dyn Fn(&Notice) -> Result<(), SendError> + Send + Sync;
+
 /// Passes each notice to a function; this crate prints nothing itself.
 pub struct ConsoleSender {
-    show: Box<dyn Fn(&Notice) + Send + Sync>,
+    show: Box<Show>,
 }
 
 impl ConsoleSender {
-    /// `show` must return soon: it blocks the courier's thread.
+    /// `show` must return soon: it blocks the courier's thread. What it refuses is sent again later.
     #[must_use]
-    pub fn new(show: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+    pub fn new(show: impl Fn(&Notice) -> Result<(), SendError> + Send + Sync + 'static) -> Self {
         Self {
             show: Box::new(show),
         }
@@ -24,7 +26,6 @@ impl ConsoleSender {
 #[async_trait]
 impl Sender for ConsoleSender {
     async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
-        (self.show)(notice(delivery)?);
-        Ok(())
+        (self.show)(notice(delivery)?)
     }
 }

@@ -70,7 +70,10 @@ impl World {
     pub(crate) fn senders(&self) -> Senders {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let shown = self.shown.clone();
-        let show = move |notice: &Notice| shown.lock().unwrap().push(name(&notice.json()));
+        let show = move |notice: &Notice| {
+            shown.lock().unwrap().push(name(&notice.json()));
+            Ok(())
+        };
         Senders {
             console: ConsoleSender::new(show),
             webhook: WebhookSender::new().unwrap(),

@@ -14,6 +14,8 @@ use crate::args::{DEFAULT_URL, SendArgs};
 use crate::exit::Failure;
 use crate::output;
 
+/// The variable with the API key. A command of `--exec` does not get it.
+pub(super) const API_KEY: &str = "HB_API_KEY";
 /// One try may take this long.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -213,9 +215,12 @@ fn token(send: &SendArgs) -> Result<Token, Failure> {
             path: file.clone(),
             source,
         })?,
-        None => std::env::var("HB_API_KEY").map_err(|_| Failure::NoApiKey)?,
+        None => std::env::var(API_KEY).map_err(|_| Failure::NoApiKey)?,
     };
-    text.trim().parse().map_err(Failure::BadApiKey)
+    let text = text.trim();
+    // A file for `curl -H @FILE` holds a header.
+    let key = text.strip_prefix("x-api-key:").unwrap_or(text);
+    key.trim().parse().map_err(Failure::BadApiKey)
 }
 
 /// An error with its causes.

@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::deliver::API_KEY;
 use super::job::{Ended, FinishedJob};
 use super::signals::Signals;
 use super::tail::Tail;
@@ -92,7 +93,7 @@ pub(super) async fn run(command: &[OsString], signals: &mut Signals) -> Finished
 /// Starts the command; returns where its output comes from and where it goes.
 fn start(program: &OsString, arguments: &[OsString]) -> io::Result<(Child, Vec<Output>)> {
     let mut command = Command::new(program);
-    command.args(arguments);
+    command.args(arguments).env_remove(API_KEY);
     #[cfg(unix)]
     if same_file() {
         let (from, to) = io::pipe()?;
