@@ -30,11 +30,11 @@ pub(crate) async fn run(server: &Server) {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port))
             .await
             .unwrap();
-        let head = format!(
+        let request = format!(
             "GET /v1/heartbeat/{n} HTTP/1.1\r\nx-y: {}",
             "z".repeat(15_000)
         );
-        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.write_all(request.as_bytes()).await;
         held.push(stream);
     }
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -133,11 +133,8 @@ fn read(
         if notice["kind"] != "missing" || !notice["caveat"].is_null() {
             continue;
         }
-        let one = notice["host"]["hostId"].as_str();
-        let members = notice["members"].as_array().into_iter().flatten();
-        let names = one
-            .into_iter()
-            .chain(members.filter_map(|member| member["hostId"].as_str().or(member[0].as_str())));
+        let hosts = notice["hosts"].as_array().into_iter().flatten();
+        let names = hosts.filter_map(|host| host["hostId"].as_str());
         for name in names {
             missing
                 .lock()

@@ -128,6 +128,7 @@ async fn an_older_database_is_migrated_only_after_its_server_has_stopped() {
         files(&sandbox),
         [
             "canary.key",
+            "first.key",
             "heartbeat-v4-2.db",
             "heartbeat-v4.db",
             "heartbeat.db"

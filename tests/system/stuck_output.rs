@@ -9,8 +9,9 @@ const HOSTS: usize = 3_000;
 async fn stuck(sandbox: &Sandbox) -> (Server, String) {
     let mut command = sandbox.hb(&["serve", "--listen", "127.0.0.1:0", "--sweep-every", "1s"]);
     command.args(["--output", "json"]).env("HB_LOG", "trace");
+    let server = Server::start_by(command).await;
     let key = sandbox.key(&[]);
-    (Server::start_by(command).await, key)
+    (server, key)
 }
 
 /// Each host beats until it is acknowledged.

@@ -112,7 +112,12 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     );
 
     watchers.ready(serve.sweep_every);
-    listener::serve(listener, to_listener, signal()).await;
+    let stop_listener = async {
+        signal().await;
+        // Those that are cut off would be logged as failed.
+        canaries.abort();
+    };
+    listener::serve(listener, to_listener, stop_listener).await;
     watchers.stopping();
     tokio::spawn(async move {
         signal().await;
@@ -122,7 +127,6 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         err.finish();
         std::process::exit(130);
     });
-    canaries.abort();
     follow.iter().for_each(tokio::task::JoinHandle::abort);
     // No more beats arrive; a sweep and deliveries under way are finished.
     let _ = stop.send(true);
@@ -278,7 +282,7 @@ async fn hangup() {
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Completes at SIGINT or SIGTERM.

@@ -14,7 +14,7 @@ use super::places::{Network, Standing};
 
 /// For the head of a request, from its first byte on; for the first one from the start of the connection.
 pub(crate) const HEAD: Duration = Duration::from_secs(5);
-/// Between two requests: longer than proxies keep connections (nginx and HAProxy at most 60 s by default), so that it is
+/// Between two requests: longer than proxies keep connections (60 s or less by default), so that it is
 /// the proxy that closes them, and loses no request by that.
 const IDLE: Duration = Duration::from_secs(75);
 /// For a client that does not read its answer.
@@ -262,10 +262,10 @@ mod tests {
         connection.answered(now());
         stream.connection = connection.clone();
         let second = async {
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             client.write_all(b"GET").await.unwrap();
             assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 3);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         assert_eq!(ended(&connection, second).await, 65);
     }
