@@ -63,11 +63,15 @@ pub(crate) struct Quiet {
     last: i64,
     /// When the last long time without anything ended.
     ended: i64,
+    /// When the last one ended that the service takes for a blackout.
+    gap: i64,
 }
 
 impl Quiet {
     /// A long time: at least one sweep or canary of every minute did not come, or was not completed.
     const LONG: i64 = 110_000;
+    /// A blackout: 75 s by the clocks of two canaries.
+    const GAP: i64 = 74_000;
     /// How long ago it may have ended: an inquiry that it left without an answer ends after five minutes, and is decided on
     /// by the next sweep.
     pub(crate) const RECENT: i64 = 360_000;
@@ -78,13 +82,20 @@ impl Quiet {
             if now - self.last > Self::LONG {
                 self.ended = now;
             }
+            if now - self.last > Self::GAP {
+                self.gap = now;
+            }
             self.last = at;
         }
     }
 
     /// Something came at `at`, and always before.
     pub(crate) fn until(at: i64) -> Self {
-        Self { last: at, ended: 0 }
+        Self {
+            last: at,
+            ended: 0,
+            gap: 0,
+        }
     }
 
     /// Nothing is expected any more; a long time may have ended just now.
@@ -92,12 +103,13 @@ impl Quiet {
         Self {
             last: i64::MAX,
             ended: now,
+            gap: 0,
         }
     }
 
-    /// When the last long time ended, of one that something is expected from.
+    /// When the last blackout ended, of one that something is expected from.
     pub(crate) fn ended(&self) -> Option<i64> {
-        (self.ended > 0 && self.last < i64::MAX).then_some(self.ended)
+        (self.gap > 0 && self.last < i64::MAX).then_some(self.gap)
     }
 
     /// Whether it is a long time, or one ended after `at`.
