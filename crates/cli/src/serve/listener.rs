@@ -43,6 +43,8 @@ const REQUEST: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, such as without free file descriptors, instead of a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Accepting works again when it has not failed for so long.
+const ACCEPT_WORKS: Duration = Duration::from_secs(10);
 /// How often lost connections are logged.
 const LOST_EVERY: Duration = Duration::from_mins(1);
 /// The activity in the log.
@@ -100,6 +102,7 @@ pub(crate) async fn serve(
     let graceful = GracefulShutdown::new();
     let mut minutes = tokio::time::interval(LOST_EVERY);
     tokio::pin!(stop);
+    let mut failed = None;
     loop {
         let accepted = tokio::select! {
             () = &mut stop => break,
@@ -113,12 +116,17 @@ pub(crate) async fn serve(
         let (stream, peer) = match accepted {
             Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
+                failed = Some(now);
                 settings.troubles.failed(ACCEPTING, &error, now);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        settings.troubles.worked(ACCEPTING, now);
+        // While descriptors are short, some connections are accepted in between.
+        if failed.is_some_and(|failed| now.since(failed) > ACCEPT_WORKS) {
+            settings.troubles.worked(ACCEPTING, now);
+            failed = None;
+        }
         let is_proxy = client::is_trusted(peer, &settings.trusted_proxies);
         if let Some(place) = places.admit(peer, is_proxy, connection::now()) {
             let settings = settings.clone();
