@@ -64,10 +64,12 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     if let Some(ping) = ping {
         tokio::spawn(watchers.pings(ping));
     }
+    let shut_out = listener::ShutOut::default();
     let to_listener = listener::Settings {
         router: router(&backend, database, &serve, troubles.clone()),
         tls: certificates.clone(),
         trusted_proxies: serve.trust_proxy,
+        shut_out: shut_out.clone(),
         descriptors,
         troubles: troubles.clone(),
         clock: clock.clone(),
@@ -79,6 +81,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     let way = canary::Way {
         address,
         public: serve.public_url,
+        shut_out,
         certificates,
     };
     let caller = canary::HttpCaller::new(way, &dir, Arc::new(backend.keys()));

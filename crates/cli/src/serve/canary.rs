@@ -20,6 +20,7 @@ use reqwest::{Client, Identity, StatusCode, Url};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::listener::ShutOut;
 use super::listener::tls::Certificates;
 
 /// The period; the settings of the sweep depend on it.
@@ -50,6 +51,7 @@ pub(crate) struct Way {
     /// What machines send beats to, if that is known.
     pub(crate) public: Option<Url>,
     pub(crate) certificates: Option<Certificates>,
+    pub(crate) shut_out: ShutOut,
 }
 
 impl Way {
@@ -163,6 +165,12 @@ impl HttpCaller {
 #[async_trait]
 impl Caller for HttpCaller {
     async fn beat(&self, host: &HostId) -> Result<(), String> {
+        let shut_out = self.way.shut_out.take();
+        if shut_out > 0 {
+            return Err(format!(
+                "{shut_out} connections of machines that send beats got no place"
+            ));
+        }
         let token = self.token().await?;
         let request = self
             .client()?

@@ -30,6 +30,8 @@ use connection::Watched;
 use places::{Limits, Lost, Place, Places, Standing};
 use tls::Certificates;
 
+pub(crate) use places::ShutOut;
+
 /// Concurrent connections, if the limit of open files allows as many.
 const CONNECTIONS: usize = 4_096;
 /// Connections that the kernel keeps until they are accepted: as many as Linux allows by default.
@@ -65,6 +67,7 @@ pub(crate) struct Settings {
     pub(crate) router: Router,
     pub(crate) tls: Option<Certificates>,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) shut_out: ShutOut,
     /// How many descriptors there are for connections.
     pub(crate) descriptors: usize,
     pub(crate) troubles: Arc<Troubles>,
@@ -97,7 +100,7 @@ pub(crate) async fn serve(
             limits.all()
         );
     }
-    let places = Arc::new(Places::new(limits));
+    let places = Arc::new(Places::new(limits, settings.shut_out.clone()));
     let settings = Arc::new(settings);
     let graceful = GracefulShutdown::new();
     let mut minutes = tokio::time::interval(LOST_EVERY);

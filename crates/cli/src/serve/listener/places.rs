@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
@@ -71,7 +72,19 @@ impl Limits {
 /// The places, and who has them.
 pub(crate) struct Places {
     limits: Limits,
+    shut_out: ShutOut,
     state: Mutex<State>,
+}
+
+/// Counts connections of known networks and proxies that got no place: their beats could not get in.
+#[derive(Clone, Default)]
+pub(crate) struct ShutOut(Arc<AtomicU64>);
+
+impl ShutOut {
+    /// How many since the last time that somebody asked.
+    pub(crate) fn take(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
 }
 
 struct State {
@@ -94,9 +107,10 @@ pub(crate) struct Lost {
 }
 
 impl Places {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, shut_out: ShutOut) -> Self {
         Self {
             limits,
+            shut_out,
             state: Mutex::new(State {
                 taken: BTreeMap::new(),
                 of_network: HashMap::new(),
@@ -126,6 +140,9 @@ impl Places {
         let connection = Arc::new(Connection::new(network, standing, now));
         if !state.make_room(self.limits, &connection) {
             state.lost.refused += 1;
+            if standing != Standing::Stranger {
+                self.shut_out.0.fetch_add(1, Ordering::Relaxed);
+            }
             return None;
         }
         let number = state.next;
@@ -249,7 +266,7 @@ mod tests {
     }
 
     fn places(all: usize) -> Arc<Places> {
-        Arc::new(Places::new(Limits::new(all)))
+        Arc::new(Places::new(Limits::new(all), ShutOut::default()))
     }
 
     fn is_displaced(place: &Place) -> bool {
@@ -342,6 +359,9 @@ mod tests {
                 })
                 .collect();
             assert_eq!(held.len(), most, "known: {is_known}, proxy: {is_proxy}");
+            let shut_out = places.shut_out.take();
+            assert_eq!(shut_out, u64::from(is_known || is_proxy));
+            assert_eq!(places.shut_out.take(), 0);
         }
     }
 
