@@ -360,7 +360,7 @@ fn what_is_wrong_with_the_way_to_a_stage_is_one_line_with_its_cause() {
             &["serve"],
             &[],
             2,
-            "hb serve runs on one machine, not on a stage",
+            "hb serve works on one machine, not on a stage",
         ),
         (
             &key,

@@ -13,6 +13,8 @@ use crate::server::Server;
 
 /// Connections of a stranger at a time: together more than there are places.
 const CONNECTIONS: usize = 300;
+/// Descriptors that the fleet may need.
+const OTHERS: u64 = 1_500;
 /// Refused requests a second, of all strangers.
 const REFUSED: u64 = 2_000;
 
@@ -31,9 +33,11 @@ pub(crate) fn refused() -> u64 {
 pub(crate) fn start(server: &Server) -> JoinSet<()> {
     let mut floods = JoinSet::new();
     let port = server.port;
+    let each = connections_each();
+    println!("{each} connections of each of {STRANGERS} strangers");
     for stranger in 0..STRANGERS {
         let from = Ipv4Addr::new(127, 0, 0, 2 + stranger);
-        for n in 0..CONNECTIONS {
+        for n in 0..each {
             floods.spawn(async move {
                 loop {
                     // A connection that the server closes is opened again.
@@ -49,6 +53,17 @@ pub(crate) fn start(server: &Server) -> JoinSet<()> {
         });
     }
     floods
+}
+
+/// As many as are wanted, if the limit of open files allows it.
+fn connections_each() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let each = limit.saturating_sub(OTHERS) / u64::from(STRANGERS);
+    usize::try_from(each).unwrap_or(usize::MAX).min(CONNECTIONS)
 }
 
 async fn connect(from: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
