@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -61,9 +62,9 @@ impl Fleet {
     }
 
     /// One host stops.
-    pub(crate) fn silence(&self) -> Instant {
+    pub(crate) fn silence(&self) -> Timestamp {
         self.0.silence.store(true, Ordering::Relaxed);
-        Instant::now()
+        Timestamp::now()
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 pub(crate) struct Server {
@@ -14,7 +15,7 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     pub(crate) key: String,
     reads: Arc<AtomicBool>,
-    missing: Arc<Mutex<Vec<(String, Instant)>>>,
+    missing: Arc<Mutex<Vec<(String, Timestamp)>>>,
 }
 
 impl Server {
@@ -97,7 +98,7 @@ impl Server {
     }
 
     /// Hosts that were announced without a caveat, and when.
-    pub(crate) fn missing(&self) -> Vec<(String, Instant)> {
+    pub(crate) fn missing(&self) -> Vec<(String, Timestamp)> {
         self.missing.lock().unwrap().clone()
     }
 
@@ -121,7 +122,7 @@ impl Drop for Server {
 fn read(
     output: BufReader<std::process::ChildStdout>,
     reads: &AtomicBool,
-    missing: &Mutex<Vec<(String, Instant)>>,
+    missing: &Mutex<Vec<(String, Timestamp)>>,
 ) {
     for line in output.lines().map_while(Result::ok) {
         while !reads.load(Ordering::Relaxed) {
@@ -133,13 +134,11 @@ fn read(
         if notice["kind"] != "missing" || !notice["caveat"].is_null() {
             continue;
         }
+        let at = notice["at"].as_str().unwrap().parse().unwrap();
         let hosts = notice["hosts"].as_array().into_iter().flatten();
         let names = hosts.filter_map(|host| host["hostId"].as_str());
         for name in names {
-            missing
-                .lock()
-                .unwrap()
-                .push((name.to_owned(), Instant::now()));
+            missing.lock().unwrap().push((name.to_owned(), at));
         }
     }
 }
