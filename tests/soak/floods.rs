@@ -42,7 +42,7 @@ pub(crate) fn start(server: &Server) -> JoinSet<()> {
                 loop {
                     // A connection that the server closes is opened again.
                     let _ = misbehave(n, from, port).await;
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             });
         }

@@ -122,8 +122,8 @@ impl Places {
         }
     }
 
-    /// A place for a connection from `address`, if need be that of the oldest one that waits: of its network, of all
-    /// strangers or of all, whichever has no more places. `None` when none of these waits.
+    /// A place for a connection from `address`, if need be that of the oldest one that waits: of its network when that has
+    /// all of its places, else of a stranger or, for one that is known, of any. `None` when none of these waits.
     pub(crate) fn admit(
         self: &Arc<Self>,
         address: IpAddr,
@@ -187,21 +187,26 @@ impl State {
     fn make_room(&mut self, limits: Limits, new: &Connection) -> bool {
         let waits = |number: &u64| self.taken[number].waits();
         let mine = self.of_network.get(&new.network);
-        let is_stranger = |number: &u64| self.taken[number].standing == Standing::Stranger;
-        let oldest = if let Some(mine) =
-            mine.filter(|mine| mine.len() >= limits.of_network(new.standing))
-        {
-            mine.iter().copied().find(waits)
-        } else if new.standing == Standing::Stranger && self.strangers >= limits.of_strangers() {
-            self.taken
-                .keys()
-                .copied()
-                .find(|number| is_stranger(number) && waits(number))
-        } else if self.taken.len() >= limits.all {
-            self.taken.keys().copied().find(waits)
-        } else {
-            return true;
-        };
+        let is_stranger = new.standing == Standing::Stranger;
+        let oldest =
+            if let Some(mine) = mine.filter(|mine| mine.len() >= limits.of_network(new.standing)) {
+                mine.iter().copied().find(waits)
+            } else if self.taken.len() >= limits.all
+                || is_stranger && self.strangers >= limits.of_strangers()
+            {
+                // Strangers first: what is known gives way to none of them.
+                let stranger = |number: &u64| self.taken[number].standing == Standing::Stranger;
+                let mut all = self.taken.keys().copied();
+                let oldest = all.find(|number| stranger(number) && waits(number));
+                oldest.or_else(|| {
+                    self.taken
+                        .keys()
+                        .copied()
+                        .find(|number| !is_stranger && waits(number))
+                })
+            } else {
+                return true;
+            };
         let Some(number) = oldest else {
             return false;
         };
@@ -340,6 +345,24 @@ mod tests {
         drop((held, known));
         assert_eq!(places.state().strangers, 0);
         assert!(places.state().of_network.is_empty());
+    }
+
+    #[test]
+    fn what_is_known_gives_way_to_no_stranger() {
+        let places = places(160);
+        places.remember(address(200).into());
+        let known: Vec<_> = (0..80)
+            .map(|_| places.admit(address(200), false, at(0)).unwrap())
+            .collect();
+        let mut strangers = Vec::new();
+        for last in 1..=20 {
+            strangers.extend((0..10).map(|_| places.admit(address(last), false, at(1)).unwrap()));
+        }
+        assert!(!known.iter().any(is_displaced));
+        // A newcomer that is known displaces a stranger, although what is known has waited longer.
+        places.remember(address(201).into());
+        let _new = places.admit(address(201), false, at(2)).unwrap();
+        assert!(!known.iter().any(is_displaced));
     }
 
     #[test]
