@@ -93,13 +93,7 @@ async fn a_backup_under_load_is_restored_after_all_else_is_lost() {
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     *address.lock().unwrap() = Some(server.url.clone());
     assert_ne!(database(&server).await, old_database);
-    let hosts = sandbox.json(&["host", "list"]);
-    let stored: BTreeSet<_> = hosts
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|host| host["hostId"].as_str().unwrap().to_owned())
-        .collect();
+    let stored = sandbox.hosts();
     let lost: Vec<_> = before.difference(&stored).collect();
     assert!(
         lost.is_empty(),

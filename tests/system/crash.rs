@@ -88,14 +88,8 @@ async fn random_kills_lose_no_acknowledged_beat_and_repeat_no_notice() {
         acknowledged.len()
     );
 
-    let hosts = sandbox.json(&["host", "list"]);
-    let stored: BTreeSet<_> = hosts
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|host| host["hostId"].as_str().unwrap().to_owned())
-        .filter(|host| host != PULSE)
-        .collect();
+    let mut stored = sandbox.hosts();
+    stored.remove(PULSE);
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
 

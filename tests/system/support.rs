@@ -6,6 +6,7 @@ mod scripted;
 mod server;
 mod webhook;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -92,6 +93,15 @@ impl Sandbox {
             .iter()
             .filter(|key| key["scope"] != "canary")
             .cloned()
+            .collect()
+    }
+
+    /// The names of the hosts that are listed.
+    pub(crate) fn hosts(&self) -> BTreeSet<String> {
+        let hosts = self.json(&["host", "list"]);
+        let hosts = hosts.as_array().unwrap().iter();
+        hosts
+            .map(|host| host["hostId"].as_str().unwrap().to_owned())
             .collect()
     }
 

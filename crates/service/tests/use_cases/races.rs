@@ -388,17 +388,19 @@ async fn a_host_that_admins_keep_changing_is_named_and_decided_by_the_next_sweep
     reports_the_failure(&bench).await;
 }
 
+/// The host has this pending notice, or none.
+fn pends(memory: &Memory, pending: Option<&Pending>) {
+    change(memory, &host("a"), |entry: Entry| {
+        Some(Entry {
+            pending: pending.cloned(),
+            ..entry
+        })
+    });
+}
+
 #[tokio::test]
 async fn a_failure_behind_an_old_index_of_pending_notices_is_reported() {
     let bench = failed().await;
-    let pends = |memory: &Memory, pending: Option<Pending>| {
-        change(memory, &host("a"), |entry: Entry| {
-            Some(Entry {
-                pending: pending.clone(),
-                ..entry
-            })
-        });
-    };
     let not_before = bench.clock.now().plus(Duration::from_mins(1));
     let pending = Pending {
         phase: Phase::Pending { not_before },
@@ -406,7 +408,7 @@ async fn a_failure_behind_an_old_index_of_pending_notices_is_reported() {
         doubt: false,
         incarnation: None,
     };
-    pends(&bench.memory, Some(pending));
+    pends(&bench.memory, Some(&pending));
     // The entry is listed as it is now, and its notice accepted before the scan.
     let memory = bench.memory.clone();
     let beats = Beats {
@@ -420,14 +422,6 @@ async fn a_failure_behind_an_old_index_of_pending_notices_is_reported() {
 #[tokio::test]
 async fn a_failure_during_another_notice_is_reported_by_a_later_sweep() {
     let bench = failed().await;
-    let pends = |memory: &Memory, pending: Option<Pending>| {
-        change(memory, &host("a"), |entry: Entry| {
-            Some(Entry {
-                pending: pending.clone(),
-                ..entry
-            })
-        });
-    };
     for _ in 0..3 {
         let memory = bench.memory.clone();
         let not_before = bench.clock.now();
@@ -438,7 +432,7 @@ async fn a_failure_during_another_notice_is_reported_by_a_later_sweep() {
             incarnation: None,
         };
         let beats = Beats {
-            before_scan: Some(Box::new(move || pends(&memory, Some(pending.clone())))),
+            before_scan: Some(Box::new(move || pends(&memory, Some(&pending)))),
             ..Beats::of(&bench)
         };
         let sweep = bench.sweep_with(|ports| ports.heartbeats = Arc::new(beats));
