@@ -3,7 +3,6 @@
 //! They need a key like every beat. It is stored beside the database, readable for its owner alone: whoever can read it
 //! can read the database, and it is valid for canaries only.
 
-use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,6 +19,7 @@ use reqwest::{Client, Identity, StatusCode, Url};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::first_key::create_private;
 use super::listener::ShutOut;
 use super::listener::tls::Certificates;
 
@@ -208,13 +208,7 @@ fn read(file: &Path) -> Option<Token> {
 /// Writes a new file as a whole, readable for its owner alone; fails if there is one.
 fn write(file: &Path, token: &Token) -> std::io::Result<()> {
     let draft = file.with_extension(format!("{}.tmp", std::process::id()));
-    // Of a process with this number that died.
-    let _ = std::fs::remove_file(&draft);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&draft)?.write_all(token.reveal().as_bytes())?;
+    create_private(&draft)?.write_all(token.reveal().as_bytes())?;
     hb_sqlite::hand_over(&draft)?;
     let linked = std::fs::hard_link(&draft, file);
     std::fs::remove_file(&draft)?;

@@ -96,7 +96,7 @@ pub(crate) async fn ensure(
 }
 
 /// A new file that only its owner can read, in place of an older one.
-fn create_private(path: &Path) -> io::Result<File> {
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
     // One that is not there is no failure, and of any other `open` tells.
     let _ = std::fs::remove_file(path);
     let mut options = OpenOptions::new();

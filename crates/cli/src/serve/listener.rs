@@ -62,6 +62,7 @@ const TLS: u8 = 0x16;
 const NOT_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
     this port speaks TLS: send requests to https://\n";
+
 /// What the listener needs besides its socket.
 pub(crate) struct Settings {
     pub(crate) router: Router,

@@ -9,8 +9,8 @@ use ipnet::IpNet;
 /// it, the client may have written.
 pub(crate) fn address(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
     let peer = peer.to_canonical();
-    let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
-    let hops = lines.into_iter().rev().flat_map(|line| {
+    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    let hops = lines.flat_map(|line| {
         let line = line.to_str().unwrap_or_default();
         line.rsplit(',').map(hop)
     });
