@@ -91,9 +91,10 @@ impl SimulatedPorts {
             keys: unused.clone(),
             topic: all.clone(),
             echoes: all.clone(),
-            subscriptions: unused,
+            subscriptions: unused.clone(),
             deliveries: None,
             system: all.clone(),
+            audit: unused,
             clock: all.clone(),
             ids: all,
         }

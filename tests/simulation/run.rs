@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use hb_domain::{CanaryPolicy, DeliveryPolicy, Fleet, HostId, HostKey, Receiver};
 use hb_service::admin::HostAdmin;
 use hb_service::ports::Clock;
+use hb_service::testing::memory::{CountingIds, Memory, auditor, ports};
 use hb_service::{Caller, Canaries, Stop, Sweep, SweepSettings};
 use uuid::Uuid;
 
@@ -280,6 +281,12 @@ fn administer(world: &Shared, executor: &mut Executor) {
         let hosts = HostAdmin {
             ports: all.all(),
             region: all.region.clone(),
+            // Of its own: the acts take no chances and no time from the world.
+            auditor: auditor(&ports(
+                &Arc::new(Memory::default()),
+                Arc::new(all.clone()),
+                Arc::new(CountingIds::default()),
+            )),
         };
         let _ = match action {
             0 => hosts

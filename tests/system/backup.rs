@@ -133,7 +133,7 @@ async fn a_backup_is_piped_whole_or_fails_and_overwrites_nothing() {
     assert!(
         String::from_utf8(piped.stderr)
             .unwrap()
-            .starts_with("backed up incarnations 1, keys 1, ")
+            .starts_with("backed up audit 2, incarnations 1, keys 1, ")
     );
     fs::write(&file, &piped.stdout).unwrap();
     let path = file.to_str().unwrap();

@@ -9,6 +9,7 @@
 
 mod admin;
 mod arrows;
+mod audit;
 mod backup;
 mod bad_input;
 mod beat_to_notice;

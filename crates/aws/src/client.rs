@@ -22,7 +22,7 @@ pub(crate) fn behavior() -> BehaviorVersion {
 }
 
 /// The timeouts and retries of a client.
-struct Patience {
+pub(crate) struct Patience {
     connect: Duration,
     /// Of one attempt.
     attempt: Duration,
@@ -55,7 +55,7 @@ const PATIENT: Patience = Patience {
 };
 
 /// A person at a terminal prefers an early error.
-const INTERACTIVE: Patience = Patience {
+pub(crate) const INTERACTIVE: Patience = Patience {
     connect: Duration::from_secs(3),
     attempt: Duration::from_secs(8),
     operation: Duration::from_secs(20),
@@ -75,7 +75,7 @@ const ONCE: Patience = Patience {
 };
 
 impl Patience {
-    fn timeouts(&self) -> TimeoutConfig {
+    pub(crate) fn timeouts(&self) -> TimeoutConfig {
         TimeoutConfig::builder()
             .connect_timeout(self.connect)
             .operation_attempt_timeout(self.attempt)
@@ -83,7 +83,7 @@ impl Patience {
             .build()
     }
 
-    fn retries(&self) -> RetryConfig {
+    pub(crate) fn retries(&self) -> RetryConfig {
         RetryConfig::standard()
             .with_max_attempts(self.attempts)
             .with_initial_backoff(self.first_pause)

@@ -3,6 +3,7 @@
 //! This crate decides no rules, reads no clock and no environment: the caller passes variables in. It alone names the
 //! AWS SDK.
 
+mod audit;
 mod client;
 #[cfg(feature = "testing")]
 mod create;
@@ -13,6 +14,8 @@ mod error;
 mod expression;
 mod find;
 mod heartbeats;
+#[cfg(feature = "profile")]
+mod identity;
 mod item;
 mod keys;
 mod ledger;
@@ -30,6 +33,7 @@ mod topic;
 
 /// What the templates of a deployment repeat; `tests/template` compares both.
 pub mod facts {
+    pub use crate::audit::{AUDIT as AUDIT_KIND, EXPIRY};
     pub use crate::heartbeats::stored::ATTRIBUTES as BEAT_ATTRIBUTES;
     pub use crate::heartbeats::stored::MENDED as MENDED_ATTRIBUTES;
     pub use crate::ledger::stored::RECEIVER_PREFIX;
@@ -37,6 +41,7 @@ pub mod facts {
     pub use crate::system::SWEEP as SWEEP_KIND;
 }
 
+pub use audit::DynamoAudit;
 pub use client::{Clients, ClientsError, https};
 #[cfg(feature = "testing")]
 pub use create::create_stage;
@@ -44,6 +49,8 @@ pub use doctor::examine;
 pub use echo::SqsEchoes;
 pub use find::{Found, find_stage};
 pub use heartbeats::DynamoHeartbeats;
+#[cfg(feature = "profile")]
+pub use identity::StsIdentity;
 pub use keys::DynamoKeys;
 pub use ledger::DynamoLedger;
 pub use meter::{Meter, Operation, Usage};
@@ -76,6 +83,7 @@ pub fn ports(clients: &Clients, stage: &Stage, clock: Arc<dyn Clock>, ids: Arc<d
         subscriptions: Arc::new(SnsSubscriptions::new(clients, stage)),
         deliveries: None,
         system: Arc::new(DynamoSystem::new(clients, stage)),
+        audit: Arc::new(DynamoAudit::new(clients, stage)),
         clock,
         ids,
     }

@@ -31,6 +31,7 @@ operations! {
     "sns": Publish, GetTopicAttributes, CreateTopic, Subscribe, ListSubscriptionsByTopic,
         GetSubscriptionAttributes, Unsubscribe, ConfirmSubscription;
     "sqs": GetQueueUrl, ReceiveMessage, DeleteMessage, GetQueueAttributes, CreateQueue;
+    "sts": GetCallerIdentity;
 }
 
 impl Operation {

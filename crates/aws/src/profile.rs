@@ -5,6 +5,7 @@ use aws_types::SdkConfig;
 use aws_types::region::Region;
 
 use crate::client::{self, Clients, ClientsError};
+use crate::identity::StsIdentity;
 
 /// Region and credentials as the `aws` command line finds them: variables, the files under `~/.aws`, IAM Identity
 /// Center, roles, credential processes.
@@ -36,6 +37,12 @@ impl Profile {
     #[must_use]
     pub fn region(&self) -> &str {
         self.config.region().map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    /// Who uses it.
+    #[must_use]
+    pub fn identity(&self) -> StsIdentity {
+        StsIdentity::new(&self.config)
     }
 
     #[must_use]

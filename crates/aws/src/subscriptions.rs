@@ -121,6 +121,24 @@ impl SnsSubscriptions {
         }
     }
 
+    /// The ARN of each subscription. Unreadable records are reported by `list`.
+    async fn arns(&self) -> PortResult<Vec<(SubscriptionId, String)>> {
+        let decode = |item: &_| {
+            let arn = item::get_text(item, ARN)?.to_owned();
+            Ok((item::get_parsed::<SubscriptionId>(item, NAME)?, arn))
+        };
+        let (arns, _) = every_page(|after| self.records.page(after, decode)).await?;
+        Ok(arns)
+    }
+
+    /// The id of the subscription with this ARN; the ARN where there is no record of it.
+    async fn name_of(&self, arn: Option<String>) -> String {
+        let arn = arn.unwrap_or_default();
+        let known = self.arns().await.unwrap_or_default();
+        let id = known.into_iter().find(|(_, known)| *known == arn);
+        id.map_or(arn, |(id, _)| id.to_string())
+    }
+
     async fn state(&self, arn: &str) -> PortResult<SubscriptionState> {
         let operation = Operation::GetSubscriptionAttributes;
         self.clients.meter.called(operation);
@@ -205,14 +223,8 @@ impl Subscriptions for SnsSubscriptions {
 
     #[instrument(level = "debug", skip_all, err(level = "debug"))]
     async fn states(&self) -> PortResult<BTreeMap<SubscriptionId, SubscriptionState>> {
-        let decode = |item: &_| {
-            let arn = item::get_text(item, ARN)?.to_owned();
-            Ok((item::get_parsed::<SubscriptionId>(item, NAME)?, arn))
-        };
-        // Unreadable records are reported by `list`.
-        let (records, _) = every_page(|after| self.records.page(after, decode)).await?;
         let mut states = BTreeMap::new();
-        for (id, arn) in records {
+        for (id, arn) in self.arns().await? {
             states.insert(id, self.state(&arn).await?);
         }
         Ok(states)
@@ -221,7 +233,7 @@ impl Subscriptions for SnsSubscriptions {
     /// After this, unsubscribing needs credentials: the link below each mail no longer works (SNS API reference,
     /// `ConfirmSubscription`, `AuthenticateOnUnsubscribe`).
     #[instrument(level = "debug", skip_all, err(level = "debug"))]
-    async fn confirm(&self, token: &ConfirmationToken) -> PortResult<bool> {
+    async fn confirm(&self, token: &ConfirmationToken) -> PortResult<Option<String>> {
         let operation = Operation::ConfirmSubscription;
         let arn = self.topic.arn().await?;
         self.clients.meter.called(operation);
@@ -231,10 +243,13 @@ impl Subscriptions for SnsSubscriptions {
             .authenticate_on_unsubscribe("true")
             .send()
             .await;
-        let Err(error) = answer else { return Ok(true) };
+        let error = match answer {
+            Ok(output) => return Ok(Some(self.name_of(output.subscription_arn).await)),
+            Err(error) => error,
+        };
         match error.as_service_error() {
             // The token is of another region, or too old.
-            Some(ConfirmSubscriptionError::InvalidParameterException(_)) => Ok(false),
+            Some(ConfirmSubscriptionError::InvalidParameterException(_)) => Ok(None),
             _ => Err(unavailable(&self.topic.what(), operation, error)),
         }
     }

@@ -6,6 +6,7 @@
     reason = "help is shown as it stands, without backticks"
 )]
 
+mod audit;
 mod host;
 mod key;
 mod send;
@@ -28,6 +29,7 @@ use reqwest::Url;
 
 use crate::output::Format;
 
+pub(crate) use audit::*;
 pub(crate) use host::*;
 pub(crate) use key::*;
 pub(crate) use send::*;
@@ -60,6 +62,9 @@ pub(crate) enum Command {
     /// The machines and jobs that are watched.
     #[command(subcommand)]
     Host(HostCommand),
+    /// What admins did: when, who, what, old and new.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Send a beat, with retries; with --exec run a command and send its result. The key is read from HB_API_KEY or
     /// --key-file.
     Send(SendArgs),

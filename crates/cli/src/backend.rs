@@ -3,20 +3,25 @@
 mod sqlite;
 #[cfg(feature = "stage")]
 mod stage;
+mod user;
+
+use std::sync::Arc;
 
 use hb_delivery::UnsupportedError;
 use hb_domain::{Protocol, Region};
-use hb_service::admin::{HostAdmin, KeyAdmin, RegionalTopic, SubscriptionAdmin};
+use hb_service::admin::{Auditor, HostAdmin, KeyAdmin, RegionalTopic, SubscriptionAdmin};
 use hb_service::ports::Ports;
 
 use crate::args::Chosen;
 use crate::exit::Failure;
+use crate::output;
 
 /// What admin commands work on.
 pub(crate) struct Backend {
     /// On AWS those of the first region.
     pub(crate) ports: Ports,
     pub(crate) region: Region,
+    pub(crate) auditor: Arc<Auditor>,
     /// Whether the topic can deliver by a protocol.
     pub(crate) supports: fn(Protocol) -> Result<(), UnsupportedError>,
     topics: Topics,
@@ -55,6 +60,7 @@ impl Backend {
     pub(crate) fn keys(&self) -> KeyAdmin {
         KeyAdmin {
             ports: self.ports.clone(),
+            auditor: self.auditor.clone(),
         }
     }
 
@@ -62,6 +68,7 @@ impl Backend {
         HostAdmin {
             ports: self.ports.clone(),
             region: self.region.clone(),
+            auditor: self.auditor.clone(),
         }
     }
 
@@ -77,6 +84,25 @@ impl Backend {
             Topics::Deployed(stage) => stage.topics().await?,
         };
         let (clock, ids) = (self.ports.clock.clone(), self.ports.ids.clone());
-        Ok(SubscriptionAdmin { topics, clock, ids })
+        Ok(SubscriptionAdmin {
+            topics,
+            clock,
+            ids,
+            auditor: self.auditor.clone(),
+        })
+    }
+
+    /// Ends a command. Acts that could not be recorded are shown, and no success.
+    pub(crate) fn end(&self, result: Result<(), Failure>) -> Result<(), Failure> {
+        let unrecorded = self.auditor.take_unrecorded();
+        for act in &unrecorded {
+            output::remark(&format!("hb: {act}"));
+        }
+        match result {
+            Ok(()) | Err(Failure::ClosedPipe) if !unrecorded.is_empty() => {
+                Err(Failure::Unrecorded(unrecorded.len()))
+            }
+            result => result,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, one module per noun.
 
+pub(crate) mod audit;
 #[cfg(feature = "cost")]
 pub(crate) mod cost;
 pub(crate) mod data;

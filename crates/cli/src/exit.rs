@@ -13,7 +13,7 @@ use hb_sqlite::StoreError;
 use crate::output;
 
 /// The exit codes and their meaning.
-pub(crate) const CODES: [(&str, &str); 12] = [
+pub(crate) const CODES: [(&str, &str); 13] = [
     ("0", "success; `hb doctor`: no problem found"),
     (
         "1",
@@ -30,6 +30,10 @@ pub(crate) const CODES: [(&str, &str); 12] = [
     (
         "7",
         "partly done, for example in one of two regions: run it again",
+    ),
+    (
+        "8",
+        "done, but not recorded in the audit: do not run it again",
     ),
     ("126", "`hb send --exec`: the command cannot be run"),
     ("127", "`hb send --exec`: the command was not found"),
@@ -109,6 +113,8 @@ pub(crate) enum Failure {
         of: usize,
         what: &'static str,
     },
+    #[error("acts that are done and not recorded in the audit: {0}")]
+    Unrecorded(usize),
     #[allow(dead_code, reason = "constructed with the feature `watch` only")]
     #[error("the output is not a terminal")]
     NotATerminal,
@@ -245,6 +251,10 @@ impl Failure {
                 7,
                 "fix the cause and run the same command again: what is done stays done",
             ),
+            Self::Unrecorded(_) => facts(
+                8,
+                "what is done stays done: do not run it again; keep the lines above, and fix their cause",
+            ),
             Self::NotATerminal => {
                 usage("run it in a terminal, or use `hb host list --output json`")
             }
@@ -370,6 +380,7 @@ mod tests {
                 of: 2,
                 what: "regions",
             },
+            Failure::Unrecorded(1),
         ];
         let codes: Vec<_> = failures.iter().map(|f| f.facts(false).code).collect();
         assert_eq!(codes, listed[..codes.len()]);

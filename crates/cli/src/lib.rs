@@ -80,13 +80,19 @@ async fn dispatch(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
         Command::Serve(serve) => serve::run(target()?.folder_for("serve")?, format, serve).await?,
         Command::Key(KeyCommand::Inspect { token }) => command::key::inspect(format, &token)?,
         Command::Key(command) => {
-            command::key::run(&Backend::open(target()?).await?, format, command).await?;
+            let backend = Backend::open(target()?).await?;
+            backend.end(command::key::run(&backend, format, command).await)?;
         }
         Command::Subscription(command) => {
-            command::subscription::run(&Backend::open(target()?).await?, format, command).await?;
+            let backend = Backend::open(target()?).await?;
+            backend.end(command::subscription::run(&backend, format, command).await)?;
         }
         Command::Host(command) => {
-            command::host::run(&Backend::open(target()?).await?, format, command).await?;
+            let backend = Backend::open(target()?).await?;
+            backend.end(command::host::run(&backend, format, command).await)?;
+        }
+        Command::Audit(command) => {
+            command::audit::run(&Backend::open(target()?).await?, format, command).await?;
         }
         Command::Doctor(doctor) => {
             return command::doctor::run(target()?, config, format, doctor).await;

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod access;
+mod act;
 mod backoff;
 mod beat;
 mod breaker;
@@ -29,6 +30,7 @@ mod transition;
 mod words;
 
 pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope};
+pub use act::{Act, ActId, ActKind, Who};
 pub use backoff::{Tries, jittered, pause, splay};
 #[cfg(any(test, feature = "testing"))]
 pub use beat::strategy;

@@ -115,3 +115,10 @@ pub const HOLD: Duration = Duration::from_mins(15);
 pub const CANARIES: u8 = 3;
 /// A region from which nothing arrived for this long is no longer waited for.
 pub const REGION_DEAD_AFTER: Duration = Duration::from_mins(5);
+/// How long acts of admins are kept: a year, and the weeks until the report about it is written.
+pub const AUDIT_KEPT: Duration = Duration::from_hours(400 * 24);
+/// Names of keys that the record of an import has: what was imported is recognised, and the record stays small.
+pub const AUDIT_NAMES: usize = 20;
+/// Longest name of who did something, in characters: an ARN of IAM with the longest path (512) and name (64) fits, and a
+/// name from the environment floods no screen.
+pub const WHO_CHARS: usize = 640;

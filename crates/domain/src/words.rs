@@ -70,7 +70,7 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::{Kind, Protocol, Scope, Severity, Signal, State, SubscriptionState};
+    use crate::{ActKind, Kind, Protocol, Scope, Severity, Signal, State, SubscriptionState};
 
     fn reads_back<T>(all: &[T]) -> Vec<String>
     where
@@ -96,6 +96,7 @@ mod tests {
             reads_back(&Scope::ALL),
             reads_back(&Protocol::ALL),
             reads_back(&SubscriptionState::ALL),
+            vec![reads_back(&ActKind::ALL).join(", ")],
         ];
         let lines = words.map(|words| words.join(" ")).join("\n");
         insta::assert_snapshot!(lines, @r"
@@ -106,6 +107,7 @@ mod tests {
         ingest read canary
         console email sms http https sqs
         confirmed pending gone
+        key create, key rotate, key revoke, key import, subscription add, subscription confirm, subscription remove, host pause, host resume, host set, host forget, migrate, restore
         ");
     }
 

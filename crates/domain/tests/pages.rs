@@ -1,6 +1,6 @@
 //! The pages for users name every word that users meet: a new one cannot be forgotten there.
 
-use hb_domain::{Kind, Protocol};
+use hb_domain::{ActKind, Kind, Protocol};
 
 #[test]
 fn usage_names_every_kind_of_notice() {
@@ -24,6 +24,17 @@ fn subscription_management_names_every_protocol() {
         assert!(
             page.contains(&format!("`{protocol}`")),
             "docs/subscription-management.md does not name `{protocol}`"
+        );
+    }
+}
+
+#[test]
+fn operations_names_every_act() {
+    let page = include_str!("../../../docs/operations.md");
+    for act in ActKind::ALL {
+        assert!(
+            page.contains(&format!("`{act}`")),
+            "docs/operations.md does not name `{act}`"
         );
     }
 }

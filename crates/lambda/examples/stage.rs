@@ -10,6 +10,7 @@ use hb_aws::{Clients, Stage, create_stage};
 use hb_domain::{Fleet, KeyName, Scope};
 use hb_service::admin::{KeyAdmin, KeyRequest};
 use hb_service::system::{SystemClock, SystemIds};
+use hb_service::testing::memory::auditor;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -23,9 +24,9 @@ async fn make() -> Result<(), Box<dyn Error>> {
     let clients = Clients::from_env(variable)?;
     let stage = Stage::parse(&variable("HB_STAGE").unwrap_or_else(|| "dev".to_owned()))?;
     create_stage(&clients, &stage).await?;
-    let key_admin = KeyAdmin {
-        ports: hb_aws::ports(&clients, &stage, Arc::new(SystemClock), Arc::new(SystemIds)),
-    };
+    let ports = hb_aws::ports(&clients, &stage, Arc::new(SystemClock), Arc::new(SystemIds));
+    let auditor = auditor(&ports);
+    let key_admin = KeyAdmin { ports, auditor };
     let request = KeyRequest {
         name: KeyName::first(),
         scope: Scope::Ingest,

@@ -1,13 +1,15 @@
 //! Administration of keys, subscriptions and hosts.
 
+mod audit;
 mod hosts;
 mod keys;
 mod listing;
 mod subscriptions;
 mod view;
 
+pub use audit::{Auditor, Unrecorded};
 pub use hosts::{HostAdmin, HostError};
-pub use keys::{Created, KeyAdmin, KeyError, KeyRequest, Rotated};
+pub use keys::{Created, Imported, KeyAdmin, KeyError, KeyRequest, Rotated};
 pub use listing::Listing;
 pub use subscriptions::{
     Added, InRegion, RegionalTopic, SubscribeError, Subscribed, SubscriptionAdmin, SubscriptionView,

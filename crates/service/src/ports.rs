@@ -4,6 +4,7 @@
 //! unknown. An error never means that a host is silent.
 #![warn(missing_docs)]
 
+mod audit;
 mod clock;
 mod deliveries;
 mod echoes;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use hb_domain::{Digest, Incarnation, Receiver};
 
+pub use audit::{Audit, Identity};
 pub use clock::Clock;
 pub use deliveries::{
     CONSOLE, Content, Delivery, DeliveryOutcome, DeliveryQueue, LeasedDelivery, Tally, overtaken,
@@ -63,6 +65,8 @@ pub struct Ports {
     pub deliveries: Option<Arc<dyn DeliveryQueue>>,
     /// What the service records about itself.
     pub system: Arc<dyn System>,
+    /// What admins did.
+    pub audit: Arc<dyn Audit>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.

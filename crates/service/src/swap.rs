@@ -119,7 +119,7 @@ pub(crate) enum Update<T, N> {
 pub(crate) async fn update<T: Kept, N>(
     ports: &Ports,
     key: &T::Key,
-    rule: impl Fn(Option<T>) -> Result<T, N>,
+    rule: impl FnMut(Option<T>) -> Result<T, N>,
 ) -> PortResult<Update<T, N>> {
     let stored = T::ledger(ports).load(key).await?;
     update_from(ports, key, stored, rule).await
@@ -130,7 +130,7 @@ pub(crate) async fn update_from<T: Kept, N>(
     ports: &Ports,
     key: &T::Key,
     mut stored: Option<Stored<T>>,
-    rule: impl Fn(Option<T>) -> Result<T, N>,
+    mut rule: impl FnMut(Option<T>) -> Result<T, N>,
 ) -> PortResult<Update<T, N>> {
     for _ in 0..TRIES {
         let next = match rule(stored.as_ref().map(|stored| stored.record.clone())) {

@@ -3,6 +3,7 @@
 //! Nothing here decides when a host is missing or what a notice says, sends anything, prints, or asks for the time:
 //! clock and randomness are passed in.
 
+mod audit;
 mod backup;
 mod copy;
 mod deliveries;
@@ -52,7 +53,8 @@ pub fn ports(store: &Store, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Ports {
         echoes: store.clone(),
         subscriptions: store.clone(),
         deliveries: Some(store.clone()),
-        system: store,
+        system: store.clone(),
+        audit: store,
         clock,
         ids,
     }

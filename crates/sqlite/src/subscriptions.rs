@@ -103,17 +103,17 @@ impl Subscriptions for Store {
     }
 
     #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
-    async fn confirm(&self, token: &ConfirmationToken) -> PortResult<bool> {
+    async fn confirm(&self, token: &ConfirmationToken) -> PortResult<Option<String>> {
         let token = token.reveal().to_owned();
         self.write(TABLE, Steps::Several, move |connection| {
             let id = connection
                 .prepare_cached(CONFIRM)?
-                .query_row([token], |row| Ok(row::parsed(row, "id")))
+                .query_row([token], |row| row.get::<_, String>("id"))
                 .optional()?;
-            if let Some(Ok(id)) = &id {
-                deliveries::confirmed(connection, id)?;
+            if let Some(Ok(id)) = id.as_deref().map(str::parse) {
+                deliveries::confirmed(connection, &id)?;
             }
-            Ok(id.is_some())
+            Ok(id)
         })
         .await
     }

@@ -8,6 +8,7 @@ use hb_domain::{Fleet, HostPrefix, KeyName, Region, Scope, Signal};
 use hb_service::admin::{KeyAdmin, KeyRequest};
 use hb_service::ports::{Heartbeats, Segment};
 use hb_service::system::{SystemClock, SystemIds};
+use hb_service::testing::memory::auditor;
 use serde_json::{Value, json};
 
 use super::front::Front;
@@ -81,9 +82,9 @@ impl World {
 }
 
 pub(super) fn key_admin(clients: &Clients, stage: &Stage) -> KeyAdmin {
-    KeyAdmin {
-        ports: hb_aws::ports(clients, stage, Arc::new(SystemClock), Arc::new(SystemIds)),
-    }
+    let ports = hb_aws::ports(clients, stage, Arc::new(SystemClock), Arc::new(SystemIds));
+    let auditor = auditor(&ports);
+    KeyAdmin { ports, auditor }
 }
 
 pub(super) async fn key(key_admin: &KeyAdmin, scope: Scope, prefixes: &[HostPrefix]) -> String {

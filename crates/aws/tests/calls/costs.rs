@@ -1,8 +1,12 @@
 //! The number of calls for each job, which the bill depends on.
 
-use hb_aws::{DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, Operation, SqsEchoes};
-use hb_domain::{Entry, KeyId, Signal};
-use hb_service::ports::{CompletedSweep, Echoes, Heartbeats, Keys, Ledger, Segment, Swap, System};
+use hb_aws::{
+    DynamoAudit, DynamoHeartbeats, DynamoKeys, DynamoLedger, DynamoSystem, Operation, SqsEchoes,
+};
+use hb_domain::{Act, ActId, ActKind, Entry, KeyId, Signal, Who};
+use hb_service::ports::{
+    Audit, CompletedSweep, Echoes, Heartbeats, Keys, Ledger, Segment, Swap, System,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -198,6 +202,27 @@ async fn recording_a_sweep_is_one_put() {
         sent["ExpressionAttributeValues"][":began"]["N"],
         at(1).as_millis().to_string()
     );
+}
+
+#[tokio::test]
+async fn recording_an_act_is_one_put_that_replaces_nothing() {
+    let script = Script::new([Answer::done(json!({}))]);
+    let audit = DynamoAudit::new(&script.clients(), &stage());
+    let act = Act {
+        id: ActId::new(at(1), 0, [0; 8]),
+        at: at(1),
+        who: Who::new("arn:aws:iam::123456789012:user/alice"),
+        kind: ActKind::KeyRevoke,
+        target: "aaaaaaaaaa".to_owned(),
+        old: None,
+        new: None,
+    };
+    audit.record(&act).await.unwrap();
+    assert_eq!(script.operations(), ["PutItem"]);
+    let sent = &script.asked()[0].json;
+    assert_eq!(sent["ConditionExpression"], "attribute_not_exists(#name)");
+    assert_eq!(sent["Item"]["kind"]["S"], "audit");
+    assert_eq!(sent["Item"]["name"]["S"], act.id.as_str());
 }
 
 #[tokio::test]

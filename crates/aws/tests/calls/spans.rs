@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use hb_domain::{
-    ConfirmationToken, Endpoint, Entry, Filter, Fleet, Key, KeyId, Notice, NoticeId, Protocol,
-    Region, Scope, Secret, Signal, Subscription,
+    Act, ActId, ActKind, ConfirmationToken, Endpoint, Entry, Filter, Fleet, Key, KeyId, Notice,
+    NoticeId, Protocol, Region, Scope, Secret, Signal, Subscription, Who,
 };
 use hb_service::ports::{CompletedSweep, Ports, Segment};
 use hb_service::testing::memory::{CountingIds, ManualClock};
@@ -23,7 +23,7 @@ use crate::script::{Answer, Script, at, heard, host, stage};
 const SECRET: &str = "s3cr3t";
 
 /// Every operation of the ports that makes a request, in the order of [`call_all`].
-const OPERATIONS: [&str; 29] = [
+const OPERATIONS: [&str; 31] = [
     "record{",
     "load{",
     "scan{",
@@ -53,6 +53,8 @@ const OPERATIONS: [&str; 29] = [
     "remove{", // subscriptions
     "last_sweep{",
     "record_sweep{", // system
+    "record{",
+    "list", // audit
 ];
 
 #[derive(Clone, Default)]
@@ -152,6 +154,18 @@ async fn call_all(ports: &Ports) {
     };
     let _ = ports.system.last_sweep(&region).await;
     let _ = ports.system.record_sweep(&region, &sweep).await;
+
+    let act = Act {
+        id: ActId::new(at(0), 0, [0; 8]),
+        at: at(0),
+        who: Who::new(SECRET),
+        kind: ActKind::SubscriptionAdd,
+        target: SECRET.to_owned(),
+        old: None,
+        new: Some(SECRET.into()),
+    };
+    let _ = ports.audit.record(&act).await;
+    let _ = ports.audit.list(at(0), None).await;
 }
 
 fn token() -> ConfirmationToken {

@@ -157,3 +157,18 @@ async fn a_failed_unsubscribe_keeps_the_record() {
         .unwrap_err();
     assert_eq!(script.operations(), ["GetItem", "Unsubscribe"]);
 }
+
+#[tokio::test]
+async fn a_confirmed_subscription_is_named_by_its_id_or_else_by_its_arn() {
+    for (arn, name) in [("arn:1", "abc"), ("arn:2", "arn:2")] {
+        let result = format!(
+            "<ConfirmSubscriptionResponse><ConfirmSubscriptionResult><SubscriptionArn>{arn}</SubscriptionArn>\
+             </ConfirmSubscriptionResult></ConfirmSubscriptionResponse>"
+        );
+        let records = Answer::done(json!({"Items": [record()]}));
+        let script = Script::new([Answer::Http(200, result), records]);
+        let confirmed = adapter(&script).confirm(&token()).await.unwrap();
+        assert_eq!(confirmed.as_deref(), Some(name));
+        assert_eq!(script.operations(), ["ConfirmSubscription", "Query"]);
+    }
+}

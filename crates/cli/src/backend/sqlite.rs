@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hb_domain::{Incarnation, Key, Region, Timestamp};
-use hb_service::admin::RegionalTopic;
+use hb_domain::{ActKind, Incarnation, Key, Region, Timestamp};
+use hb_service::admin::{Auditor, RegionalTopic};
 use hb_service::doctor::{Doctor, Expectations, Finding};
 use hb_service::ports::{Clock, DeliveryQueue, PortResult};
 use hb_service::system::{ProcessClock, SystemClock, SystemIds};
 use hb_sqlite::{Prepared, Store};
+use serde_json::json;
 
+use super::user::SystemUser;
 use super::{Backend, Topics};
 use crate::exit::Failure;
 use crate::output;
@@ -39,6 +41,20 @@ impl Local {
         let prepared = hb_sqlite::prepare(dir)?;
         let local = Self::open(dir)?;
         let incarnation = hb_service::incarnation(&local.backend.ports).await?;
+        let Prepared {
+            path,
+            found,
+            version,
+            ..
+        } = &prepared;
+        if *found != Some(*version) {
+            let old = found.map(|version| json!({"version": version}));
+            let (path, new) = (path.display().to_string(), json!({"version": version}));
+            let auditor = &local.backend.auditor;
+            auditor
+                .record(ActKind::Migrate, &path, old, Some(new))
+                .await;
+        }
         Ok((prepared, incarnation, local))
     }
 
@@ -53,6 +69,7 @@ impl Local {
 
     fn over(store: Store, clock: Arc<dyn Clock>) -> Self {
         let ports = hb_sqlite::ports(&store, clock, Arc::new(SystemIds));
+        let auditor = Arc::new(Auditor::new(&ports, Arc::new(SystemUser)));
         let topic = RegionalTopic {
             region: Region::local(),
             topic: ports.topic.clone(),
@@ -61,6 +78,7 @@ impl Local {
         let backend = Backend {
             ports,
             region: Region::local(),
+            auditor,
             supports: hb_delivery::supported,
             topics: Topics::Local(topic),
         };
@@ -74,7 +92,11 @@ impl Local {
 
     /// Stores `key` if there is no key at all; `false` otherwise.
     pub(crate) async fn create_first_key(&self, key: &Key) -> PortResult<bool> {
-        self.store.create_first_key(key).await
+        let created = self.store.create_first_key(key).await?;
+        if created {
+            self.backend.keys().stored(key).await;
+        }
+        Ok(created)
     }
 }
 

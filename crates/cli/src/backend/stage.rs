@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hb_aws::{Clients, Profile, SnsSubscriptions, SnsTopic, Stage, TopicArn, find_stage};
 use hb_domain::{Region, Timestamp};
-use hb_service::admin::RegionalTopic;
+use hb_service::admin::{Auditor, RegionalTopic};
 use hb_service::doctor::{Doctor, Expectations, Finding};
 use hb_service::ports::Ports;
 use hb_service::system::{SystemClock, SystemIds};
@@ -39,8 +39,10 @@ impl Backend {
         let region = region
             .map_err(|error| Failure::Stage(format!("region {}: {error}", profile.region())))?;
         let clients = profile.clients(region.as_str());
+        let ports = hb_aws::ports(&clients, &stage, Arc::new(SystemClock), Arc::new(SystemIds));
         Ok(Self {
-            ports: hb_aws::ports(&clients, &stage, Arc::new(SystemClock), Arc::new(SystemIds)),
+            auditor: Arc::new(Auditor::new(&ports, Arc::new(profile.identity()))),
+            ports,
             region,
             // SNS supports all protocols that a command can name.
             supports: |_| Ok(()),

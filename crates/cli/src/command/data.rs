@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
+use hb_domain::ActKind;
 use hb_sqlite::{Prepared, Restored, Rows, Verified};
 use indicatif::ProgressBar;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::backend::Local;
 use crate::exit::Failure;
@@ -25,7 +27,7 @@ struct Migrated {
 
 /// Makes or migrates the database in `dir`, and says which.
 pub(crate) async fn migrate(dir: &Path, format: Format) -> Result<(), Failure> {
-    let (prepared, ..) = Local::create(dir).await?;
+    let (prepared, _, local) = Local::create(dir).await?;
     let text = done(&prepared).unwrap_or_else(|| {
         let Prepared { path, version, .. } = &prepared;
         format!(
@@ -45,7 +47,8 @@ pub(crate) async fn migrate(dir: &Path, format: Format) -> Result<(), Failure> {
         version,
         copy,
     };
-    Ok(output::one(format, &text, &migrated)?)
+    let shown = output::one(format, &text, &migrated);
+    local.backend.end(shown.map_err(Into::into))
 }
 
 /// What was made or migrated, if anything.
@@ -191,7 +194,16 @@ pub(crate) async fn restore(dir: &Path, format: Format, file: &Path) -> Result<(
         replaced,
     } = restored;
     // Draws its incarnation, and shows that it can be used.
-    Local::create(dir).await?;
+    let (.., local) = Local::create(dir).await?;
+    let old = replaced.as_ref().map(|path| json!({"database": path}));
+    let (target, new) = (
+        database.display().to_string(),
+        json!({"file": file, "rows": rows}),
+    );
+    let auditor = &local.backend.auditor;
+    auditor
+        .record(ActKind::Restore, &target, old, Some(new))
+        .await;
     let before = replaced.as_ref().map_or_else(String::new, |path| {
         format!("; what was there is in {}", path.display())
     });
@@ -205,7 +217,8 @@ pub(crate) async fn restore(dir: &Path, format: Format, file: &Path) -> Result<(
         rows,
         replaced,
     };
-    Ok(output::one(format, &text, &put_back)?)
+    let shown = output::one(format, &text, &put_back);
+    local.backend.end(shown.map_err(Into::into))
 }
 
 fn show(progress: &ProgressBar, copied: u64, all: u64) {

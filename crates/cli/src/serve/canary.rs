@@ -138,9 +138,7 @@ impl HttpCaller {
             Err(error) => tracing::warn!("{} cannot be written: {error}", self.file.display()),
         }
         self.key_admin
-            .ports
-            .keys
-            .create(&drawn.key)
+            .store(&drawn.key)
             .await
             .map_err(|error| error.to_string())?;
         *self.known() = Some(drawn.token.clone());

@@ -1,11 +1,15 @@
 //! Shows hosts, pauses, resumes and forgets them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hb_domain::{
-    Coverage, Entry, Heartbeat, HostKey, Interval, PauseError, Region, State, Timestamp,
+    ActKind, Coverage, Entry, Heartbeat, HostKey, HostSettings, Interval, PauseError, Region,
+    State, Timestamp,
 };
+use serde_json::{Value, json};
 
+use super::audit::Auditor;
 use super::view::{HostView, ListedState};
 use crate::canary::Receivers;
 use crate::ports::{PortError, PortResult, Ports, Unreadable};
@@ -31,6 +35,7 @@ pub struct HostAdmin {
     pub ports: Ports,
     /// The region for which deadlines are computed.
     pub region: Region,
+    pub auditor: Arc<Auditor>,
 }
 
 impl HostAdmin {
@@ -75,13 +80,20 @@ impl HostAdmin {
         key: &HostKey,
         until: Option<Timestamp>,
     ) -> Result<HostView, HostError> {
-        self.change(key, |entry, now| Ok(entry.paused(now, until)?))
-            .await
+        self.change(key, ActKind::HostPause, |entry, now| {
+            Ok(entry.paused(now, until)?)
+        })
+        .await
     }
 
     /// Ends a pause.
     pub async fn resume(&self, key: &HostKey) -> Result<HostView, HostError> {
-        self.change(key, |entry, now| Ok(entry.resumed(now))).await
+        self.change(
+            key,
+            ActKind::HostResume,
+            |entry, now| Ok(entry.resumed(now)),
+        )
+        .await
     }
 
     /// Uses `interval` instead of what the host sends; `None` uses what it sends again.
@@ -90,8 +102,10 @@ impl HostAdmin {
         key: &HostKey,
         interval: Option<Interval>,
     ) -> Result<HostView, HostError> {
-        self.change(key, |entry, _| Ok(entry.with_interval(interval)))
-            .await
+        self.change(key, ActKind::HostSet, |entry, _| {
+            Ok(entry.with_interval(interval))
+        })
+        .await
     }
 
     /// Forgets the host. The ledger goes first: a crash in between leaves beats that no longer count. What counts is the
@@ -101,7 +115,7 @@ impl HostAdmin {
     pub async fn forget(&self, key: &HostKey) -> Result<(), HostError> {
         let last = self.beats(key).await?.map(|heartbeat| heartbeat.last);
         let forgotten = |entry: Entry, _| Ok(entry.forgotten(last.unwrap_or_default()));
-        let view = self.change(key, forgotten).await?;
+        let view = self.change(key, ActKind::HostForget, forgotten).await?;
         let up_to = view.entry.map_or(Timestamp::MIN, |entry| entry.basis);
         self.ports.heartbeats.forget(key, up_to).await?;
         let heartbeat = self.beats(key).await?;
@@ -130,22 +144,42 @@ impl HostAdmin {
     async fn change(
         &self,
         key: &HostKey,
+        kind: ActKind,
         change: impl Fn(Entry, Timestamp) -> Result<Entry, HostError>,
     ) -> Result<HostView, HostError> {
         let now = self.ports.clock.now();
         let heartbeat = self.beats(key).await?;
+        let mut old = Value::Null;
         let rule = |entry: Option<Entry>| {
             if !is_known(heartbeat.as_ref(), entry.as_ref()) {
                 return Err(HostError::NoSuchHost(key.clone()));
             }
-            change(entry.unwrap_or_else(|| Entry::new(key.clone())), now)
+            let entry = entry.unwrap_or_else(|| Entry::new(key.clone()));
+            old = facts(&entry.settings, now);
+            change(entry, now)
         };
         match update(&self.ports, key, rule).await? {
-            Update::Done(stored) => Ok(self.view(key, heartbeat, Some(stored.record), now).await?),
+            Update::Done(stored) => {
+                let entry = stored.record;
+                let new = (kind != ActKind::HostForget).then(|| facts(&entry.settings, now));
+                let target = key.to_string();
+                self.auditor.record(kind, &target, Some(old), new).await;
+                Ok(self.view(key, heartbeat, Some(entry), now).await?)
+            }
             Update::Declined(_, error) => Err(error),
             Update::Contended(_) => Err(HostError::Busy(key.clone())),
         }
     }
+}
+
+/// What the audit shows of a host.
+fn facts(settings: &HostSettings, now: Timestamp) -> Value {
+    let pause = settings.pause.filter(|_| settings.is_paused(now));
+    json!({
+        "paused": pause.is_some(),
+        "pausedUntil": pause.and_then(|pause| pause.until).map(|until| until.to_string()),
+        "intervalMs": settings.interval.map(u64::from),
+    })
 }
 
 fn is_known(heartbeat: Option<&Heartbeat>, entry: Option<&Entry>) -> bool {

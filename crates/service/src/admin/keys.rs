@@ -1,10 +1,13 @@
 //! Creates, rotates and revokes API keys.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Fleet, HostPrefix, Key, KeyId, KeyName, Scope, Secret, Token, limits};
+use hb_domain::{ActKind, Fleet, HostPrefix, Key, KeyId, KeyName, Scope, Secret, Token, limits};
+use serde_json::{Value, json};
 
-use crate::ports::{PortError, Ports};
+use super::audit::Auditor;
+use crate::ports::{PortError, PortResult, Ports};
 
 /// Ids are random: that three in a row are taken means broken randomness.
 const TRIES: u32 = 3;
@@ -36,6 +39,19 @@ pub struct Rotated {
     pub old: Key,
 }
 
+/// The end of an import.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// How many keys were stored.
+    pub created: usize,
+    /// How many were stored already.
+    pub existing: usize,
+    /// How many have the id of another key.
+    pub taken: usize,
+    /// The names of the first keys that were stored.
+    pub names: Vec<KeyName>,
+}
+
 /// Why a key was not created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -54,6 +70,7 @@ pub enum KeyError {
 
 pub struct KeyAdmin {
     pub ports: Ports,
+    pub auditor: Arc<Auditor>,
 }
 
 impl KeyAdmin {
@@ -85,11 +102,43 @@ impl KeyAdmin {
     pub async fn create_key(&self, request: KeyRequest) -> Result<Created, KeyError> {
         for _ in 0..TRIES {
             let created = self.draw_key(request.clone())?;
-            if self.ports.keys.create(&created.key).await? {
+            if self.store(&created.key).await? {
                 return Ok(created);
             }
         }
         Err(KeyError::NotRandom)
+    }
+
+    /// Stores a generated key; `false` when its id is taken.
+    pub async fn store(&self, key: &Key) -> PortResult<bool> {
+        let stored = self.ports.keys.create(key).await?;
+        if stored {
+            self.stored(key).await;
+        }
+        Ok(stored)
+    }
+
+    /// Records a key that was just stored.
+    pub async fn stored(&self, key: &Key) {
+        let (id, new) = (key.id.as_str(), Some(facts(key)));
+        let record = self.auditor.record(ActKind::KeyCreate, id, None, new);
+        record.await;
+    }
+
+    /// Records an import from `file`, also one that was stopped.
+    pub async fn imported(&self, file: &str, imported: &Imported) {
+        let Imported {
+            created,
+            existing,
+            taken,
+            names,
+        } = imported;
+        let names = names.iter().take(limits::AUDIT_NAMES).collect::<Vec<_>>();
+        let new = json!({"created": created, "existing": existing, "taken": taken, "names": names});
+        let record = self
+            .auditor
+            .record(ActKind::KeyImport, file, None, Some(new));
+        record.await;
     }
 
     /// Creates a key like `id`, which then expires after `overlap`, so that machines can change over. If the old key
@@ -112,13 +161,39 @@ impl KeyAdmin {
             })
             .await?;
         let at = created.key.created.plus(overlap);
+        let before = facts(&old);
         let old = self.ports.keys.expire(id, at).await?.ok_or_else(missing)?;
+        let mut after = facts(&old);
+        after["replacedBy"] = json!(created.key.id);
+        let (id, kind) = (id.as_str(), ActKind::KeyRotate);
+        let record = self.auditor.record(kind, id, Some(before), Some(after));
+        record.await;
         Ok(Rotated { created, old })
     }
 
     /// Revokes a key. A revoked key keeps the time of its first revocation.
     pub async fn revoke_key(&self, id: &KeyId) -> Result<Key, KeyError> {
+        let missing = || KeyError::NoSuchKey(id.clone());
+        let old = self.ports.keys.load(id).await?.ok_or_else(missing)?;
         let key = self.ports.keys.revoke(id, self.ports.clock.now()).await?;
-        key.ok_or_else(|| KeyError::NoSuchKey(id.clone()))
+        let key = key.ok_or_else(missing)?;
+        let (old, new) = (Some(facts(&old)), Some(facts(&key)));
+        let record = self
+            .auditor
+            .record(ActKind::KeyRevoke, id.as_str(), old, new);
+        record.await;
+        Ok(key)
     }
+}
+
+/// What the audit shows of a key: nothing of its secret.
+fn facts(key: &Key) -> Value {
+    json!({
+        "name": key.name,
+        "fleet": key.fleet,
+        "scope": key.scope,
+        "hostPrefixes": key.host_prefixes,
+        "expires": key.expires.map(|expires| expires.to_string()),
+        "revoked": key.revoked.map(|revoked| revoked.to_string()),
+    })
 }

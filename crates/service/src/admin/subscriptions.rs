@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use hb_domain::{
-    ConfirmationToken, Endpoint, Filter, Fleet, Kind, Notice, Publication, Region, Subscription,
-    SubscriptionId, SubscriptionState,
+    ActKind, ConfirmationToken, Endpoint, Filter, Fleet, Kind, Notice, Publication, Region,
+    Subscription, SubscriptionId, SubscriptionState,
 };
+use serde_json::{Value, json};
 
+use super::audit::Auditor;
 use crate::ports::every_page;
 use crate::ports::{Clock, Ids, PortError, PortResult, Subscriptions, Topic, Unreadable};
 
@@ -71,6 +73,7 @@ pub struct SubscriptionAdmin {
     pub clock: Arc<dyn Clock>,
     /// For ids and tokens.
     pub ids: Arc<dyn Ids>,
+    pub auditor: Arc<Auditor>,
 }
 
 impl SubscriptionAdmin {
@@ -95,6 +98,7 @@ impl SubscriptionAdmin {
         }
         let bytes = self.ids.random();
         let drawn = || SubscriptionId::from_random(std::array::from_fn(|i| bytes[i]));
+        let old = found.as_ref().map(facts);
         let id = found.map_or_else(drawn, |found| found.id);
         let subscription = Subscription {
             id,
@@ -109,6 +113,15 @@ impl SubscriptionAdmin {
                 Err(error) => Err(error),
             };
             regions.push(InRegion { region, result });
+        }
+        if let Some(done) = done(&regions, |_| true) {
+            let id = subscription.id.as_str();
+            let mut new = facts(&subscription);
+            new["regions"] = done;
+            let record = self
+                .auditor
+                .record(ActKind::SubscriptionAdd, id, old, Some(new));
+            record.await;
         }
         Ok(Subscribed {
             subscription,
@@ -176,14 +189,37 @@ impl SubscriptionAdmin {
 
     /// Confirms the subscription that `token` was sent for. By region, whether there was one.
     pub async fn confirm(&self, token: &ConfirmationToken) -> Vec<InRegion<bool>> {
-        self.everywhere(async |topic| topic.subscriptions.confirm(token).await)
-            .await
+        let regions = self.everywhere(async |topic| topic.subscriptions.confirm(token).await);
+        let regions = regions.await;
+        let confirmed = |region: &InRegion<_>| region.result.as_ref().ok().cloned().flatten();
+        // A token belongs to one region.
+        if let Some(id) = regions.iter().find_map(confirmed) {
+            let state = |state: SubscriptionState| Some(json!({"state": state}));
+            let old = state(SubscriptionState::Pending);
+            let new = state(SubscriptionState::Confirmed);
+            let kind = ActKind::SubscriptionConfirm;
+            self.auditor.record(kind, &id, old, new).await;
+        }
+        let was_there = |InRegion { region, result }: InRegion<Option<String>>| InRegion {
+            region,
+            result: result.map(|id| id.is_some()),
+        };
+        regions.into_iter().map(was_there).collect()
     }
 
     /// Removes a subscription everywhere. By region, whether there was one.
     pub async fn remove(&self, id: &SubscriptionId) -> Vec<InRegion<bool>> {
-        self.everywhere(async |topic| topic.subscriptions.remove(id).await)
-            .await
+        let (known, ..) = self.list().await;
+        let old = known.iter().find(|view| view.subscription.id == *id);
+        let old = old.map(|view| facts(&view.subscription));
+        let regions = self.everywhere(async |topic| topic.subscriptions.remove(id).await);
+        let regions = regions.await;
+        if let Some(done) = done(&regions, |removed| *removed) {
+            let (kind, id) = (ActKind::SubscriptionRemove, id.as_str());
+            let new = (!done.is_null()).then(|| json!({"regions": done}));
+            self.auditor.record(kind, id, old, new).await;
+        }
+        regions
     }
 
     /// Publishes, in each region, a test notice of `kind` in `fleet`. Subscriptions whose filter matches receive it.
@@ -215,6 +251,36 @@ impl SubscriptionAdmin {
         });
         join_all(each).await
     }
+}
+
+/// What the audit shows of a subscription: of a URL, which may be a secret, only the origin.
+fn facts(subscription: &Subscription) -> Value {
+    let Subscription {
+        endpoint, filter, ..
+    } = subscription;
+    json!({
+        "protocol": endpoint.protocol(),
+        "endpoint": endpoint.to_string(),
+        "fleet": filter.fleet,
+        "kinds": filter.kinds,
+        "severities": filter.severities,
+    })
+}
+
+/// `None` when nothing was done anywhere. With several regions, what became of it in each of them; else `null`.
+fn done<T>(regions: &[InRegion<T>], is_done: impl Fn(&T) -> bool) -> Option<Value> {
+    let word = |region: &InRegion<T>| match &region.result {
+        Ok(value) if is_done(value) => "done",
+        Ok(_) => "was not there",
+        Err(_) => "failed",
+    };
+    let words = regions.iter().map(|region| (&region.region, word(region)));
+    let words: BTreeMap<_, _> = words.collect();
+    let anywhere = words.values().any(|word| *word == "done");
+    anywhere.then(|| match words.len() {
+        1 => Value::Null,
+        _ => json!(words),
+    })
 }
 
 async fn list_views(topic: &RegionalTopic) -> PortResult<(Vec<SubscriptionView>, Vec<Unreadable>)> {

@@ -18,8 +18,9 @@ pub trait Subscriptions: Send + Sync {
     /// The state of each subscription.
     async fn states(&self) -> PortResult<BTreeMap<SubscriptionId, SubscriptionState>>;
 
-    /// Confirms the subscription that `token` was sent for; `false` when there is none here.
-    async fn confirm(&self, token: &ConfirmationToken) -> PortResult<bool>;
+    /// Confirms the subscription that `token` was sent for, and returns its id, or what else names it; `None` when there
+    /// is none here.
+    async fn confirm(&self, token: &ConfirmationToken) -> PortResult<Option<String>>;
 
     /// One page of all subscriptions, in the order of their ids.
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Subscription>>;

@@ -13,6 +13,7 @@
     reason = "a failed assertion is what a test is for"
 )]
 
+mod audit;
 mod beats;
 mod clocks;
 mod deliveries;
@@ -32,6 +33,7 @@ use hb_domain::{
     decide,
 };
 
+pub use audit::*;
 pub use beats::*;
 pub use clocks::*;
 pub use deliveries::*;
@@ -70,6 +72,7 @@ macro_rules! contract_suite {
             unreadable_entries_are_reported_and_skipped, keys_are_created_revoked_and_listed,
             keys_keep_the_earliest_expiry_and_the_last_day_of_use,
             subscriptions_are_added_listed_and_removed, the_last_completed_sweep_is_recorded, the_last_checkpoint_is_recorded,
+            acts_are_recorded_once_and_listed_in_order,
             silence_and_recovery_cause_one_notice_each, concurrent_sweeps_claim_each_transition_once,
             digests_and_receivers_are_swapped_like_entries, every_accepted_notice_has_an_echo,
             many_notices_are_delivered_in_digests, an_echo_settles_a_publish_of_unknown_outcome);

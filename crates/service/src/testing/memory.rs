@@ -1,5 +1,6 @@
 //! Adapters that keep everything in memory: for tests, and as the simplest implementation of the ports.
 
+mod audit;
 mod clock;
 mod deliveries;
 mod heartbeats;
@@ -19,6 +20,7 @@ use hb_domain::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+pub use self::audit::{Named, auditor};
 pub use self::clock::{CountingIds, ManualClock};
 pub use self::slow::Slow;
 use crate::ports::{
@@ -42,6 +44,7 @@ pub fn ports(memory: &Arc<Memory>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> 
         subscriptions: memory.clone(),
         deliveries: Some(memory.clone()),
         system: memory.clone(),
+        audit: memory.clone(),
         clock,
         ids,
     }
@@ -70,6 +73,7 @@ struct Tables {
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
     sweeps: BTreeMap<Region, CompletedSweep>,
     checkpoints: BTreeMap<Region, Checkpoint>,
+    acts: BTreeMap<String, String>,
     outcomes: Vec<Publication>,
     published: Vec<Notice>,
     echoes: Vec<Echo>,

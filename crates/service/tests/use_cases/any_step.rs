@@ -7,6 +7,7 @@ use futures::FutureExt;
 use hb_domain::{Interval, Kind, Receiver, Region, Timestamp};
 use hb_service::admin::HostAdmin;
 use hb_service::ports::{Clock, Heard, Heartbeats, Page, Segment, System};
+use hb_service::testing::memory::auditor;
 use proptest::prelude::*;
 
 use crate::clock_steps::PERIOD;
@@ -170,6 +171,7 @@ async fn nor_one_with_settings_whose_scan_shows_what_was_before() {
     let hosts = HostAdmin {
         ports: bench.ports(),
         region: Region::local(),
+        auditor: auditor(&bench.ports()),
     };
     bench.canary().await;
     bench.beat("a").await;

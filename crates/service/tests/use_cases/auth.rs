@@ -4,6 +4,7 @@ use std::time::Duration;
 use hb_domain::{Fleet, KeyId, Scope, Secret, Token};
 use hb_service::admin::{Created, KeyAdmin, KeyRequest};
 use hb_service::ports::{Clock, Keys};
+use hb_service::testing::memory::auditor;
 use hb_service::{AuthError, Authenticator, CachePolicy, Refusal};
 
 use crate::Bench;
@@ -20,6 +21,7 @@ impl Fixture {
         let auth = Authenticator::new(bench.memory.clone(), CachePolicy::default(), Arc::default());
         let key_admin = KeyAdmin {
             ports: bench.ports(),
+            auditor: auditor(&bench.ports()),
         };
         Self {
             bench,

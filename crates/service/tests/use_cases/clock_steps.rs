@@ -7,6 +7,7 @@ use hb_domain::{Entry, HostId, Kind, Message, Phase, Receiver, Region, Signal, T
 use hb_service::admin::HostAdmin;
 use hb_service::doctor::{Doctor, Expectations, Verdict};
 use hb_service::ports::{Clock, CompletedSweep, Heartbeats, Ledger, System};
+use hb_service::testing::memory::auditor;
 use hb_service::{RateLimit, SweepSettings};
 use uuid::Uuid;
 
@@ -77,6 +78,7 @@ async fn an_admin_with_a_wrong_clock_forgets_a_host_and_hides_no_beat() {
         let hosts = HostAdmin {
             ports: admin.ports(),
             region: Region::local(),
+            auditor: auditor(&admin.ports()),
         };
         hosts.forget(&host("a")).await.unwrap();
         assert!(hosts.show(&host("a")).await.is_err(), "it is gone");
@@ -166,6 +168,7 @@ async fn a_pause_that_a_wrong_clock_began_ends() {
     let hosts = HostAdmin {
         ports: bench.ports(),
         region: Region::local(),
+        auditor: auditor(&bench.ports()),
     };
     bench.pass(YEAR.as_secs());
     let until = bench.clock.now().plus(MINUTE * 10);

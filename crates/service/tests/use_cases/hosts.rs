@@ -6,6 +6,7 @@ use hb_service::SweepSettings;
 use hb_service::admin::{HostAdmin, HostError, HostView};
 use hb_service::ports::Ports;
 use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
+use hb_service::testing::memory::auditor;
 
 use crate::races::{Eventful, change};
 use crate::{Beats, Bench, host};
@@ -14,6 +15,7 @@ fn hosts(bench: &Bench) -> HostAdmin {
     HostAdmin {
         ports: bench.ports(),
         region: hb_domain::Region::local(),
+        auditor: auditor(&bench.ports()),
     }
 }
 
@@ -150,6 +152,7 @@ async fn a_host_that_beats_while_being_forgotten_registers_again() {
             ..bench.ports()
         },
         region: hb_domain::Region::local(),
+        auditor: auditor(&bench.ports()),
     };
     kept.forget(&host("a")).await.unwrap();
     bench.sweep().run().await.unwrap();
@@ -259,6 +262,7 @@ async fn a_host_whose_entry_cannot_be_changed_keeps_its_beats_when_it_is_forgott
             ..bench.ports()
         },
         region: hb_domain::Region::local(),
+        auditor: auditor(&bench.ports()),
     };
     hosts.forget(&host("a")).await.unwrap_err();
     let beats = Heartbeats::load(&*bench.memory, &host("a")).await.unwrap();

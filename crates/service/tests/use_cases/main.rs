@@ -5,6 +5,7 @@
 )]
 
 mod any_step;
+mod audit;
 mod auth;
 mod clock_steps;
 mod conditions;

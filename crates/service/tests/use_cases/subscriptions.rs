@@ -3,6 +3,7 @@ use std::sync::Arc;
 use hb_domain::{Endpoint, Filter, Protocol, Region};
 use hb_service::admin::{RegionalTopic, SubscriptionAdmin};
 use hb_service::ports::{Ids, PortError};
+use hb_service::testing::memory::auditor;
 
 use crate::Bench;
 
@@ -26,6 +27,7 @@ async fn a_taken_subscription_name_is_a_conflict_and_not_an_outage() {
         }],
         clock: bench.clock.clone(),
         ids: Arc::new(SameIds),
+        auditor: auditor(&bench.ports()),
     };
     let endpoint = |url| Endpoint::parse(Protocol::Https, url).unwrap();
     let first = endpoint("https://example.com/1");

@@ -4,6 +4,7 @@ use hb_domain::{Caveat, Entry, Kind, Receiver, Region, Signal};
 use hb_service::admin::HostAdmin;
 use hb_service::doctor::{Doctor, Expectations, Verdict};
 use hb_service::ports::{Clock, Ledger};
+use hb_service::testing::memory::auditor;
 use std::time::Duration;
 
 use crate::coverage::MARK;
@@ -135,6 +136,7 @@ async fn admins_see_that_a_receiver_record_is_unreadable() {
     let admin = HostAdmin {
         ports: bench.ports(),
         region: Region::local(),
+        auditor: auditor(&bench.ports()),
     };
     let listing = admin.listing(None).await.unwrap();
     let shown = admin.show(&host("a")).await.unwrap();

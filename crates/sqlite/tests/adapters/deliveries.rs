@@ -99,7 +99,7 @@ async fn an_unconfirmed_address_gets_only_the_request_to_confirm() {
     let courier = world.courier(&sender);
     world.until("mail", |tally| tally.delivered == 1).await;
     let confirmed = world.ports.subscriptions.confirm(&token()).await;
-    assert!(confirmed.unwrap());
+    assert_eq!(confirmed.unwrap().as_deref(), Some("mail"));
     world.publish(&notice("web", 2, Kind::Recovered)).await;
     world.until("mail", |tally| tally.delivered == 2).await;
     courier.abort();

@@ -4,9 +4,9 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use hb_domain::{
-    Beat, ConfirmationToken, Endpoint, Entry, Filter, Fleet, Heartbeat, HostKey, Key, KeyId, Kind,
-    Message, Notice, Protocol, Receiver, Region, Scope, Secret, Signal, Subscription, Timestamp,
-    Token,
+    Act, ActId, ActKind, Beat, ConfirmationToken, Endpoint, Entry, Filter, Fleet, Heartbeat,
+    HostKey, Key, KeyId, Kind, Message, Notice, Protocol, Receiver, Region, Scope, Secret, Signal,
+    Subscription, Timestamp, Token, Who,
 };
 use hb_service::ports::{CompletedSweep, DeliveryOutcome, Heard, Ports, Segment};
 use hb_service::testing::contract::notice;
@@ -90,6 +90,17 @@ async fn records(ports: &Ports) {
     };
     let _ = ports.system.record_sweep(&region, &sweep).await;
     let _ = ports.system.last_sweep(&region).await;
+    let act = Act {
+        id: ActId::new(Timestamp::MIN, 0, [0; 8]),
+        at: Timestamp::MIN,
+        who: Who::new(MARKER),
+        kind: ActKind::Restore,
+        target: MARKER.to_owned(),
+        old: None,
+        new: Some(MARKER.into()),
+    };
+    let _ = ports.audit.record(&act).await;
+    let _ = ports.audit.list(Timestamp::MIN, None).await;
 }
 
 async fn keys(ports: &Ports, token: &Token) {
@@ -193,7 +204,7 @@ async fn no_secret_is_logged_by_the_adapters() {
                 world.sql(&format!("DROP TABLE {table}"));
             }
             world.sql("DROP TABLE subscriptions; DROP TABLE deliveries; DROP TABLE notices");
-            world.sql("DROP TABLE system");
+            world.sql("DROP TABLE system; DROP TABLE audit");
         }
         call_all(&world, &api_key, &token).await;
     }
@@ -202,6 +213,8 @@ async fn no_secret_is_logged_by_the_adapters() {
         "record{host=main/web-01}",
         "no such table: heartbeats",
         "settle{number=1",
+        "record{act=restore}",
+        "no such table: audit",
         "key=main/web-01 expected=None}",
     ] {
         assert!(log.contains(expected), "{expected} in {log}");

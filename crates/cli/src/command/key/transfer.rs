@@ -7,10 +7,13 @@ mod rows;
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::future::ready;
 use futures::stream::{self, StreamExt};
 use hb_domain::{Key, Token};
-use hb_service::admin::{Created, KeyAdmin};
+use hb_service::admin::{Created, Imported, KeyAdmin};
 use hb_service::ports::{PortResult, every_page};
 use indicatif::ProgressBar;
 
@@ -98,7 +101,8 @@ pub(super) async fn import(
     if wrong > 0 && !skip_invalid {
         return Err(Failure::WrongRows { wrong, of });
     }
-    store(key_admin, format, keys, wrong).await
+    let source = file.display().to_string();
+    store(key_admin, format, &source, keys, wrong).await
 }
 
 fn read(file: &Path) -> io::Result<String> {
@@ -119,53 +123,78 @@ enum Stored {
 async fn store(
     key_admin: &KeyAdmin,
     format: Format,
+    source: &str,
     keys: Vec<Import>,
     skipped: usize,
 ) -> Result<(), Failure> {
     let of = keys.len();
     let progress = ProgressBar::new(of.try_into().unwrap_or(u64::MAX));
+    // What is under way is always finished, so that the audit has all keys that are stored.
+    let stop = stop_on_interrupt();
     let mut stored = stream::iter(keys)
+        .take_while(|_| ready(!stop.load(Ordering::Relaxed)))
         .map(async |import| (put(key_admin, &import.key).await, import))
         .buffered(CONCURRENCY);
     let mut shown = Pages::new(format);
-    let (mut new, mut existing, mut taken) = (0, 0, 0);
+    let mut imported = Imported::default();
+    let mut failure = None;
     while let Some((result, Import { line, key, token })) = stored.next().await {
+        let mut noted = Ok(());
         match result {
             Ok(Stored::New) => {
-                new += 1;
+                imported.created += 1;
+                imported.names.push(key.name.clone());
                 if let Some(token) = token {
                     let created = key.created;
-                    shown.page(&[NewKey::new(&Created { key, token })], created)?;
+                    let page = shown.page(&[NewKey::new(&Created { key, token })], created);
+                    noted = page.map_err(Failure::from);
                 }
             }
-            Ok(Stored::Existing) => existing += 1,
+            Ok(Stored::Existing) => imported.existing += 1,
             Ok(Stored::Taken) => {
-                taken += 1;
+                imported.taken += 1;
                 output::remark(&format!("line {line}: another key has the id {}", key.id));
             }
-            Err(error) => {
-                let done = new + existing;
-                output::remark(&format!(
-                    "stopped at line {line}: the first {done} of {of} keys are stored"
-                ));
-                return Err(error.into());
-            }
+            Err(error) => noted = Err(error.into()),
+        }
+        if let Err(error) = noted {
+            stop.store(true, Ordering::Relaxed);
+            failure.get_or_insert(error);
         }
         progress.inc(1);
     }
     progress.finish_and_clear();
-    shown.end_without_titles()?;
+    key_admin.imported(source, &imported).await;
+    let Imported {
+        created, existing, ..
+    } = imported;
     output::remark(&format!(
-        "keys: {new} created, {existing} existing; rows left out: {skipped}"
+        "keys: {created} created, {existing} existing; rows left out: {skipped}"
     ));
-    if taken == 0 {
-        return Ok(());
+    if let Some(failure) = failure {
+        return Err(failure);
     }
-    Err(Failure::InPart {
-        failed: taken,
-        of,
-        what: "keys",
-    })
+    shown.end_without_titles()?;
+    match of - created - existing {
+        0 => Ok(()),
+        failed => Err(Failure::InPart {
+            failed,
+            of,
+            what: "keys",
+        }),
+    }
+}
+
+/// Becomes true when somebody presses Ctrl-C.
+fn stop_on_interrupt() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let interrupted = stop.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.store(true, Ordering::Relaxed);
+        }
+    });
+    stop
 }
 
 /// Stores a key, unless it is stored already. An existing one may have changed since the export, and stays as it is.

@@ -10,7 +10,7 @@ use hb_domain::{HostId, Kind, Signal, limits};
 use super::sweeps::sweep;
 use super::{World, at, heard, host};
 use crate::admin::HostAdmin;
-use crate::testing::memory::ManualClock;
+use crate::testing::memory::{ManualClock, auditor};
 use crate::{Caller, Canaries, Sweep};
 
 const YEAR: i64 = 365 * 86_400;
@@ -135,6 +135,7 @@ pub async fn six_seconds_at_another_year_hide_nothing(world: World) {
     let admin = HostAdmin {
         ports: story.sweep.ports.clone(),
         region: story.sweep.settings.region.clone(),
+        auditor: auditor(&story.sweep.ports),
     };
     story.go_on(50).await;
     admin.forget(&host("forgotten")).await.unwrap();

@@ -39,8 +39,8 @@ impl Subscriptions for Memory {
             .collect())
     }
 
-    async fn confirm(&self, _: &ConfirmationToken) -> PortResult<bool> {
-        self.call("table subscriptions").map(|_| false)
+    async fn confirm(&self, _: &ConfirmationToken) -> PortResult<Option<String>> {
+        self.call("table subscriptions").map(|_| None)
     }
 
     async fn remove(&self, id: &SubscriptionId) -> PortResult<bool> {
