@@ -94,7 +94,7 @@ def regions_share_all_tables_except_system(deployment: Deployment) -> Iterator[s
 
 @check
 def data_outlives_its_stack(templates: Templates) -> Iterator[str]:
-    """Every replica is retained, restorable, encrypted and protected against deletion; no item expires."""
+    """Every replica is retained, restorable, encrypted and protected against deletion; only acts of admins expire."""
     for deployment in templates.deployments:
         for stack in (deployment.main, deployment.data):
             for name, resource in stack.resources.items():
@@ -105,8 +105,9 @@ def data_outlives_its_stack(templates: Templates) -> Iterator[str]:
                     yield f"{name} would be deleted with its stack or on replacement"
                 if not table.get("SSESpecification", {}).get("SSEEnabled"):
                     yield f"{name} is not encrypted with a key of the account"
-                if "TimeToLiveSpecification" in table:
-                    yield f"{name} has a time-to-live, but no item has an expiry in seconds"
+                expiry = {"AttributeName": FACTS["expiry"], "Enabled": True} if table["TableName"] == NAMES["system"] else None
+                if table.get("TimeToLiveSpecification") != expiry:
+                    yield f"{name} has the time-to-live {table.get('TimeToLiveSpecification')}, not {expiry}"
                 for copy in table.get("Replicas", [table]):
                     recovery = copy.get("PointInTimeRecoverySpecification", {})
                     if recovery.get("PointInTimeRecoveryEnabled") is not True:

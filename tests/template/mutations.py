@@ -61,6 +61,8 @@ MUTATIONS = [
     data("a time-to-live on an attribute in milliseconds", "      StreamSpecification:\n",
          "      TimeToLiveSpecification: { AttributeName: expires, Enabled: true }\n      StreamSpecification:\n",
          "data outlives its stack"),
+    template("acts of admins that never expire", "      TimeToLiveSpecification: { AttributeName: ttl, Enabled: true }\n", "",
+             "data outlives its stack"),
     data("a replica in the wrong place", "          - Region: !Ref SecondRegion\n", "          - Region: !Ref WitnessRegion\n",
          "regions share all tables except system"),
     # ---- template.yaml: functions and schedules

@@ -2,6 +2,7 @@
 permissions. Readers paste these lines into an account that costs money.
 """
 
+import json
 import re
 import shlex
 from functools import cache
@@ -14,7 +15,7 @@ from samcli.commands.build.command import cli as sam_build
 from samcli.commands.delete.command import cli as sam_delete
 from samcli.commands.deploy.command import cli as sam_deploy
 
-from facts import FUNCTIONS, SECONDS, command_line, permissions
+from facts import FACTS, FUNCTIONS, NAMES, SECONDS, command_line, permissions
 from templates import ROOT, Json, Templates, Texts
 
 PAGES = ["deployment.md", "operations.md", "security.md", "costs.md"]
@@ -156,7 +157,7 @@ def test_commands_of_hb_exist(templates: Templates) -> None:
         words = [word for word in command[1:] if not word.startswith("--")]
         words = words[1:] if "--stage" in command else words
         # Nouns have a verb; `send` and `cost` are verbs themselves.
-        name = tuple(words[: 2 if words[0] in ("key", "subscription", "host") else 1])
+        name = tuple(words[: 2 if words[0] in ("key", "subscription", "host", "audit") else 1])
         assert name in known, f"{command}"
         assert options(command) <= everywhere | set(known[name]), f"{command}: {options(command) - set(known[name])}"
         if "--scope" in command:
@@ -189,6 +190,15 @@ def test_permissions_in_security_match_the_code() -> None:
     described = set(re.findall(r"`(?:\w+:)?([A-Z]\w+)`", table))
     needed = {action.split(":")[1] for function in FUNCTIONS for action, _ in permissions(function)}
     assert needed <= described and described <= needed | {"CreateLogStream", "PutLogEvents", "GenerateDataKey", "Decrypt", "SendMessage", "LogDays"}
+
+
+def test_the_permission_of_the_audit_is_its_own() -> None:
+    section = page("security.md").split("## Permissions of admins")[1].split("\n## ")[0]
+    statements = json.loads(section.split("```json\n")[1].split("```")[0])
+    assert [statement["Action"] for statement in statements] == ["dynamodb:PutItem", "dynamodb:Query"]
+    for statement in statements:
+        assert statement["Resource"].endswith(f":table/{NAMES['system']}")
+        assert statement["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [FACTS["auditKind"]]}}
 
 
 def test_the_number_of_mistakes_is_right() -> None:

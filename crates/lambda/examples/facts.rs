@@ -4,7 +4,10 @@
 use std::error::Error;
 use std::time::Duration;
 
-use hb_aws::facts::{BEAT_ATTRIBUTES, MENDED_ATTRIBUTES, RECEIVER_PREFIX, STAGE_CHARS, SWEEP_KIND};
+use hb_aws::facts::{
+    AUDIT_KIND, BEAT_ATTRIBUTES, EXPIRY, MENDED_ATTRIBUTES, RECEIVER_PREFIX, STAGE_CHARS,
+    SWEEP_KIND,
+};
 use hb_aws::{Attribute, Stage, table_definitions};
 use hb_domain::{Region, limits};
 use hb_lambda::facts::{Function, MARGIN, MINUTE, NAMESPACE, SLACK, VARIABLES, metrics};
@@ -24,6 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "mendedAttributes": MENDED_ATTRIBUTES,
         "receiverPrefix": RECEIVER_PREFIX,
         "sweepKind": SWEEP_KIND,
+        "auditKind": AUDIT_KIND,
+        "expiry": EXPIRY,
         "functions": functions(&stage),
         "namespace": NAMESPACE,
         "metrics": metrics()
