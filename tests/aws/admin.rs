@@ -1,6 +1,7 @@
 //! The binary `hb` on a deployed stage: the same commands as on an embedded database, a region that does not answer, and
 //! what goes wrong before anything is asked.
 
+mod audit;
 #[path = "../shared/admin.rs"]
 mod commands;
 #[path = "../shared/pages.rs"]

@@ -116,6 +116,28 @@ fn a_restore_is_recorded_in_the_restored_database() {
 }
 
 #[test]
+fn a_confirmation_is_recorded_by_the_id_of_the_subscription_and_without_its_token() {
+    let sandbox = Sandbox::with_database();
+    let added = done(&sandbox, &["subscription", "add", "email", "a@example.com"]);
+    let sql = "SELECT token FROM subscriptions";
+    let token: String = sandbox
+        .database()
+        .query_row(sql, [], |row| row.get(0))
+        .unwrap();
+    done(&sandbox, &["subscription", "confirm", "--token", &token]);
+    let again = sandbox.run(&["subscription", "confirm", "--token", &token]);
+    assert_eq!(again.code, 1, "nothing was done, and nothing is recorded");
+    let confirmed = of_kind(&sandbox, "subscription confirm");
+    let [confirmed] = &confirmed[..] else {
+        panic!("{confirmed:?}");
+    };
+    assert_eq!(confirmed["target"], added.stdout.trim());
+    assert_eq!(confirmed["old"], json!({"state": "pending"}));
+    assert_eq!(confirmed["new"], json!({"state": "confirmed"}));
+    assert!(!format!("{:?}", acts(&sandbox)).contains(&token));
+}
+
+#[test]
 fn an_old_database_has_its_migration_as_its_first_act() {
     let sandbox = Sandbox::with_database();
     sandbox
