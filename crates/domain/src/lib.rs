@@ -15,6 +15,7 @@ mod coverage;
 mod decide;
 mod delivery;
 mod digest;
+mod endpoint;
 mod entry;
 mod host;
 mod incarnation;
@@ -27,6 +28,7 @@ mod subscription;
 mod text;
 mod time;
 mod transition;
+mod webhook;
 mod words;
 
 pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope};
@@ -40,6 +42,7 @@ pub use clock::{ClockEvent, ClockStep, ProcessTime, Reading};
 pub use coverage::{Blackout, CanaryPolicy, Coverage, Receiver, ReceiverHealth};
 pub use decide::{Rules, deadline, decide};
 pub use digest::{Digest, DigestStage, Member, digest_parts};
+pub use endpoint::{Endpoint, EndpointError, Protocol, off_limits};
 pub use entry::{Entry, HostSettings, Pause, PauseError};
 pub use host::{Fleet, FleetError, HostId, HostIdError, HostKey, Region, RegionError};
 pub use incarnation::Incarnation;
@@ -48,10 +51,11 @@ pub use key::{KeyId, KeyIdError, Secret, SecretHash, Token, TokenError};
 pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Subject};
 pub use pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
 pub use subscription::{
-    ConfirmationToken, ConfirmationTokenError, Endpoint, EndpointError, Filter, Protocol,
-    Subscription, SubscriptionId, SubscriptionIdError, SubscriptionState,
+    ConfirmationToken, ConfirmationTokenError, Filter, Subscription, SubscriptionId,
+    SubscriptionIdError, SubscriptionState,
 };
 pub use text::{human_duration, human_time, is_invisible, visible};
 pub use time::{Timestamp, TimestampError};
 pub use transition::{Caveat, Kind, Severity, State, Transition};
+pub use webhook::{Webhook, WebhookSecret, WebhookSecretError};
 pub use words::UnknownWord;

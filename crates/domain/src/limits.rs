@@ -36,6 +36,9 @@ pub const TEXT_CHARS: usize = 300;
 pub const NOTICE_BYTES: usize = 256 * 1024;
 /// Longest endpoint of a subscription, in bytes: the customary limit of a URL.
 pub const ENDPOINT_BYTES: usize = 2048;
+/// Secrets of a webhook that still sign beside the newest: each adds 48 bytes to a header, and more than two rotations
+/// within a day are mistakes.
+pub const WEBHOOK_SECRETS: usize = 3;
 /// How long a delivery is retried before it counts as failed.
 pub const DELIVERY_FOR: Duration = Duration::from_hours(24);
 /// How much of the time without a try counts as a part of that: neither a step of the clock nor a server that was stopped
