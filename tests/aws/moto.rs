@@ -14,7 +14,7 @@ use hb_aws::{
 };
 use hb_domain::{
     ConfirmationToken, Endpoint, Filter, HostKey, Kind, Notice, Protocol, Publication,
-    Subscription, Timestamp,
+    Subscription, Timestamp, Webhook,
 };
 use hb_service::ports::{
     Cursor, Heard, Heartbeats, Page, PortResult, Segment, Subscriptions, Topic,
@@ -202,6 +202,7 @@ impl Queue {
             id,
             endpoint,
             filter,
+            webhook: Webhook::default(),
             created: at(0),
         };
         assert!(

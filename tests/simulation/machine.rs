@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Fleet, HostKey, Protocol, Subscription, SubscriptionId,
+    Webhook,
 };
 use hb_service::ports::Subscriptions;
 use hb_service::testing::memory::{CountingIds, ManualClock, ports};
@@ -136,6 +137,7 @@ async fn populate(machine: &Machine) {
             id: id.clone(),
             endpoint: Endpoint::parse(Protocol::Https, &address).unwrap(),
             filter: Filter::default(),
+            webhook: Webhook::default(),
             created: instant(START),
         };
         let token = ConfirmationToken::from_random([0; 20]);

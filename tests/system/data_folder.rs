@@ -25,7 +25,7 @@ fn files(sandbox: &Sandbox) -> Vec<String> {
 fn age(sandbox: &Sandbox) {
     sandbox
         .database()
-        .execute_batch("DROP TABLE incarnations; DROP TABLE audit; PRAGMA user_version = 4")
+        .execute_batch("DROP TABLE incarnations; DROP TABLE audit; ALTER TABLE subscriptions DROP COLUMN webhook; PRAGMA user_version = 4")
         .unwrap();
 }
 

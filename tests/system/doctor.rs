@@ -117,7 +117,7 @@ fn expiring_keys_and_dead_deliveries_are_found() {
         .database()
         .execute_batch(
             "INSERT INTO deliveries (notice, subscription, host, accepted, state, due, error, tried)
-             SELECT 'n', id, 'main/web-01', 0, 'dead', 0, 'the answer was 500', 5 FROM subscriptions",
+             SELECT 'n', id, 'main/web-01', 0, 'dead', 0, 'the answer was 500', unixepoch() * 1000 FROM subscriptions",
         )
         .unwrap();
     let (code, diagnosis) = diagnose(&sandbox, &[]);
@@ -126,7 +126,9 @@ fn expiring_keys_and_dead_deliveries_are_found() {
         panic!("{diagnosis}")
     };
     assert!(
-        verdict == "problem" && cause.ends_with("was given up; last error: the answer was 500"),
+        verdict == "problem"
+            && cause.contains(" given up in the last 30 d: 1, ")
+            && cause.ends_with("last error: the answer was 500"),
         "{cause}"
     );
     let [(verdict, cause)] = &about(&diagnosis, "keys")[..] else {

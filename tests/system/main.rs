@@ -26,6 +26,7 @@ mod secrets;
 mod send;
 mod send_exec;
 mod shared_requests;
+mod signed_webhooks;
 mod stop_and_start;
 mod stuck_output;
 mod support;

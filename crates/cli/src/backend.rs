@@ -86,6 +86,7 @@ impl Backend {
         let (clock, ids) = (self.ports.clock.clone(), self.ports.ids.clone());
         Ok(SubscriptionAdmin {
             topics,
+            deliveries: self.ports.deliveries.clone(),
             clock,
             ids,
             auditor: self.auditor.clone(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hb_domain::{ConfirmationTokenError, EndpointError, TokenError};
-use hb_service::admin::{HostError, KeyError, SubscribeError};
+use hb_service::admin::{HostError, KeyError, RotateError, SubscribeError};
 use hb_service::ports::PortError;
 use hb_sqlite::StoreError;
 
@@ -123,6 +123,10 @@ pub(crate) enum Failure {
     #[error("there is no subscription {0}")]
     NoSuchSubscription(String),
     #[error(transparent)]
+    Rotate(#[from] RotateError),
+    #[error("--allow-private is for webhooks (http, https) of one machine")]
+    AllowPrivate,
+    #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error(transparent)]
     Unsupported(#[from] hb_delivery::UnsupportedError),
@@ -221,7 +225,7 @@ impl Failure {
 
     fn facts(&self, on_stage: bool) -> Facts {
         match self {
-            Self::Port(error) => port(error, on_stage),
+            Self::Port(error) | Self::Rotate(RotateError::Port(error)) => port(error, on_stage),
             Self::Key(error) => key(error, on_stage),
             Self::Host(error) => host(error, on_stage),
             Self::Store(error) => failed(error.next_step()),
@@ -259,7 +263,16 @@ impl Failure {
                 usage("run it in a terminal, or use `hb host list --output json`")
             }
             Self::Subscribe(SubscribeError::Taken(..)) => no("`hb subscription remove` it first"),
-            Self::NoSuchSubscription(_) => no("`hb subscription list` shows all subscriptions"),
+            Self::NoSuchSubscription(_) | Self::Rotate(RotateError::NoSuchSubscription(_)) => {
+                no("`hb subscription list` shows all subscriptions")
+            }
+            Self::Rotate(RotateError::SignedBySns) => no(
+                "receivers verify the member Signature of the body, with the certificate at its SigningCertURL",
+            ),
+            Self::Rotate(RotateError::NotAWebhook(_)) => {
+                no("`hb subscription list` shows which are http or https")
+            }
+            Self::AllowPrivate => usage("leave it out"),
             Self::Smtp(_) => usage(
                 "write smtp://USER:PASSWORD@HOST:587?tls=required and --smtp-from hb@example.com",
             ),
@@ -347,60 +360,4 @@ fn host(error: &HostError, on_stage: bool) -> Facts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exit_codes_are_listed_once_and_in_order() {
-        let listed: Vec<_> = CODES
-            .iter()
-            .filter_map(|(code, _)| code.parse::<u8>().ok())
-            .collect();
-        assert!(listed.is_sorted_by(|a, b| a < b));
-        let cause = String::new;
-        let failures = [
-            Failure::ClosedPipe,
-            Failure::NoSuchSubscription(String::new()),
-            Failure::NoApiKey,
-            Failure::Internal(String::new()),
-            Failure::Refused {
-                status: 403,
-                cause: cause(),
-            },
-            Failure::NotDelivered {
-                tries: 1,
-                cause: cause(),
-            },
-            Failure::Listen {
-                address: ([127, 0, 0, 1], 80).into(),
-                source: io::Error::other(""),
-            },
-            Failure::InPart {
-                failed: 1,
-                of: 2,
-                what: "regions",
-            },
-            Failure::Unrecorded(1),
-        ];
-        let codes: Vec<_> = failures.iter().map(|f| f.facts(false).code).collect();
-        assert_eq!(codes, listed[..codes.len()]);
-    }
-
-    #[test]
-    fn a_command_that_is_not_built_in_is_wrong_usage_and_names_its_feature() {
-        let failure = Failure::NotBuiltIn("watch");
-        let Facts { code, next_step } = failure.facts(false);
-        assert_eq!(code, 2);
-        assert!(failure.to_string().contains("`watch`") && next_step.contains("--features full"));
-    }
-
-    #[test]
-    fn a_subscription_that_is_already_there_is_not_reported_as_worth_another_try() {
-        for on_stage in [false, true] {
-            let error = PortError::conflict("subscription on-call", "it is confirmed already");
-            let Facts { code, next_step } = Failure::from(error).facts(on_stage);
-            assert_eq!(code, 1, "the store works");
-            assert!(next_step.contains("will fail again"), "{next_step}");
-        }
-    }
-}
+mod tests;

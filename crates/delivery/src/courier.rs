@@ -212,7 +212,7 @@ impl Shared {
         if began >= until {
             return;
         }
-        let result = self.send(&leased).await;
+        let result = self.send(&leased, began).await;
         if let Err(error) = &result {
             tracing::debug!(subscription = %leased.subscription, "a notice was not delivered: {error}");
         }
@@ -236,10 +236,10 @@ impl Shared {
         report(&leased, &outcome, &overtaken);
     }
 
-    async fn send(&self, leased: &LeasedDelivery) -> Result<(), SendError> {
+    async fn send(&self, leased: &LeasedDelivery, now: Timestamp) -> Result<(), SendError> {
         let delivery = leased.delivery.as_ref().map_err(SendError::new)?;
         let timeout = || SendError::new(format!("no answer within {} s", SEND.as_secs()));
-        tokio::time::timeout(SEND, self.sender.send(delivery))
+        tokio::time::timeout(SEND, self.sender.send(delivery, now))
             .await
             .unwrap_or_else(|_| Err(timeout()))
     }
@@ -272,7 +272,7 @@ mod tests {
 
     #[async_trait]
     impl Sender for Counting {
-        async fn send(&self, _: &Delivery) -> Result<(), SendError> {
+        async fn send(&self, _: &Delivery, _: Timestamp) -> Result<(), SendError> {
             self.0.fetch_add(1, Ordering::SeqCst);
             Ok(())
         }

@@ -61,7 +61,7 @@ fn hosts(leased: &LeasedDelivery) -> usize {
 mod tests {
     use std::time::Duration;
 
-    use hb_domain::{Endpoint, Kind, Protocol, Tries};
+    use hb_domain::{Endpoint, Kind, Protocol, Tries, Webhook};
     use hb_service::ports::Delivery;
     use hb_service::testing::contract::{digest, notice};
 
@@ -95,6 +95,7 @@ mod tests {
                 content: Content::Notice(Box::new(notice("web", 1, Kind::Missing))),
                 subscription: "hook".parse().unwrap(),
                 endpoint: Endpoint::parse(Protocol::Https, "https://example.com/hook").unwrap(),
+                webhook: Webhook::default(),
             }),
         }
     }

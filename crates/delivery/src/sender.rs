@@ -5,7 +5,7 @@ mod smtp;
 mod webhook;
 
 use async_trait::async_trait;
-use hb_domain::{Notice, Protocol};
+use hb_domain::{Notice, Protocol, Timestamp};
 use hb_service::ports::{Content, Delivery};
 
 pub use console::ConsoleSender;
@@ -60,8 +60,8 @@ impl SendError {
 /// Brings deliveries to their endpoints.
 #[async_trait]
 pub trait Sender: Send + Sync {
-    /// Sends once; `Ok` when the endpoint has accepted the delivery. It may be cancelled at any time.
-    async fn send(&self, delivery: &Delivery) -> Result<(), SendError>;
+    /// Sends once, at `now`; `Ok` when the endpoint has accepted the delivery. It may be cancelled at any time.
+    async fn send(&self, delivery: &Delivery, now: Timestamp) -> Result<(), SendError>;
 }
 
 /// What serves a protocol on one machine.
@@ -112,11 +112,11 @@ pub struct Senders {
 
 #[async_trait]
 impl Sender for Senders {
-    async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
+    async fn send(&self, delivery: &Delivery, now: Timestamp) -> Result<(), SendError> {
         match (channel(delivery.endpoint.protocol()), &self.smtp) {
-            (Channel::Console, _) => self.console.send(delivery).await,
-            (Channel::Webhook, _) => self.webhook.send(delivery).await,
-            (Channel::Smtp, Some(smtp)) => smtp.send(delivery).await,
+            (Channel::Console, _) => self.console.send(delivery, now).await,
+            (Channel::Webhook, _) => self.webhook.send(delivery, now).await,
+            (Channel::Smtp, Some(smtp)) => smtp.send(delivery, now).await,
             (Channel::Smtp, None) => Err(SendError::new(
                 "no SMTP server is set: start hb serve with --smtp-url",
             )),

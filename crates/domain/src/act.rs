@@ -25,6 +25,8 @@ words! {
         SubscriptionAdd = "subscription add",
         /// A subscription was confirmed by its token.
         SubscriptionConfirm = "subscription confirm",
+        /// A webhook got a new secret.
+        SubscriptionRotateSecret = "subscription rotate-secret",
         /// A subscription was removed.
         SubscriptionRemove = "subscription remove",
         /// A host was paused.

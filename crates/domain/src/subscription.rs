@@ -11,6 +11,7 @@ use crate::host::{Fleet, is_lower_name, name};
 use crate::notice::Notice;
 use crate::time::Timestamp;
 use crate::transition::{Kind, Severity};
+use crate::webhook::Webhook;
 use crate::words::words;
 
 /// The id of a subscription: 1 to 64 characters of `a-z 0-9 -`.
@@ -138,6 +139,8 @@ pub struct Subscription {
     pub endpoint: Endpoint,
     /// Which notices it wants.
     pub filter: Filter,
+    /// How a webhook on one machine is signed, and where it may lead; the default for all others.
+    pub webhook: Webhook,
     /// When it was created.
     pub created: Timestamp,
 }

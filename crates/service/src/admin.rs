@@ -12,6 +12,7 @@ pub use hosts::{HostAdmin, HostError};
 pub use keys::{Created, Imported, KeyAdmin, KeyError, KeyRequest, Rotated};
 pub use listing::Listing;
 pub use subscriptions::{
-    Added, InRegion, RegionalTopic, SubscribeError, Subscribed, SubscriptionAdmin, SubscriptionView,
+    Added, InRegion, RegionalTopic, RotateError, RotatedSecret, SubscribeError, Subscribed,
+    SubscriptionAdmin, SubscriptionView,
 };
 pub use view::HostView;

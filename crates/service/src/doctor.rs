@@ -149,7 +149,7 @@ impl Doctor {
             ("sweep", self.sweep(now).await),
             ("canaries", self.canaries(now).await),
             ("notices", self.notices(now).await),
-            ("subscriptions", self.subscriptions().await),
+            ("subscriptions", self.subscriptions(now).await),
             ("keys", self.keys(now).await),
         ];
         let findings = found.into_iter().map(|(thing, found)| {
@@ -199,17 +199,18 @@ impl Doctor {
         .concat())
     }
 
-    async fn subscriptions(&self) -> PortResult<Vec<Finding>> {
+    async fn subscriptions(&self, now: Timestamp) -> PortResult<Vec<Finding>> {
         let (subscriptions, unreadable) =
             every_page(|after| self.ports.subscriptions.list(after)).await?;
         let tally = match &self.ports.deliveries {
-            Some(deliveries) => deliveries.tally().await?,
-            None => std::collections::BTreeMap::new(),
+            Some(deliveries) => Some(deliveries.tally().await?),
+            None => None,
         };
         let mut findings = rules::subscriptions(
             &subscriptions,
             &self.ports.subscriptions.states().await?,
-            &tally,
+            tally.as_ref(),
+            now,
         );
         findings.extend(rules::unreadable("subscriptions", &unreadable));
         Ok(findings)

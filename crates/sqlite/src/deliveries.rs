@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{Notice, Subject, SubscriptionId, Timestamp};
+use hb_domain::{Notice, Subject, SubscriptionId, Timestamp, WebhookSecret};
 use hb_service::ports::{
     CONSOLE, DeliveryOutcome, DeliveryQueue, LeasedDelivery, PortResult, Tally,
 };
@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::row;
 use crate::store::{Steps, Store};
+use crate::subscriptions;
 
 const TABLE: &str = "deliveries";
 
@@ -72,6 +73,14 @@ const CLEAN_DIGESTS: &str = "
 /// Rows by subscription and state.
 const COUNTS: &str = "
     SELECT subscription, state, count(*) AS rows FROM deliveries GROUP BY subscription, state";
+
+/// Since when deliveries fail that are to be tried again, and when the first of those is.
+const FAILING: &str = "
+    SELECT subscription, min(failing) AS since, min(due) AS next FROM deliveries
+    WHERE state IN ('due', 'waiting') AND failing IS NOT NULL GROUP BY subscription";
+
+const LAST_DEAD: &str = "
+    SELECT subscription, max(tried) AS last FROM deliveries WHERE state = 'dead' GROUP BY subscription";
 
 /// With `max`, SQLite takes the other columns from the row that has it.
 const ERRORS: &str = "
@@ -244,6 +253,21 @@ impl DeliveryQueue for Store {
         self.read(TABLE, tally).await
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(%id), err(level = "debug"))]
+    async fn rotate_secret(
+        &self,
+        id: &SubscriptionId,
+        secret: WebhookSecret,
+        now: Timestamp,
+        overlap: Duration,
+    ) -> PortResult<bool> {
+        let id = id.clone();
+        self.write(TABLE, Steps::Several, move |connection| {
+            subscriptions::rotate_secret(connection, &id, secret, now, overlap)
+        })
+        .await
+    }
+
     async fn added(&self) {
         self.delivery_added().notified().await;
     }
@@ -267,6 +291,35 @@ fn tally(connection: &Connection) -> rusqlite::Result<BTreeMap<SubscriptionId, T
     let errors = row::all(statement.query([])?, 1, error)?;
     for (id, error) in errors.into_iter().flatten() {
         tallies.entry(id).or_default().last_error = Some(error);
+    }
+    let mut statement = connection.prepare_cached(FAILING)?;
+    let instants = |row: &Row<'_>| {
+        let instant = |column| row::optional_instant(row, column);
+        Ok((
+            row::parsed(row, "subscription")?,
+            instant("since")?,
+            instant("next")?,
+        ))
+    };
+    for (id, since, next) in row::all(statement.query([])?, 1, instants)?
+        .into_iter()
+        .flatten()
+    {
+        let tally: &mut Tally = tallies.entry(id).or_default();
+        (tally.failing_since, tally.next_try) = (since, next);
+    }
+    let mut statement = connection.prepare_cached(LAST_DEAD)?;
+    let last = |row: &Row<'_>| {
+        Ok((
+            row::parsed(row, "subscription")?,
+            row::optional_instant(row, "last")?,
+        ))
+    };
+    for (id, last) in row::all(statement.query([])?, 1, last)?
+        .into_iter()
+        .flatten()
+    {
+        tallies.entry(id).or_default().last_dead = last;
     }
     Ok(tallies)
 }

@@ -194,7 +194,7 @@ mod tests {
             // As a restored database of the same version.
             let connection = Connection::open(&path).unwrap();
             connection
-                .execute_batch("DROP TABLE incarnations; DROP TABLE audit; PRAGMA user_version = 4")
+                .execute_batch("DROP TABLE incarnations; DROP TABLE audit; ALTER TABLE subscriptions DROP COLUMN webhook; PRAGMA user_version = 4")
                 .unwrap();
         }
         assert_eq!(

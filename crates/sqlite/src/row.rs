@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
-use hb_domain::{Endpoint, Protocol, Timestamp};
+use hb_domain::{Endpoint, Protocol, Timestamp, Webhook};
 use hb_service::ports::{Cursor, Page, PortError, PortResult, Unreadable};
 use rusqlite::types::{FromSql, ToSqlOutput, ValueRef};
 use rusqlite::{Row, RowIndex, Rows, ToSql};
@@ -59,6 +59,15 @@ pub(crate) fn endpoint(row: &Row<'_>) -> Result<Endpoint, Cause> {
     // Without the error, which may show the address: that of a webhook is a secret.
     Endpoint::parse(protocol, &get::<String>(row, "address")?)
         .map_err(|_| format!("column address: not an address for {protocol}"))
+}
+
+/// The column `webhook`.
+pub(crate) fn webhook(row: &Row<'_>) -> Result<Webhook, Cause> {
+    let Some(json) = get::<Option<String>>(row, "webhook")? else {
+        return Ok(Webhook::default());
+    };
+    // Without the error, which may show a secret.
+    serde_json::from_str(&json).map_err(|_| "column webhook: not what a webhook has".to_owned())
 }
 
 /// What is wrong with a column, by its name.

@@ -4,13 +4,15 @@
 //! ever. A URL needs no confirmation: nothing is lost where a wrong one leads.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
     ConfirmationToken, Filter, Protocol, Subscription, SubscriptionId, SubscriptionState,
+    Timestamp, Webhook, WebhookSecret,
 };
 use hb_service::ports::{CONSOLE, Cursor, Page, PortError, PortResult, Subscriptions};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::deliveries;
 use crate::row;
@@ -19,11 +21,11 @@ use crate::store::{Steps, Store};
 const TABLE: &str = "subscriptions";
 
 const INSERT: &str = "
-    INSERT INTO subscriptions (id, protocol, address, filter, created, token)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+    INSERT INTO subscriptions (id, protocol, address, filter, created, token, webhook)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
 
 const LIST: &str = "
-    SELECT id, protocol, address, filter, created FROM subscriptions
+    SELECT id, protocol, address, filter, created, webhook FROM subscriptions
     WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 const CONFIRM: &str = "UPDATE subscriptions SET token = NULL WHERE token = ?1 RETURNING id";
@@ -45,14 +47,17 @@ impl Subscriptions for Store {
             id,
             endpoint,
             filter,
+            webhook,
             created,
         } = subscription.clone();
         if id.as_str() == CONSOLE {
             return Ok(false);
         }
         let token = (endpoint.protocol() == Protocol::Email).then(|| token.reveal().to_owned());
-        let filter = serde_json::to_string(&filter)
-            .map_err(|e| PortError::unreadable(self.what(TABLE), id.to_string(), e))?;
+        let unwritable = |e| PortError::unreadable(self.what(TABLE), id.to_string(), e);
+        let filter = serde_json::to_string(&filter).map_err(unwritable)?;
+        let webhook = (webhook != Webhook::default()).then(|| serde_json::to_string(&webhook));
+        let webhook = webhook.transpose().map_err(unwritable)?;
         let added = self.write(TABLE, Steps::Several, move |connection| {
             let added = connection.prepare_cached(INSERT)?.execute(params![
                 id.as_str(),
@@ -61,6 +66,7 @@ impl Subscriptions for Store {
                 filter,
                 created.as_millis(),
                 token,
+                webhook,
             ])?;
             if added == 1 && token.is_some() {
                 deliveries::request_confirmation(connection, &id, created)?;
@@ -137,8 +143,34 @@ fn subscription(row: &Row<'_>) -> Result<Subscription, row::Cause> {
         id: row::parsed(row, "id")?,
         endpoint: row::endpoint(row)?,
         filter: filter(row)?,
+        webhook: row::webhook(row)?,
         created: row::instant(row, "created")?,
     })
+}
+
+/// Gives the webhook of `id` one more secret; `false` when there is none. What cannot be read of the earlier ones is
+/// replaced.
+pub(crate) fn rotate_secret(
+    connection: &Connection,
+    id: &SubscriptionId,
+    secret: WebhookSecret,
+    now: Timestamp,
+    overlap: Duration,
+) -> rusqlite::Result<bool> {
+    let known = connection
+        .prepare_cached("SELECT webhook FROM subscriptions WHERE id = ?1")?
+        .query_row([id.as_str()], |row| Ok(row::webhook(row)))
+        .optional()?;
+    let Some(known) = known else {
+        return Ok(false);
+    };
+    let rotated = known.unwrap_or_default().rotated(secret, now, overlap);
+    let rotated = serde_json::to_string(&rotated)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    connection
+        .prepare_cached("UPDATE subscriptions SET webhook = ?2 WHERE id = ?1")?
+        .execute([id.as_str(), &rotated])?;
+    Ok(true)
 }
 
 /// The column `filter`.

@@ -4,10 +4,12 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
     Entry, HostKey, Notice, ProcessTime, Publication, Receiver, Region, SubscriptionId, Timestamp,
+    WebhookSecret,
 };
 use hb_service::ports::{
     Checkpoint, Clock, CompletedSweep, Cursor, DeliveryOutcome, DeliveryQueue, Echo, Echoes, Heard,
@@ -365,6 +367,16 @@ impl DeliveryQueue for Process {
 
     async fn tally(&self) -> PortResult<BTreeMap<SubscriptionId, Tally>> {
         self.disk.tally().await
+    }
+
+    async fn rotate_secret(
+        &self,
+        id: &SubscriptionId,
+        secret: WebhookSecret,
+        now: Timestamp,
+        overlap: Duration,
+    ) -> PortResult<bool> {
+        self.disk.rotate_secret(id, secret, now, overlap).await
     }
 
     async fn added(&self) {

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use hb_delivery::{Refusal, SendError, Sender};
-use hb_domain::{About, HostKey, Notice, SubscriptionId};
+use hb_domain::{About, HostKey, Notice, SubscriptionId, Timestamp};
 use hb_service::ports::{CONSOLE, Content, Delivery};
 
 use super::deliveries;
@@ -165,7 +165,7 @@ pub(crate) struct Network(pub(crate) Process);
 
 #[async_trait]
 impl Sender for Network {
-    async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
+    async fn send(&self, delivery: &Delivery, _: Timestamp) -> Result<(), SendError> {
         let Process { machine, life, .. } = &self.0;
         let Content::Notice(notice) = &delivery.content else {
             return Err(SendError::new("not a notice"));

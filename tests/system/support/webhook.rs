@@ -18,9 +18,10 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) idempotency_key: String,
+    /// By their names in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
     pub(crate) notice: Value,
-    /// Of the body, in bytes.
-    pub(crate) size: usize,
+    pub(crate) body: String,
 }
 
 impl Received {
@@ -168,15 +169,12 @@ async fn answer(
     received: Arc<Mutex<Vec<Received>>>,
     how: Arc<Mutex<How>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let header = |name| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("")
-            .to_owned()
-    };
-    let idempotency_key = header("idempotency-key");
+    let headers: BTreeMap<_, _> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or("").to_owned()))
+        .collect();
+    let idempotency_key = headers.get("idempotency-key").cloned().unwrap_or_default();
     let body = request
         .into_body()
         .collect()
@@ -185,13 +183,15 @@ async fn answer(
         .unwrap_or_default();
     let How { status, after } = *how.lock().unwrap();
     if status == 200 {
-        let (notice, size) = (serde_json::from_slice(&body).unwrap(), body.len());
+        let notice = serde_json::from_slice(&body).unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
         let count = {
             let mut received = received.lock().unwrap();
             received.push(Received {
                 idempotency_key,
+                headers,
                 notice,
-                size,
+                body,
             });
             received.len()
         };

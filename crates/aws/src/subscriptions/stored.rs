@@ -1,6 +1,6 @@
 //! How a subscription is recorded in the table `system`.
 
-use hb_domain::{Endpoint, Protocol, Subscription};
+use hb_domain::{Endpoint, Protocol, Subscription, Webhook};
 
 use crate::item::{self, Cause};
 use crate::records::NAME;
@@ -39,6 +39,8 @@ pub(super) fn decode(item: &AttributeMap) -> Result<Subscription, Cause> {
         endpoint,
         filter: serde_json::from_str(item::get_text(item, FILTER)?)
             .map_err(|error| item::wrong(FILTER, error))?,
+        // SNS signs by itself.
+        webhook: Webhook::default(),
         created: item::get_instant(item, CREATED)?,
     })
 }
@@ -58,6 +60,7 @@ mod tests {
                 kinds: vec![Kind::Missing],
                 ..Filter::default()
             },
+            webhook: Webhook::default(),
             created: Timestamp::MAX,
         };
         let mut item = encode(&subscription, "arn:1").unwrap();

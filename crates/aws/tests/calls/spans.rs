@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use hb_domain::{
     Act, ActId, ActKind, ConfirmationToken, Endpoint, Entry, Filter, Fleet, Key, KeyId, Notice,
-    NoticeId, Protocol, Region, Scope, Secret, Signal, Subscription, Who,
+    NoticeId, Protocol, Region, Scope, Secret, Signal, Subscription, Webhook, Who,
 };
 use hb_service::ports::{CompletedSweep, Ports, Segment};
 use hb_service::testing::memory::{CountingIds, ManualClock};
@@ -77,6 +77,7 @@ fn subscription() -> Subscription {
         endpoint: Endpoint::parse(Protocol::Https, &format!("https://example.com/{SECRET}"))
             .unwrap(),
         filter: Filter::default(),
+        webhook: Webhook::default(),
         created: at(0),
     }
 }

@@ -1,7 +1,7 @@
 //! Subscriptions: SNS first, then the record, and both again when a reply was lost.
 
 use hb_aws::SnsSubscriptions;
-use hb_domain::{ConfirmationToken, Endpoint, Filter, Kind, Protocol, Subscription};
+use hb_domain::{ConfirmationToken, Endpoint, Filter, Kind, Protocol, Subscription, Webhook};
 use hb_service::ports::{PortError, Subscriptions};
 use serde_json::{Value, json};
 
@@ -23,6 +23,7 @@ fn subscription(protocol: Protocol, address: &str) -> Subscription {
             kinds: vec![Kind::Missing],
             ..Filter::default()
         },
+        webhook: Webhook::default(),
         created: at(0),
     }
 }

@@ -1,13 +1,16 @@
 //! `hb subscription`.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use hb_domain::{Fleet, Kind, Protocol, Severity};
 
-use super::one_of;
+use super::{duration, one_of};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SubscriptionCommand {
-    /// Subscribe an endpoint, in every region. An existing subscription stays as it is.
+    /// Subscribe an endpoint, in every region. An existing subscription stays as it is. A new webhook of one machine gets a
+    /// secret that signs its notices, which is shown once.
     Add {
         /// How notices are delivered; sms and sqs on a deployed stage only.
         #[arg(value_parser = one_of(addable()))]
@@ -24,6 +27,9 @@ pub(crate) enum SubscriptionCommand {
         /// info (registered, recovered); separated by commas.
         #[arg(long = "severity", value_name = "SEVERITY", value_delimiter = ',')]
         severities: Vec<Severity>,
+        /// Let a webhook of one machine lead to link-local addresses and to metadata services of clouds.
+        #[arg(long)]
+        allow_private: bool,
     },
     /// List all subscriptions, their confirmation and their deliveries.
     List,
@@ -42,6 +48,15 @@ pub(crate) enum SubscriptionCommand {
         /// Its kind.
         #[arg(long, default_value = "missing")]
         kind: Kind,
+    },
+    /// Give a webhook of one machine a new secret and show it, once. The old one signs as well until the overlap ends.
+    RotateSecret {
+        /// The subscription's id, or its endpoint.
+        #[arg(value_name = "ID|ENDPOINT")]
+        which: String,
+        /// How long the old secret signs as well; 1s if it has leaked.
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "24h")]
+        overlap: Duration,
     },
     /// Remove a subscription and its pending deliveries, in every region.
     Remove {

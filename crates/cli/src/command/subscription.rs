@@ -4,13 +4,18 @@ mod regions;
 mod row;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use hb_domain::{ConfirmationToken, Endpoint, Filter, Fleet, Kind, Protocol, SubscriptionId};
-use hb_service::admin::{Added, InRegion, Subscribed, SubscriptionView};
+use hb_domain::{
+    ConfirmationToken, Endpoint, Filter, Fleet, Kind, Protocol, Subscription, SubscriptionId,
+    WebhookSecret,
+};
+use hb_service::admin::{Added, InRegion, RotatedSecret, Subscribed, SubscriptionView};
+use serde::Serialize;
 use serde_json::json;
 
 use self::regions::{RegionResults, report, report_failed};
-use self::row::SubscriptionRow;
+use self::row::{NewSubscription, SubscriptionRow};
 use super::report_unreadable;
 use crate::args::SubscriptionCommand;
 use crate::backend::Backend;
@@ -29,17 +34,28 @@ pub(crate) async fn run(
             fleet,
             kinds,
             severities,
+            allow_private,
         } => {
             let filter = Filter {
                 fleet,
                 kinds,
                 severities,
             };
-            add(backend, format, protocol, &endpoint, filter).await
+            add(
+                backend,
+                format,
+                (protocol, &endpoint),
+                filter,
+                allow_private,
+            )
+            .await
         }
         SubscriptionCommand::List => list(backend, format).await,
         SubscriptionCommand::Confirm { token } => confirm(backend, format, &token).await,
         SubscriptionCommand::Test { fleet, kind } => test(backend, format, &fleet, kind).await,
+        SubscriptionCommand::RotateSecret { which, overlap } => {
+            rotate_secret(backend, format, &which, overlap).await
+        }
         SubscriptionCommand::Remove { which } => remove(backend, format, &which).await,
     }
 }
@@ -47,35 +63,48 @@ pub(crate) async fn run(
 async fn add(
     backend: &Backend,
     format: Format,
-    protocol: Protocol,
-    endpoint: &str,
+    (protocol, address): (Protocol, &str),
     filter: Filter,
+    allow_private: bool,
 ) -> Result<(), Failure> {
     (backend.supports)(protocol)?;
-    let endpoint = Endpoint::parse(protocol, endpoint)?;
+    let local = backend.ports.deliveries.is_some();
+    if allow_private && !(local && protocol.is_webhook()) {
+        return Err(Failure::AllowPrivate);
+    }
+    let endpoint = Endpoint::parse(protocol, address)?;
+    endpoint.check_reachable(allow_private)?;
+    let subscribers = backend.subscribers().await?;
     let Subscribed {
         subscription,
         regions,
-    } = backend.subscribers().await?.add(endpoint, filter).await?;
+    } = subscribers.add(endpoint, filter, allow_private).await?;
     let word = |added: &Added| match added {
         Added::New => "added",
         Added::Again => "confirmation requested again",
         Added::Already => "already subscribed",
     };
     let results = report(regions, word)?;
-    let must_confirm = results
+    let is_new = results
         .regions
         .values()
         .any(|added| *added != Added::Already);
     let words = results.regions.iter();
     let words = words.map(|(region, added)| (region.clone(), word(added).to_owned()));
-    output::one(
-        format,
-        subscription.id.as_str(),
-        &SubscriptionRow::new(&subscription, words.collect(), None),
-    )?;
-    if must_confirm && protocol == Protocol::Email {
-        let sender = if backend.ports.deliveries.is_some() {
+    // What is there keeps its secret, which is not shown again.
+    let secret = subscription.webhook.secret().filter(|_| is_new);
+    let new = NewSubscription {
+        row: SubscriptionRow::new(&subscription, words.collect(), local, None),
+        secret: secret.map(WebhookSecret::reveal),
+    };
+    output::one(format, subscription.id.as_str(), &new)?;
+    if let (Some(secret), Format::Table) = (&new.secret, format) {
+        output::remark(&format!(
+            "secret {secret} signs its notices: store it now, it is not shown again"
+        ));
+    }
+    if is_new && protocol == Protocol::Email {
+        let sender = if local {
             " The request is sent when `hb serve` runs with --smtp-url."
         } else {
             ""
@@ -125,6 +154,51 @@ async fn test(backend: &Backend, format: Format, fleet: &Fleet, kind: Kind) -> R
     results.end()
 }
 
+/// A new secret of a webhook, which is shown once.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NewSecret {
+    id: String,
+    secret: String,
+    old_until: String,
+}
+
+async fn rotate_secret(
+    backend: &Backend,
+    format: Format,
+    which: &str,
+    overlap: Duration,
+) -> Result<(), Failure> {
+    let subscribers = backend.subscribers().await?;
+    let RotatedSecret {
+        subscription:
+            Subscription {
+                id,
+                endpoint,
+                webhook,
+                ..
+            },
+        secret,
+        old_until,
+    } = subscribers.rotate_secret(which, overlap).await?;
+    let new = NewSecret {
+        id: id.to_string(),
+        secret: secret.reveal(),
+        old_until: old_until.to_string(),
+    };
+    output::one(format, &new.secret, &new)?;
+    let old = if webhook.secret().is_none() {
+        "its notices were not signed before".to_owned()
+    } else {
+        let until = output::instant(old_until, backend.ports.clock.now());
+        format!("the old one signs as well until {until}")
+    };
+    output::remark(&format!(
+        "new secret of {id} ({endpoint}): store it now, it is not shown again; {old}"
+    ));
+    Ok(())
+}
+
 async fn remove(backend: &Backend, format: Format, which: &str) -> Result<(), Failure> {
     let subscribers = backend.subscribers().await?;
     let id = if let Ok(id) = which.parse::<SubscriptionId>() {
@@ -168,6 +242,7 @@ async fn list(backend: &Backend, format: Format) -> Result<(), Failure> {
     }
     let answered = views.iter().map(|view| view.states.len()).max();
     let failure = regions::failure(errors, answered.unwrap_or(0)).unwrap_or_else(Some);
+    let local = tally.is_some();
     let mut row = |view: &SubscriptionView| {
         let states = view.states.iter();
         let states = states.map(|(region, state)| (region.clone(), state.to_string()));
@@ -175,7 +250,7 @@ async fn list(backend: &Backend, format: Format) -> Result<(), Failure> {
         let deliveries = tally
             .as_mut()
             .map(|tally| tally.remove(id).unwrap_or_default());
-        SubscriptionRow::new(&view.subscription, states.collect(), deliveries)
+        SubscriptionRow::new(&view.subscription, states.collect(), local, deliveries)
     };
     let rows: Vec<_> = views.iter().map(&mut row).collect();
     output::rows(format, &rows, backend.ports.clock.now())?;

@@ -1,7 +1,7 @@
 //! The terminal of `hb serve`, or whatever the binary wants to do with a notice.
 
 use async_trait::async_trait;
-use hb_domain::Notice;
+use hb_domain::{Notice, Timestamp};
 use hb_service::ports::Delivery;
 
 use super::{SendError, Sender, notice};
@@ -25,7 +25,7 @@ impl ConsoleSender {
 
 #[async_trait]
 impl Sender for ConsoleSender {
-    async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
+    async fn send(&self, delivery: &Delivery, _: Timestamp) -> Result<(), SendError> {
         (self.show)(notice(delivery)?)
     }
 }

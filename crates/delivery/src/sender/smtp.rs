@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use hb_domain::{ConfirmationToken, Notice};
+use hb_domain::{ConfirmationToken, Notice, Timestamp};
 use hb_service::ports::{Content, Delivery};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
@@ -82,6 +82,7 @@ impl SmtpSender {
             content,
             subscription,
             endpoint,
+            webhook: _,
         } = delivery;
         let to: Mailbox = endpoint.address().parse().map_err(SendError::new)?;
         let domain = self.from.email.domain();
@@ -117,7 +118,7 @@ impl SmtpSender {
 
 #[async_trait]
 impl Sender for SmtpSender {
-    async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
+    async fn send(&self, delivery: &Delivery, _: Timestamp) -> Result<(), SendError> {
         let message = self.message(delivery)?;
         let transport = self.transport();
         if let Ok(sent) = tokio::time::timeout(MESSAGE, transport.send(message)).await {
@@ -186,7 +187,51 @@ fn plain(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hb_domain::{Endpoint, Protocol, Webhook};
+
     use super::*;
+
+    /// An address that is accepted when it is added, and that lettre cannot send to, would get no mail for ever.
+    #[test]
+    fn every_address_that_can_be_added_can_be_sent_to_without_smtputf8() {
+        let sender = SmtpSender::new("smtp://localhost", "hb@example.com").unwrap();
+        let mut accepted = 0;
+        for address in [
+            "on-call@example.com",
+            "root@localhost",
+            "o'neil+hb/{x}@sub.example.com",
+            "\"on call\"@example.com",
+            "\"on@call\"@example.com",
+            "On Call <on-call@example.com>",
+            "Jörg <joerg@example.com>",
+            "\"Call, On\" <on-call@example.com>",
+            "a@xn--bcher-kva.example",
+            "a@example.com.",
+            "a@my_host",
+            "a@-x-.example",
+            "a.@example.com",
+            "a@b",
+            "a@1.2.3.4.example",
+            "jörg@example.com",
+            "a@bücher.example",
+        ] {
+            let endpoint = Endpoint::parse(Protocol::Email, address);
+            let Some(endpoint) = endpoint.ok().filter(|e| e.check_reachable(false).is_ok()) else {
+                continue;
+            };
+            accepted += 1;
+            let message = sender.message(&Delivery {
+                content: Content::Confirmation(ConfirmationToken::from_random([7; 20])),
+                subscription: "on-call".parse().unwrap(),
+                endpoint,
+                webhook: Webhook::default(),
+            });
+            let message = message.unwrap_or_else(|error| panic!("{address}: {error}"));
+            let mut to = message.envelope().to().iter();
+            assert!(to.all(|to| to.to_string().is_ascii()), "{address}");
+        }
+        assert!(accepted >= 10, "{accepted}");
+    }
 
     #[test]
     fn plain_starttls_and_smtps_urls_are_accepted() {

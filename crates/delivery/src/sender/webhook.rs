@@ -1,13 +1,17 @@
-//! Webhooks: a POST of the notice's JSON.
+//! Webhooks: a POST of the notice's JSON, signed.
+
+mod guard;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hb_domain::Timestamp;
 use hb_service::ports::Delivery;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
+use self::guard::{Guard, LookUp};
 use super::{Refusal, SendError, Sender, notice};
 use crate::client::{chain, http_client};
 
@@ -31,36 +35,60 @@ const SECRET_CHARS: usize = 4;
 /// Any 2xx status counts as delivered. Redirects are not followed: a receiver that moved must be subscribed again.
 #[derive(Clone, Debug)]
 pub struct WebhookSender {
-    client: Client,
+    /// Connects to no address that is off limits.
+    guarded: Client,
+    /// Of the subscriptions that may lead there.
+    unguarded: Client,
 }
 
 impl WebhookSender {
-    /// A sender with a connection pool. Panics when the process has not installed rustls's default provider.
+    /// A sender with connection pools. Panics when the process has not installed rustls's default provider.
     pub fn new() -> Result<Self, SendError> {
-        let client = http_client(|| {
+        Self::looking_up(guard::system)
+    }
+
+    fn looking_up(look_up: LookUp) -> Result<Self, SendError> {
+        let settings = || {
             Client::builder()
                 .timeout(TIMEOUT)
                 .connect_timeout(CONNECT)
                 .redirect(redirect::Policy::none())
                 .user_agent(concat!("heartbeat/", env!("CARGO_PKG_VERSION")))
-        })?;
-        Ok(Self { client })
+        };
+        Ok(Self {
+            guarded: http_client(|| settings().dns_resolver(Guard(look_up)))?,
+            unguarded: http_client(settings)?,
+        })
     }
 }
 
 #[async_trait]
 impl Sender for WebhookSender {
-    async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
+    async fn send(&self, delivery: &Delivery, now: Timestamp) -> Result<(), SendError> {
         let notice = notice(delivery)?;
-        let url = Url::parse(delivery.endpoint.address()).map_err(SendError::new)?;
-        let request = self
-            .client
+        let Delivery {
+            endpoint, webhook, ..
+        } = delivery;
+        // An address in the URL is not looked up.
+        let reachable = endpoint.check_reachable(webhook.allow_private);
+        reachable.map_err(SendError::new)?;
+        let url = Url::parse(endpoint.address()).map_err(SendError::new)?;
+        let client = if webhook.allow_private {
+            &self.unguarded
+        } else {
+            &self.guarded
+        };
+        let body = notice.json().to_string();
+        let mut request = client
             .post(url.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header("Idempotency-Key", notice.id.as_str())
-            .body(notice.json().to_string());
+            .header("Idempotency-Key", notice.id.as_str());
+        for (name, value) in webhook.headers(notice.id.as_str(), now, &body) {
+            request = request.header(name, value);
+        }
         let failed = |cause: String| SendError::new(format!("{}: {cause}", delivery.endpoint));
         let response = request
+            .body(body)
             .send()
             .await
             .map_err(|e| failed(chain(&e.without_url())))?;
@@ -127,7 +155,49 @@ fn without_secrets(text: &str, url: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hb_domain::{Endpoint, Kind, Protocol, Webhook};
+    use hb_service::ports::Content;
+    use hb_service::testing::contract;
+
     use super::*;
+
+    /// A name that leads to the unspecified address, which is this machine, and would be connected to.
+    #[tokio::test]
+    async fn a_name_that_leads_off_limits_is_connected_to_only_if_that_is_allowed() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let sender = WebhookSender {
+            unguarded: Client::new(),
+            ..WebhookSender::looking_up(|_| Box::pin(async { Ok(vec![([0; 4], 0).into()]) }))
+                .unwrap()
+        };
+        let said = async |url: &str, allow_private| {
+            let delivery = Delivery {
+                content: Content::Notice(Box::new(contract::notice("web", 1, Kind::Missing))),
+                subscription: "hook".parse().unwrap(),
+                endpoint: Endpoint::parse(Protocol::Http, url).unwrap(),
+                webhook: Webhook::new(allow_private, None),
+            };
+            let sent = sender.send(&delivery, Timestamp::MIN).await;
+            sent.unwrap_err().to_string()
+        };
+        // Nothing listens on port 1.
+        let refused = said("http://localhost:1/s3cret", false).await;
+        assert!(
+            refused.contains("localhost leads to 0.0.0.0, an unspecified address")
+                && refused.contains("--allow-private")
+                && !refused.contains("s3cret"),
+            "{refused}"
+        );
+        let allowed = said("http://localhost:1/", true).await;
+        assert!(allowed.contains("refused"), "{allowed}");
+        let literal = said("http://0.0.0.0:1/s3cret", false).await;
+        assert!(
+            literal.contains("0.0.0.0 is an unspecified address") && !literal.contains("s3cret"),
+            "{literal}"
+        );
+        let allowed = said("http://0.0.0.0:1/", true).await;
+        assert!(allowed.contains("refused"), "{allowed}");
+    }
 
     #[test]
     fn answers_that_no_further_try_changes_are_final() {

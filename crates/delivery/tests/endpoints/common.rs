@@ -6,7 +6,7 @@ use std::time::Duration;
 use hb_delivery::{ConsoleSender, Courier, Sender, Senders, WebhookSender};
 use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Kind, Notice, Protocol, Publication, Subscription,
-    Timestamp,
+    Timestamp, Webhook,
 };
 use hb_service::ports::{DeliveryQueue, Ports, Tally};
 use hb_service::testing::contract::notice;
@@ -48,10 +48,22 @@ impl World {
 
     /// Subscribes `address` to all notices.
     pub(crate) async fn subscribe(&self, id: &str, protocol: Protocol, address: &str) {
+        self.subscribe_webhook(id, protocol, address, Webhook::default())
+            .await;
+    }
+
+    pub(crate) async fn subscribe_webhook(
+        &self,
+        id: &str,
+        protocol: Protocol,
+        address: &str,
+        webhook: Webhook,
+    ) {
         let subscription = Subscription {
             id: id.parse().unwrap(),
             endpoint: Endpoint::parse(protocol, address).unwrap(),
             filter: Filter::default(),
+            webhook,
             created: Timestamp::MIN,
         };
         let added = self.ports.subscriptions.add(&subscription, &token()).await;

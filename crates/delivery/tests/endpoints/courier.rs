@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_delivery::{Courier, SendError, Sender};
-use hb_domain::{Kind, Protocol};
+use hb_domain::{Kind, Protocol, Timestamp};
 use hb_service::ports::{Delivery, Tally};
 use hb_service::testing::contract::{notice, notice_id};
 use hb_service::testing::memory::ManualClock;
@@ -250,7 +250,7 @@ struct Stepping(Arc<ManualClock>, AtomicU32);
 
 #[async_trait]
 impl Sender for Stepping {
-    async fn send(&self, _: &Delivery) -> Result<(), SendError> {
+    async fn send(&self, _: &Delivery, _: Timestamp) -> Result<(), SendError> {
         let number = self.1.fetch_add(1, Ordering::SeqCst) + 1;
         if number == 1 {
             self.0.advance(Duration::from_hours(365 * 24));

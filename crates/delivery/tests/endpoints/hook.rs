@@ -13,15 +13,20 @@ use crate::common::name;
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) head: String,
+    pub(crate) text: String,
     pub(crate) body: serde_json::Value,
     pub(crate) status: u16,
 }
 
 impl Request {
     pub(crate) fn key(&self) -> &str {
-        let name = "idempotency-key: ";
+        self.header("idempotency-key")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let name = format!("{name}: ");
         let mut lines = self.head.lines();
-        let line = lines.find(|line| line.to_lowercase().starts_with(name));
+        let line = lines.find(|line| line.to_lowercase().starts_with(&name));
         &line.unwrap()[name.len()..]
     }
 
@@ -132,6 +137,7 @@ async fn answer(stream: TcpStream, rule: Arc<Rule>, requests: Arc<Mutex<Vec<Requ
     stream.read_exact(&mut body).await.unwrap();
     let mut request = Request {
         head,
+        text: String::from_utf8(body.clone()).unwrap(),
         body: serde_json::from_slice(&body).unwrap(),
         status: 0,
     };

@@ -6,4 +6,5 @@ mod common;
 mod courier;
 mod hook;
 mod log;
+mod signed;
 mod smtp;

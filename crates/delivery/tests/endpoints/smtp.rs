@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use hb_delivery::{Sender, SmtpSender};
-use hb_domain::{Endpoint, Kind, Protocol};
+use hb_domain::{Endpoint, Kind, Protocol, Timestamp, Webhook};
 use hb_service::ports::{Content, Delivery};
 use hb_service::testing::contract::{notice, notice_id};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -78,6 +78,7 @@ fn delivery() -> Delivery {
         content: Content::Notice(Box::new(notice("web", 1, Kind::Missing))),
         subscription: "on-call".parse().unwrap(),
         endpoint: Endpoint::parse(Protocol::Email, "on-call@example.org").unwrap(),
+        webhook: Webhook::default(),
     }
 }
 
@@ -85,7 +86,7 @@ fn delivery() -> Delivery {
 async fn a_notice_is_an_email_with_its_id_and_headers() {
     let server = Server::listen("250 fine").await;
     let sender = SmtpSender::new(&server.url, "Heartbeat <hb@example.com>").unwrap();
-    sender.send(&delivery()).await.unwrap();
+    sender.send(&delivery(), Timestamp::MIN).await.unwrap();
     let received = server.received();
     let id = notice_id("web", 1);
     for line in [
@@ -112,7 +113,7 @@ async fn a_connection_is_reused_for_several_emails() {
     let server = Server::listen("250 fine").await;
     let sender = SmtpSender::new(&server.url, "hb@example.com").unwrap();
     for _ in 0..3 {
-        sender.send(&delivery()).await.unwrap();
+        sender.send(&delivery(), Timestamp::MIN).await.unwrap();
         // The pool takes the connection back in a task of its own.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
@@ -124,7 +125,11 @@ async fn a_connection_is_reused_for_several_emails() {
 async fn a_refusal_reports_the_servers_reply() {
     let server = Server::listen("550 no such\u{7} mailbox").await;
     let sender = SmtpSender::new(&server.url, "hb@example.com").unwrap();
-    let error = sender.send(&delivery()).await.unwrap_err().to_string();
+    let error = sender
+        .send(&delivery(), Timestamp::MIN)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("550") && error.contains("no such mailbox") && !error.contains("p@ss"),
         "{error}"
@@ -134,7 +139,11 @@ async fn a_refusal_reports_the_servers_reply() {
 #[tokio::test]
 async fn an_unreachable_server_is_an_error() {
     let sender = SmtpSender::new("smtp://127.0.0.1:1", "hb@example.com").unwrap();
-    let error = sender.send(&delivery()).await.unwrap_err().to_string();
+    let error = sender
+        .send(&delivery(), Timestamp::MIN)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("refused"), "{error}");
 }
 
@@ -144,10 +153,13 @@ async fn a_confirmation_email_has_the_command_that_confirms() {
     let sender = SmtpSender::new(&server.url, "Heartbeat <hb@example.com>").unwrap();
     let token = token();
     sender
-        .send(&Delivery {
-            content: Content::Confirmation(token.clone()),
-            ..delivery()
-        })
+        .send(
+            &Delivery {
+                content: Content::Confirmation(token.clone()),
+                ..delivery()
+            },
+            Timestamp::MIN,
+        )
         .await
         .unwrap();
     let received = server.received();

@@ -1,21 +1,25 @@
-//! Adds, lists, confirms, tests and removes subscriptions, in all regions of the service.
+//! Adds, lists, confirms, tests and removes subscriptions, in all regions of the service, and rotates the secrets of
+//! webhooks where the topic is our own.
 //!
 //! Each region has its own topic, and a region that does not answer must not block the others: results are reported
 //! region by region, and every operation can be repeated safely.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use hb_domain::{
     ActKind, ConfirmationToken, Endpoint, Filter, Fleet, Kind, Notice, Publication, Region,
-    Subscription, SubscriptionId, SubscriptionState,
+    Subscription, SubscriptionId, SubscriptionState, Timestamp, Webhook, WebhookSecret,
 };
 use serde_json::{Value, json};
 
 use super::audit::Auditor;
 use crate::ports::every_page;
-use crate::ports::{Clock, Ids, PortError, PortResult, Subscriptions, Topic, Unreadable};
+use crate::ports::{
+    Clock, DeliveryQueue, Ids, PortError, PortResult, Subscriptions, Topic, Unreadable,
+};
 
 /// The topic of a region, as admins see it.
 #[derive(Clone)]
@@ -62,14 +66,39 @@ pub struct SubscriptionView {
 /// Why nothing was added in any region.
 #[derive(Debug, thiserror::Error)]
 pub enum SubscribeError {
-    /// The endpoint has another filter. SNS allows one subscription for each endpoint.
-    #[error("{0} is subscribed already, as {1}, with another filter")]
-    Taken(Endpoint, SubscriptionId),
+    /// The endpoint has another filter, or may lead elsewhere; the last says which. SNS allows one subscription for each
+    /// endpoint.
+    #[error("{0} is subscribed already, as {1}, {2}")]
+    Taken(Endpoint, SubscriptionId, &'static str),
+}
+
+/// A new secret, and until when those of before sign as well.
+#[derive(Debug)]
+pub struct RotatedSecret {
+    /// As it was before.
+    pub subscription: Subscription,
+    pub secret: WebhookSecret,
+    pub old_until: Timestamp,
+}
+
+/// Why a subscription got no new secret.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    #[error("on a stage SNS sends the notices, and signs them with its own key")]
+    SignedBySns,
+    #[error("there is no subscription {0}")]
+    NoSuchSubscription(String),
+    #[error("{0} has no secret: only webhooks are signed")]
+    NotAWebhook(Endpoint),
+    #[error(transparent)]
+    Port(#[from] PortError),
 }
 
 pub struct SubscriptionAdmin {
     /// One for each region.
     pub topics: Vec<RegionalTopic>,
+    /// Where the topic is our own, which signs webhooks.
+    pub deliveries: Option<Arc<dyn DeliveryQueue>>,
     pub clock: Arc<dyn Clock>,
     /// For ids and tokens.
     pub ids: Arc<dyn Ids>,
@@ -78,11 +107,12 @@ pub struct SubscriptionAdmin {
 
 impl SubscriptionAdmin {
     /// Adds an endpoint in every region under one id. Where it is subscribed with the same filter nothing changes; where
-    /// it has not confirmed, it is asked again.
+    /// it has not confirmed, it is asked again. A new webhook gets a secret, where the topic is our own.
     pub async fn add(
         &self,
         endpoint: Endpoint,
         filter: Filter,
+        allow_private: bool,
     ) -> Result<Subscribed, SubscribeError> {
         let known = self.everywhere(async |topic| list_views(topic).await).await;
         let same_endpoint = |view: &&SubscriptionView| view.subscription.endpoint == endpoint;
@@ -93,17 +123,30 @@ impl SubscriptionAdmin {
             .flat_map(|(views, _)| views)
             .find(same_endpoint)
             .map(|view| view.subscription.clone());
-        if let Some(found) = found.as_ref().filter(|found| found.filter != filter) {
-            return Err(SubscribeError::Taken(endpoint, found.id.clone()));
+        if let Some(found) = &found {
+            let id = || found.id.clone();
+            if found.filter != filter {
+                return Err(SubscribeError::Taken(endpoint, id(), "with another filter"));
+            } else if found.webhook.allow_private != allow_private {
+                let cause = if allow_private {
+                    "without --allow-private"
+                } else {
+                    "with --allow-private"
+                };
+                return Err(SubscribeError::Taken(endpoint, id(), cause));
+            }
         }
         let bytes = self.ids.random();
         let drawn = || SubscriptionId::from_random(std::array::from_fn(|i| bytes[i]));
         let old = found.as_ref().map(facts);
         let id = found.map_or_else(drawn, |found| found.id);
+        let signs = self.deliveries.is_some() && endpoint.protocol().is_webhook();
+        let secret = signs.then(|| WebhookSecret::from_random(self.ids.random()));
         let subscription = Subscription {
             id,
             endpoint,
             filter,
+            webhook: Webhook::new(allow_private, secret),
             created: self.clock.now(),
         };
         let mut regions = Vec::new();
@@ -205,6 +248,44 @@ impl SubscriptionAdmin {
             result: result.map(|id| id.is_some()),
         };
         regions.into_iter().map(was_there).collect()
+    }
+
+    /// Signs what a webhook gets with a new secret, and for `overlap` with those that it has as well. `which` is its id or
+    /// its address.
+    pub async fn rotate_secret(
+        &self,
+        which: &str,
+        overlap: Duration,
+    ) -> Result<RotatedSecret, RotateError> {
+        let deliveries = self.deliveries.as_ref().ok_or(RotateError::SignedBySns)?;
+        let (views, _, failed) = self.list().await;
+        if let Some(error) = failed.into_iter().find_map(|region| region.result.err()) {
+            return Err(error.into());
+        }
+        let is_meant = |subscription: &Subscription| {
+            subscription.id.as_str() == which || subscription.endpoint.address() == which
+        };
+        let mut subscriptions = views.into_iter().map(|view| view.subscription);
+        let no_such = || RotateError::NoSuchSubscription(which.to_owned());
+        let subscription = subscriptions.find(is_meant).ok_or_else(no_such)?;
+        if !subscription.endpoint.protocol().is_webhook() {
+            return Err(RotateError::NotAWebhook(subscription.endpoint));
+        }
+        let secret = WebhookSecret::from_random(self.ids.random());
+        let now = self.clock.now();
+        let rotated = deliveries.rotate_secret(&subscription.id, secret.clone(), now, overlap);
+        if !rotated.await? {
+            return Err(no_such());
+        }
+        let old_until = now.plus(overlap);
+        let (kind, id) = (ActKind::SubscriptionRotateSecret, subscription.id.as_str());
+        let new = Some(json!({"oldUntil": old_until}));
+        self.auditor.record(kind, id, None, new).await;
+        Ok(RotatedSecret {
+            subscription,
+            secret,
+            old_until,
+        })
     }
 
     /// Removes a subscription everywhere. By region, whether there was one.

@@ -20,6 +20,8 @@ const STUCK: Duration = Duration::from_mins(10);
 const SKEWED: Duration = Duration::from_secs(10);
 /// AWS refuses requests that were signed by a clock this far off (AWS General Reference, "Signature Version 4").
 const REFUSED: Duration = Duration::from_mins(5);
+/// Given up longer ago, a delivery is news no more: a week, so that one of a Friday is still shown on Monday.
+const DEAD_SHOWN: Duration = Duration::from_hours(7 * 24);
 /// Most names in a finding; the others are counted.
 const NAMES: usize = 5;
 
@@ -168,7 +170,8 @@ pub(super) fn clock(open: &[Entry]) -> Option<Finding> {
 pub(super) fn subscriptions(
     subscriptions: &[Subscription],
     states: &BTreeMap<SubscriptionId, SubscriptionState>,
-    tally: &BTreeMap<SubscriptionId, Tally>,
+    tally: Option<&BTreeMap<SubscriptionId, Tally>>,
+    now: Timestamp,
 ) -> Vec<Finding> {
     if subscriptions.is_empty() {
         let next = "run `hb subscription add email ADDRESS`, or `https` with the URL of a webhook";
@@ -179,7 +182,13 @@ pub(super) fn subscriptions(
         )];
     }
     let mut findings = Vec::new();
-    for Subscription { id, endpoint, .. } in subscriptions {
+    for Subscription {
+        id,
+        endpoint,
+        webhook,
+        ..
+    } in subscriptions
+    {
         // The address of a webhook is a secret, so no address is shown.
         let who = format!("{id} ({})", endpoint.protocol());
         match states.get(id) {
@@ -201,21 +210,40 @@ pub(super) fn subscriptions(
             }
             Some(SubscriptionState::Confirmed) | None => {}
         }
-        findings.extend(tally.get(id).and_then(|tally| deliveries(&who, tally)));
+        let Some(tally) = tally else { continue };
+        if endpoint.protocol().is_webhook() && webhook.secret().is_none() {
+            let cause = format!("{who} is not signed: an earlier version added it");
+            let next = format!(
+                "`hb subscription rotate-secret {id}` makes a secret; its receiver verifies with it"
+            );
+            findings.push(Finding::warning(SUBSCRIPTIONS, cause, next));
+        }
+        let tally = tally.get(id).into_iter();
+        findings.extend(tally.flat_map(|tally| deliveries(&who, tally, now)));
     }
     if findings.is_empty() {
+        let more = match tally {
+            Some(_) => "",
+            None => {
+                "; SNS counts failed deliveries in the metric NumberOfNotificationsFailed of the topic"
+            }
+        };
         findings.push(Finding::ok(
             SUBSCRIPTIONS,
-            format!("{}, without problems", subscriptions.len()),
+            format!("{}, without problems{more}", subscriptions.len()),
         ));
     }
     findings
 }
 
-fn deliveries(who: &str, tally: &Tally) -> Option<Finding> {
+/// What fails now, and what was given up lately.
+fn deliveries(who: &str, tally: &Tally, now: Timestamp) -> Vec<Finding> {
     let Tally {
         due,
         dead,
+        last_dead,
+        failing_since,
+        next_try,
         last_error,
         ..
     } = tally;
@@ -223,17 +251,28 @@ fn deliveries(who: &str, tally: &Tally) -> Option<Finding> {
         .as_ref()
         .map(|error| format!("; last error: {error}"))
         .unwrap_or_default();
-    if *dead > 0 {
-        let cause = format!("delivery of {dead} notices to {who} was given up{error}");
-        let next = "fix the endpoint, then remove the subscription and add it again";
-        Some(Finding::problem(SUBSCRIPTIONS, cause, next))
-    } else if *due > 0 && last_error.is_some() {
-        let cause = format!("{due} notices to {who} are waiting for a retry{error}");
-        let next = "fix the endpoint; each notice is retried for 24 h";
-        Some(Finding::warning(SUBSCRIPTIONS, cause, next))
-    } else {
-        None
+    let mut findings = Vec::new();
+    if let Some(at) = last_dead.filter(|at| now.since(*at) < DEAD_SHOWN) {
+        let cause = format!(
+            "notices to {who} given up in the last 30 d: {dead}, the last one {} ago{error}",
+            ago(now.since(at))
+        );
+        let next = "fix the endpoint and try it with `hb subscription test`: what was given up is not sent again";
+        findings.push(Finding::problem(SUBSCRIPTIONS, cause, next));
     }
+    if let Some(since) = failing_since {
+        let next_try = next_try.filter(|next| *next > now);
+        let next_try = next_try.map_or("now".to_owned(), |next| {
+            format!("in {}", ago(next.since(now)))
+        });
+        let cause = format!(
+            "delivery to {who} has failed for {}; notices that wait: {due}, next try {next_try}{error}",
+            ago(now.since(*since)),
+        );
+        let next = "fix the endpoint; each notice is retried for 24 h";
+        findings.push(Finding::warning(SUBSCRIPTIONS, cause, next));
+    }
+    findings
 }
 
 pub(super) fn keys(keys: &[Key], now: Timestamp) -> Vec<Finding> {

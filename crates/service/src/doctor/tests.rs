@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use hb_domain::{
     Endpoint, Entry, Filter, Fleet, Key, KeyId, Protocol, Receiver, Scope, Secret, Subscription,
-    SubscriptionState,
+    SubscriptionState, Webhook, WebhookSecret,
 };
 use serde_json::json;
 
@@ -173,58 +173,72 @@ fn keys_that_expire_soon_or_expired_recently_are_reported() {
 #[test]
 fn findings_about_subscriptions_do_not_show_addresses() {
     assert_eq!(
-        verdicts(&rules::subscriptions(
-            &[],
-            &BTreeMap::new(),
-            &BTreeMap::new()
-        )),
+        verdicts(&rules::subscriptions(&[], &BTreeMap::new(), None, now())),
         [Verdict::Warning]
     );
     let subscription = Subscription {
         id: "abc".parse().unwrap(),
         endpoint: Endpoint::parse(Protocol::Https, "https://example.com/s3cr3t").unwrap(),
         filter: Filter::default(),
+        webhook: Webhook::new(false, Some(WebhookSecret::from_random([7; 32]))),
         created: now(),
     };
-    let found = |due, dead, last_error: Option<&str>| {
-        let tally = Tally {
-            due,
-            dead,
-            last_error: last_error.map(ToOwned::to_owned),
-            ..Tally::default()
-        };
+    let found = |tally| {
         let tally = BTreeMap::from([(subscription.id.clone(), tally)]);
         rules::subscriptions(
             std::slice::from_ref(&subscription),
             &BTreeMap::new(),
-            &tally,
+            Some(&tally),
+            now(),
         )
     };
+    let due = Tally {
+        due: 3,
+        ..Tally::default()
+    };
     assert_eq!(
-        verdicts(&found(3, 0, None)),
+        verdicts(&found(due.clone())),
         [Verdict::Ok],
         "not failed yet"
     );
-    let waiting = found(3, 0, Some("500"));
+    let failing = Tally {
+        failing_since: Some(now().minus(DAY)),
+        next_try: Some(now().plus(Duration::from_secs(90))),
+        last_error: Some("500".to_owned()),
+        ..due
+    };
+    let waiting = found(failing.clone());
     assert_eq!(
         waiting[0].cause,
-        "3 notices to abc (https) are waiting for a retry; last error: 500"
+        "delivery to abc (https) has failed for 1 d; notices that wait: 3, next try in 1 min 30 s; last error: 500"
     );
     assert_eq!(verdicts(&waiting), [Verdict::Warning]);
-    let dead = found(3, 2, Some("500"));
+    let under_way = Tally {
+        next_try: Some(now()),
+        ..failing.clone()
+    };
+    assert!(found(under_way)[0].cause.contains("next try now; "));
+    let given_up = |ago| Tally {
+        dead: 2,
+        last_dead: Some(now().minus(ago)),
+        ..failing.clone()
+    };
+    let dead = found(given_up(DAY));
+    assert_eq!(verdicts(&dead), [Verdict::Problem, Verdict::Warning]);
     assert_eq!(
-        (dead[0].verdict, dead[0].cause.contains("s3cr3t")),
-        (Verdict::Problem, false)
+        dead[0].cause,
+        "notices to abc (https) given up in the last 30 d: 2, the last one 1 d ago; last error: 500"
     );
+    assert_eq!(verdicts(&found(given_up(DAY * 7))), [Verdict::Warning]);
     let finding = |state| {
         let states = BTreeMap::from([(subscription.id.clone(), state)]);
-        rules::subscriptions(
-            std::slice::from_ref(&subscription),
-            &states,
-            &BTreeMap::new(),
-        )
-        .remove(0)
+        rules::subscriptions(std::slice::from_ref(&subscription), &states, None, now()).remove(0)
     };
+    assert!(
+        finding(SubscriptionState::Confirmed)
+            .cause
+            .ends_with("the metric NumberOfNotificationsFailed of the topic")
+    );
     assert_eq!(
         finding(SubscriptionState::Pending).cause,
         "abc (https) is not confirmed and receives nothing"
@@ -238,6 +252,26 @@ fn findings_about_subscriptions_do_not_show_addresses() {
         .map(|state| finding(state).verdict),
         [Verdict::Ok, Verdict::Warning, Verdict::Problem]
     );
+}
+
+#[test]
+fn only_a_webhook_of_our_own_topic_without_a_secret_is_reported_as_unsigned() {
+    let unsigned = |protocol, address, local: bool| {
+        let subscription = Subscription {
+            id: "abc".parse().unwrap(),
+            endpoint: Endpoint::parse(protocol, address).unwrap(),
+            filter: Filter::default(),
+            webhook: Webhook::default(),
+            created: now(),
+        };
+        let tally = local.then(BTreeMap::new);
+        let states = BTreeMap::new();
+        let findings = rules::subscriptions(&[subscription], &states, tally.as_ref(), now());
+        findings[0].cause.contains("is not signed")
+    };
+    assert!(unsigned(Protocol::Http, "http://example.com/", true));
+    assert!(!unsigned(Protocol::Http, "http://example.com/", false));
+    assert!(!unsigned(Protocol::Email, "a@example.com", true));
 }
 
 #[test]

@@ -10,10 +10,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{ConfirmationToken, Endpoint, Notice, SubscriptionId, Timestamp, Tries};
-use serde::{Deserialize, Serialize};
+use hb_domain::{
+    ConfirmationToken, Endpoint, Notice, SubscriptionId, Timestamp, Tries, Webhook, WebhookSecret,
+};
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::PortResult;
@@ -22,7 +25,7 @@ use super::PortResult;
 pub const CONSOLE: &str = "console";
 
 /// The deliveries of one subscription, counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Not delivered yet, to be tried again.
     pub due: u64,
@@ -30,8 +33,22 @@ pub struct Tally {
     pub delivered: u64,
     /// Given up: after [`hb_domain::limits::DELIVERY_FOR`], after final answers, or overtaken by later ones.
     pub dead: u64,
+    /// When the last of them was.
+    #[serde(serialize_with = "instant")]
+    pub last_dead: Option<Timestamp>,
+    /// Since when deliveries fail that are to be tried again.
+    #[serde(serialize_with = "instant")]
+    pub failing_since: Option<Timestamp>,
+    /// When the first of those is due again; while it is sent, when that ends at the latest.
+    #[serde(serialize_with = "instant")]
+    pub next_try: Option<Timestamp>,
     /// The error of the last failed try, while anything is due or dead.
     pub last_error: Option<String>,
+}
+
+#[expect(clippy::ref_option, reason = "as serde passes it")]
+fn instant<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(|at| at.to_string()).serialize(serializer)
 }
 
 /// The error of a delivery that a later one overtook; `last` is the error of its last try.
@@ -62,6 +79,8 @@ pub struct Delivery {
     pub subscription: SubscriptionId,
     /// Where that subscription is served.
     pub endpoint: Endpoint,
+    /// How that is signed if it is a webhook, and where it may lead.
+    pub webhook: Webhook,
 }
 
 /// A delivery under a lease.
@@ -155,6 +174,16 @@ pub trait DeliveryQueue: Send + Sync {
 
     /// The tally of each subscription that ever got a delivery.
     async fn tally(&self) -> PortResult<BTreeMap<SubscriptionId, Tally>>;
+
+    /// Signs what `id` gets with `secret` from `now` on, and with its earlier secrets for `overlap` at most; `false` when
+    /// there is no such subscription.
+    async fn rotate_secret(
+        &self,
+        id: &SubscriptionId,
+        secret: WebhookSecret,
+        now: Timestamp,
+        overlap: Duration,
+    ) -> PortResult<bool>;
 
     /// Resolves when this process has added a delivery since the last call. Other processes are not noticed.
     async fn added(&self);

@@ -22,6 +22,7 @@ mod notices;
 mod passing;
 mod queue;
 mod records;
+mod subscribed;
 mod sweeps;
 
 use std::any::Any;
@@ -42,6 +43,7 @@ pub use notices::*;
 pub use passing::*;
 pub use queue::{digest, notice, notice_id};
 pub use records::*;
+pub use subscribed::*;
 pub use sweeps::*;
 
 use crate::ports::{Heard, Ports};

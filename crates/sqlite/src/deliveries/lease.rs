@@ -20,7 +20,7 @@ const MEND: &str = "
 /// Of a lane the first that is due, while no other is being sent.
 const HEADS: &str = "
     SELECT number, subscription, tries, refused, failing, tried, d.accepted, sent, size, notice_text, protocol,
-        address, token, took FROM (
+        address, webhook, token, took FROM (
         SELECT number, subscription, tries, refused, failing, tried, deliveries.accepted, due, sent, size,
             notices.notice AS notice_text
         FROM deliveries LEFT JOIN notices ON identity = deliveries.notice
@@ -161,15 +161,17 @@ fn delivery(row: &Row<'_>, subscription: &SubscriptionId) -> Result<Delivery, ro
         // A delivery without a notice requests a confirmation, while there is a token to confirm with.
         None => Content::Confirmation(row::parsed(row, "token").map_err(|_| "the notice is gone")?),
     };
+    let unreadable = |e| format!("the stored subscription is unreadable: {e}");
     let endpoint = if subscription.as_str() == CONSOLE {
         Endpoint::parse(Protocol::Console, CONSOLE).map_err(|e| e.to_string())?
     } else {
-        row::endpoint(row).map_err(|e| format!("the stored subscription is unreadable: {e}"))?
+        row::endpoint(row).map_err(unreadable)?
     };
     Ok(Delivery {
         content,
         subscription: subscription.clone(),
         endpoint,
+        webhook: row::webhook(row).map_err(unreadable)?,
     })
 }
 

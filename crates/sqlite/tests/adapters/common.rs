@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use hb_delivery::{Courier, SendError, Sender};
 use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Notice, Protocol, Publication, Subscription, Timestamp,
+    Webhook,
 };
 use hb_service::ports::{Content, Delivery, Ports, Tally};
 use hb_service::testing::deliveries;
@@ -55,6 +56,7 @@ impl World {
             id: id.parse().unwrap(),
             endpoint: Endpoint::parse(protocol, address).unwrap(),
             filter,
+            webhook: Webhook::default(),
             created: Timestamp::MIN,
         };
         let subscriptions = &self.ports.subscriptions;
@@ -121,7 +123,7 @@ impl Recorder {
 
 #[async_trait]
 impl Sender for Recorder {
-    async fn send(&self, delivery: &Delivery) -> Result<(), SendError> {
+    async fn send(&self, delivery: &Delivery, _: Timestamp) -> Result<(), SendError> {
         let text = match &delivery.content {
             Content::Notice(notice) => {
                 let hosts: Vec<_> = notice.host_ids().map(ToString::to_string).collect();

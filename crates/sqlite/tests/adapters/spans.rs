@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use hb_domain::{
     Act, ActId, ActKind, Beat, ConfirmationToken, Endpoint, Entry, Filter, Fleet, Heartbeat,
     HostKey, Key, KeyId, Kind, Message, Notice, Protocol, Receiver, Region, Scope, Secret, Signal,
-    Subscription, Timestamp, Token, Who,
+    Subscription, Timestamp, Token, Webhook, Who,
 };
 use hb_service::ports::{CompletedSweep, DeliveryOutcome, Heard, Ports, Segment};
 use hb_service::testing::contract::notice;
@@ -136,6 +136,7 @@ async fn subscriptions(ports: &Ports, token: &ConfirmationToken) {
             id: protocol.to_string().parse().unwrap(),
             endpoint: Endpoint::parse(protocol, &address).unwrap(),
             filter: Filter::default(),
+            webhook: Webhook::default(),
             created: Timestamp::MIN,
         };
         let _ = subscriptions.add(&subscription, token).await;

@@ -20,22 +20,44 @@ pub(super) struct SubscriptionRow {
     created: String,
     /// By region: its state, or what was just done.
     regions: BTreeMap<Region, String>,
+    /// Of a webhook on one machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<WebhookRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deliveries: Option<Tally>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WebhookRow {
+    signed: bool,
+    allow_private: bool,
+}
+
+/// What was added, with the secret that is shown once.
+#[derive(Serialize)]
+pub(super) struct NewSubscription {
+    #[serde(flatten)]
+    pub(super) row: SubscriptionRow,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) secret: Option<String>,
 }
 
 impl SubscriptionRow {
     pub(super) fn new(
         subscription: &Subscription,
         regions: BTreeMap<Region, String>,
+        local: bool,
         deliveries: Option<Tally>,
     ) -> Self {
         let Subscription {
             id,
             endpoint,
             filter,
+            webhook,
             created,
         } = subscription;
+        let is_webhook = local && endpoint.protocol().is_webhook();
         Self {
             id: id.to_string(),
             protocol: endpoint.protocol(),
@@ -45,6 +67,10 @@ impl SubscriptionRow {
             severities: filter.severities.clone(),
             created: created.to_string(),
             regions,
+            webhook: is_webhook.then(|| WebhookRow {
+                signed: webhook.secret().is_some(),
+                allow_private: webhook.allow_private,
+            }),
             deliveries,
         }
     }
@@ -96,6 +122,8 @@ impl Row for SubscriptionRow {
                 .as_ref()
                 .and_then(|tally| tally.last_error.clone()),
         );
+        let is_unsigned = self.webhook.as_ref().is_some_and(|webhook| !webhook.signed);
+        let unsigned = if is_unsigned { ", unsigned" } else { "" };
         let kinds = self.kinds.iter().map(|kind| kind.as_str());
         let severities = self.severities.iter().map(|severity| severity.as_str());
         vec![
@@ -105,7 +133,7 @@ impl Row for SubscriptionRow {
             self.fleet.clone().unwrap_or_else(|| "all".to_owned()),
             all_or(kinds.collect()),
             all_or(severities.collect()),
-            self.state(),
+            self.state() + unsigned,
             count(|tally| tally.delivered),
             count(|tally| tally.due),
             count(|tally| tally.dead),

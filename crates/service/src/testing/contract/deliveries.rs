@@ -29,6 +29,8 @@ macro_rules! delivery_contract {
             a_dead_delivery_is_not_due_and_frees_its_lane,
             a_failure_without_the_lease_is_ignored_and_a_success_counts,
             a_removed_subscription_loses_its_open_deliveries,
+            a_webhook_keeps_what_it_has_and_its_secrets_rotate,
+            a_tally_says_since_when_deliveries_fail_and_when_the_last_was_given_up,
             only_old_settled_deliveries_are_cleaned,
             only_old_closed_digests_are_cleaned,
             a_delivery_that_yields_lets_those_behind_it_be_tried_once,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Kind, Notice, NoticeId, Protocol, Publication,
-    Subscription, SubscriptionId, Timestamp,
+    Subscription, SubscriptionId, Timestamp, Webhook,
 };
 use uuid::Uuid;
 
@@ -75,11 +75,16 @@ impl World {
     }
 
     pub(super) async fn subscribe(&self, id: &str, filter: Filter) {
+        self.subscribe_webhook(id, filter, Webhook::default()).await;
+    }
+
+    pub(super) async fn subscribe_webhook(&self, id: &str, filter: Filter, webhook: Webhook) {
         let subscription = Subscription {
             id: id.parse().unwrap(),
             endpoint: Endpoint::parse(Protocol::Https, &format!("https://example.com/{id}"))
                 .unwrap(),
             filter,
+            webhook,
             created: self.now(),
         };
         let token = ConfirmationToken::from_random([7; 20]);

@@ -1,6 +1,6 @@
 use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Fleet, Key, KeyId, Kind, Protocol, Region, Scope, Secret,
-    Severity, Subscription, SubscriptionId, SubscriptionState, Timestamp,
+    Severity, Subscription, SubscriptionId, SubscriptionState, Timestamp, Webhook,
 };
 
 use super::{World, at};
@@ -124,6 +124,7 @@ pub async fn subscriptions_are_added_listed_and_removed(world: World) {
                 severities: vec![Severity::Critical],
             }
         },
+        webhook: Webhook::default(),
         created: at(i64::from(n)),
     };
     let token = ConfirmationToken::from_random([7; 20]);

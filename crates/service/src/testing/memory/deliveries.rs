@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use hb_domain::{
     Digest, Endpoint, HostId, HostKey, Notice, Protocol, Subscription, SubscriptionId, Timestamp,
-    Tries, limits,
+    Tries, Webhook, WebhookSecret, limits,
 };
 use uuid::Uuid;
 
@@ -103,6 +105,8 @@ impl Deliveries {
                     content: Content::Notice(Box::new(notice.clone())),
                     subscription,
                     endpoint,
+                    // Looked up when it is leased.
+                    webhook: Webhook::default(),
                 },
                 tries: Tries {
                     from: now,
@@ -214,6 +218,7 @@ impl DeliveryQueue for Memory {
                 numbers.push(number);
             }
         }
+        let tables = &mut *tables;
         let Deliveries { rows, took } = &mut tables.deliveries;
         let mut leased = Vec::new();
         for number in numbers {
@@ -233,6 +238,9 @@ impl DeliveryQueue for Memory {
             row.due = until;
             row.tries = row.tries.as_of(now);
             row.delivery.content = Content::Notice(Box::new(notice));
+            if let Some(known) = tables.subscriptions.get(&subscription) {
+                row.delivery.webhook = known.webhook.clone();
+            }
             leased.push(LeasedDelivery {
                 number,
                 subscription,
@@ -347,9 +355,19 @@ impl DeliveryQueue for Memory {
             let subscription = &row.delivery.subscription;
             let tally = tallies.entry(subscription.clone()).or_default();
             match row.state {
-                State::Open => tally.due += 1,
+                State::Open => {
+                    tally.due += 1;
+                    let failing = row.tries.failing;
+                    tally.failing_since = tally.failing_since.into_iter().chain(failing).min();
+                    let next = failing.map(|_| row.due);
+                    tally.next_try = tally.next_try.into_iter().chain(next).min();
+                }
                 State::Delivered => tally.delivered += 1,
-                State::Dead => tally.dead += 1,
+                State::Dead => {
+                    tally.dead += 1;
+                    let at = row.error.as_ref().map(|(at, _)| *at);
+                    tally.last_dead = tally.last_dead.max(at);
+                }
             }
             if let Some((at, error)) = &row.error
                 && last.get(subscription).is_none_or(|last| last <= at)
@@ -359,6 +377,21 @@ impl DeliveryQueue for Memory {
             }
         }
         Ok(tallies)
+    }
+
+    async fn rotate_secret(
+        &self,
+        id: &SubscriptionId,
+        secret: WebhookSecret,
+        now: Timestamp,
+        overlap: Duration,
+    ) -> PortResult<bool> {
+        let mut tables = self.call("table subscriptions")?;
+        let Some(known) = tables.subscriptions.get_mut(id) else {
+            return Ok(false);
+        };
+        known.webhook = std::mem::take(&mut known.webhook).rotated(secret, now, overlap);
+        Ok(true)
     }
 
     async fn added(&self) {
