@@ -114,6 +114,42 @@ async fn a_webhook_of_an_earlier_version_is_unsigned_until_it_gets_a_secret() {
 }
 
 #[tokio::test]
+async fn a_subscription_that_fails_is_in_the_log_and_in_doctor_until_it_works() {
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let server = Server::start(&sandbox, &[]).await;
+    let id = sandbox.json(&["subscription", "add", "http", &webhook.url()])["id"].clone();
+    let id = id.as_str().unwrap();
+    webhook.answer_with(503);
+    assert_eq!(sandbox.run(&["subscription", "test"]).code, 0);
+    let line = async |part: String| {
+        eventually(&part, async || {
+            server
+                .stderr()
+                .into_iter()
+                .find(|line| line.contains(&part))
+        })
+        .await
+    };
+    let fails = line(format!("WARN delivery to {id} fails: ")).await;
+    assert!(fails.contains("503") && !fails.contains("/hook"), "{fails}");
+    let doctor = sandbox.json(&["doctor", "--url", &server.url]);
+    let cause = doctor["findings"].to_string();
+    assert!(
+        cause.contains(&format!("delivery to {id} (http) has failed for "))
+            && cause.contains("notices that wait: 1, next try ")
+            && cause.contains("503"),
+        "{doctor}"
+    );
+    webhook.answer_with(200);
+    line(format!("INFO delivery to {id} works again after ")).await;
+    let doctor = sandbox.json(&["doctor", "--url", &server.url]).to_string();
+    assert!(doctor.contains("1, without problems"), "{doctor}");
+    let fails = server.stderr();
+    let fails = fails.iter().filter(|line| line.contains(" fails: "));
+    assert_eq!(fails.count(), 1, "once, not once a try");
+}
+
+#[tokio::test]
 async fn a_webhook_that_leads_off_limits_is_refused_when_it_is_added_and_when_it_is_sent_to() {
     let sandbox = Sandbox::new();
     let _server = Server::start(&sandbox, &[]).await;

@@ -17,6 +17,7 @@ use hb_service::ports::{
 use tokio::task::{Id, JoinSet};
 use uuid::Uuid;
 
+use crate::failing::Failing;
 use crate::outcome::after;
 use crate::sender::{SendError, Sender};
 
@@ -62,6 +63,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     troubles: Troubles,
+    failing: Failing,
 }
 
 impl Courier {
@@ -81,6 +83,7 @@ impl Courier {
                 clock,
                 ids,
                 troubles: Troubles::default(),
+                failing: Failing::default(),
             }),
             poll: POLL,
             running: JoinSet::new(),
@@ -213,14 +216,12 @@ impl Shared {
             return;
         }
         let result = self.send(&leased, began).await;
-        if let Err(error) = &result {
-            tracing::debug!(subscription = %leased.subscription, "a notice was not delivered: {error}");
-        }
         // No try takes longer. A clock that was set forward meanwhile counts as time without a try, of which the age of
         // the delivery has a limited share, only if the last try ended before.
         let ended = self.clock.now().min(began.plus(SEND));
         let spread = self.ids.random()[0];
         let outcome = after(result, &leased, began, ended, spread);
+        self.log(&leased.subscription, &outcome, ended);
         let mut pause = Duration::from_millis(100);
         let overtaken = loop {
             let settled = self.queue.settle(&leased, owner, outcome.clone(), ended);
@@ -234,6 +235,25 @@ impl Shared {
             pause = (pause * 2).min(POLL);
         };
         report(&leased, &outcome, &overtaken);
+    }
+
+    /// Logs when a subscription begins to fail, now and then while it does, and when it works again.
+    fn log(&self, id: &SubscriptionId, outcome: &DeliveryOutcome, now: Timestamp) {
+        match outcome {
+            DeliveryOutcome::Delivered => {
+                if let Some(line) = self.failing.worked(id, now) {
+                    tracing::info!("{line}");
+                }
+            }
+            DeliveryOutcome::Retry { error, .. } | DeliveryOutcome::Dead { error } => {
+                tracing::debug!(subscription = %id, "a notice was not delivered: {error}");
+                if let Some(line) = self.failing.failed(id, error, now) {
+                    tracing::warn!("{line}; `hb doctor` shows since when, and what waits");
+                }
+            }
+            // Reported with its notice.
+            DeliveryOutcome::Split { .. } => {}
+        }
     }
 
     async fn send(&self, leased: &LeasedDelivery, now: Timestamp) -> Result<(), SendError> {

@@ -6,6 +6,7 @@
 
 mod client;
 mod courier;
+mod failing;
 mod outcome;
 mod sender;
 
