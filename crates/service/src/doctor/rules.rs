@@ -10,7 +10,7 @@ use hb_domain::{
 };
 
 use super::{Expectations, Finding, Verdict};
-use crate::ports::{CompletedSweep, Tally, Unreadable};
+use crate::ports::{CONSOLE, CompletedSweep, Tally, Unreadable};
 
 /// A warning this long before a key expires: two weeks to distribute another one to a fleet.
 const SOON: Duration = Duration::from_hours(14 * 24);
@@ -221,6 +221,9 @@ pub(super) fn subscriptions(
         let tally = tally.get(id).into_iter();
         findings.extend(tally.flat_map(|tally| deliveries(&who, tally, now)));
     }
+    let console = tally.zip(CONSOLE.parse().ok());
+    let console = console.and_then(|(tally, id)| tally.get(&id)).into_iter();
+    findings.extend(console.flat_map(|tally| deliveries("the console", tally, now)));
     if findings.is_empty() {
         let more = match tally {
             Some(_) => "",

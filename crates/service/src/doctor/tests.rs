@@ -8,7 +8,7 @@ use hb_domain::{
 use serde_json::json;
 
 use super::*;
-use crate::ports::{CompletedSweep, Tally, Unreadable};
+use crate::ports::{CONSOLE, CompletedSweep, Tally, Unreadable};
 use crate::testing::memory::{CountingIds, ManualClock, Memory, ports};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -230,6 +230,18 @@ fn findings_about_subscriptions_do_not_show_addresses() {
         "notices to abc (https) given up in the last 30 d: 2, the last one 1 d ago; last error: 500"
     );
     assert_eq!(verdicts(&found(given_up(DAY * 7))), [Verdict::Warning]);
+    let console = BTreeMap::from([(CONSOLE.parse().unwrap(), failing.clone())]);
+    let found = rules::subscriptions(
+        std::slice::from_ref(&subscription),
+        &BTreeMap::new(),
+        Some(&console),
+        now(),
+    );
+    assert!(
+        found[0]
+            .cause
+            .starts_with("delivery to the console has failed for 1 d; ")
+    );
     let finding = |state| {
         let states = BTreeMap::from([(subscription.id.clone(), state)]);
         rules::subscriptions(std::slice::from_ref(&subscription), &states, None, now()).remove(0)
