@@ -75,7 +75,7 @@ pub(crate) enum Command {
     /// on the folder first.
     Migrate,
     /// Copy the database into one file, while hb serve runs, and check the copy. The keys' secrets are not in it, but
-    /// addresses of subscriptions are.
+    /// addresses of subscriptions and the secrets that sign webhooks are.
     Backup(BackupArgs),
     /// Put a backup in the place of the database, which is kept beside it. Stop every hb serve on the folder first.
     Restore(RestoreArgs),

@@ -10,7 +10,9 @@ use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Fleet, Kind, Protocol, Subscription, SubscriptionId,
     WebhookSecret,
 };
-use hb_service::admin::{Added, InRegion, RotatedSecret, Subscribed, SubscriptionView};
+use hb_service::admin::{
+    Added, InRegion, RotateError, RotatedSecret, Subscribed, SubscriptionView,
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -169,6 +171,9 @@ async fn rotate_secret(
     which: &str,
     overlap: Duration,
 ) -> Result<(), Failure> {
+    if backend.ports.deliveries.is_none() {
+        return Err(RotateError::SignedBySns.into());
+    }
     let subscribers = backend.subscribers().await?;
     let RotatedSecret {
         subscription:

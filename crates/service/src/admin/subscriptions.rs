@@ -136,17 +136,21 @@ impl SubscriptionAdmin {
                 return Err(SubscribeError::Taken(endpoint, id(), cause));
             }
         }
-        let bytes = self.ids.random();
-        let drawn = || SubscriptionId::from_random(std::array::from_fn(|i| bytes[i]));
         let old = found.as_ref().map(facts);
-        let id = found.map_or_else(drawn, |found| found.id);
-        let signs = self.deliveries.is_some() && endpoint.protocol().is_webhook();
-        let secret = signs.then(|| WebhookSecret::from_random(self.ids.random()));
+        let (id, webhook) = if let Some(found) = found {
+            (found.id, found.webhook)
+        } else {
+            let bytes = self.ids.random();
+            let id = SubscriptionId::from_random(std::array::from_fn(|i| bytes[i]));
+            let signs = self.deliveries.is_some() && endpoint.protocol().is_webhook();
+            let secret = signs.then(|| WebhookSecret::from_random(self.ids.random()));
+            (id, Webhook::new(allow_private, secret))
+        };
         let subscription = Subscription {
             id,
             endpoint,
             filter,
-            webhook: Webhook::new(allow_private, secret),
+            webhook,
             created: self.clock.now(),
         };
         let mut regions = Vec::new();

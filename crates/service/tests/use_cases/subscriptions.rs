@@ -60,6 +60,8 @@ async fn only_webhooks_of_our_own_topic_get_a_secret_and_a_rotated_one_signs_bes
     };
     let hook = add(&ours, Protocol::Https, "https://example.com/s3cret").await;
     let first = hook.webhook.secret().unwrap().reveal();
+    let again = add(&ours, Protocol::Https, "https://example.com/s3cret").await;
+    assert_eq!(again.webhook, hook.webhook, "it keeps its secret");
     let mail = add(&ours, Protocol::Email, "a@example.com").await;
     let sns = add(&of_sns, Protocol::Https, "https://example.com/sns").await;
     assert!(mail.webhook.secret().is_none() && sns.webhook.secret().is_none());
