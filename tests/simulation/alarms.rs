@@ -82,8 +82,13 @@ pub(crate) fn check(world: &mut World, key: &HostKey, last: &Transition, ahead: 
     // older than that.
     let mended = world.mended.get(key).zip(truth.beat);
     let at_once = mended.is_some_and(|(mended, beat)| (beat - mended).abs() < SKEW);
+    // A beat that was dated ahead hides the interval of those that are received before its instant.
+    let dated_ahead = world.wrong_clock.is_some() && truth.beat < Some(last_beat);
     let other_interval = last.interval.as_millis() < truth.interval.unsigned_abs()
-        && (world.wrong_clock.is_some() && !world.is_one_machine() || restored || at_once);
+        && (world.wrong_clock.is_some() && !world.is_one_machine()
+            || restored
+            || at_once
+            || dated_ahead);
     if unseen || other_interval {
         return;
     }

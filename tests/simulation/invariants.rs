@@ -129,6 +129,7 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any, ahead: i64, skew: i64
 /// A transition as it was decided, without its acceptance.
 fn decided(last: &Transition) -> Transition {
     Transition {
+        key: None,
         accepted: None,
         ..last.clone()
     }

@@ -53,7 +53,10 @@ pub(crate) fn operate(world: &Shared, executor: &mut Executor) {
     }
     if world.operations.restored.is_none() && world.strikes(Fault::Restored) {
         if world.operations.backup.is_none() {
-            world.back_up();
+            // One from before would not know a region that is about to have its first canary.
+            if world.receiving().len() == world.regions.len() {
+                world.back_up();
+            }
         } else {
             let alone = world.is_one_machine();
             // The whole server is stopped.

@@ -32,11 +32,19 @@ impl Server {
                 .env("HB_DATA_DIR", &data);
             command
         };
-        let mut process = command(&["serve", "--listen", "127.0.0.1:0", "--output", "json"])
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+        let mut process = command(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--output",
+            "json",
+            "--rate-limit",
+            "none",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
         let (reads, missing) = (Arc::new(AtomicBool::new(true)), Arc::default());
         let output = BufReader::new(process.stdout.take().unwrap());
         std::thread::spawn({

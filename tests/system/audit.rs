@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Done, Sandbox, Server, have};
+use crate::support::{Done, Sandbox, Server, TO_VERSION_5, have};
 
 /// The acts of the last hour.
 fn acts(sandbox: &Sandbox) -> Vec<Value> {
@@ -140,10 +140,7 @@ fn a_confirmation_is_recorded_by_the_id_of_the_subscription_and_without_its_toke
 #[test]
 fn an_old_database_has_its_migration_as_its_first_act() {
     let sandbox = Sandbox::with_database();
-    sandbox
-        .database()
-        .execute_batch("DROP TABLE audit; PRAGMA user_version = 5")
-        .unwrap();
+    sandbox.database().execute_batch(TO_VERSION_5).unwrap();
     done(&sandbox, &["migrate"]);
     let acts = acts(&sandbox);
     assert_eq!(acts.len(), 1);

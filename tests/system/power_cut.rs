@@ -42,6 +42,7 @@ async fn ten_thousand_hosts_missing_at_once_are_at_most_ten_messages() {
     // It sweeps at its start and not again: by the next start all hosts are missing.
     let server = Server::start(&sandbox, &["--sweep-every", "1h"]).await;
     let key = server.first_key();
+    sandbox.json(&["key", "limit", "first", "--max-hosts", "20000"]);
     sandbox.json(&[
         "subscription",
         "add",

@@ -24,6 +24,16 @@ pub(crate) const SOON: Duration = Duration::from_mins(1);
 pub(crate) const SOME_KEY: &str =
     "hbk_a4dqobyha4_fivcukrkfivcukrkfivcukrkfivcukrkfivcukrkfivcukrkfivajrcfnci";
 
+/// Takes what is newer than version 5 out of a database, as an earlier build left it.
+pub(crate) const TO_VERSION_5: &str = "
+    DROP TABLE audit;
+    ALTER TABLE subscriptions DROP COLUMN webhook;
+    DROP TRIGGER hosts_new; DROP TRIGGER hosts_gone; DROP TRIGGER hosts_moved;
+    ALTER TABLE heartbeats DROP COLUMN key; ALTER TABLE heartbeats DROP COLUMN first_interval;
+    ALTER TABLE keys DROP COLUMN max_hosts; ALTER TABLE keys DROP COLUMN max_interval;
+    ALTER TABLE keys DROP COLUMN hosts;
+    PRAGMA user_version = 5;";
+
 /// An own folder, and `hb` in it with an empty environment.
 pub(crate) struct Sandbox {
     dir: tempfile::TempDir,

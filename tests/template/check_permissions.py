@@ -102,6 +102,7 @@ def conditions_restrict_items_and_attributes(deployment: Deployment) -> Iterator
     wanted = {
         ("IngestRole", "RecordBeats"): ("dynamodb:Attributes", set(FACTS["beatAttributes"])),
         ("SweepRole", "MendInstants"): ("dynamodb:Attributes", set(FACTS["mendedAttributes"])),
+        ("SweepRole", "CountHostsOfKeys"): ("dynamodb:Attributes", set(FACTS["countedAttributes"])),
         ("SweepRole", "RememberSweeps"): ("dynamodb:LeadingKeys", {FACTS["sweepKind"]}),
         ("CanaryRole", "RememberCanaries"): ("dynamodb:LeadingKeys", {FACTS["receiverPrefix"] + "*"}),
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 use futures::stream::{self, StreamExt};
-use hb_domain::{HostKey, Region, Timestamp};
+use hb_domain::{HostKey, Key, Region, Timestamp};
 use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortError, PortResult, Segment};
 use tracing::instrument;
 
@@ -26,7 +26,7 @@ use crate::table::{Conditional, Table};
 const PAGE: i32 = 10_000;
 
 /// Everything but the message, which a sweep does not need. DynamoDB reads it anyway; this saves the transfer.
-const SCANNED: &str = "#h, #r, #l, #i, #f, #s, #x";
+const SCANNED: &str = "#h, #r, #l, #i, #f, #s, #x, #k, #b";
 
 /// How many items are mended at the same time.
 const MENDING: usize = 16;
@@ -97,6 +97,39 @@ impl DynamoHeartbeats {
         }
     }
 
+    /// Stores a beat; `false` of a host that is not stored, if only `known_only` ones may be.
+    async fn store(&self, heard: &Heard, known_only: bool) -> PortResult<bool> {
+        let mut change = Change::Hopeful;
+        for _ in 0..ATTEMPTS {
+            let key = stored::key(&heard.key, &heard.region);
+            let mut update = change.of(&heard.heartbeat);
+            if known_only {
+                update.condition = format!("attribute_exists(#{LAST}) AND ({})", update.condition);
+            }
+            let item = match Self::update(&self.quick, key, update).await? {
+                Conditional::Done(_) => return Ok(true),
+                Conditional::Failed(item) => item,
+            };
+            // Usually a newer beat is stored and nothing is left to do; a late failure still counts.
+            change = match item {
+                None if known_only => return Ok(false),
+                None => Change::Hopeful,
+                Some(item) => {
+                    let stored =
+                        stored::decode(&item).map_err(|cause| self.unreadable(&item, cause))?;
+                    match Change::late(&stored.heartbeat, &heard.heartbeat) {
+                        None => return Ok(true),
+                        Some(late) => late,
+                    }
+                }
+            };
+        }
+        Err(PortError::unavailable(
+            self.table.what(),
+            format!("too many concurrent writes of {}", heard.key),
+        ))
+    }
+
     fn unreadable(&self, item: &AttributeMap, cause: item::Cause) -> PortError {
         self.table
             .unreadable(item::label(item, &[HOST, REGION]), cause)
@@ -107,31 +140,13 @@ impl DynamoHeartbeats {
 impl Heartbeats for DynamoHeartbeats {
     #[instrument(level = "debug", skip_all, err(level = "debug"), fields(host = %heard.key, region = heard.region.as_str()))]
     async fn record(&self, heard: &Heard) -> PortResult<()> {
-        let mut change = Change::Hopeful;
-        for _ in 0..ATTEMPTS {
-            let key = stored::key(&heard.key, &heard.region);
-            let update = change.of(&heard.heartbeat);
-            let item = match Self::update(&self.quick, key, update).await? {
-                Conditional::Done(_) => return Ok(()),
-                Conditional::Failed(item) => item,
-            };
-            // Usually a newer beat is stored and nothing is left to do; a late failure still counts.
-            change = match item {
-                None => Change::Hopeful,
-                Some(item) => {
-                    let stored =
-                        stored::decode(&item).map_err(|cause| self.unreadable(&item, cause))?;
-                    match Change::late(&stored.heartbeat, &heard.heartbeat) {
-                        None => return Ok(()),
-                        Some(late) => late,
-                    }
-                }
-            };
-        }
-        Err(PortError::unavailable(
-            self.table.what(),
-            format!("too many concurrent writes of {}", heard.key),
-        ))
+        self.store(heard, false).await.map(drop)
+    }
+
+    /// A sweep counts the hosts of a key, so that it may get some more until then.
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(host = %heard.key, region = heard.region.as_str()))]
+    async fn record_with(&self, heard: &Heard, key: &Key) -> PortResult<bool> {
+        self.store(heard, key.is_full()).await
     }
 
     #[instrument(level = "debug", skip_all, err(level = "debug"), fields(%host))]

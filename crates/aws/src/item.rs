@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use hb_domain::{HostKey, Timestamp};
+use hb_domain::{HostKey, Interval, Timestamp};
 use hb_service::ports::{Page, Unreadable};
 
 use crate::size::AttributeMap;
@@ -76,6 +76,24 @@ pub(crate) fn get_number<T: FromStr<Err: Display>>(
         Some(AttributeValue::N(digits)) => digits.parse().map_err(|error| wrong(name, error)),
         Some(_) => Err(wrong(name, "not a number")),
     }
+}
+
+pub(crate) fn optional_number<T: FromStr<Err: Display>>(
+    item: &AttributeMap,
+    name: &str,
+) -> Result<Option<T>, Cause> {
+    item.contains_key(name)
+        .then(|| get_number(item, name))
+        .transpose()
+}
+
+/// An interval in milliseconds.
+pub(crate) fn optional_interval(
+    item: &AttributeMap,
+    name: &str,
+) -> Result<Option<Interval>, Cause> {
+    let interval = optional_number(item, name)?.map(Interval::from_millis);
+    interval.transpose().map_err(|error| wrong(name, error))
 }
 
 pub(crate) fn get_instant(item: &AttributeMap, name: &str) -> Result<Timestamp, Cause> {

@@ -1,10 +1,12 @@
 //! API keys in DynamoDB. Only the SHA-256 of a secret is stored.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
-use hb_domain::{HostPrefix, Key, KeyId, SecretHash, Timestamp};
+use hb_domain::{HostPrefix, Key, KeyId, KeyLimits, SecretHash, Timestamp};
 use hb_service::ports::{Cursor, Keys, Page, PortResult};
 use tracing::instrument;
 
@@ -26,6 +28,14 @@ const CREATED: &str = "created";
 const EXPIRES: &str = "expires";
 const REVOKED: &str = "revoked";
 const USED: &str = "used";
+const MAX_HOSTS: &str = "maxHosts";
+const MAX_INTERVAL: &str = "maxInterval";
+const HOSTS: &str = "hosts";
+
+/// What a sweep may write of a key; its role allows nothing else.
+pub const COUNTED: [&str; 2] = [ID, HOSTS];
+
+const EXISTS: &str = "attribute_exists(#id)";
 
 /// The API keys of a stage.
 #[derive(Clone, Debug)]
@@ -52,15 +62,19 @@ impl DynamoKeys {
         id: &KeyId,
         update: &str,
         condition: &str,
-        at: Timestamp,
+        values: &[(&str, AttributeValue)],
     ) -> PortResult<Option<Key>> {
+        let values = values.iter().cloned();
+        let values: HashMap<_, _> = values
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         let request = table.client.update_item().table_name(&table.name);
         let answer = request
             .key(ID, item::text(id.as_str()))
             .update_expression(update)
             .condition_expression(condition)
             .set_expression_attribute_names(Some(names(&[update, condition])))
-            .expression_attribute_values(":at", item::instant(at))
+            .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
             .return_values(ReturnValue::AllNew)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
@@ -118,16 +132,17 @@ impl Keys for DynamoKeys {
     #[instrument(level = "debug", skip_all, err(level = "debug"), fields(id = id.as_str()))]
     async fn revoke(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
         let update = "SET #revoked = if_not_exists(#revoked, :at)";
-        self.set(&self.table, id, update, "attribute_exists(#id)", at)
-            .await
+        let at = [(":at", item::instant(at))];
+        self.set(&self.table, id, update, EXISTS, &at).await
     }
 
     /// The condition spares a key that expires earlier, which is then read.
     #[instrument(level = "debug", skip_all, err(level = "debug"), fields(id = id.as_str()))]
     async fn expire(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
         let later = "attribute_exists(#id) AND (attribute_not_exists(#expires) OR #expires > :at)";
+        let at = [(":at", item::instant(at))];
         match self
-            .set(&self.table, id, "SET #expires = :at", later, at)
+            .set(&self.table, id, "SET #expires = :at", later, &at)
             .await?
         {
             Some(key) => Ok(Some(key)),
@@ -138,9 +153,45 @@ impl Keys for DynamoKeys {
     #[instrument(level = "debug", skip_all, err(level = "debug"), fields(id = id.as_str()))]
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> PortResult<()> {
         let earlier = "attribute_exists(#id) AND (attribute_not_exists(#used) OR #used < :at)";
-        self.set(&self.quick, id, "SET #used = :at", earlier, at.day())
+        let at = [(":at", item::instant(at.day()))];
+        self.set(&self.quick, id, "SET #used = :at", earlier, &at)
             .await
             .map(drop)
+    }
+
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(id = id.as_str()))]
+    async fn limit(&self, id: &KeyId, limits: &KeyLimits) -> PortResult<Option<Key>> {
+        let (mut set, mut remove, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, value) in limits_of(limits) {
+            match value {
+                Some(value) => {
+                    set.push(format!("#{name} = :{name}"));
+                    values.push((format!(":{name}"), value));
+                }
+                None => remove.push(format!("#{name}")),
+            }
+        }
+        let part = |word, parts: Vec<String>| {
+            if parts.is_empty() {
+                String::new()
+            } else {
+                format!("{word} {} ", parts.join(", "))
+            }
+        };
+        let update = part("SET", set) + &part("REMOVE", remove);
+        let values: Vec<_> = values
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.clone()))
+            .collect();
+        self.set(&self.table, id, update.trim_end(), EXISTS, &values)
+            .await
+    }
+
+    #[instrument(level = "debug", skip_all, err(level = "debug"), fields(id = id.as_str()))]
+    async fn note_hosts(&self, id: &KeyId, hosts: u32) -> PortResult<Option<Key>> {
+        let hosts = [(":hosts", item::number(hosts))];
+        self.set(&self.table, id, "SET #hosts = :hosts", EXISTS, &hosts)
+            .await
     }
 
     /// All keys in one page: DynamoDB scans in the order of hashes, and there are dozens of keys, not millions.
@@ -164,7 +215,7 @@ impl Keys for DynamoKeys {
             }
         }
         let mut page = item::page(items, &[ID], decode);
-        page.items.sort_by(|a, b| a.id.cmp(&b.id));
+        page.items.sort_by_key(|a| a.id);
         Ok(page)
     }
 }
@@ -191,7 +242,23 @@ fn encode(key: &Key) -> AttributeMap {
     ] {
         item.extend(at.map(|at| (name.to_owned(), item::instant(at))));
     }
+    for (name, value) in limits_of(&key.limits) {
+        item.extend(value.map(|value| (name.to_owned(), value)));
+    }
     item
+}
+
+/// `None` for one that the item then lacks.
+fn limits_of(limits: &KeyLimits) -> [(&'static str, Option<AttributeValue>); 2] {
+    [
+        (MAX_HOSTS, limits.hosts.map(item::number)),
+        (
+            MAX_INTERVAL,
+            limits
+                .interval
+                .map(|interval| item::number(interval.as_millis())),
+        ),
+    ]
 }
 
 fn decode(item: &AttributeMap) -> Result<Key, Cause> {
@@ -218,6 +285,11 @@ fn decode(item: &AttributeMap) -> Result<Key, Cause> {
         expires: item::optional_instant(item, EXPIRES)?,
         revoked: item::optional_instant(item, REVOKED)?,
         used: item::optional_instant(item, USED)?,
+        limits: KeyLimits {
+            hosts: item::optional_number(item, MAX_HOSTS)?,
+            interval: item::optional_interval(item, MAX_INTERVAL)?,
+        },
+        hosts: item::optional_number(item, HOSTS)?.unwrap_or(0),
     })
 }
 
@@ -230,7 +302,7 @@ fn prefix(value: &AttributeValue) -> Result<HostPrefix, Cause> {
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Fleet, Scope, Secret};
+    use hb_domain::{Fleet, Interval, Scope, Secret};
 
     use super::*;
 
@@ -246,6 +318,11 @@ mod tests {
             expires: Some(Timestamp::MAX),
             revoked: None,
             used: None,
+            limits: KeyLimits {
+                hosts: Some(50),
+                interval: Some(Interval::default()),
+            },
+            hosts: 0,
         }
     }
 
@@ -255,6 +332,7 @@ mod tests {
             host_prefixes: Vec::new(),
             expires: None,
             scope: Scope::Read,
+            limits: KeyLimits::default(),
             ..key()
         };
         for key in [key(), bare] {
@@ -296,6 +374,9 @@ mod tests {
             (PREFIXES, item::text("web")),
             (PREFIXES, AttributeValue::L(vec![item::number(1)])),
             (EXPIRES, item::number(-1)),
+            (MAX_HOSTS, item::number(1_u64 << 32)),
+            (MAX_INTERVAL, item::number(1)),
+            (HOSTS, item::text("many")),
         ];
         for (name, value) in cases {
             let mut bad = encode(&key());

@@ -36,6 +36,7 @@ pub mod facts {
     pub use crate::audit::{AUDIT as AUDIT_KIND, EXPIRY};
     pub use crate::heartbeats::stored::ATTRIBUTES as BEAT_ATTRIBUTES;
     pub use crate::heartbeats::stored::MENDED as MENDED_ATTRIBUTES;
+    pub use crate::keys::COUNTED as COUNTED_ATTRIBUTES;
     pub use crate::ledger::stored::RECEIVER_PREFIX;
     pub use crate::names::STAGE_CHARS;
     pub use crate::system::SWEEP as SWEEP_KIND;

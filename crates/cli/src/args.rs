@@ -142,10 +142,14 @@ pub(crate) struct Serve {
     /// the list of processes.
     #[arg(long, value_name = "URL", env = "HB_PING_URL", hide_env_values = true)]
     pub(crate) ping_url: Option<String>,
-    /// Beats per second accepted from each key; more get 429 [default: no limit].
-    #[arg(long, value_name = "N", env = "HB_RATE_LIMIT")]
-    pub(crate) rate_limit: Option<NonZeroU32>,
+    /// Beats per second accepted from each key, ten seconds' worth of them at once, or `none`; more get 429.
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = per_second, env = "HB_RATE_LIMIT")]
+    pub(crate) rate_limit: PerSecond,
 }
+
+/// A number of events a second; `None` is any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PerSecond(pub(crate) Option<NonZeroU32>);
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
@@ -237,6 +241,16 @@ fn public_url(text: &str) -> Result<Url, String> {
 }
 
 /// One address is a network as well.
+fn per_second(text: &str) -> Result<PerSecond, String> {
+    match text {
+        "none" => Ok(PerSecond(None)),
+        _ => text
+            .parse()
+            .map(|number| PerSecond(Some(number)))
+            .map_err(|_| "write a whole number from 1, or none".to_owned()),
+    }
+}
+
 fn network(text: &str) -> Result<IpNet, String> {
     let address = || text.parse().map(|address: IpAddr| address.into()).ok();
     let network = text.parse().ok().or_else(address);
@@ -244,7 +258,7 @@ fn network(text: &str) -> Result<IpNet, String> {
         .ok_or_else(|| "write a network such as 10.0.0.0/8 or fd00::/8, or an address".to_owned())
 }
 
-fn interval(text: &str) -> Result<Interval, String> {
+pub(crate) fn interval(text: &str) -> Result<Interval, String> {
     duration(text)?
         .try_into()
         .map_err(|error: hb_domain::IntervalError| error.to_string())
@@ -270,5 +284,13 @@ mod tests {
                 && sweep_period("2h").is_err()
         );
         assert!(interval("500ms").is_err() && interval("366d").is_err());
+    }
+
+    #[test]
+    fn a_rate_is_a_number_or_none() {
+        let default = per_second("1000").unwrap().0.map(NonZeroU32::get);
+        assert_eq!(default, Some(hb_domain::limits::KEY_BEATS_PER_SECOND));
+        assert_eq!(per_second("none"), Ok(PerSecond(None)));
+        assert!(per_second("0").is_err() && per_second("-1").is_err());
     }
 }

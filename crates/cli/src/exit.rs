@@ -342,7 +342,7 @@ fn key(error: &KeyError, on_stage: bool) -> Facts {
     match error {
         KeyError::NoSuchKey(_) => no(LIST_KEYS),
         KeyError::Dead(_) => no("`hb key create NAME` makes a new one"),
-        KeyError::TooManyPrefixes(_) => usage(""),
+        KeyError::TooManyPrefixes(_) | KeyError::TooFewHosts(_) => usage(""),
         KeyError::NotRandom => failed(""),
         KeyError::Port(error) => port(error, on_stage),
     }

@@ -8,7 +8,7 @@ mod log;
 mod printer;
 mod watchers;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use hb_delivery::{ConsoleSender, Courier, SendError, Senders, SmtpSender, Webhoo
 use hb_domain::{Incarnation, Kind, Notice, Region};
 use hb_http::App;
 use hb_service::ports::IngestPorts;
-use hb_service::{CachePolicy, Canaries, Sweep, SweepError, SweepReport, SweepSettings, Troubles};
+use hb_service::{
+    CachePolicy, Canaries, Refusals, Sweep, SweepError, SweepReport, SweepSettings, Troubles,
+};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -60,13 +62,20 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     let courier = Courier::new(queue, senders, clock.clone(), ids);
 
     let troubles = Arc::new(Troubles::default());
+    let refusals = Arc::<Refusals>::default();
     let watchers = Arc::new(Watchers::new(troubles.clone(), clock.clone()));
     if let Some(ping) = ping {
         tokio::spawn(watchers.pings(ping));
     }
     let shut_out = listener::ShutOut::default();
     let to_listener = listener::Settings {
-        router: router(&backend, database, &serve, troubles.clone()),
+        router: router(
+            &backend,
+            database,
+            &serve,
+            troubles.clone(),
+            refusals.clone(),
+        ),
         tls: certificates.clone(),
         trusted_proxies: serve.trust_proxy,
         shut_out: shut_out.clone(),
@@ -84,14 +93,8 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         shut_out,
         certificates,
     };
-    let caller = canary::HttpCaller::new(way, &dir, Arc::new(backend.keys()));
     let settings = SweepSettings::local();
-    let canaries = Canaries {
-        caller: Arc::new(caller),
-        ports: backend.ports.clone(),
-        region: settings.region.clone(),
-        fresh: settings.canaries.fresh,
-    };
+    let canaries = canaries(&backend, way, &dir, &settings);
     let sweep = Sweep::new(backend.ports, settings);
     let (stop, stopped) = watch::channel(false);
     let (tried, heard) = watch::channel(false);
@@ -102,6 +105,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         serve.sweep_every,
         sweep,
         troubles,
+        refusals,
         watchers.clone(),
         heard,
         stopped,
@@ -122,14 +126,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     };
     listener::serve(listener, to_listener, stop_listener).await;
     watchers.stopping();
-    tokio::spawn(async move {
-        signal().await;
-        tracing::warn!(
-            "second signal: stopping at once; unfinished work is done after the next start"
-        );
-        err.finish();
-        std::process::exit(130);
-    });
+    tokio::spawn(exit_on_signal(err));
     follow.iter().for_each(tokio::task::JoinHandle::abort);
     // No more beats arrive; a sweep and deliveries under way are finished.
     let _ = stop.send(true);
@@ -138,12 +135,32 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     Ok(())
 }
 
+/// Ends the process at the second signal.
+async fn exit_on_signal(err: Printer) {
+    signal().await;
+    tracing::warn!("second signal: stopping at once; unfinished work is done after the next start");
+    err.finish();
+    std::process::exit(130);
+}
+
+/// The server's own beats, which take this way.
+fn canaries(backend: &Backend, way: canary::Way, dir: &Path, settings: &SweepSettings) -> Canaries {
+    let caller = canary::HttpCaller::new(way, dir, Arc::new(backend.keys()));
+    Canaries {
+        caller: Arc::new(caller),
+        ports: backend.ports.clone(),
+        region: settings.region.clone(),
+        fresh: settings.canaries.fresh,
+    }
+}
+
 /// What answers requests.
 fn router(
     backend: &Backend,
     database: Option<Incarnation>,
     serve: &Serve,
     troubles: Arc<Troubles>,
+    refusals: Arc<Refusals>,
 ) -> hb_http::Router {
     let keys_fresh = CachePolicy {
         positive: KEYS_FRESH,
@@ -152,11 +169,12 @@ fn router(
     };
     hb_http::router(App {
         database,
+        refusals,
         ..App::new(
             IngestPorts::from(&backend.ports),
             Region::local(),
             keys_fresh,
-            serve.rate_limit,
+            serve.rate_limit.0,
             troubles,
         )
     })
@@ -192,6 +210,7 @@ async fn sweep_every(
     period: Duration,
     sweep: Sweep,
     troubles: Arc<Troubles>,
+    refusals: Arc<Refusals>,
     watchers: Arc<Watchers>,
     first_canary: watch::Receiver<bool>,
     stopped: watch::Receiver<bool>,
@@ -208,6 +227,7 @@ async fn sweep_every(
             _ = ticks.tick() => {}
         }
         let result = sweep.run().await;
+        refusals.log(sweep.ports.clock.now());
         log_sweep(&result, &troubles);
         if result.is_ok() {
             watchers.swept();

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::beat::Interval;
 use crate::host::{Fleet, HostId, is_delimiter, name};
 use crate::key::{KeyId, SecretHash};
 use crate::limits;
@@ -95,6 +96,15 @@ impl FromStr for KeyName {
 
 name!(KeyName, KeyNameError);
 
+/// What a key is limited to besides its hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// How many hosts may beat with it, from [`limits::KEY_HOSTS_MIN`]; `None` means [`limits::KEY_HOSTS`].
+    pub hosts: Option<u32>,
+    /// The longest interval that its beats may have.
+    pub interval: Option<Interval>,
+}
+
 /// An API key as it is stored: everything but the secret.
 #[derive(Clone, Debug)]
 pub struct Key {
@@ -118,6 +128,10 @@ pub struct Key {
     pub revoked: Option<Timestamp>,
     /// The start of the day (UTC) of its last recorded use.
     pub used: Option<Timestamp>,
+    /// What an admin limited it to.
+    pub limits: KeyLimits,
+    /// How many hosts beat with it, as far as they were counted.
+    pub hosts: u32,
 }
 
 /// Why a valid key may not do what was asked.
@@ -137,6 +151,12 @@ pub enum Denied {
     /// The name is one of the service's own, or the key is for those alone.
     #[error("this key may not beat for {0}: names that begin with hb: are the service's own")]
     Reserved(HostId),
+    /// The host is new, and the key has all the hosts that it may have.
+    #[error("this key has {0} hosts and may have no more; {1} would be a new one")]
+    Full(u32, HostId),
+    /// The interval is longer than the key allows.
+    #[error("this key allows intervals of up to {} ms, not {}", .0.as_millis(), .1.as_millis())]
+    Interval(Interval, Interval),
 }
 
 impl Key {
@@ -150,6 +170,33 @@ impl Key {
     #[must_use]
     pub fn is_news(&self, now: Timestamp) -> bool {
         self.used.is_none_or(|used| used < now.day())
+    }
+
+    /// How many hosts may beat with it.
+    #[must_use]
+    pub fn most_hosts(&self) -> u32 {
+        self.limits.hosts.unwrap_or(limits::KEY_HOSTS)
+    }
+
+    /// Whether no new host may beat with it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.hosts >= self.most_hosts()
+    }
+
+    /// Whether people are to know that it will soon be full, or is.
+    #[must_use]
+    pub fn is_nearly_full(&self, now: Timestamp) -> bool {
+        let share = u64::from(self.hosts) * 100;
+        self.is_live(now) && share >= u64::from(self.most_hosts()) * limits::KEY_HOSTS_ALARM_PERCENT
+    }
+
+    /// Whether its beats may have this interval.
+    pub fn allows(&self, interval: Interval) -> Result<(), Denied> {
+        match self.limits.interval {
+            Some(most) if interval > most => Err(Denied::Interval(most, interval)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the key has this scope.

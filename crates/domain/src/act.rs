@@ -17,6 +17,8 @@ words! {
         KeyCreate = "key create",
         /// A key was replaced, and expires soon.
         KeyRotate = "key rotate",
+        /// What a key is limited to was changed.
+        KeyLimit = "key limit",
         /// A key was revoked.
         KeyRevoke = "key revoke",
         /// The keys of a file were stored.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::key::KeyId;
 use crate::limits;
 use crate::time::Timestamp;
 use crate::words::words;
@@ -127,6 +128,8 @@ pub struct Beat {
     pub signal: Signal,
     /// Kept only with [`Signal::Fail`].
     pub message: Option<Message>,
+    /// The key that it came with, where one is known.
+    pub key: Option<KeyId>,
 }
 
 impl Beat {
@@ -138,6 +141,7 @@ impl Beat {
             interval: Interval::default(),
             signal: Signal::Ok,
             message: None,
+            key: None,
         }
     }
 }
@@ -164,6 +168,10 @@ pub struct Heartbeat {
     pub signal: Signal,
     /// The last `fail`.
     pub failure: Option<Failure>,
+    /// The key of the last beat, where one is known.
+    pub key: Option<KeyId>,
+    /// The interval of the first beat, where it is known: people were told of it when the host registered.
+    pub first_interval: Option<Interval>,
 }
 
 impl Heartbeat {
@@ -180,6 +188,8 @@ impl Heartbeat {
             interval: beat.interval,
             signal: beat.signal,
             failure,
+            key: beat.key,
+            first_interval: Some(beat.interval),
         }
     }
 
@@ -242,7 +252,15 @@ impl Heartbeat {
     /// `ok`. Of two beats in one millisecond `other` wins.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
-        let first = self.first.min(other.first);
+        let (earlier, later) = if other.first < self.first {
+            (&other, &self)
+        } else {
+            (&self, &other)
+        };
+        let (first, first_interval) = (
+            earlier.first,
+            earlier.first_interval.or(later.first_interval),
+        );
         let failure = match (&self.failure, &other.failure) {
             (Some(mine), Some(theirs)) if mine.at > theirs.at => self.failure.clone(),
             (_, Some(_)) => other.failure.clone(),
@@ -252,6 +270,7 @@ impl Heartbeat {
         Self {
             first,
             failure,
+            first_interval,
             ..newer
         }
     }
@@ -268,6 +287,7 @@ pub mod strategy {
     use proptest::prelude::*;
 
     use super::{Beat, Heartbeat, Interval, Message, Signal};
+    use crate::key::KeyId;
     use crate::limits;
     use crate::time::Timestamp;
 
@@ -285,6 +305,7 @@ pub mod strategy {
             interval: Interval::from_millis(interval).unwrap(),
             signal,
             message: message.map(Message::from),
+            key: Some(KeyId::from_random([u8::try_from(interval % 3).unwrap(); 7])),
         })
     }
 

@@ -131,6 +131,7 @@ pub fn decide(
             .and_then(|failure| failure.message.clone()),
         at: now,
         caveat: (kind == Kind::Missing).then(caveat).flatten(),
+        key: heartbeat.key,
         accepted: None,
     };
     // A copy that lags behind must not take back a failure that was accounted for.

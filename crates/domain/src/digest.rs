@@ -10,11 +10,14 @@
 //!
 //! A host that joined too late for the list takes its notice back.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::entry::Entry;
 use crate::host::{Fleet, HostId, HostKey};
+use crate::key::KeyId;
 use crate::limits;
 use crate::notice::id::NoticeId;
 use crate::pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
@@ -141,11 +144,10 @@ impl Digest {
     #[must_use]
     pub fn lists(&self, entry: &Entry) -> bool {
         let is_it = |member: &Member| member.host == entry.key.host && member.epoch == entry.epoch;
+        let rest = self.members.get(limits::DIGEST_NAMES..).unwrap_or_default();
         // In order of their names, unless an earlier version wrote the list.
-        let place = self
-            .members
-            .binary_search_by(|member| member.host.cmp(&entry.key.host));
-        let found = place.is_ok_and(|place| is_it(&self.members[place]));
+        let place = rest.binary_search_by(|member| member.host.cmp(&entry.key.host));
+        let found = place.is_ok_and(|place| is_it(&rest[place]));
         self.fleet == entry.key.fleet && (found || self.members.iter().any(is_it))
     }
 
@@ -164,7 +166,7 @@ impl Digest {
         self.stage == DigestStage::Open && over
     }
 
-    /// Freezes the list: of the members as they are now, `entries`, it keeps those that joined, in order of their names.
+    /// Freezes the list: of the members as they are now, `entries`, it keeps those that joined, in the order in which texts name them and then by name.
     /// `None` when it is not open.
     #[must_use]
     pub fn frozen<'a>(
@@ -178,8 +180,8 @@ impl Digest {
         let joined = entries
             .into_iter()
             .filter(|entry| entry.digest() == Some(&self.id));
-        let mut members: Vec<_> = joined.filter_map(Member::of).collect();
-        members.sort_by(|one, other| one.host.cmp(&other.host));
+        let key = |entry: &Entry| entry.history.last().and_then(|last| last.key);
+        let members = in_turn(joined.filter_map(|entry| Some((key(entry), Member::of(entry)?))));
         Some(if members.is_empty() {
             Self {
                 stage: DigestStage::Closed,
@@ -297,6 +299,25 @@ impl Entry {
             }
         }
     }
+}
+
+/// Members in order of their names; but those that texts name, the first ones, are of each key in turn, so that one key
+/// cannot push the hosts of all others out by names that come first.
+fn in_turn(joined: impl Iterator<Item = (Option<KeyId>, Member)>) -> Vec<Member> {
+    let mut joined: Vec<_> = joined.collect();
+    joined.sort_by(|(_, one), (_, other)| one.host.cmp(&other.host));
+    let mut turns: BTreeMap<Option<KeyId>, usize> = BTreeMap::new();
+    let mut members: Vec<(usize, Member)> = Vec::with_capacity(joined.len());
+    for (key, member) in joined {
+        let turn = turns.entry(key).or_default();
+        *turn += 1;
+        members.push((*turn, member));
+    }
+    members.sort_by_key(|(turn, _)| *turn);
+    if let Some(rest) = members.get_mut(limits::DIGEST_NAMES..) {
+        rest.sort_by(|(_, one), (_, other)| one.host.cmp(&other.host));
+    }
+    members.into_iter().map(|(_, member)| member).collect()
 }
 
 /// Splits `entries` so that each part fits into one digest.

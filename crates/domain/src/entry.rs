@@ -287,6 +287,7 @@ impl Entry {
             message: trouble,
             at: now,
             caveat: None,
+            key: None,
             accepted: None,
         };
         Some(self.transit(transition))

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::key::KeyId;
 use crate::limits;
 
 /// A namespace of hosts, keys and subscriptions: 1 to 32 characters of `a-z 0-9 -`.
@@ -68,6 +69,8 @@ pub enum HostIdError {
 
 /// The prefix of the service's own hosts.
 const RESERVED: &str = "hb:";
+/// The prefix of the service's own hosts that stand for keys.
+const KEY: &str = "hb:key-";
 
 impl HostId {
     /// Whether the name belongs to the service itself: to a canary or its receiver. No client may beat for those.
@@ -92,6 +95,18 @@ impl HostId {
     #[must_use]
     pub fn clock() -> Self {
         Self(format!("{RESERVED}clock"))
+    }
+
+    /// A key, whose transitions notify people that it is nearly full.
+    #[must_use]
+    pub fn key(id: &KeyId) -> Self {
+        Self(format!("{KEY}{id}"))
+    }
+
+    /// The key that it stands for.
+    #[must_use]
+    pub fn as_key(&self) -> Option<KeyId> {
+        self.0.strip_prefix(KEY)?.parse().ok()
     }
 
     /// The receiver of beats, whose transitions notify people that it is degraded.

@@ -56,6 +56,8 @@ impl Inquiry {
             interval: self.interval_here(stored).unwrap_or(self.interval),
             signal: stored.map_or(Signal::Ok, |heartbeat| heartbeat.signal),
             failure: stored.and_then(|heartbeat| heartbeat.failure.clone()),
+            key: stored.and_then(|heartbeat| heartbeat.key),
+            first_interval: stored.and_then(|heartbeat| heartbeat.first_interval),
         }
     }
 }

@@ -12,8 +12,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::host::name;
-
 const PREFIX: &str = "hbk_";
 const ID_CHARS: usize = 10;
 const SECRET_CHARS: usize = 52;
@@ -34,9 +32,9 @@ fn base32() -> &'static Encoding {
 }
 
 /// The public part of a token, by which keys are found and shown: 10 characters of `a-z 2-7`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct KeyId(String);
+pub struct KeyId([u8; ID_CHARS]);
 
 /// A string that is not a [`KeyId`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -47,9 +45,14 @@ impl KeyId {
     /// The id made of random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; 7]) -> Self {
-        let mut text = base32().encode(&bytes);
-        text.truncate(ID_CHARS);
-        Self(text)
+        let text = base32().encode(&bytes);
+        Self(std::array::from_fn(|i| text.as_bytes()[i]))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -57,12 +60,38 @@ impl FromStr for KeyId {
     type Err = KeyIdError;
     fn from_str(text: &str) -> Result<Self, KeyIdError> {
         let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'2'..=b'7');
-        let fits = text.len() == ID_CHARS && text.bytes().all(allowed);
-        fits.then(|| Self(text.to_owned())).ok_or(KeyIdError)
+        let id = text.as_bytes().try_into().map_err(|_| KeyIdError)?;
+        text.bytes()
+            .all(allowed)
+            .then_some(Self(id))
+            .ok_or(KeyIdError)
     }
 }
 
-name!(KeyId, KeyIdError);
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+impl TryFrom<String> for KeyId {
+    type Error = KeyIdError;
+    fn try_from(text: String) -> Result<Self, KeyIdError> {
+        text.parse()
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(id: KeyId) -> Self {
+        id.as_str().to_owned()
+    }
+}
 
 /// The 256 secret bits of a token. `Debug` hides them.
 #[derive(Clone, PartialEq, Eq)]

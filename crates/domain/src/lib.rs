@@ -31,7 +31,9 @@ mod transition;
 mod webhook;
 mod words;
 
-pub use access::{Denied, HostPrefix, HostPrefixError, Key, KeyName, KeyNameError, Scope};
+pub use access::{
+    Denied, HostPrefix, HostPrefixError, Key, KeyLimits, KeyName, KeyNameError, Scope,
+};
 pub use act::{Act, ActId, ActKind, Who};
 pub use backoff::{Tries, jittered, pause, splay};
 #[cfg(any(test, feature = "testing"))]

@@ -12,6 +12,22 @@ pub const REGION_CHARS: usize = 32;
 pub const KEY_NAME_CHARS: usize = 64;
 /// Most host prefixes of one API key: each beat is compared with all of them.
 pub const KEY_HOST_PREFIXES: usize = 20;
+/// Most hosts of a key that says nothing else: a large site; a fleet with more has several keys, so that one that leaks
+/// does not name them all.
+pub const KEY_HOSTS: u32 = 10_000;
+/// Fewest hosts that a key may be limited to. A key for fewer has their names as its prefixes; and a key with fewer hosts
+/// is never counted on AWS, where each count is a write.
+pub const KEY_HOSTS_MIN: u32 = 10;
+/// From this share of its hosts on, in percent, people are notified that a key is nearly full.
+pub const KEY_HOSTS_ALARM_PERCENT: u64 = 80;
+/// Beats a second of a key unless the service is told otherwise: all hosts of a full key, every 10 s.
+pub const KEY_BEATS_PER_SECOND: u32 = 1_000;
+/// How many seconds of beats a key may send at once: cron starts all machines of a site in the same second.
+pub const KEY_BURST_SECONDS: u32 = 10;
+/// Requests a second without a valid key that an address may send before it is asked to wait.
+pub const REFUSALS_PER_SECOND: u32 = 10;
+/// Most bytes that authenticated keys may take in memory: more than 200,000 keys.
+pub const KEY_CACHE_BYTES: usize = 64 << 20;
 /// Shortest interval: below it, network jitter looks like silence.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Longest interval: a yearly job.

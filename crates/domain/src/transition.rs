@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::beat::{Interval, Message};
 use crate::coverage::Blackout;
 use crate::host::Region;
+use crate::key::KeyId;
 use crate::pending::Acceptance;
 use crate::time::Timestamp;
 use crate::words::words;
@@ -110,6 +111,9 @@ pub struct Transition {
     /// Why it may be wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caveat: Option<Caveat>,
+    /// The key of the last beat, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
     /// When and how the topic accepted its notice; `None` before that.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "told")]
     pub accepted: Option<Acceptance>,

@@ -3,13 +3,14 @@
 //! In this order: the announced length, the key, its rate, the body, the beat, the key's permission, the storage. So a
 //! stranger learns only that the key is wrong, and their body is not read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use hb_domain::{Beat, HostId, Key, Scope, Timestamp};
-use hb_service::{AuthError, RecordError};
+use hb_service::{AuthError, RecordError, Refusal};
 
 use crate::error::{Dependency, Error};
 use crate::invalid::Invalid;
@@ -33,7 +34,7 @@ type Read = fn(&Uri, &[u8], Timestamp) -> Result<(HostId, Beat), Invalid>;
 async fn beat(app: &App, request: Request, route: &'static str, read: Read) -> Response {
     let method = request.method().clone();
     let client = request.extensions().get::<Client>().map(|client| client.0);
-    let answer = record(app, request, read)
+    let answer = record(app, request, client, read)
         .await
         .map_or_else(Error::into_response, |()| {
             let mut answer = answer::ok();
@@ -45,22 +46,33 @@ async fn beat(app: &App, request: Request, route: &'static str, read: Read) -> R
     answer
 }
 
-async fn record(app: &App, request: Request, read: Read) -> Result<(), Error> {
+async fn record(
+    app: &App,
+    request: Request,
+    client: Option<IpAddr>,
+    read: Read,
+) -> Result<(), Error> {
     let now = app.clock.now();
     let (head, body) = request.into_parts();
     body::announced(&head.headers)?;
-    let key = authenticate(app, &head.headers, now).await?;
+    let key = authenticate(app, &head.headers, client, now).await?;
     if key.scope != Scope::Canary {
-        app.limit
-            .take(&key.id, now)
-            .map_err(|wait| Error::TooMany { wait })?;
+        app.limit.take(key.id, now).map_err(|wait| {
+            app.refusals.add(client, Refusal::TooMany(key.id), now);
+            Error::TooMany { wait }
+        })?;
     }
     let body = body::read(body).await?;
     let (host, beat) = read(&head.uri, &body, now)?;
     store(app, &key, host, beat, now).await
 }
 
-async fn authenticate(app: &App, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Key>, Error> {
+async fn authenticate(
+    app: &App,
+    headers: &HeaderMap,
+    client: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<Arc<Key>, Error> {
     match app
         .authenticator
         .authenticate(credential::presented(headers).as_deref(), now)
@@ -69,7 +81,10 @@ async fn authenticate(app: &App, headers: &HeaderMap, now: Timestamp) -> Result<
         Ok(key) => Ok(key),
         Err(AuthError::Refused(refusal)) => {
             tracing::debug!("refused: {refusal}");
-            Err(Error::Unauthenticated)
+            Err(match app.refusals.add(client, refusal, now) {
+                Some(wait) => Error::TooManyRefused { wait },
+                None => Error::Unauthenticated,
+            })
         }
         Err(AuthError::Unavailable) => {
             app.health.doubt();

@@ -31,6 +31,8 @@ pub(crate) enum Error {
     TooLarge,
     #[error("this key sends too many beats; wait and send again")]
     TooMany { wait: Duration },
+    #[error("too many requests from this address without a valid API key; wait and send again")]
+    TooManyRefused { wait: Duration },
     #[error("{0} is unavailable; try again later")]
     Unavailable(Dependency),
     #[error("internal error; try again later")]
@@ -80,10 +82,14 @@ impl Error {
             Self::Denied(Denied::Host(_) | Denied::Reserved(_)) => {
                 (StatusCode::FORBIDDEN, "host_denied", None)
             }
+            Self::Denied(Denied::Full(..)) => (StatusCode::FORBIDDEN, "key_full", None),
+            Self::Denied(Denied::Interval(..)) => (StatusCode::FORBIDDEN, "interval_denied", None),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", None),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", None),
-            Self::TooMany { wait } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some(*wait)),
+            Self::TooMany { wait } | Self::TooManyRefused { wait } => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limited", Some(*wait))
+            }
             Self::Unavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",

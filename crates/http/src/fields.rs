@@ -97,6 +97,7 @@ impl Fields {
             interval: self.interval.unwrap_or_default(),
             signal: in_path.or(self.signal).unwrap_or(Signal::Ok),
             message: self.message,
+            key: None,
         };
         (self.host, beat)
     }

@@ -24,9 +24,9 @@ pub use axum::Router;
 pub use axum::body::Body;
 use axum::middleware::from_fn;
 use axum::routing::{MethodFilter, get, on, post};
-use hb_domain::{Incarnation, Region};
+use hb_domain::{Incarnation, KeyId, Region, limits};
 use hb_service::ports::{Clock, IngestPorts};
-use hb_service::{Authenticator, CachePolicy, Health, RateLimit, Recorder, Troubles};
+use hb_service::{Authenticator, CachePolicy, Health, RateLimit, Recorder, Refusals, Troubles};
 
 use crate::error::Error;
 
@@ -41,7 +41,9 @@ pub struct App {
     /// What `/v1/status` names, where it is known: a program with access to the database can compare.
     pub database: Option<Incarnation>,
     /// How many beats each key may send.
-    pub limit: RateLimit,
+    pub limit: RateLimit<KeyId>,
+    /// Counts requests without a valid key, by their address.
+    pub refusals: Arc<Refusals>,
     /// Asked once a request.
     pub clock: Arc<dyn Clock>,
     /// Logs failures, once per cause.
@@ -64,7 +66,8 @@ impl App {
             recorder: Recorder::new(ports.heartbeats.clone(), region),
             health: Health::new(ports.heartbeats, ports.topic),
             database: None,
-            limit: RateLimit::new(limit),
+            limit: RateLimit::new(limit, limits::KEY_BURST_SECONDS),
+            refusals: Arc::default(),
             clock: ports.clock,
             troubles,
         }

@@ -5,8 +5,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use hb_aws::facts::{
-    AUDIT_KIND, BEAT_ATTRIBUTES, EXPIRY, MENDED_ATTRIBUTES, RECEIVER_PREFIX, STAGE_CHARS,
-    SWEEP_KIND,
+    AUDIT_KIND, BEAT_ATTRIBUTES, COUNTED_ATTRIBUTES, EXPIRY, MENDED_ATTRIBUTES, RECEIVER_PREFIX,
+    STAGE_CHARS, SWEEP_KIND,
 };
 use hb_aws::{Attribute, Stage, table_definitions};
 use hb_domain::{Region, limits};
@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "tables": tables(&stage),
         "beatAttributes": BEAT_ATTRIBUTES,
         "mendedAttributes": MENDED_ATTRIBUTES,
+        "countedAttributes": COUNTED_ATTRIBUTES,
         "receiverPrefix": RECEIVER_PREFIX,
         "sweepKind": SWEEP_KIND,
         "auditKind": AUDIT_KIND,

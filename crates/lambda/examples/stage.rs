@@ -7,7 +7,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use hb_aws::{Clients, Stage, create_stage};
-use hb_domain::{Fleet, KeyName, Scope};
+use hb_domain::{Fleet, KeyLimits, KeyName, Scope};
 use hb_service::admin::{KeyAdmin, KeyRequest};
 use hb_service::system::{SystemClock, SystemIds};
 use hb_service::testing::memory::auditor;
@@ -33,6 +33,7 @@ async fn make() -> Result<(), Box<dyn Error>> {
         fleet: Fleet::main(),
         host_prefixes: Vec::new(),
         expires_in: None,
+        limits: KeyLimits::default(),
     };
     println!("{}", key_admin.create_key(request).await?.token.reveal());
     Ok(())

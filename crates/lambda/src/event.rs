@@ -20,10 +20,11 @@ mod target;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 
 use data_encoding::BASE64;
 use futures::{future, stream};
-use hb_http::Body;
+use hb_http::{Body, Client};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request};
 use serde::Deserialize;
@@ -84,11 +85,38 @@ struct RequestContext {
     elb: Option<Value>,
     domain_name: Option<String>,
     stage: Option<String>,
+    /// Of REST APIs, and of HTTP APIs in format 1.0.
+    identity: Option<Identity>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity {
+    source_ip: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct HttpContext {
     method: Option<String>,
+    source_ip: Option<String>,
+}
+
+impl RequestContext {
+    /// The address that the gateway saw; a load balancer appends it to a header.
+    fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let address = match self {
+            Self {
+                http: Some(http), ..
+            } => http.source_ip.as_deref(),
+            Self { elb: Some(_), .. } => {
+                let forwarded = headers.get("x-forwarded-for")?.to_str().ok()?;
+                forwarded.rsplit(',').next().map(str::trim)
+            }
+            _ => self.identity.as_ref()?.source_ip.as_deref(),
+        };
+        address?.parse().ok()
+    }
 }
 
 impl HttpEvent {
@@ -150,6 +178,9 @@ impl HttpEvent {
         *request.method_mut() = method;
         *request.uri_mut() = uri.map_err(|_| NotHttp("path and query are too long"))?;
         *request.headers_mut() = raw.headers();
+        if let Some(client) = context.client(request.headers()) {
+            request.extensions_mut().insert(Client(client));
+        }
         Ok(Self { request, format })
     }
 }

@@ -34,6 +34,7 @@ const SWEEP: &[Permission] = &[
     may(Scan, Stage::heartbeats),
     may(Query, Stage::heartbeats),
     may(UpdateItem, Stage::heartbeats),
+    may(UpdateItem, Stage::keys),
     may(GetItem, Stage::ledger),
     may(BatchGetItem, Stage::ledger),
     may(PutItem, Stage::ledger),

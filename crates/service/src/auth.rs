@@ -1,18 +1,19 @@
 //! Authenticates API keys, with a bounded cache in front of the database.
 
+use std::mem::size_of;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hb_domain::{Key, Timestamp, Token};
+use hb_domain::{Key, KeyId, Timestamp, Token, limits};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 
 use crate::ports::Keys;
 use crate::trouble::Troubles;
 
-/// Most entries of each cache: 10,000 are a few megabytes, whatever is sent.
-const CACHED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+/// Most refused tokens that are remembered: a megabyte, whatever is sent.
+const REFUSED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
 const ACTIVITY: &str = "reading API keys";
 
@@ -59,10 +60,13 @@ pub enum Refusal {
     #[error("malformed key")]
     Malformed,
     /// There is no key of its id, or the secret differs.
-    #[error("unknown key")]
-    Unknown,
-    #[error("expired or revoked key")]
-    Dead,
+    #[error("unknown key {0}")]
+    Unknown(KeyId),
+    #[error("expired or revoked key {0}")]
+    Dead(KeyId),
+    /// It is valid, and sends more beats than it may.
+    #[error("too many beats of key {0}")]
+    TooMany(KeyId),
 }
 
 type Digest32 = [u8; 32];
@@ -76,12 +80,48 @@ struct Found {
     noted: Option<Timestamp>,
 }
 
+/// Keys that were found, the least recently used ones first to go when they take more than
+/// [`limits::KEY_CACHE_BYTES`].
+struct Cache {
+    /// By the hash of the whole token: an id alone finds nothing.
+    keys: LruCache<Digest32, Found>,
+    bytes: usize,
+}
+
+impl Cache {
+    fn put(&mut self, digest: Digest32, found: Found) {
+        self.bytes += bytes(&found.key);
+        let replaced = self.keys.put(digest, found);
+        self.bytes -= replaced.map_or(0, |old| bytes(&old.key));
+        while self.bytes > limits::KEY_CACHE_BYTES {
+            let Some((_, old)) = self.keys.pop_lru() else {
+                return;
+            };
+            self.bytes -= bytes(&old.key);
+        }
+    }
+
+    fn pop(&mut self, digest: &Digest32) {
+        let old = self.keys.pop(digest);
+        self.bytes -= old.map_or(0, |old| bytes(&old.key));
+    }
+}
+
+/// About what an entry of the cache takes: the key, its texts with what an allocation adds, and its place in the map.
+fn bytes(key: &Key) -> usize {
+    const ALLOCATED: usize = 16;
+    let prefixes = key.host_prefixes.iter();
+    let prefixes = prefixes.map(|prefix| prefix.as_str().len() + size_of::<String>() + ALLOCATED);
+    let texts = key.name.as_str().len() + key.fleet.as_str().len() + 2 * ALLOCATED;
+    let entry = size_of::<Key>() + size_of::<Found>() + size_of::<Digest32>() + 4 * ALLOCATED;
+    entry + texts + prefixes.sum::<usize>()
+}
+
 pub struct Authenticator {
     keys: Arc<dyn Keys>,
     policy: CachePolicy,
     troubles: Arc<Troubles>,
-    /// By the hash of the whole token: an id alone finds nothing.
-    found: Mutex<LruCache<Digest32, Found>>,
+    found: Mutex<Cache>,
     /// Separate from `found`, so that guessing cannot evict valid keys.
     refused: Mutex<LruCache<Digest32, Timestamp>>,
 }
@@ -94,8 +134,11 @@ impl Authenticator {
             keys,
             policy,
             troubles,
-            found: Mutex::new(LruCache::new(CACHED)),
-            refused: Mutex::new(LruCache::new(CACHED)),
+            found: Mutex::new(Cache {
+                keys: LruCache::unbounded(),
+                bytes: 0,
+            }),
+            refused: Mutex::new(LruCache::new(REFUSED)),
         }
     }
 
@@ -110,7 +153,7 @@ impl Authenticator {
             .parse()
             .map_err(|_| AuthError::Refused(Refusal::Malformed))?;
         let digest: Digest32 = Sha256::digest(presented).into();
-        let cached = lock(&self.found).get(&digest).cloned();
+        let cached = lock(&self.found).keys.get(&digest).cloned();
         let key = match cached {
             Some(Found { key, read, .. }) if is_valid(read, self.policy.positive, now) => key,
             cached => self.look_up(&token, digest, cached, now).await?,
@@ -118,7 +161,7 @@ impl Authenticator {
         if key.is_live(now) {
             Ok(key)
         } else {
-            Err(AuthError::Refused(Refusal::Dead))
+            Err(AuthError::Refused(Refusal::Dead(key.id)))
         }
     }
 
@@ -131,7 +174,7 @@ impl Authenticator {
     ) -> Result<Arc<Key>, AuthError> {
         let refused = lock(&self.refused).get(&digest).copied();
         if refused.is_some_and(|read| is_valid(read, self.policy.negative, now)) {
-            return Err(AuthError::Refused(Refusal::Unknown));
+            return Err(AuthError::Refused(Refusal::Unknown(*token.id())));
         }
         let loaded = self.keys.load(token.id()).await;
         if loaded.is_ok() {
@@ -156,7 +199,7 @@ impl Authenticator {
             Ok(_) => {
                 lock(&self.found).pop(&digest);
                 lock(&self.refused).put(digest, now);
-                Err(AuthError::Refused(Refusal::Unknown))
+                Err(AuthError::Refused(Refusal::Unknown(*token.id())))
             }
             Err(error) => {
                 self.troubles.failed(ACTIVITY, &error, now);
@@ -199,4 +242,56 @@ fn is_valid(read: Timestamp, lasts: Duration, now: Timestamp) -> bool {
 /// A cache remains valid after a panic in another thread.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use hb_domain::{Fleet, KeyLimits, Scope, Secret};
+
+    use super::*;
+
+    fn found(prefixes: usize) -> Found {
+        let key = Key {
+            id: KeyId::from_random([1; 7]),
+            name: "web fleet of the north".parse().unwrap(),
+            hash: Secret::from_random([2; 32]).hash(),
+            fleet: Fleet::main(),
+            scope: Scope::Ingest,
+            host_prefixes: vec!["web-north-".parse().unwrap(); prefixes],
+            created: Timestamp::MIN,
+            expires: None,
+            revoked: None,
+            used: None,
+            limits: KeyLimits::default(),
+            hosts: 0,
+        };
+        Found {
+            key: Arc::new(key),
+            read: Timestamp::MIN,
+            noted: None,
+        }
+    }
+
+    #[test]
+    fn the_cache_holds_more_keys_than_a_large_fleet_has_and_no_more_bytes_than_it_may() {
+        let mut cache = Cache {
+            keys: LruCache::unbounded(),
+            bytes: 0,
+        };
+        let digest = |n: u32| Digest32::from(Sha256::digest(n.to_be_bytes()));
+        for n in 0..100_000 {
+            cache.put(digest(n), found(1));
+        }
+        assert_eq!(cache.keys.len(), 100_000);
+        for n in 0..100_000 {
+            cache.put(digest(n), found(20));
+        }
+        assert!(cache.keys.len() < 100_000 && cache.bytes <= limits::KEY_CACHE_BYTES);
+        assert!(!cache.keys.contains(&digest(0)) && cache.keys.contains(&digest(99_999)));
+        while let Some((digest, _)) = cache.keys.peek_lru() {
+            let digest = *digest;
+            cache.pop(&digest);
+        }
+        assert_eq!(cache.bytes, 0);
+    }
 }

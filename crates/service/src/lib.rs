@@ -12,6 +12,7 @@ mod incarnation;
 pub mod ports;
 mod rate;
 mod record;
+mod refusals;
 mod swap;
 mod sweep;
 #[cfg(feature = "system")]
@@ -26,5 +27,6 @@ pub use health::{Health, Unhealthy};
 pub use incarnation::incarnation;
 pub use rate::RateLimit;
 pub use record::{RecordError, Recorder};
+pub use refusals::Refusals;
 pub use sweep::{HostCounts, KindCounts, Stop, Sweep, SweepError, SweepReport, SweepSettings};
 pub use trouble::Troubles;

@@ -35,11 +35,20 @@ impl Recorder {
     /// Records a beat that `host` sent with `key`; durable when it returns.
     pub async fn record(&self, key: &Key, host: HostId, beat: Beat) -> Result<(), RecordError> {
         key.beats_for(&host)?;
+        key.allows(beat.interval)?;
+        let beat = Beat {
+            key: Some(key.id),
+            ..beat
+        };
         let heard = Heard {
             key: HostKey::new(key.fleet.clone(), host),
             region: self.region.clone(),
             heartbeat: Heartbeat::new(beat),
         };
-        Ok(self.heartbeats.record(&heard).await?)
+        if self.heartbeats.record_with(&heard, key).await? {
+            Ok(())
+        } else {
+            Err(Denied::Full(key.most_hosts(), heard.key.host).into())
+        }
     }
 }

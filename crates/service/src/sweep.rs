@@ -5,6 +5,7 @@
 
 mod claim;
 mod confirm;
+mod crowd;
 mod deliver;
 mod digest;
 mod echo;
@@ -24,6 +25,7 @@ use futures::stream::{self, StreamExt};
 use hb_domain::{CanaryPolicy, DeliveryPolicy, Entry, Incarnation, Region, Timestamp, limits};
 use tokio::sync::{Mutex, OnceCell};
 
+use self::crowd::Crowd;
 use self::deliver::{Group, Pace};
 use self::report::Step;
 pub use self::report::{HostCounts, KindCounts, SweepReport};
@@ -131,6 +133,7 @@ pub struct Sweep {
     pub ports: Ports,
     pub settings: SweepSettings,
     settled: Arc<Settled>,
+    crowd: Arc<Crowd>,
 }
 
 /// A sweep while it runs.
@@ -156,6 +159,7 @@ impl Sweep {
             ports,
             settings,
             settled: Arc::default(),
+            crowd: Arc::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Heartbeats in SQLite: one row a host and region, one statement a beat.
 
 use async_trait::async_trait;
-use hb_domain::{Failure, Heartbeat, HostKey, Interval, Message, Signal, Timestamp, limits};
+use hb_domain::{Failure, Heartbeat, HostKey, Key, KeyId, Message, Signal, Timestamp, limits};
 use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment};
 use rusqlite::{Connection, Row, named_params, params};
 
@@ -12,10 +12,12 @@ use crate::system;
 const TABLE: &str = "heartbeats";
 
 /// [`Heartbeat::recorded`] as one statement: the newer beat wins and so does the newer failure, each by itself, unless
-/// it is later than `:ahead`.
+/// it is later than `:ahead`. Nothing is written of a new host when its key has `:most` hosts.
 const RECORD: &str = "
-    INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal, failed, message)
-    VALUES (:fleet, :host, :region, :first, :last, :interval, :signal, :failed, :message)
+    INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal, failed, message, key, first_interval)
+    SELECT :fleet, :host, :region, :first, :last, :interval, :signal, :failed, :message, :key, :first_interval
+    WHERE :most IS NULL OR EXISTS (SELECT 1 FROM heartbeats WHERE fleet = :fleet AND host = :host)
+        OR NOT EXISTS (SELECT 1 FROM keys WHERE id = :key AND hosts >= ifnull(max_hosts, :most))
     ON CONFLICT (fleet, host, region) DO UPDATE SET
         first = min(first, excluded.first),
         last = iif(last > :ahead, excluded.last, max(last, excluded.last)),
@@ -24,7 +26,10 @@ const RECORD: &str = "
         failed = iif(excluded.failed >= ifnull(failed, 0) OR excluded.failed IS NOT NULL AND failed > min(last, :ahead),
             excluded.failed, failed),
         message = iif(excluded.failed >= ifnull(failed, 0) OR excluded.failed IS NOT NULL AND failed > min(last, :ahead),
-            excluded.message, message)";
+            excluded.message, message),
+        key = iif(excluded.last >= last OR last > :ahead, excluded.key, key),
+        first_interval = iif(excluded.first < first, ifnull(excluded.first_interval, first_interval),
+            ifnull(first_interval, excluded.first_interval))";
 
 /// Replaces the instants of a row that was not written since they were read.
 const MEND: &str = "
@@ -32,12 +37,14 @@ const MEND: &str = "
     WHERE fleet = ?1 AND host = ?2 AND region = ?3 AND first = ?7 AND last = ?8 AND failed IS ?9";
 
 const LOAD: &str = "
-    SELECT fleet, host, region, first, last, interval, signal, failed, message FROM heartbeats
+    SELECT fleet, host, region, first, last, interval, signal, failed, message, key, first_interval
+    FROM heartbeats
     WHERE fleet = ?1 AND host = ?2 ORDER BY region";
 
 /// Without the message, which a scan of all hosts does not need.
 const SCAN: &str = "
-    SELECT fleet, host, region, first, last, interval, signal, failed, NULL AS message FROM heartbeats
+    SELECT fleet, host, region, first, last, interval, signal, failed, NULL AS message, key, first_interval
+    FROM heartbeats
     WHERE (fleet, host, region) > (?1, ?2, ?3)
     ORDER BY fleet, host, region LIMIT ?4";
 
@@ -50,13 +57,12 @@ const FORGET: &str = "
 impl Heartbeats for Store {
     #[tracing::instrument(level = "debug", skip_all, fields(host = %heard.key), err(level = "debug"))]
     async fn record(&self, heard: &Heard) -> PortResult<()> {
-        let (heard, clock) = (heard.clone(), self.clock());
-        self.write(TABLE, Steps::One, move |connection| {
-            // Here, in the thread that writes: the beat may have waited.
-            let now = clock.map_or(heard.heartbeat.last, |clock| clock.now());
-            record(connection, &heard, now)
-        })
-        .await
+        self.record_up_to(heard, None).await.map(drop)
+    }
+
+    #[tracing::instrument(level = "debug", skip_all, fields(host = %heard.key), err(level = "debug"))]
+    async fn record_with(&self, heard: &Heard, _: &Key) -> PortResult<bool> {
+        self.record_up_to(heard, Some(limits::KEY_HOSTS)).await
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(%host), err(level = "debug"))]
@@ -152,12 +158,25 @@ impl Heartbeats for Store {
             // No host has the empty name, and no other connection sees the row.
             connection.prepare_cached(RECORD)?.execute(named_params! {
                 ":fleet": "", ":host": "", ":region": "", ":first": 0, ":last": 0, ":interval": 0,
-                ":signal": 0, ":failed": None::<i64>, ":message": None::<String>, ":ahead": 0,
+                ":signal": 0, ":failed": None::<i64>, ":message": None::<String>, ":ahead": 0, ":key": None::<String>,
+                ":first_interval": None::<i64>, ":most": None::<u32>,
             })?;
             connection
                 .prepare_cached("DELETE FROM heartbeats WHERE fleet = ''")?
                 .execute([])?;
             system::probe(connection)
+        })
+        .await
+    }
+}
+
+impl Store {
+    async fn record_up_to(&self, heard: &Heard, most: Option<u32>) -> PortResult<bool> {
+        let (heard, clock) = (heard.clone(), self.clock());
+        self.write(TABLE, Steps::One, move |connection| {
+            // Here, in the thread that writes: the beat may have waited.
+            let now = clock.map_or(heard.heartbeat.last, |clock| clock.now());
+            record(connection, &heard, now, most)
         })
         .await
     }
@@ -175,35 +194,43 @@ fn readable(what: &str, rows: Vec<Decoded<Heard>>) -> PortResult<Vec<Heard>> {
         .collect()
 }
 
-fn record(connection: &Connection, heard: &Heard, now: Timestamp) -> rusqlite::Result<()> {
+/// Whether it was recorded, and not refused because its key has `most` hosts, or as many as it was limited to.
+fn record(
+    connection: &Connection,
+    heard: &Heard,
+    now: Timestamp,
+    most: Option<u32>,
+) -> rusqlite::Result<bool> {
     let Heartbeat {
         first,
         last,
         interval,
         signal,
         failure,
+        key,
+        first_interval,
     } = &heard.heartbeat;
-    connection.prepare_cached(RECORD)?.execute(named_params! {
+    let recorded = connection.prepare_cached(RECORD)?.execute(named_params! {
         ":fleet": heard.key.fleet.as_str(),
         ":host": heard.key.host.as_str(),
         ":region": heard.region.as_str(),
         ":first": first.as_millis(),
         ":last": last.as_millis(),
-        ":interval": i64::try_from(interval.as_millis()).unwrap_or(i64::MAX),
+        ":interval": row::millis(*interval),
         ":signal": *signal == Signal::Fail,
         ":failed": failure.as_ref().map(|failure| failure.at.as_millis()),
         ":message": failure.as_ref().and_then(|failure| failure.message.as_ref()).map(Message::as_str),
         ":ahead": now.max(*last).plus(limits::FUTURE_SKEW).as_millis(),
+        ":key": key.as_ref().map(KeyId::as_str),
+        ":first_interval": first_interval.map(row::millis),
+        ":most": most,
     })?;
-    Ok(())
+    Ok(recorded > 0)
 }
 
-/// Columns by number: finding nine by name takes longer than the rest of a scan.
+/// Columns by number: finding eleven by name takes longer than the rest of a scan.
 fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
-    const INTERVAL: usize = 5;
     const SIGNAL: usize = 6;
-    let millis =
-        u64::try_from(row::get::<i64>(row, INTERVAL)?).map_err(|e| row::wrong(row, INTERVAL, e))?;
     let message = row::get::<Option<String>>(row, 8)?.map(Message::from);
     Ok(Heard {
         key: HostKey::new(row::parsed(row, 0)?, row::parsed(row, 1)?),
@@ -211,7 +238,7 @@ fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
         heartbeat: Heartbeat {
             first: row::instant(row, 3)?,
             last: row::instant(row, 4)?,
-            interval: Interval::from_millis(millis).map_err(|e| row::wrong(row, INTERVAL, e))?,
+            interval: row::interval(row, 5)?.ok_or_else(|| row::wrong(row, 5, "NULL"))?,
             signal: match row::get::<i64>(row, SIGNAL)? {
                 0 => Signal::Ok,
                 1 => Signal::Fail,
@@ -221,6 +248,8 @@ fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
                 }
             },
             failure: row::optional_instant(row, 7)?.map(|at| Failure { at, message }),
+            key: row::optional(row, 9)?,
+            first_interval: row::interval(row, 10)?,
         },
     })
 }
@@ -257,7 +286,7 @@ mod tests {
                     None => heartbeat.clone(),
                 });
                 let heard = Heard { key: key.clone(), region: Region::local(), heartbeat };
-                record(&connection, &heard, Timestamp::MIN).unwrap();
+                record(&connection, &heard, Timestamp::MIN, None).unwrap();
             }
             let mut statement = connection.prepare(LOAD).unwrap();
             let rows = row::all(statement.query(["main", "web-01"]).unwrap(), 3, heard).unwrap();

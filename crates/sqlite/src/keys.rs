@@ -1,9 +1,10 @@
 //! API keys in SQLite. Of a secret only its SHA-256 is stored.
 
 use async_trait::async_trait;
-use hb_domain::{HostPrefix, Key, KeyId, SecretHash, Timestamp};
+use hb_domain::{HostPrefix, Key, KeyId, KeyLimits, SecretHash, Timestamp};
 use hb_service::ports::{Cursor, Keys, Page, PortResult};
-use rusqlite::{Connection, Row, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 use crate::row::{self, Decoded};
 use crate::store::{Steps, Store};
@@ -11,23 +12,27 @@ use crate::store::{Steps, Store};
 const TABLE: &str = "keys";
 
 const LOAD: &str = "
-    SELECT id, name, hash, fleet, scope, prefixes, created, expires, revoked, used FROM keys WHERE id = ?1";
+    SELECT id, name, hash, fleet, scope, prefixes, created, expires, revoked, used, max_hosts, max_interval, hosts
+    FROM keys WHERE id = ?1";
 
 const LIST: &str = "
-    SELECT id, name, hash, fleet, scope, prefixes, created, expires, revoked, used FROM keys
+    SELECT id, name, hash, fleet, scope, prefixes, created, expires, revoked, used, max_hosts, max_interval, hosts
+    FROM keys
     WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 const CREATE: &str = "
-    INSERT INTO keys (id, name, hash, fleet, scope, prefixes, created, expires, revoked, used)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING";
+    INSERT INTO keys (id, name, hash, fleet, scope, prefixes, created, expires, revoked, used, max_hosts, max_interval)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING";
 
 const CREATE_FIRST: &str = "
-    INSERT INTO keys (id, name, hash, fleet, scope, prefixes, created, expires, revoked, used)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM keys)";
+    INSERT INTO keys (id, name, hash, fleet, scope, prefixes, created, expires, revoked, used, max_hosts, max_interval)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 WHERE NOT EXISTS (SELECT 1 FROM keys)";
 
 const REVOKE: &str = "UPDATE keys SET revoked = ?2 WHERE id = ?1 AND revoked IS NULL";
 
 const EXPIRE: &str = "UPDATE keys SET expires = min(ifnull(expires, ?2), ?2) WHERE id = ?1";
+
+const LIMIT: &str = "UPDATE keys SET max_hosts = ?2, max_interval = ?3 WHERE id = ?1";
 
 const NOTE_USE: &str = "UPDATE keys SET used = max(ifnull(used, ?2), ?2) WHERE id = ?1";
 
@@ -55,23 +60,28 @@ impl Store {
                 key.expires.map(Timestamp::as_millis),
                 key.revoked.map(Timestamp::as_millis),
                 key.used.map(Timestamp::as_millis),
+                key.limits.hosts,
+                key.limits.interval.map(row::millis),
             ])?;
             Ok(inserted == 1)
         })
         .await
     }
 
-    /// Runs `sql` with the id and `at`; gives the key as it then is.
+    /// Runs `sql` with the id and `values`; gives the key as it then is.
     async fn change_key(
         &self,
         sql: &'static str,
         id: &KeyId,
-        at: Timestamp,
+        values: Vec<Option<i64>>,
     ) -> PortResult<Option<Key>> {
-        let id = id.clone();
+        let id = *id;
         let changed = self.write(TABLE, Steps::Several, move |connection| {
-            let values = params![id.as_str(), at.as_millis()];
-            connection.prepare_cached(sql)?.execute(values)?;
+            let mut values: Vec<Value> = values.into_iter().map(Value::from).collect();
+            values.insert(0, id.as_str().to_owned().into());
+            connection
+                .prepare_cached(sql)?
+                .execute(params_from_iter(values))?;
             find(connection, &id)
         });
         row::found(&self.what(TABLE), changed.await?)
@@ -82,7 +92,7 @@ impl Store {
 impl Keys for Store {
     #[tracing::instrument(level = "debug", skip_all, fields(%id), err(level = "debug"))]
     async fn load(&self, id: &KeyId) -> PortResult<Option<Key>> {
-        let id = id.clone();
+        let id = *id;
         let found = self.read(TABLE, move |connection| find(connection, &id));
         row::found(&self.what(TABLE), found.await?)
     }
@@ -94,17 +104,19 @@ impl Keys for Store {
 
     #[tracing::instrument(level = "debug", skip_all, fields(%id), err(level = "debug"))]
     async fn revoke(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
-        self.change_key(REVOKE, id, at).await
+        self.change_key(REVOKE, id, vec![Some(at.as_millis())])
+            .await
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(%id), err(level = "debug"))]
     async fn expire(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
-        self.change_key(EXPIRE, id, at).await
+        self.change_key(EXPIRE, id, vec![Some(at.as_millis())])
+            .await
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(%id), err(level = "debug"))]
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> PortResult<()> {
-        let id = id.clone();
+        let id = *id;
         self.write(TABLE, Steps::One, move |connection| {
             let values = params![id.as_str(), at.day().as_millis()];
             connection
@@ -113,6 +125,20 @@ impl Keys for Store {
                 .map(drop)
         })
         .await
+    }
+
+    #[tracing::instrument(level = "debug", skip_all, fields(%id), err(level = "debug"))]
+    async fn limit(&self, id: &KeyId, limits: &KeyLimits) -> PortResult<Option<Key>> {
+        let values = vec![
+            limits.hosts.map(i64::from),
+            limits.interval.map(row::millis),
+        ];
+        self.change_key(LIMIT, id, values).await
+    }
+
+    /// Triggers count.
+    async fn note_hosts(&self, id: &KeyId, _: u32) -> PortResult<Option<Key>> {
+        Keys::load(self, id).await
     }
 
     #[tracing::instrument(level = "debug", skip_all, err(level = "debug"))]
@@ -144,5 +170,10 @@ fn key(row: &Row<'_>) -> Result<Key, row::Cause> {
         expires: row::optional_instant(row, "expires")?,
         revoked: row::optional_instant(row, "revoked")?,
         used: row::optional_instant(row, "used")?,
+        limits: KeyLimits {
+            hosts: row::get(row, "max_hosts")?,
+            interval: row::interval(row, "max_interval")?,
+        },
+        hosts: row::get(row, "hosts")?,
     })
 }

@@ -194,7 +194,14 @@ mod tests {
             // As a restored database of the same version.
             let connection = Connection::open(&path).unwrap();
             connection
-                .execute_batch("DROP TABLE incarnations; DROP TABLE audit; ALTER TABLE subscriptions DROP COLUMN webhook; PRAGMA user_version = 4")
+                .execute_batch(
+                    "DROP TABLE incarnations; DROP TABLE audit;
+                     ALTER TABLE subscriptions DROP COLUMN webhook;
+                     DROP TRIGGER hosts_new; DROP TRIGGER hosts_gone; DROP TRIGGER hosts_moved;
+                     ALTER TABLE heartbeats DROP COLUMN key; ALTER TABLE heartbeats DROP COLUMN first_interval;
+                     ALTER TABLE keys DROP COLUMN max_hosts; ALTER TABLE keys DROP COLUMN max_interval;
+                     ALTER TABLE keys DROP COLUMN hosts; PRAGMA user_version = 4",
+                )
                 .unwrap();
         }
         assert_eq!(

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
-use hb_domain::{Endpoint, Protocol, Timestamp, Webhook};
+use hb_domain::{Endpoint, Interval, Protocol, Timestamp, Webhook};
 use hb_service::ports::{Cursor, Page, PortError, PortResult, Unreadable};
 use rusqlite::types::{FromSql, ToSqlOutput, ValueRef};
 use rusqlite::{Row, RowIndex, Rows, ToSql};
@@ -34,6 +34,32 @@ pub(crate) fn parsed<T: FromStr<Err: Display>>(
     text.map_err(|e| wrong(row, column, e))?
         .parse()
         .map_err(|e| wrong(row, column, e))
+}
+
+/// A column that a domain type reads, or nothing.
+pub(crate) fn optional<T: FromStr<Err: Display>>(
+    row: &Row<'_>,
+    column: impl RowIndex,
+) -> Result<Option<T>, Cause> {
+    match row.get_ref(column).map_err(|e| e.to_string())? {
+        ValueRef::Null => Ok(None),
+        _ => parsed(row, column).map(Some),
+    }
+}
+
+/// A column with an interval or nothing.
+pub(crate) fn interval(row: &Row<'_>, column: impl RowIndex) -> Result<Option<Interval>, Cause> {
+    let Some(millis) = get::<Option<i64>>(row, column)? else {
+        return Ok(None);
+    };
+    let millis = u64::try_from(millis).map_err(|e| wrong(row, column, e))?;
+    let interval = Interval::from_millis(millis).map_err(|e| wrong(row, column, e))?;
+    Ok(Some(interval))
+}
+
+/// An interval as it is stored.
+pub(crate) fn millis(interval: Interval) -> i64 {
+    i64::try_from(interval.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A column with an instant.

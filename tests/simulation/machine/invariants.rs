@@ -15,6 +15,7 @@ pub(crate) fn claimed(world: &mut World, entry: &Entry) {
         return;
     };
     let decided = Transition {
+        key: None,
         accepted: None,
         ..last.clone()
     };

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use hb_domain::{Heartbeat, Timestamp, limits};
 
-use super::stored::{FAILED, FIRST, LAST, MESSAGE, newest_part};
+use super::stored::{FAILED, FIRST, FIRST_INTERVAL, LAST, MESSAGE, newest_part};
 use crate::item;
 
 /// The parts of a heartbeat that an update writes, and the condition under which it does.
@@ -47,10 +47,10 @@ impl Change {
         match self {
             Self::Hopeful => {
                 update.newest(new);
-                update
-                    .set
-                    .push(format!("#{FIRST} = if_not_exists(#{FIRST}, :{FIRST})"));
-                update.value(FIRST, item::instant(new.first));
+                update.first_known(FIRST, item::instant(new.first));
+                if let Some(interval) = new.first_interval {
+                    update.first_known(FIRST_INTERVAL, item::number(interval.as_millis()));
+                }
                 let mut conditions = vec![format!("#{LAST} <= :{LAST}")];
                 // A single beat is its own first beat and failure, and the condition on the last beat covers both.
                 if new.first != new.last {
@@ -78,8 +78,10 @@ impl Change {
                     conditions.push(format!("(#{LAST} <= :{LAST} OR #{LAST} > {AHEAD})"));
                 }
                 if first {
-                    update.set.push(format!("#{FIRST} = :{FIRST}"));
-                    update.value(FIRST, item::instant(new.first));
+                    update.put(FIRST, Some(item::instant(new.first)));
+                    if let Some(interval) = new.first_interval {
+                        update.put(FIRST_INTERVAL, Some(item::number(interval.as_millis())));
+                    }
                     conditions.push(format!("#{FIRST} > :{FIRST}"));
                 }
                 if failure {
@@ -165,6 +167,13 @@ impl Update {
         self.put(MESSAGE, message.map(|message| item::text(message.as_str())));
     }
 
+    /// Sets an attribute that the item lacks.
+    fn first_known(&mut self, name: &str, value: AttributeValue) {
+        let set = format!("#{name} = if_not_exists(#{name}, :{name})");
+        self.set.push(set);
+        self.value(name, value);
+    }
+
     /// Sets an attribute, or removes it.
     fn put(&mut self, name: &str, value: Option<AttributeValue>) {
         let Some(value) = value else {
@@ -181,7 +190,7 @@ impl Update {
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Beat, Message, Signal, strategy};
+    use hb_domain::{Beat, KeyId, Message, Signal, strategy};
     use proptest::prelude::*;
 
     use super::*;
@@ -190,6 +199,7 @@ mod tests {
         Heartbeat::new(Beat {
             signal,
             message: message.map(|text| Message::from(text.to_owned())),
+            key: Some(KeyId::from_random([7; 7])),
             ..Beat::ok(Timestamp::from_millis(at).unwrap())
         })
     }
@@ -212,6 +222,7 @@ mod tests {
                 let failure = new.failure.clone().or_else(|| old.failure.clone());
                 holds.then(|| Heartbeat {
                     first: old.first,
+                    first_interval: old.first_interval,
                     failure,
                     ..new.clone()
                 })
@@ -228,8 +239,10 @@ mod tests {
                     && (!first || old.first > new.first)
                     && (!failure || failure_is_older(old) || failure_is_wrong(old));
                 let base = if newest { new } else { old };
+                let earlier = if first { new } else { old };
                 holds.then(|| Heartbeat {
-                    first: if first { new.first } else { old.first },
+                    first: earlier.first,
+                    first_interval: earlier.first_interval,
                     failure: if failure {
                         new.failure.clone()
                     } else {
@@ -289,13 +302,14 @@ mod tests {
         let ok = Change::Hopeful.of(&beat(5, Signal::Ok, None));
         assert_eq!(
             ok.expression(),
-            "SET #l = :l, #i = :i, #f = if_not_exists(#f, :f) REMOVE #s"
+            "SET #l = :l, #i = :i, #k = :k, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b) REMOVE #s"
         );
         assert_eq!(ok.condition, "attribute_not_exists(#l) OR (#l <= :l)");
         let fail = Change::Hopeful.of(&beat(5, Signal::Fail, Some("disk full")));
         assert_eq!(
             fail.expression(),
-            "SET #l = :l, #i = :i, #s = :s, #f = if_not_exists(#f, :f), #x = :x, #m = :m"
+            "SET #l = :l, #i = :i, #s = :s, #k = :k, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b), \
+                #x = :x, #m = :m"
         );
         assert_eq!(fail.condition, ok.condition);
     }
@@ -313,7 +327,10 @@ mod tests {
             }
         );
         let update = late.of(&new);
-        assert_eq!(update.expression(), "SET #f = :f, #x = :x REMOVE #m");
+        assert_eq!(
+            update.expression(),
+            "SET #f = :f, #b = :b, #x = :x REMOVE #m"
+        );
         let condition = "attribute_exists(#l) AND #f > :f AND \
             (attribute_not_exists(#x) OR #x <= :x OR #x > :ahead OR #x > #l)";
         assert_eq!(update.condition, condition);

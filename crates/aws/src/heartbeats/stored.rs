@@ -24,8 +24,24 @@ pub(super) const FAILED: &str = "x";
 /// The message of the last failure.
 pub(super) const MESSAGE: &str = "m";
 
+/// The key of the last beat.
+pub(super) const KEY: &str = "k";
+/// The interval of the first beat, in milliseconds.
+pub(super) const FIRST_INTERVAL: &str = "b";
+
 /// All attributes that a beat may write; the role of the ingest function allows no other.
-pub const ATTRIBUTES: [&str; 8] = [HOST, REGION, LAST, INTERVAL, FIRST, SIGNAL, FAILED, MESSAGE];
+pub const ATTRIBUTES: [&str; 10] = [
+    HOST,
+    REGION,
+    LAST,
+    INTERVAL,
+    FIRST,
+    SIGNAL,
+    FAILED,
+    MESSAGE,
+    KEY,
+    FIRST_INTERVAL,
+];
 
 /// All attributes that a sweep may write; its role allows no other.
 pub const MENDED: [&str; 5] = [HOST, REGION, LAST, FIRST, FAILED];
@@ -41,12 +57,13 @@ pub(super) fn key(host: &HostKey, region: &Region) -> AttributeMap {
 }
 
 /// The attributes that change with each newer beat; `None` for one that an item then lacks.
-pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeValue>); 3] {
+pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeValue>); 4] {
     let fail = (new.signal == Signal::Fail).then(|| item::text(FAIL));
     [
         (LAST, Some(item::instant(new.last))),
         (INTERVAL, Some(item::number(new.interval.as_millis()))),
         (SIGNAL, fail),
+        (KEY, new.key.map(|key| item::text(key.as_str()))),
     ]
 }
 
@@ -68,13 +85,18 @@ pub(super) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
                 }
             },
             failure: item::optional_instant(item, FAILED)?.map(|at| Failure { at, message }),
+            key: item::optional_text(item, KEY)?
+                .map(str::parse)
+                .transpose()
+                .map_err(|error| item::wrong(KEY, error))?,
+            first_interval: item::optional_interval(item, FIRST_INTERVAL)?,
         },
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Beat, Fleet, Timestamp};
+    use hb_domain::{Beat, Fleet, KeyId, Timestamp};
 
     use super::super::merge::Change;
     use super::*;
@@ -97,6 +119,7 @@ mod tests {
             interval: Interval::from_millis(31_535_999_999).unwrap(),
             signal,
             message: message.map(|text| Message::from(text.to_owned())),
+            key: Some(KeyId::from_random([7; 7])),
             ..Beat::ok(Timestamp::from_millis(1_700_000_000_123).unwrap())
         };
         Heard {
@@ -202,8 +225,8 @@ mod tests {
     fn an_item_has_at_most_128_bytes() {
         let usual = item_size(&item(&heard("web-01.prod1", Signal::Ok, None)));
         let failed = item_size(&item(&heard("web-01.prod1", Signal::Fail, None)));
-        assert_eq!((usual, failed), (59, 70));
-        let long = item_size(&item(&heard(&"x".repeat(60), Signal::Fail, None)));
+        assert_eq!((usual, failed), (78, 89));
+        let long = item_size(&item(&heard(&"x".repeat(50), Signal::Fail, None)));
         assert!(long <= 128, "{long}");
     }
 }

@@ -219,6 +219,7 @@ mod tests {
             message: None,
             at: Timestamp::MIN,
             caveat: None,
+            key: None,
             accepted: None,
         };
         let entry = Entry {

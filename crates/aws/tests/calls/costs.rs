@@ -62,7 +62,10 @@ async fn a_late_failure_is_a_second_update_and_no_read() {
     heartbeats.record(&heard(5, Signal::Fail)).await.unwrap();
     assert_eq!(script.operations(), ["UpdateItem", "UpdateItem"]);
     let late = &script.asked()[1].json;
-    assert_eq!(late["UpdateExpression"], "SET #f = :f, #x = :x, #m = :m");
+    assert_eq!(
+        late["UpdateExpression"],
+        "SET #f = :f, #b = :b, #x = :x, #m = :m"
+    );
     let condition = "attribute_exists(#l) AND #f > :f AND (attribute_not_exists(#x) OR #x <= :x OR #x > :ahead OR #x > #l)";
     assert_eq!(late["ConditionExpression"], condition);
 }
@@ -110,7 +113,7 @@ async fn a_page_of_a_scan_is_one_call_without_messages() {
     );
     assert_eq!(
         first.json["ProjectionExpression"],
-        "#h, #r, #l, #i, #f, #s, #x"
+        "#h, #r, #l, #i, #f, #s, #x, #k, #b"
     );
     assert_eq!(
         first.json["ConsistentRead"],

@@ -204,5 +204,5 @@ pub(crate) fn heard(seconds: i64, signal: Signal) -> Heard {
 pub(crate) fn item(seconds: i64) -> Value {
     let n = |number: i64| json!({"N": number.to_string()});
     let (last, text) = (at(seconds).as_millis(), |text: &str| json!({"S": text}));
-    json!({"h": text("main/web-01"), "r": text("eu-west-1"), "l": n(last), "i": n(60_000), "f": n(last)})
+    json!({"h": text("main/web-01"), "r": text("eu-west-1"), "l": n(last), "i": n(60_000), "f": n(last), "b": n(60_000)})
 }

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use hb_domain::{
-    Act, ActId, ActKind, ConfirmationToken, Endpoint, Entry, Filter, Fleet, Key, KeyId, Notice,
-    NoticeId, Protocol, Region, Scope, Secret, Signal, Subscription, Webhook, Who,
+    Act, ActId, ActKind, ConfirmationToken, Endpoint, Entry, Filter, Fleet, Key, KeyId, KeyLimits,
+    Notice, NoticeId, Protocol, Region, Scope, Secret, Signal, Subscription, Webhook, Who,
 };
 use hb_service::ports::{CompletedSweep, Ports, Segment};
 use hb_service::testing::memory::{CountingIds, ManualClock};
@@ -94,6 +94,8 @@ fn key() -> Key {
         expires: None,
         revoked: None,
         used: None,
+        limits: KeyLimits::default(),
+        hosts: 0,
     }
 }
 

@@ -5,9 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Subcommand;
-use hb_domain::{Fleet, HostPrefix, KeyId, KeyName, Scope, Token, TokenError};
+use hb_domain::{Fleet, HostPrefix, Interval, KeyId, KeyName, Scope, Token, TokenError};
 
-use super::{duration, one_of};
+use super::{duration, interval, one_of};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
@@ -27,6 +27,24 @@ pub(crate) enum KeyCommand {
         /// How long it is valid, such as 90d [default: for ever].
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         expires: Option<Duration>,
+        /// How many hosts may beat with it, from 10 [default: 10000].
+        #[arg(long, value_name = "N")]
+        max_hosts: Option<u32>,
+        /// The longest interval that its beats may have, such as 1h [default: any].
+        #[arg(long, value_name = "DURATION", value_parser = interval)]
+        max_interval: Option<Interval>,
+    },
+    /// Change what a key is limited to.
+    #[command(group = clap::ArgGroup::new("limits").required(true).multiple(true))]
+    Limit {
+        /// The key's id, its name, or the whole key.
+        key: KeyRef,
+        /// How many hosts may beat with it, from 10, or `default`.
+        #[arg(long, value_name = "N", group = "limits", value_parser = max_hosts)]
+        max_hosts: Option<Change<u32>>,
+        /// The longest interval that its beats may have, such as 1h, or `default`, which is any.
+        #[arg(long, value_name = "DURATION", group = "limits", value_parser = max_interval)]
+        max_interval: Option<Change<Interval>>,
     },
     /// List all keys, without their secrets.
     List,
@@ -60,6 +78,26 @@ pub(crate) enum KeyCommand {
     },
 }
 
+/// A new value, or back to the default.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<T>(pub(crate) Option<T>);
+
+fn change<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Change<T>, String> {
+    match text {
+        "default" => Ok(Change(None)),
+        _ => parse(text).map(|value| Change(Some(value))),
+    }
+}
+
+fn max_hosts(text: &str) -> Result<Change<u32>, String> {
+    let number = |text: &str| text.parse::<u32>().map_err(|error| error.to_string());
+    change(text, number)
+}
+
+fn max_interval(text: &str) -> Result<Change<Interval>, String> {
+    change(text, interval)
+}
+
 /// Which key: by its id, by its name, or by the whole token, of which only the id is kept.
 #[derive(Clone, Debug)]
 pub(crate) enum KeyRef {
@@ -77,7 +115,7 @@ impl FromStr for KeyRef {
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with("hbk_") {
             let token = text.parse::<Token>();
-            return Ok(token.map_or_else(Self::Mistyped, |token| Self::Id(token.id().clone())));
+            return Ok(token.map_or_else(Self::Mistyped, |token| Self::Id(*token.id())));
         }
         let name = text
             .parse()

@@ -2,13 +2,13 @@
 
 mod transfer;
 
-use hb_domain::{Key, KeyId, Scope, Timestamp, Token};
+use hb_domain::{Interval, Key, KeyId, KeyLimits, Scope, Timestamp, Token, human_duration};
 use hb_service::admin::{Created, KeyAdmin, KeyError, KeyRequest, Rotated};
 use hb_service::ports::every_page;
 use serde::Serialize;
 
 use super::report_unreadable;
-use crate::args::{KeyCommand, KeyRef};
+use crate::args::{Change, KeyCommand, KeyRef};
 use crate::backend::Backend;
 use crate::exit::Failure;
 use crate::output::{self, Format, Row, or_dash};
@@ -27,6 +27,11 @@ pub(crate) struct KeyRow {
     /// The day of its last use.
     last_used: Option<String>,
     live: bool,
+    /// How many hosts beat with it, and how many may.
+    hosts: u32,
+    max_hosts: u32,
+    /// In milliseconds.
+    max_interval: Option<Interval>,
 }
 
 impl KeyRow {
@@ -42,6 +47,9 @@ impl KeyRow {
             revoked: key.revoked.map(|revoked| revoked.to_string()),
             last_used: key.used.map(day),
             live: key.is_live(now),
+            hosts: key.hosts,
+            max_hosts: key.most_hosts(),
+            max_interval: key.limits.interval,
         }
     }
 }
@@ -53,6 +61,7 @@ impl Row for KeyRow {
         "FLEET",
         "SCOPE",
         "HOSTS",
+        "COUNT",
         "CREATED",
         "LAST USED",
         "EXPIRES",
@@ -76,6 +85,7 @@ impl Row for KeyRow {
             self.fleet.clone(),
             self.scope.to_string(),
             hosts,
+            format!("{}/{}", self.hosts, self.max_hosts),
             self.created.clone(),
             or_dash(self.last_used.clone()),
             or_dash(self.expires.clone()),
@@ -130,6 +140,8 @@ pub(crate) async fn run(
             fleet,
             host_prefixes,
             expires,
+            max_hosts,
+            max_interval,
         } => {
             let request = KeyRequest {
                 name,
@@ -137,6 +149,10 @@ pub(crate) async fn run(
                 fleet,
                 host_prefixes,
                 expires_in: expires,
+                limits: KeyLimits {
+                    hosts: max_hosts,
+                    interval: max_interval,
+                },
             };
             let created = key_admin.create_key(request).await?;
             let about = show(format, &created)?;
@@ -159,6 +175,34 @@ pub(crate) async fn run(
             output::remark(&format!(
                 "{about}: store it now, it is not shown again; {id} is valid until {until}"
             ));
+        }
+        KeyCommand::Limit {
+            key,
+            max_hosts,
+            max_interval,
+        } => {
+            let id = find(key_admin, key, now).await?;
+            let change = |limits: &mut KeyLimits| {
+                if let Some(Change(hosts)) = max_hosts {
+                    limits.hosts = hosts;
+                }
+                if let Some(Change(interval)) = max_interval {
+                    limits.interval = interval;
+                }
+            };
+            let key = key_admin.limit_key(&id, change).await?;
+            let intervals = key
+                .limits
+                .interval
+                .map_or("any interval".to_owned(), |interval| {
+                    format!("intervals up to {}", human_duration(interval.duration()))
+                });
+            let text = format!(
+                "{id} ({}) may have {} hosts and {intervals}",
+                key.name,
+                key.most_hosts()
+            );
+            output::one(format, &text, &KeyRow::new(&key, now))?;
         }
         KeyCommand::Revoke { key } => {
             let id = find(key_admin, key, now).await?;
@@ -207,9 +251,9 @@ async fn find(key_admin: &KeyAdmin, reference: KeyRef, now: Timestamp) -> Result
     if named.iter().any(|key| key.is_live(now)) {
         named.retain(|key| key.is_live(now));
     }
-    named.sort_by_key(|key| (key.created, key.id.clone()));
+    named.sort_by_key(|key| (key.created, key.id));
     match &named[..] {
-        [key] => Ok(key.id.clone()),
+        [key] => Ok(key.id),
         [] => Err(match name.as_str().parse() {
             Ok(id) => Failure::Key(KeyError::NoSuchKey(id)),
             Err(_) => Failure::NoSuchKeyName(name.to_string()),

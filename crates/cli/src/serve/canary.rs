@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{Fleet, HostId, KeyName, Scope, Token};
+use hb_domain::{Fleet, HostId, KeyLimits, KeyName, Scope, Token};
 use hb_service::admin::{KeyAdmin, KeyRequest};
 use hb_service::ports::Clock;
 use hb_service::{Caller, Canaries, CanaryError, Troubles};
@@ -123,6 +123,7 @@ impl HttpCaller {
             fleet: Fleet::main(),
             host_prefixes: Vec::new(),
             expires_in: None,
+            limits: KeyLimits::default(),
         };
         let drawn = self
             .key_admin

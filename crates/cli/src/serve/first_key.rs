@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use hb_domain::{Fleet, KeyName, Scope};
+use hb_domain::{Fleet, KeyLimits, KeyName, Scope};
 use hb_service::admin::KeyRequest;
 use serde::Serialize;
 
@@ -47,6 +47,7 @@ pub(crate) async fn ensure(
         fleet: Fleet::main(),
         host_prefixes: Vec::new(),
         expires_in: None,
+        limits: KeyLimits::default(),
     })?;
     if !local.create_first_key(&created.key).await? {
         return Ok(());

@@ -35,6 +35,7 @@ fn missing(name: &str) -> Entry {
         message: None,
         at: at(1),
         caveat: None,
+        key: None,
         accepted: None,
     };
     let entry = Entry::new(HostKey::new(Fleet::main(), name.parse().unwrap()));
@@ -272,4 +273,27 @@ proptest! {
             prop_assert!(part.len() == limits::DIGEST_HOSTS || bytes > limits::DIGEST_BYTES, "it had room");
         }
     }
+}
+
+/// One key that names its hosts so that they come first does not push those of others out of the text.
+#[test]
+fn texts_name_hosts_of_each_key_in_turn() {
+    let of_key = |name: String, key: Option<u8>| {
+        let mut entry = missing(&name);
+        entry.history[0].key = key.map(|key| KeyId::from_random([key; 7]));
+        entry.batched(&id(1), at(2)).unwrap()
+    };
+    let mut entries: Vec<_> = (0..50)
+        .map(|n| of_key(format!("00-{n:02}"), Some(1)))
+        .collect();
+    entries.push(of_key("web-01".to_owned(), Some(2)));
+    entries.push(of_key("web-02".to_owned(), None));
+    let all: Vec<_> = entries.iter().collect();
+    let digest = Digest::new(id(1), &all, at(2)).unwrap();
+    let digest = digest.frozen(&entries, at(3)).unwrap();
+    let names = names(&digest);
+    assert_eq!(names[..5], ["00-00", "web-01", "web-02", "00-01", "00-02"]);
+    assert!(names[limits::DIGEST_NAMES..].is_sorted());
+    assert!(entries.iter().all(|entry| digest.lists(entry)));
+    assert!(!digest.lists(&missing("00-50")));
 }

@@ -29,6 +29,7 @@ fn transition(last_beat: Timestamp) -> Transition {
         message: None,
         at: last_beat,
         caveat: None,
+        key: None,
         accepted: None,
     }
 }

@@ -11,7 +11,7 @@ use futures::stream;
 
 use crate::world::{BrokenClock, MAIN, PREFIX, READ, World, request, token};
 
-const BODY: &str = r#"{"hostId": "web-01"}"#;
+pub(crate) const BODY: &str = r#"{"hostId": "web-01"}"#;
 
 #[tokio::test]
 async fn bad_request() {

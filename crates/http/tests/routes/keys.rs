@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request};
 
-use crate::world::{EXPIRING, MAIN, REVOKED, UNKNOWN, World, request, token};
+use crate::answers::BODY;
+use crate::world::{EXPIRING, LIMITED, MAIN, REVOKED, UNKNOWN, World, request, token};
 
 fn with(headers: &[(&str, &[u8])]) -> Request<Body> {
     let mut request = request("GET /v1/heartbeat/web-01", None, "");
@@ -106,4 +107,52 @@ async fn an_ingest_key_cannot_beat_for_the_service_itself() {
         "{answer}"
     );
     assert_eq!(world.stored().await, "");
+}
+
+#[tokio::test]
+async fn a_key_has_so_many_hosts_and_intervals_so_long() {
+    let world = World::new().await;
+    let ask = async |line: &str| {
+        let answer = world.send(request(line, Some(&token(LIMITED)), "")).await;
+        answer.short()
+    };
+    let minute = "intervalMs=60000";
+    assert_eq!(
+        ask("GET /v1/heartbeat/host?intervalMs=60001").await,
+        "403 interval_denied: this key allows intervals of up to 60000 ms, not 60001"
+    );
+    for n in 0..10 {
+        let answer = ask(&format!("GET /v1/heartbeat/host-{n}?{minute}")).await;
+        assert_eq!(&answer[..3], "200", "{answer}");
+    }
+    assert_eq!(
+        ask(&format!("GET /v1/heartbeat/new?{minute}")).await,
+        "403 key_full: this key has 10 hosts and may have no more; new would be a new one"
+    );
+    let known = ask(&format!("GET /v1/heartbeat/host-3?{minute}")).await;
+    assert_eq!(&known[..3], "200");
+}
+
+#[tokio::test]
+async fn an_address_that_sends_many_wrong_keys_is_to_wait_and_its_right_ones_pass() {
+    let world = World::new().await;
+    let ask = async |key: u8, client: &str| {
+        let mut request = request("POST /v1/heartbeat", Some(&token(key)), BODY);
+        let client = hb_http::Client(client.parse().unwrap());
+        request.extensions_mut().insert(client);
+        world.send(request).await
+    };
+    for _ in 0..10 {
+        assert_eq!(ask(UNKNOWN, "192.0.2.1").await.status, 401);
+    }
+    let answer = ask(UNKNOWN, "192.0.2.1").await;
+    assert_eq!(
+        answer.short(),
+        "429 rate_limited: too many requests from this address without a valid API key; wait and send again"
+    );
+    assert_eq!(answer.headers["retry-after"], "1");
+    assert_eq!(ask(MAIN, "192.0.2.1").await.status, 200);
+    assert_eq!(ask(UNKNOWN, "192.0.2.2").await.status, 401);
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(ask(UNKNOWN, "192.0.2.1").await.status, 401);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use hb_domain::{Key, KeyId, Region, Scope, Secret, Timestamp, Token};
+use hb_domain::{Interval, Key, KeyId, KeyLimits, Region, Scope, Secret, Timestamp, Token};
 use hb_http::{App, router};
 use hb_service::ports::{Clock, Heartbeats, IngestPorts, Keys, Segment, Topic};
 use hb_service::testing::memory::{ManualClock, Memory};
@@ -35,8 +35,10 @@ pub(crate) const EDGE: u8 = 4;
 pub(crate) const EXPIRING: u8 = 5;
 /// Was revoked before the start.
 pub(crate) const REVOKED: u8 = 6;
+/// May beat for ten hosts, every minute at least.
+pub(crate) const LIMITED: u8 = 7;
 /// Does not exist.
-pub(crate) const UNKNOWN: u8 = 7;
+pub(crate) const UNKNOWN: u8 = 8;
 
 /// The token of this key.
 pub(crate) fn token(key: u8) -> String {
@@ -94,6 +96,12 @@ impl World {
             let mut key = key(number);
             match number {
                 PREFIX => key.host_prefixes = vec!["web".parse().unwrap()],
+                LIMITED => {
+                    key.limits = KeyLimits {
+                        hosts: Some(10),
+                        interval: Some(Interval::from_millis(60_000).unwrap()),
+                    }
+                }
                 READ => key.scope = Scope::Read,
                 EDGE => key.fleet = "edge".parse().unwrap(),
                 EXPIRING => key.expires = Some(start().plus(Duration::from_hours(1))),
@@ -120,7 +128,7 @@ impl World {
 
     /// A world that lets this many beats of a key through in a second.
     pub(crate) async fn limited(per_second: u32) -> Self {
-        Self::with(|app| app.limit = RateLimit::new(NonZeroU32::new(per_second))).await
+        Self::with(|app| app.limit = RateLimit::new(NonZeroU32::new(per_second), 1)).await
     }
 
     /// A world with another topic.
@@ -180,7 +188,7 @@ impl World {
 fn key(number: u8) -> Key {
     let token: Token = token(number).parse().unwrap();
     Key {
-        id: token.id().clone(),
+        id: *token.id(),
         name: "test".parse().unwrap(),
         hash: token.secret().hash(),
         fleet: "main".parse().unwrap(),
@@ -190,6 +198,8 @@ fn key(number: u8) -> Key {
         expires: None,
         revoked: None,
         used: None,
+        limits: KeyLimits::default(),
+        hosts: 0,
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{ActKind, Fleet, HostPrefix, Key, KeyId, KeyName, Scope, Secret, Token, limits};
+use hb_domain::{
+    ActKind, Fleet, HostPrefix, Key, KeyId, KeyLimits, KeyName, Scope, Secret, Token, limits,
+};
 use serde_json::{Value, json};
 
 use super::audit::Auditor;
@@ -22,6 +24,7 @@ pub struct KeyRequest {
     pub host_prefixes: Vec<HostPrefix>,
     /// How long it is valid; `None` means until it is revoked.
     pub expires_in: Option<Duration>,
+    pub limits: KeyLimits,
 }
 
 /// A new key with its token, which cannot be shown again.
@@ -57,6 +60,11 @@ pub struct Imported {
 pub enum KeyError {
     #[error("a key has at most {max} host prefixes, not {0}", max = limits::KEY_HOST_PREFIXES)]
     TooManyPrefixes(usize),
+    #[error(
+        "a key is for at least {min} hosts, not {0}; for fewer, give their names as --host-prefix",
+        min = limits::KEY_HOSTS_MIN
+    )]
+    TooFewHosts(u32),
     #[error("there is no key {0}")]
     NoSuchKey(KeyId),
     /// It has ended already.
@@ -79,10 +87,11 @@ impl KeyAdmin {
         if request.host_prefixes.len() > limits::KEY_HOST_PREFIXES {
             return Err(KeyError::TooManyPrefixes(request.host_prefixes.len()));
         }
+        check(&request.limits)?;
         let now = self.ports.clock.now();
         let bytes = self.ports.ids.random();
         let id = KeyId::from_random(std::array::from_fn(|i| bytes[i]));
-        let token = Token::new(id.clone(), Secret::from_random(self.ports.ids.random()));
+        let token = Token::new(id, Secret::from_random(self.ports.ids.random()));
         let key = Key {
             id,
             name: request.name,
@@ -94,6 +103,8 @@ impl KeyAdmin {
             expires: request.expires_in.map(|lasts| now.plus(lasts)),
             revoked: None,
             used: None,
+            limits: request.limits,
+            hosts: 0,
         };
         Ok(Created { key, token })
     }
@@ -146,10 +157,10 @@ impl KeyAdmin {
     ///
     /// The new key is stored first: a crash in between leaves both active.
     pub async fn rotate_key(&self, id: &KeyId, overlap: Duration) -> Result<Rotated, KeyError> {
-        let missing = || KeyError::NoSuchKey(id.clone());
+        let missing = || KeyError::NoSuchKey(*id);
         let old = self.ports.keys.load(id).await?.ok_or_else(missing)?;
         if !old.is_live(self.ports.clock.now()) {
-            return Err(KeyError::Dead(id.clone()));
+            return Err(KeyError::Dead(*id));
         }
         let created = self
             .create_key(KeyRequest {
@@ -158,6 +169,7 @@ impl KeyAdmin {
                 fleet: old.fleet.clone(),
                 host_prefixes: old.host_prefixes.clone(),
                 expires_in: old.expires.map(|expires| expires.since(old.created)),
+                limits: old.limits,
             })
             .await?;
         let at = created.key.created.plus(overlap);
@@ -171,9 +183,30 @@ impl KeyAdmin {
         Ok(Rotated { created, old })
     }
 
+    /// Changes what a key is limited to.
+    pub async fn limit_key(
+        &self,
+        id: &KeyId,
+        change: impl FnOnce(&mut KeyLimits),
+    ) -> Result<Key, KeyError> {
+        let missing = || KeyError::NoSuchKey(*id);
+        let old = self.ports.keys.load(id).await?.ok_or_else(missing)?;
+        let mut limits = old.limits;
+        change(&mut limits);
+        check(&limits)?;
+        let key = self.ports.keys.limit(id, &limits).await?;
+        let key = key.ok_or_else(missing)?;
+        let (old, new) = (Some(facts(&old)), Some(facts(&key)));
+        let record = self
+            .auditor
+            .record(ActKind::KeyLimit, id.as_str(), old, new);
+        record.await;
+        Ok(key)
+    }
+
     /// Revokes a key. A revoked key keeps the time of its first revocation.
     pub async fn revoke_key(&self, id: &KeyId) -> Result<Key, KeyError> {
-        let missing = || KeyError::NoSuchKey(id.clone());
+        let missing = || KeyError::NoSuchKey(*id);
         let old = self.ports.keys.load(id).await?.ok_or_else(missing)?;
         let key = self.ports.keys.revoke(id, self.ports.clock.now()).await?;
         let key = key.ok_or_else(missing)?;
@@ -193,7 +226,16 @@ fn facts(key: &Key) -> Value {
         "fleet": key.fleet,
         "scope": key.scope,
         "hostPrefixes": key.host_prefixes,
+        "maxHosts": key.limits.hosts,
+        "maxInterval": key.limits.interval,
         "expires": key.expires.map(|expires| expires.to_string()),
         "revoked": key.revoked.map(|revoked| revoked.to_string()),
     })
+}
+
+fn check(asked: &KeyLimits) -> Result<(), KeyError> {
+    match asked.hosts {
+        Some(hosts) if hosts < limits::KEY_HOSTS_MIN => Err(KeyError::TooFewHosts(hosts)),
+        _ => Ok(()),
+    }
 }

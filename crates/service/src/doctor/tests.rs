@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hb_domain::{
-    Endpoint, Entry, Filter, Fleet, Key, KeyId, Protocol, Receiver, Scope, Secret, Subscription,
-    SubscriptionState, Webhook, WebhookSecret,
+    Endpoint, Entry, Filter, Fleet, Key, KeyId, KeyLimits, Protocol, Receiver, Scope, Secret,
+    Subscription, SubscriptionState, Webhook, WebhookSecret,
 };
 use serde_json::json;
 
@@ -133,6 +133,8 @@ fn key(name: &str, expires: Option<Timestamp>) -> Key {
         expires,
         revoked: None,
         used: None,
+        limits: KeyLimits::default(),
+        hosts: 0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Heartbeats: what is stored of the beats of all hosts.
 
 use async_trait::async_trait;
-use hb_domain::{Heartbeat, HostKey, Region, Timestamp};
+use hb_domain::{Heartbeat, HostKey, Key, Region, Timestamp};
 
 use super::{Cursor, Page, PortResult};
 
@@ -56,6 +56,15 @@ pub trait Heartbeats: Send + Sync {
     /// Idempotent, and independent of the order of calls as long as the beats lie within that time: `first`, `interval` and `signal` of an older beat never replace
     /// those of a newer one.
     async fn record(&self, heard: &Heard) -> PortResult<()>;
+
+    /// The same of a beat that came with `key`; `false`, and nothing is stored, when the host is new and the key has all
+    /// the hosts that it may have. How many it has is known to the adapter, or else as the key says.
+    async fn record_with(&self, heard: &Heard, key: &Key) -> PortResult<bool> {
+        if key.is_full() && self.load(&heard.key).await?.is_empty() {
+            return Ok(false);
+        }
+        self.record(heard).await.map(|()| true)
+    }
 
     /// All that is stored of `host`, one element a region, by a strongly consistent read.
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>>;

@@ -1,7 +1,7 @@
 //! API keys, as they are stored.
 
 use async_trait::async_trait;
-use hb_domain::{Key, KeyId, Timestamp};
+use hb_domain::{Key, KeyId, KeyLimits, Timestamp};
 
 use super::{Cursor, Page, PortResult};
 
@@ -22,6 +22,13 @@ pub trait Keys: Send + Sync {
 
     /// Records that the key was used on the day of `at`, unless a later day is recorded.
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> PortResult<()>;
+
+    /// Limits the key so from now on. Returns the key afterwards; `None` when there is none.
+    async fn limit(&self, id: &KeyId, limits: &KeyLimits) -> PortResult<Option<Key>>;
+
+    /// Records that so many hosts beat with the key, as a sweep has counted them, where the store does not count them
+    /// itself. Returns the key afterwards; `None` when there is none.
+    async fn note_hosts(&self, id: &KeyId, hosts: u32) -> PortResult<Option<Key>>;
 
     /// One page of all keys, in the order of their ids.
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Key>>;

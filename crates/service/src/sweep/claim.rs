@@ -126,7 +126,9 @@ impl Pass<'_> {
             positions: vec![Position::Start; self.segments()],
         });
         let looked = self.round(&judge, &verdicts, &mut round, batch, report);
-        result.and(looked.await)?;
+        result = result.and(looked.await);
+        let crowded = self.count_keys(&scanned.keys, open, report).await;
+        result.and(crowded)?;
         Ok(policy.may_mend.then(|| CompletedSweep {
             began: round.began,
             ended: self.sweep.ports.clock.now(),

@@ -233,7 +233,7 @@ impl Pass<'_> {
     }
 
     /// Claims the notice that a host of the service's own fails for the reason in `message`, or that it works again.
-    async fn claim_own(
+    pub(super) async fn claim_own(
         &self,
         key: HostKey,
         message: Option<Message>,

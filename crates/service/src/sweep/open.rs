@@ -1,10 +1,10 @@
 //! The open entries: what a sweep keeps of each, and the delivery of the notices that wait in them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
 use futures::stream::{self, Stream, StreamExt};
-use hb_domain::{Entry, Heartbeat, HostKey, HostSettings, State, Timestamp, limits};
+use hb_domain::{Entry, Fleet, Heartbeat, HostKey, HostSettings, KeyId, State, Timestamp, limits};
 
 use super::deliver::Draft;
 use super::hold::OpenFleets;
@@ -42,10 +42,20 @@ pub(super) struct OpenHosts {
     /// Hosts of which other regions were asked, [`limits::CANDIDATES`] at most. A beat of them may be stored elsewhere
     /// only, so that no scan here finds them.
     pub(super) asked: Vec<HostKey>,
+    /// The keys of which people know that they are nearly full, with their fleets.
+    pub(super) full_keys: BTreeMap<KeyId, Fleet>,
 }
 
 impl OpenHosts {
     fn add(&mut self, entry: &Entry) {
+        if let Some(key) = entry
+            .key
+            .host
+            .as_key()
+            .filter(|_| entry.state == State::Failing)
+        {
+            self.full_keys.insert(key, entry.key.fleet.clone());
+        }
         let settings =
             Some(&entry.settings).filter(|settings| **settings != HostSettings::default());
         let asked = entry.inquiry.is_some();

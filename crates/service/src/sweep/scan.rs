@@ -1,11 +1,12 @@
 //! Scans all hosts, perhaps from stale copies, for those whose state seems to have changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use hb_domain::{
-    Entry, Fleet, Heartbeat, HostKey, Kind, Network, Region, State, Timestamp, decide_among, limits,
+    Entry, Fleet, Heartbeat, HostKey, KeyId, Kind, Network, Region, State, Timestamp, decide_among,
+    limits,
 };
 
 use super::open::{Known, OpenHosts};
@@ -63,6 +64,8 @@ pub(super) struct Scanned {
     pub(super) hosts: BTreeMap<Fleet, u64>,
     /// How many of them seem silent, perhaps because the receiver is at fault.
     pub(super) silent: BTreeMap<Fleet, u64>,
+    /// With which keys they beat.
+    pub(super) keys: HashMap<KeyId, u32>,
     /// What their beats show about the network.
     pub(super) network: Network,
 }
@@ -102,6 +105,9 @@ impl Scanned {
         }
         for (fleet, count) in other.silent {
             *self.silent.entry(fleet).or_default() += count;
+        }
+        for (key, count) in other.keys {
+            *self.keys.entry(key).or_default() += count;
         }
         self.network = self.network.merge(other.network);
         self
@@ -217,6 +223,9 @@ impl Collector<'_> {
         }
         self.hosts += 1;
         count(&mut self.found.hosts, &heard.key.fleet);
+        if let Some(key) = heard.heartbeat.key {
+            *self.found.keys.entry(key).or_default() += 1;
+        }
         self.found
             .network
             .add_beat(heard.heartbeat.last.as_of(read));

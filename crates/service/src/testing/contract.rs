@@ -73,6 +73,7 @@ macro_rules! contract_suite {
             a_lost_reply_is_recognised, an_incarnation_is_drawn_once, a_heartbeat_is_stored_whole, only_open_entries_are_listed,
             unreadable_entries_are_reported_and_skipped, keys_are_created_revoked_and_listed,
             keys_keep_the_earliest_expiry_and_the_last_day_of_use,
+            a_full_key_gets_no_new_hosts,
             subscriptions_are_added_listed_and_removed, the_last_completed_sweep_is_recorded, the_last_checkpoint_is_recorded,
             acts_are_recorded_once_and_listed_in_order,
             silence_and_recovery_cause_one_notice_each, concurrent_sweeps_claim_each_transition_once,

@@ -10,7 +10,7 @@ mod slow;
 mod subscriptions;
 mod topic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -85,6 +85,33 @@ struct Tables {
 }
 
 impl Tables {
+    fn record(&mut self, heard: &Heard) {
+        let key = (heard.key.to_string(), heard.region.to_string());
+        let clock = self.clock.as_ref();
+        let now = clock.map_or(heard.heartbeat.last, |clock| clock.now());
+        let kept = match self.heartbeats.remove(&key) {
+            Some(Ok(kept)) => Heard {
+                heartbeat: kept.heartbeat.recorded(heard.heartbeat.clone(), now),
+                ..kept
+            },
+            _ => heard.clone(),
+        };
+        self.heartbeats.insert(key, Ok(kept));
+    }
+
+    /// The key with the number of its hosts.
+    fn key(&self, id: &KeyId) -> Option<Key> {
+        let heard = self.heartbeats.values().flatten();
+        let hosts: BTreeSet<_> = heard
+            .filter(|heard| heard.heartbeat.key == Some(*id))
+            .map(|heard| &heard.key)
+            .collect();
+        self.keys.get(id).map(|key| Key {
+            hosts: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
+            ..key.clone()
+        })
+    }
+
     /// Adds the deliveries of an accepted notice.
     fn deliver(&mut self, notice: &Notice) {
         if let Some(clock) = &self.clock {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    Act, ActKind, Endpoint, Filter, Interval, Protocol, Region, Timestamp, Who, limits,
+    Act, ActKind, Endpoint, Filter, Interval, KeyLimits, Protocol, Region, Timestamp, Who, limits,
 };
 use hb_service::admin::{
     Auditor, HostAdmin, Imported, InRegion, KeyAdmin, KeyRequest, RegionalTopic, SubscriptionAdmin,
@@ -57,6 +57,7 @@ fn request(name: &str) -> KeyRequest {
         fleet: "lab".parse().unwrap(),
         host_prefixes: vec!["web-".parse().unwrap()],
         expires_in: Some(DAY),
+        limits: KeyLimits::default(),
     }
 }
 
@@ -103,7 +104,7 @@ async fn what_is_done_to_keys_is_recorded_without_their_secrets() {
     let bench = Bench::new();
     let keys = keys(&bench);
     let first = keys.create_key(request("web")).await.unwrap();
-    let id = first.key.id.clone();
+    let id = first.key.id;
     let rotated = keys.rotate_key(&id, Duration::from_hours(1)).await.unwrap();
     keys.revoke_key(&id).await.unwrap();
     keys.revoke_key(&id).await.unwrap();
@@ -122,7 +123,7 @@ async fn what_is_done_to_keys_is_recorded_without_their_secrets() {
     let now = bench.clock.now();
     let state = |expires: Timestamp, revoked: Option<Timestamp>| {
         let (expires, revoked) = (expires.to_string(), revoked.map(|at| at.to_string()));
-        json!({"name": "web", "fleet": "lab", "scope": "ingest", "hostPrefixes": ["web-"],
+        json!({"name": "web", "fleet": "lab", "scope": "ingest", "hostPrefixes": ["web-"], "maxHosts": null, "maxInterval": null,
                "expires": expires, "revoked": revoked})
     };
     let created = state(now.plus(DAY), None);
@@ -166,6 +167,7 @@ async fn what_is_done_to_subscriptions_is_recorded_by_region_and_hides_the_addre
             topic(&bench.memory, "eu-west-1"),
             topic(&other, "us-east-1"),
         ],
+        deliveries: None,
         clock: bench.clock.clone(),
         ids: bench.ids.clone(),
         auditor: auditor(&bench.ports()),
@@ -177,7 +179,7 @@ async fn what_is_done_to_subscriptions_is_recorded_by_region_and_hides_the_addre
         ..Filter::default()
     };
     other.fail_with(Some("no answer"));
-    let added = admin.add(endpoint, filter).await.unwrap();
+    let added = admin.add(endpoint, filter, false).await.unwrap();
     let id = added.subscription.id;
     other.fail_with(None);
     admin.remove(&id).await;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Fleet, KeyId, Scope, Secret, Token};
+use hb_domain::{Fleet, KeyId, KeyLimits, Scope, Secret, Token};
 use hb_service::admin::{Created, KeyAdmin, KeyRequest};
 use hb_service::ports::{Clock, Keys};
 use hb_service::testing::memory::auditor;
@@ -38,6 +38,7 @@ impl Fixture {
             fleet: Fleet::main(),
             host_prefixes: vec![],
             expires_in,
+            limits: KeyLimits::default(),
         };
         self.key_admin.create_key(request).await.unwrap()
     }
@@ -51,7 +52,14 @@ impl Fixture {
             .await
         {
             Ok(_) => "ok".to_owned(),
-            Err(AuthError::Refused(refusal)) => refusal.to_string(),
+            Err(AuthError::Refused(refusal)) => {
+                // Without the id of the key.
+                let text = refusal.to_string();
+                text.split_inclusive(" key")
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned()
+            }
             Err(AuthError::Unavailable) => "unavailable".to_owned(),
         };
         (answer, self.bench.memory.calls() - before)

@@ -248,12 +248,12 @@ async fn doctor_does_not_call_a_right_clock_wrong() {
 
 #[test]
 fn a_rate_limit_goes_on_after_a_step_back() {
-    let limit = RateLimit::new(std::num::NonZeroU32::new(1));
+    let limit = RateLimit::new(std::num::NonZeroU32::new(1), 1);
     let key = hb_domain::KeyId::from_random([1; 7]);
     let at = |seconds: u64| Timestamp::MIN.plus(Duration::from_secs(seconds));
-    assert!(limit.take(&key, at(9_000)).is_ok());
-    assert!(limit.take(&key, at(100)).is_err(), "a step adds nothing");
-    assert!(limit.take(&key, at(102)).is_ok());
+    assert!(limit.take(key, at(9_000)).is_ok());
+    assert!(limit.take(key, at(100)).is_err(), "a step adds nothing");
+    assert!(limit.take(key, at(102)).is_ok());
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod echo_queue;
 mod echoes;
 mod hosts;
 mod incarnations;
+mod keys;
 mod limited;
 mod network;
 mod races;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use hb_domain::{
     Act, ActId, ActKind, Beat, ConfirmationToken, Endpoint, Entry, Filter, Fleet, Heartbeat,
-    HostKey, Key, KeyId, Kind, Message, Notice, Protocol, Receiver, Region, Scope, Secret, Signal,
-    Subscription, Timestamp, Token, Webhook, Who,
+    HostKey, Key, KeyId, KeyLimits, Kind, Message, Notice, Protocol, Receiver, Region, Scope,
+    Secret, Signal, Subscription, Timestamp, Token, Webhook, Who,
 };
 use hb_service::ports::{CompletedSweep, DeliveryOutcome, Heard, Ports, Segment};
 use hb_service::testing::contract::notice;
@@ -105,7 +105,7 @@ async fn records(ports: &Ports) {
 
 async fn keys(ports: &Ports, token: &Token) {
     let key = Key {
-        id: token.id().clone(),
+        id: *token.id(),
         name: "first".parse().unwrap(),
         hash: token.secret().hash(),
         fleet: Fleet::main(),
@@ -115,6 +115,8 @@ async fn keys(ports: &Ports, token: &Token) {
         expires: None,
         revoked: None,
         used: None,
+        limits: KeyLimits::default(),
+        hosts: 0,
     };
     let keys = &ports.keys;
     let _ = keys.create(&key).await;

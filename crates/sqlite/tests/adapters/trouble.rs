@@ -1,8 +1,8 @@
 //! What the adapters report about damaged and incomplete databases.
 
 use hb_domain::{
-    Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Key, KeyId, Kind, Region, Scope, Secret,
-    Timestamp,
+    Beat, Entry, Fleet, Heartbeat, HostKey, Interval, Key, KeyId, KeyLimits, Kind, Region, Scope,
+    Secret, Timestamp,
 };
 use hb_service::ports::{CompletedSweep, Heard, PortError, Segment, Swap, every_page};
 use hb_service::testing::contract::notice;
@@ -40,6 +40,8 @@ fn key(n: u8) -> Key {
         expires: None,
         revoked: None,
         used: None,
+        limits: KeyLimits::default(),
+        hosts: 0,
     }
 }
 
@@ -94,7 +96,7 @@ async fn pages_continue_after_keys_that_are_not_utf8() {
     let world = World::new();
     world.sql(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2499)
-         INSERT INTO heartbeats SELECT 'main', CAST(x'ff' || printf('%04d', i) AS TEXT), 'local', 1, 1, 1000, 0, NULL, NULL
+         INSERT INTO heartbeats SELECT 'main', CAST(x'ff' || printf('%04d', i) AS TEXT), 'local', 1, 1, 1000, 0, NULL, NULL, NULL, NULL
          FROM n",
     );
     let heartbeats = &world.ports.heartbeats;

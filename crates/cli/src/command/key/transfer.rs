@@ -79,7 +79,7 @@ pub(super) async fn import(
     for (line, row) in rows {
         let key = row.and_then(|row| row.key(key_admin));
         let key = key.and_then(|(key, token)| {
-            if seen.insert(key.id.clone()) {
+            if seen.insert(key.id) {
                 Ok(Import { line, key, token })
             } else {
                 Err(format!("key {} is in the file twice", key.id))

@@ -1,9 +1,10 @@
 use hb_domain::{
-    ConfirmationToken, Endpoint, Filter, Fleet, Key, KeyId, Kind, Protocol, Region, Scope, Secret,
-    Severity, Subscription, SubscriptionId, SubscriptionState, Timestamp, Webhook,
+    ConfirmationToken, Endpoint, Filter, Fleet, Interval, Key, KeyId, KeyLimits, Kind, Protocol,
+    Region, Scope, Secret, Severity, Signal, Subscription, SubscriptionId, SubscriptionState,
+    Timestamp, Webhook,
 };
 
-use super::{World, at};
+use super::{World, at, heard, host};
 use crate::ports::{Checkpoint, CompletedSweep, Position, every_page};
 
 /// In seconds.
@@ -21,6 +22,8 @@ fn key(n: u8) -> Key {
         expires: n.is_multiple_of(2).then(|| at(100)),
         revoked: None,
         used: None,
+        limits: KeyLimits::default(),
+        hosts: 0,
     }
 }
 
@@ -238,4 +241,58 @@ pub async fn the_last_completed_sweep_is_recorded(world: World) {
             Some(expected)
         );
     }
+}
+
+/// A key with all the hosts that it may have gets no new one, whatever the others send, until it has fewer or may have
+/// more.
+pub async fn a_full_key_gets_no_new_hosts(world: World) {
+    let ports = &world.ports;
+    let id = key(1).id;
+    let limits = KeyLimits {
+        hosts: Some(10),
+        interval: Some(Interval::default()),
+    };
+    let open = Key { limits, ..key(1) };
+    assert!(ports.keys.create(&open).await.unwrap());
+    let beat = async |n: u32, seconds| {
+        let mut heard = heard(&format!("host-{n}"), "local", seconds, Signal::Ok);
+        heard.heartbeat.key = Some(id);
+        // As the sweep counts, where the store does not.
+        let key = ports.keys.load(&id).await.unwrap().unwrap();
+        ports.heartbeats.record_with(&heard, &key).await.unwrap()
+    };
+    for n in 0..10 {
+        assert!(beat(n, 1).await);
+    }
+    let full = ports.keys.note_hosts(&id, 10).await.unwrap().unwrap();
+    assert_eq!((full.hosts, full.limits), (10, limits));
+    assert!(!beat(10, 2).await, "a new host");
+    assert_eq!(ports.heartbeats.load(&host("host-10")).await.unwrap(), []);
+    assert!(beat(9, 3).await, "a known one");
+    let moved = heard("host-9", "local", 4, Signal::Ok);
+    ports.heartbeats.record(&moved).await.unwrap();
+    let rest = ports.keys.note_hosts(&id, 9).await.unwrap().unwrap();
+    assert_eq!(rest.hosts, 9, "host-9 beats with another key");
+    assert!(beat(10, 5).await && beat(9, 6).await);
+    ports
+        .heartbeats
+        .forget(&host("host-0"), at(9))
+        .await
+        .unwrap();
+    ports.keys.note_hosts(&id, 10).await.unwrap();
+    assert!(!beat(11, 7).await);
+    let more = KeyLimits {
+        hosts: Some(11),
+        interval: None,
+    };
+    let key = ports.keys.limit(&id, &more).await.unwrap().unwrap();
+    assert_eq!((key.hosts, key.limits), (10, more));
+    assert!(beat(11, 8).await);
+    let none = KeyLimits::default();
+    let key = ports.keys.limit(&id, &none).await.unwrap().unwrap();
+    assert_eq!(key.limits, none);
+    let unknown = KeyId::from_random([255; 7]);
+    assert!(ports.keys.limit(&unknown, &more).await.unwrap().is_none());
+    assert!(ports.keys.note_hosts(&unknown, 1).await.unwrap().is_none());
+    assert!(ports.keys.load(&unknown).await.unwrap().is_none());
 }

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use hb_domain::{HostKey, Timestamp};
+use hb_domain::{HostKey, Key, Timestamp};
 
 use super::{Memory, page};
 use crate::ports::{Cursor, Heard, Heartbeats, Page, PortError, PortResult, Segment};
@@ -7,19 +7,19 @@ use crate::ports::{Cursor, Heard, Heartbeats, Page, PortError, PortResult, Segme
 #[async_trait]
 impl Heartbeats for Memory {
     async fn record(&self, heard: &Heard) -> PortResult<()> {
-        let mut tables = self.call("table heartbeats")?;
-        let key = (heard.key.to_string(), heard.region.to_string());
-        let clock = tables.clock.as_ref();
-        let now = clock.map_or(heard.heartbeat.last, |clock| clock.now());
-        let kept = match tables.heartbeats.remove(&key) {
-            Some(Ok(kept)) => Heard {
-                heartbeat: kept.heartbeat.recorded(heard.heartbeat.clone(), now),
-                ..kept
-            },
-            _ => heard.clone(),
-        };
-        tables.heartbeats.insert(key, Ok(kept));
+        self.call("table heartbeats")?.record(heard);
         Ok(())
+    }
+
+    async fn record_with(&self, heard: &Heard, key: &Key) -> PortResult<bool> {
+        let mut tables = self.call("table heartbeats")?;
+        let name = heard.key.to_string();
+        let known = tables.heartbeats.keys().any(|(host, _)| *host == name);
+        let full = tables.key(&key.id).is_some_and(|key| key.is_full());
+        if known || !full {
+            tables.record(heard);
+        }
+        Ok(known || !full)
     }
 
     async fn load(&self, host: &HostKey) -> PortResult<Vec<Heard>> {

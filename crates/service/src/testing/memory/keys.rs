@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use hb_domain::{Key, KeyId, Timestamp};
+use hb_domain::{Key, KeyId, KeyLimits, Timestamp};
 
 use super::{Memory, page};
 use crate::ports::{Cursor, Keys, Page, PortResult};
@@ -7,16 +7,13 @@ use crate::ports::{Cursor, Keys, Page, PortResult};
 #[async_trait]
 impl Keys for Memory {
     async fn load(&self, id: &KeyId) -> PortResult<Option<Key>> {
-        Ok(self.call("table keys")?.keys.get(id).cloned())
+        Ok(self.call("table keys")?.key(id))
     }
 
     async fn create(&self, key: &Key) -> PortResult<bool> {
         let mut tables = self.call("table keys")?;
         let free = !tables.keys.contains_key(&key.id);
-        tables
-            .keys
-            .entry(key.id.clone())
-            .or_insert_with(|| key.clone());
+        tables.keys.entry(key.id).or_insert_with(|| key.clone());
         Ok(free)
     }
 
@@ -43,6 +40,18 @@ impl Keys for Memory {
             key.used = key.used.max(Some(at.day()));
         }
         Ok(())
+    }
+
+    async fn limit(&self, id: &KeyId, limits: &KeyLimits) -> PortResult<Option<Key>> {
+        let mut tables = self.call("table keys")?;
+        if let Some(key) = tables.keys.get_mut(id) {
+            key.limits = *limits;
+        }
+        Ok(tables.key(id))
+    }
+
+    async fn note_hosts(&self, id: &KeyId, _: u32) -> PortResult<Option<Key>> {
+        Ok(self.call("table keys")?.key(id))
     }
 
     async fn list(&self, after: Option<Cursor>) -> PortResult<Page<Key>> {

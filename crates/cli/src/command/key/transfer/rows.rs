@@ -4,15 +4,15 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
-use hb_domain::{Fleet, Key, Scope, SecretHash, Timestamp, Token};
+use hb_domain::{Fleet, Key, KeyLimits, Scope, SecretHash, Timestamp, Token, human_duration};
 use hb_service::admin::{Created, KeyAdmin, KeyRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::args::{Until, until};
+use crate::args::{Until, interval, until};
 
 /// The columns of an export, in their order.
-pub(super) const COLUMNS: [&str; 9] = [
+pub(super) const COLUMNS: [&str; 11] = [
     "id",
     "name",
     "fleet",
@@ -22,6 +22,8 @@ pub(super) const COLUMNS: [&str; 9] = [
     "expires",
     "revoked",
     "hash",
+    "maxHosts",
+    "maxInterval",
 ];
 
 /// A key in a file. In CSV prefixes are separated by blanks, and an empty cell is a missing value.
@@ -47,6 +49,11 @@ pub(super) struct Row {
     /// SHA-256 of the secret, in hexadecimal digits; without it, a new key is created.
     #[serde(default)]
     hash: Option<String>,
+    #[serde(default)]
+    max_hosts: Option<String>,
+    /// A duration.
+    #[serde(default)]
+    max_interval: Option<String>,
 }
 
 impl Row {
@@ -61,11 +68,16 @@ impl Row {
             expires: key.expires.map(|at| at.to_string()),
             revoked: key.revoked.map(|at| at.to_string()),
             hash: Some(HEXLOWER.encode(key.hash.as_bytes())),
+            max_hosts: key.limits.hosts.map(|hosts| hosts.to_string()),
+            max_interval: key
+                .limits
+                .interval
+                .map(|interval| human_duration(interval.duration())),
         }
     }
 
     /// The cells of a line of CSV, in the order of [`COLUMNS`].
-    pub(super) fn cells(self) -> [String; 9] {
+    pub(super) fn cells(self) -> [String; 11] {
         let cells = [
             self.id,
             Some(self.name),
@@ -76,6 +88,8 @@ impl Row {
             self.expires,
             self.revoked,
             self.hash,
+            self.max_hosts,
+            self.max_interval,
         ];
         cells.map(Option::unwrap_or_default)
     }
@@ -92,6 +106,10 @@ impl Row {
             fleet: fleet.map_or(Ok(Fleet::main()), parsed)?,
             host_prefixes: prefixes.collect::<Result<_, _>>()?,
             expires_in: None,
+            limits: KeyLimits {
+                hosts: self.max_hosts.as_deref().map(parsed).transpose()?,
+                interval: self.max_interval.as_deref().map(interval).transpose()?,
+            },
         };
         let created = key_admin.draw_key(request);
         let Created { key, token } = created.map_err(|error| error.to_string())?;
