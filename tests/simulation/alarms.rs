@@ -82,8 +82,10 @@ pub(crate) fn check(world: &mut World, key: &HostKey, last: &Transition, ahead: 
     // older than that.
     let mended = world.mended.get(key).zip(truth.beat);
     let at_once = mended.is_some_and(|(mended, beat)| (beat - mended).abs() < SKEW);
-    // A beat that was dated ahead hides the interval of those that are received before its instant.
-    let dated_ahead = world.wrong_clock.is_some() && truth.beat < Some(last_beat);
+    // A beat that was dated ahead, or brought to the time of a clock that is ahead, hides the interval of those that are
+    // received before its instant: a limit of the product.
+    let dated = last_beat - world.clocks;
+    let dated_ahead = world.wrong_clock.is_some() && truth.beat < Some(dated);
     let other_interval = last.interval.as_millis() < truth.interval.unsigned_abs()
         && (world.wrong_clock.is_some() && !world.is_one_machine()
             || restored

@@ -48,15 +48,18 @@ impl World {
     /// a clock far behind dates, and no canary, let hosts seem silent when it is right again; and a canary of a clock far
     /// ahead hides a step forward. Limits of the product.
     pub(crate) fn may_step(&mut self) {
-        let stepped = self.stepped.unwrap_or(START);
-        let shown = |region| {
-            self.canaries
-                .get(region)
-                .is_some_and(|at| *at > Some(stepped))
-        };
-        if self.regions.iter().all(shown) && self.strikes(Fault::ClockStep) {
+        if self.has_canaries_of_now() && self.strikes(Fault::ClockStep) {
             self.step_clocks();
         }
+    }
+
+    /// Whether the last canary of each region is from after the last step of the clocks.
+    pub(crate) fn has_canaries_of_now(&self) -> bool {
+        let stepped = self.stepped.unwrap_or(START);
+        self.regions.iter().all(|region| {
+            let last = self.canaries.get(region);
+            last.is_some_and(|at| *at > Some(stepped))
+        })
     }
 
     /// How far the clock of a new process differs from the others.

@@ -53,8 +53,9 @@ pub(crate) fn operate(world: &Shared, executor: &mut Executor) {
     }
     if world.operations.restored.is_none() && world.strikes(Fault::Restored) {
         if world.operations.backup.is_none() {
-            // One from before would not know a region that is about to have its first canary.
-            if world.receiving().len() == world.regions.len() {
+            // One from before would not know a region; or, after the clocks were set back, have beats that are far older
+            // than its canaries. Limits of the product.
+            if world.has_canaries_of_now() {
                 world.back_up();
             }
         } else {
