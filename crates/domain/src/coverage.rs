@@ -81,11 +81,10 @@ impl Receiver {
         }
     }
 
-    /// Records the arrival of a canary that was sent at `at`. When the one before was no longer `fresh`, the time between
-    /// is a blackout. What a wrong clock wrote is overwritten.
+    /// Records the arrival of a canary that was sent at `at`, perhaps long ago. When the one before was no longer `fresh`,
+    /// the time between is a blackout.
     #[must_use]
     pub fn with_canary(mut self, at: Timestamp, fresh: Duration) -> Self {
-        self = self.as_of(at);
         if let Some(since) = self.heard.filter(|heard| at.since(*heard) > fresh) {
             self.add_blackout(Blackout { since, until: at });
         }

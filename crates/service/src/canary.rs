@@ -50,7 +50,9 @@ impl Canaries {
         }
         let rule = |known: Option<Receiver>| -> Result<_, Infallible> {
             let known = known.unwrap_or_else(|| Receiver::new(self.region.clone()));
-            Ok(known.with_canary(at, self.fresh))
+            // Not the instant of the canary, which may be long ago: what others have recorded since is not ahead of now.
+            let right = known.as_of(self.ports.clock.now());
+            Ok(right.with_canary(at, self.fresh))
         };
         let receiver = match update(&self.ports, &self.region, rule).await? {
             Update::Done(stored) => stored.record,

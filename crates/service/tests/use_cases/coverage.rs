@@ -7,6 +7,7 @@ use hb_domain::{
     Entry, HostId, Inquiry, Interval, Kind, Notice, Receiver, Region, Signal, State, Timestamp,
 };
 use hb_service::ports::{Clock, Ledger};
+use hb_service::testing::memory::ManualClock;
 use hb_service::{Caller, Canaries, SweepReport, SweepSettings};
 
 use crate::{Bench, host};
@@ -103,6 +104,40 @@ pub(crate) async fn known(names: &[String]) -> Bench {
 /// A notice about the receiver itself.
 pub(crate) fn receiver(kind: Kind) -> (Kind, String) {
     (kind, HostId::receiver().to_string())
+}
+
+/// A path on which a canary is held up, while another one arrives.
+struct HeldUp {
+    clock: Arc<ManualClock>,
+    other: Canaries,
+}
+
+#[async_trait]
+impl Caller for HeldUp {
+    async fn beat(&self, _: &HostId) -> Result<(), String> {
+        self.clock.advance(Duration::from_secs(70));
+        let sent = self.other.send().await;
+        sent.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+#[tokio::test]
+async fn a_canary_that_is_held_up_makes_no_later_one_seem_of_the_future() {
+    let bench = Bench::new();
+    bench.canary().await;
+    let canaries = |caller| Canaries {
+        ports: bench.ports(),
+        caller,
+        region: Region::local(),
+        fresh: Duration::from_secs(75),
+    };
+    let held_up = canaries(Arc::new(HeldUp {
+        clock: bench.clock.clone(),
+        other: canaries(Arc::new(Arrives)),
+    }));
+    assert_eq!(held_up.send().await.unwrap(), None);
+    bench.pass(7);
+    assert_eq!(bench.canary().await, None, "the last one was 7 s ago");
 }
 
 #[tokio::test]
