@@ -77,7 +77,7 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any, ahead: i64, skew: i64
             .insert(region.clone(), of_right_clock.then_some(now));
         if known != Some(receiver.heard) {
             let quiet = world.without_canary.entry(region).or_default();
-            quiet.end(now, now);
+            quiet.end((heard - ahead).min(now), now);
         }
     }
     let Some(entry) = record.downcast_ref::<Entry>() else {

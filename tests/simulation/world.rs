@@ -76,13 +76,13 @@ impl Quiet {
     /// by the next sweep.
     pub(crate) const RECENT: i64 = 360_000;
 
-    /// Something came, of the instant `at`.
+    /// Something came, of the instant `at`. What is late ends no blackout when it was sent in time.
     pub(crate) fn end(&mut self, at: i64, now: i64) {
         if at > self.last {
             if now - self.last > Self::LONG {
                 self.ended = now;
             }
-            if now - self.last > Self::GAP {
+            if at - self.last > Self::GAP {
                 self.gap = now;
             }
             self.last = at;
