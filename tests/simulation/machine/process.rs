@@ -157,8 +157,9 @@ impl Process {
 impl Heartbeats for Process {
     async fn record(&self, heard: &Heard) -> PortResult<()> {
         let stored = |(): &()| {
-            let dated = heard.heartbeat.last;
-            self.machine.get().beat_is_stored(&heard.key, dated);
+            let (dated, now) = (heard.heartbeat.last, Clock::now(self));
+            let mut world = self.machine.get();
+            world.beat_is_stored(&heard.key, dated, now);
         };
         let effect = Heartbeats::record(&*self.disk, heard);
         self.write(BEAT, effect, stored).await

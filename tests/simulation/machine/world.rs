@@ -80,9 +80,10 @@ pub(crate) struct World {
     /// When the first one ever was recorded.
     pub(crate) first_canary: Option<i64>,
     pub(crate) gap_ended: i64,
-    /// When the last canary came that did not change the record, because that was ahead of the clock.
+    /// When the last canary came that did not change the record, because that was ahead of the clock, or the first beat
+    /// that is stored before any canary of the clock.
     uncounted: Option<i64>,
-    /// When the last long time after such a canary ended: the service takes only a part of it for an outage.
+    /// When the last long time after that ended: the service takes only a part of it for an outage.
     pub(crate) unseen_gap_ended: Option<i64>,
     /// When the last complete sweep began, by its own clock.
     swept: Timestamp,
@@ -236,9 +237,12 @@ impl World {
         }
     }
 
-    /// A beat was stored, now.
-    pub(crate) fn beat_is_stored(&mut self, key: &HostKey, dated: Timestamp) {
+    /// A beat was stored, now, which is `clock` to the process.
+    pub(crate) fn beat_is_stored(&mut self, key: &HostKey, dated: Timestamp, clock: Timestamp) {
         let now = self.now();
+        if self.heard > Some(clock) {
+            self.uncounted.get_or_insert(now);
+        }
         if let Some(host) = self.hosts.get_mut(key) {
             host.beat = Some(now);
         }
