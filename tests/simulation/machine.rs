@@ -260,6 +260,9 @@ impl World {
     /// The wall clock steps.
     fn step_to(&mut self, wall: i64) {
         self.say(|| format!("the wall clock is {} s ahead", wall / SECOND));
+        if wall < self.wall {
+            self.set_back = Some(self.now());
+        }
         self.wall = wall;
         self.steps += 1;
         self.stepped = Some(self.now());

@@ -226,8 +226,11 @@ pub(crate) fn settled(
         DeliveryOutcome::Retry { refused, .. } => {
             let waiting: Vec<Id> = ids.iter().flat_map(|id| world.rest(to, id)).collect();
             for id in waiting.iter().chain(&ids) {
-                let fate = world.fate(to, id);
-                fate.failing = fate.failing.or(Some(now));
+                let known = world.fate(to, id).failing;
+                // What was failing before the clock was set back counts as failing since its next try: a limit of the
+                // product.
+                let known = known.filter(|at| !world.set_back_since(*at));
+                world.fate(to, id).failing = known.or(Some(now));
             }
             let finals = world.refused.entry(whole).or_default();
             *finals += u32::from(*refused);

@@ -16,6 +16,9 @@ use super::troubles::{Chances, Trouble};
 use crate::faults::Faults;
 use crate::world::{START, Violation};
 
+/// How soon a step of the wall clock is followed.
+const FOLLOWED: i64 = 90_000;
+
 /// A transition: a host and an epoch.
 pub(crate) type Id = (HostKey, u64);
 
@@ -70,9 +73,10 @@ pub(crate) struct World {
     pub(crate) paused_until: i64,
     /// No commit succeeds until then.
     pub(crate) full_until: i64,
-    /// How far the wall clock is ahead, and when it last stepped.
+    /// How far the wall clock is ahead, when it last stepped, and when it last stepped back.
     pub(crate) wall: i64,
     pub(crate) stepped: Option<i64>,
+    pub(crate) set_back: Option<i64>,
     pub(crate) steps: u32,
     /// The last canary on record, when it was recorded, and when the last long time without one ended.
     heard: Option<Timestamp>,
@@ -140,6 +144,7 @@ impl Machine {
             full_until: 0,
             wall: 0,
             stepped: None,
+            set_back: None,
             steps: 0,
             heard: None,
             canary: START,
@@ -224,8 +229,12 @@ impl World {
 
     /// Whether the wall clock stepped at `at` or later; a step is followed only later.
     pub(crate) fn stepped_since(&self, at: i64) -> bool {
-        const FOLLOWED: i64 = 90_000;
         self.stepped.is_some_and(|stepped| stepped + FOLLOWED > at)
+    }
+
+    /// The same of a step back.
+    pub(crate) fn set_back_since(&self, at: i64) -> bool {
+        self.set_back.is_some_and(|stepped| stepped + FOLLOWED > at)
     }
 
     /// A host falls silent or comes back, now.
