@@ -1,6 +1,6 @@
 //! What must hold when faults have long ended.
 
-use hb_domain::{Entry, HostId, HostKey, State, Transition};
+use hb_domain::{Entry, HostId, HostKey, Kind, State, Transition};
 use hb_service::ports::{DeliveryQueue, Ledger};
 
 use super::deliveries::DELIVERED;
@@ -91,10 +91,13 @@ impl World {
             let claims = self
                 .claims
                 .range((key.clone(), 0)..=(key.clone(), u64::MAX));
-            let last = claims.last().map(|(_, (last, at))| (last.kind, *at));
-            let in_time = last.is_some_and(|(kind, at)| {
-                kind == hb_domain::Kind::Missing && (at <= until || alone)
-            });
+            let mut claims = claims.rev().map(|(_, (last, at))| (last.kind, *at));
+            let (last, before) = (claims.next(), claims.next());
+            // A failure that a dying sweep left half brought to now is told again first: a limit of the product.
+            let again = before.is_some_and(|(kind, at)| kind == Kind::Failing && at > beat);
+            let until = until + if again && self.steps > 0 { SWEEP } else { 0 };
+            let in_time =
+                last.is_some_and(|(kind, at)| kind == Kind::Missing && (at <= until || alone));
             if in_time {
                 self.note("one machine: a silence in time");
             } else {
