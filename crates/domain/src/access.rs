@@ -96,7 +96,7 @@ impl FromStr for KeyName {
 
 name!(KeyName, KeyNameError);
 
-/// What a key is limited to besides its hosts.
+/// What a key is limited to besides its fleet and its prefixes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyLimits {
     /// How many hosts may beat with it, from [`limits::KEY_HOSTS_MIN`]; `None` means [`limits::KEY_HOSTS`].

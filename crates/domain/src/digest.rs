@@ -166,7 +166,8 @@ impl Digest {
         self.stage == DigestStage::Open && over
     }
 
-    /// Freezes the list: of the members as they are now, `entries`, it keeps those that joined, in the order in which texts name them and then by name.
+    /// Freezes the list: of the members as they are now, `entries`, it keeps those that joined. First those that texts name,
+    /// of each key in turn, then the others in order of their names.
     /// `None` when it is not open.
     #[must_use]
     pub fn frozen<'a>(
