@@ -30,8 +30,8 @@ pub(crate) fn http_event(method: &str, path: &str) -> Value {
     })
 }
 
-/// DynamoDB, SNS and SQS with one API key, one echo of a host that does not exist, and
-/// optionally two hosts: a silent one, and one whose last beat lies in the future.
+/// DynamoDB, SNS and SQS with one API key, one echo of a host that does not exist, and optionally ten hosts of that key:
+/// a silent one, and others whose last beat lies in the future.
 pub(crate) struct Aws {
     pub(crate) url: String,
     /// Action and resource of each call, as IAM names them.
@@ -131,10 +131,14 @@ fn answer(
 ) -> String {
     let host = json!({
         "h": {"S": "main/web-01"}, "r": {"S": "eu-west-1"}, "l": {"N": "1700000000000"}, "i": {"N": "60000"},
-        "f": {"N": "1600000000000"},
+        "f": {"N": "1600000000000"}, "k": {"S": token().id().as_str()},
     });
-    let mut ahead = host.clone();
-    (ahead["h"]["S"], ahead["l"]["N"]) = ("main/web-02".into(), "32503680000000".into());
+    let ahead = (2..=10).map(|number| {
+        let mut ahead = host.clone();
+        ahead["h"]["S"] = format!("main/web-{number:02}").into();
+        ahead["l"]["N"] = "32503680000000".into();
+        ahead
+    });
     let beats = resource.ends_with("-heartbeats");
     let listed = match action.as_str() {
         "dynamodb:Scan" => silent_host && body.contains(r#""Segment":0"#),
@@ -144,7 +148,7 @@ fn answer(
                       "hosts": [{"hostId": "unknown", "epoch": 1}]});
     let answer = match action.as_str() {
         "dynamodb:GetItem" if resource.ends_with("-keys") => key(),
-        "dynamodb:Scan" if listed => json!({"Items": [host, ahead]}),
+        "dynamodb:Scan" if listed => json!({"Items": std::iter::once(host.clone()).chain(ahead).collect::<Vec<_>>()}),
         "dynamodb:Query" if listed => json!({"Items": [host]}),
         "dynamodb:Query" | "dynamodb:Scan" => json!({"Items": []}),
         "dynamodb:DescribeTable" => {
