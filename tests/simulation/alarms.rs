@@ -2,7 +2,9 @@
 
 use hb_domain::{Caveat, HostKey, Kind, Transition};
 
-use crate::invariants::{NO_ALTERNATION, NO_FALSE_ALARM, SKEW, TRUE_CAVEAT, TRUE_RECEIVER};
+use crate::invariants::{
+    NO_ALTERNATION, NO_FALSE_ALARM, SKEW, TRUE_CAVEAT, TRUE_RAISE, TRUE_RECEIVER,
+};
 use crate::world::{Quiet, World};
 
 /// How long a host must have sent beats to be certainly known as up, besides its interval: time for skew and retries.
@@ -48,6 +50,13 @@ pub(crate) fn check(world: &mut World, key: &HostKey, last: &Transition, ahead: 
     }
     if key.host.is_reserved() {
         notice_of_service(world, key, last.kind);
+    }
+    if last.kind == Kind::Slowed {
+        world.faults.note("an interval was raised");
+        let longest = world.truth.get(key).map(|truth| truth.longest);
+        if longest < i64::try_from(last.interval.as_millis()).ok() {
+            world.violated(TRUE_RAISE, format!("{key}: {last:?}"));
+        }
     }
     let Some(truth) = world.truth.get(key).filter(|truth| truth.up) else {
         return;

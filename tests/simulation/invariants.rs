@@ -3,7 +3,8 @@
 use std::any::Any;
 
 use hb_domain::{
-    Entry, HostKey, Kind, Notice, Phase, Receiver, Region, State, Subject, Transition, limits,
+    Entry, Heartbeat, HostKey, Kind, Notice, Phase, Receiver, Region, State, Subject, Transition,
+    limits,
 };
 
 use hb_service::ports::Record;
@@ -30,6 +31,8 @@ pub(crate) const NO_ALTERNATION: &str =
     "a host that beats is missing once for each time that a region is away";
 /// The service tells the truth about itself.
 pub(crate) const TRUE_RECEIVER: &str = "a receiver is reported only when no canary arrives";
+/// No notice says that a host slowed which never did.
+pub(crate) const TRUE_RAISE: &str = "an interval is reported as raised only when a host sent it";
 /// A digest's member is in no other notice.
 pub(crate) const IN_ONE_NOTICE: &str = "each transition is in one notice";
 /// More are in a digest: 5 at most of those that were left, and 5 of those that are new.
@@ -48,6 +51,9 @@ pub(crate) const IS_REGISTERED: &str = "a new host is registered";
 
 /// Even if the host recovered before the next sweep.
 pub(crate) const FAILURE_IS_REPORTED: &str = "a failure is reported";
+
+/// And until then, how long it wants to be silent.
+pub(crate) const RAISE_IS_REPORTED: &str = "an interval that was raised is reported";
 
 /// The wait for an echo, less what the clocks of two machines may differ.
 const ECHO_WAIT: i64 = 180_000 - 12_000;
@@ -339,6 +345,28 @@ fn was_failing(world: &World, key: &HostKey, at: i64) -> bool {
     })
 }
 
+/// Whether people were not notified that a host which is up has raised its interval.
+fn raise_is_unknown(world: &World, entry: &Entry) -> bool {
+    let beats = world.regions.first().and_then(|home| {
+        let beats = world.tables.beats.get(home)?.values();
+        let of_host = beats.filter(|heard| heard.key == entry.key).cloned();
+        of_host
+            .map(|heard| heard.heartbeat)
+            .reduce(Heartbeat::merge)
+    });
+    let raised = beats.filter(|beats| {
+        let first = beats.first_interval;
+        first.is_some_and(|first| beats.has_raised(first))
+    });
+    let claims = (entry.key.clone(), 0)..=(entry.key.clone(), u64::MAX);
+    let slowed = |last: &&Transition| last.kind == Kind::Slowed;
+    let mut known = world.claims.range(claims).map(|(_, last)| last);
+    let known = known.rfind(slowed).map(|last| last.interval);
+    entry.state == State::Up
+        && entry.settings.interval.is_none()
+        && raised.is_some_and(|beats| known.is_none_or(|known| beats.has_raised(known)))
+}
+
 /// The invariants that the entry of a host violates at the end.
 fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)> {
     let key = &entry.key;
@@ -373,6 +401,9 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
             let words = format!("{key} is {expected} and is reported {}", entry.state);
             broken.push((STATE_IS_REPORTED, words));
         }
+    }
+    if raise_is_unknown(world, entry) {
+        broken.push((RAISE_IS_REPORTED, key.to_string()));
     }
     let failed = world
         .failed

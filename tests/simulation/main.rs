@@ -136,6 +136,7 @@ fn no_seed_violates_an_invariant() {
         "more notices than are one by one at once",
         "a host that beats is missing, with a caveat",
         "a receiver is reported",
+        "an interval was raised",
     ] {
         assert!(
             faults.noted.contains_key(premise),

@@ -267,6 +267,7 @@ fn log_sweep(result: &Result<SweepReport, SweepError>, troubles: &Troubles) {
             missing = decided[Kind::Missing],
             failing = decided[Kind::Failing],
             recovered = decided[Kind::Recovered],
+            slowed = decided[Kind::Slowed],
             accepted,
             millis,
             "swept"

@@ -216,6 +216,12 @@ impl Heartbeat {
         }
     }
 
+    /// Whether the interval is [`limits::INTERVAL_RAISE`] times as long as `known`, or longer.
+    #[must_use]
+    pub fn has_raised(&self, known: Interval) -> bool {
+        self.interval.as_millis() >= known.as_millis() * limits::INTERVAL_RAISE
+    }
+
     /// Whether its instants are those of `other`: it was not written since that was read.
     #[must_use]
     pub fn has_instants_of(&self, other: &Self) -> bool {

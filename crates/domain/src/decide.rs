@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::beat::{Heartbeat, Signal};
+use crate::beat::{Heartbeat, Interval, Message, Signal};
 use crate::coverage::Coverage;
 use crate::entry::{Entry, HostSettings};
 use crate::host::{HostKey, Region};
 use crate::limits;
+use crate::text::human_duration;
 use crate::time::Timestamp;
 use crate::transition::{Caveat, Kind, State, Transition};
 
@@ -67,11 +68,12 @@ fn deadline_after(
 /// | state | silent | failed since | last signal `fail` | last signal `ok` |
 /// | --- | --- | --- | --- | --- |
 /// | forgotten or new, a beat since | missing | failing | failing | registered |
-/// | up | missing | failing | failing | - |
+/// | up | missing | failing | failing | slowed, if the interval was raised |
 /// | missing, a beat since | - | failing | failing | recovered |
 /// | failing | missing | - | - | recovered |
 ///
-/// The failure of a host that is up is decided before its silence. Nothing changes while a notice is
+/// The failure of a host that is up is decided before its silence. An interval was raised if it is many times the one of
+/// which people were last notified, or else of the first beat, and no admin has set another. Nothing changes while a notice is
 /// pending (`recovered` must never overtake `missing`) or while the host is paused.
 #[must_use]
 pub fn decide(
@@ -96,6 +98,7 @@ pub fn decide(
         State::Forgotten => Kind::Registered,
         State::Up | State::Paused if unaccounted_failure(entry, heartbeat) => Kind::Failing,
         State::Up | State::Paused | State::Failing if silent => Kind::Missing,
+        State::Up | State::Paused if raised_from(entry, heartbeat).is_some() => Kind::Slowed,
         State::Up | State::Paused => return None,
         State::Missing if silent || !beat_since => return None,
         State::Missing if failed => Kind::Failing,
@@ -122,13 +125,15 @@ pub fn decide(
             Kind::Registered => heartbeat.first.max(entry.basis),
             Kind::Missing => deadline,
             Kind::Failing => failure.map_or(heartbeat.last, |failure| failure.at),
-            Kind::Recovered => heartbeat.last,
+            Kind::Recovered | Kind::Slowed => heartbeat.last,
         },
         last_beat: last,
         interval,
-        message: failure
-            .filter(|_| kind == Kind::Failing)
-            .and_then(|failure| failure.message.clone()),
+        message: match kind {
+            Kind::Failing => failure.and_then(|failure| failure.message.clone()),
+            Kind::Slowed => raised_from(entry, heartbeat).map(was_every),
+            Kind::Registered | Kind::Missing | Kind::Recovered => None,
+        },
         at: now,
         caveat: (kind == Kind::Missing).then(caveat).flatten(),
         key: heartbeat.key,
@@ -143,6 +148,24 @@ pub fn decide(
         }
         .transit(transition),
     )
+}
+
+/// The interval that people know of a host which has raised it so much that they are to be notified.
+fn raised_from(entry: &Entry, heartbeat: &Heartbeat) -> Option<Interval> {
+    let mut notified = entry.history.iter().rev();
+    let notified = notified.find(|transition| transition.kind == Kind::Slowed);
+    let known = notified.map(|transition| transition.interval);
+    let known = known.or(heartbeat.first_interval)?;
+    // An old copy of the heartbeat does not show the interval of the last beat.
+    let newest = heartbeat.last >= entry.basis && entry.settings.interval.is_none();
+    (newest && heartbeat.has_raised(known)).then_some(known)
+}
+
+fn was_every(known: Interval) -> Message {
+    Message::from(format!(
+        "before, every {}",
+        human_duration(known.duration())
+    ))
 }
 
 /// Whether the host failed after the last failure that was accounted for, and not during a pause.

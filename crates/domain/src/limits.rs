@@ -32,6 +32,9 @@ pub const KEY_CACHE_BYTES: usize = 64 << 20;
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Longest interval: a yearly job.
 pub const INTERVAL_MAX: Duration = Duration::from_hours(365 * 24);
+/// From so many times the interval that people know on, they are notified that a host has raised it: a key that leaked
+/// could hide a silence so. Less is what an admin of the host changes every day.
+pub const INTERVAL_RAISE: u64 = 10;
 /// The interval of a beat without one.
 pub const INTERVAL_DEFAULT: Duration = Duration::from_mins(10);
 /// Longest message of a beat, in bytes; what is longer is cut, never refused.

@@ -39,6 +39,8 @@ words! {
         Failing = "failing",
         /// The host beats again, or reports again that all is well.
         Recovered = "recovered",
+        /// The host asks to be silent for [`limits::INTERVAL_RAISE`](crate::limits::INTERVAL_RAISE) times as long as people know, or longer.
+        Slowed = "slowed",
     }
 }
 
@@ -47,7 +49,7 @@ words! {
     pub enum Severity: "severity" {
         /// Something is wrong.
         Critical = "critical",
-        /// Something may be wrong: a beat may have been lost while the service was down.
+        /// Something may be wrong: a beat may have been lost while the service was down, or a silence will be noticed late.
         Warning = "warning",
         /// Nothing needs to be done.
         Info = "info",
@@ -61,6 +63,7 @@ impl Kind {
             Self::Registered | Self::Recovered => (State::Up, Severity::Info),
             Self::Missing => (State::Missing, Severity::Critical),
             Self::Failing => (State::Failing, Severity::Critical),
+            Self::Slowed => (State::Up, Severity::Warning),
         }
     }
 
@@ -103,7 +106,7 @@ pub struct Transition {
     pub last_beat: Timestamp,
     /// The interval that was in force.
     pub interval: Interval,
-    /// The message of a failing host.
+    /// The message of a failing host; of one that slowed, the interval before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,
     /// When it was decided.

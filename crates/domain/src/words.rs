@@ -100,7 +100,7 @@ mod tests {
         ];
         let lines = words.map(|words| words.join(" ")).join("\n");
         insta::assert_snapshot!(lines, @r"
-        registered missing failing recovered
+        registered missing failing recovered slowed
         critical warning info
         up missing failing paused forgotten
         ok fail
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn an_unknown_word_is_answered_with_the_known_ones() {
-        insta::assert_snapshot!("late".parse::<Kind>().unwrap_err(), @"the kind must be registered, missing, failing or recovered");
+        insta::assert_snapshot!("late".parse::<Kind>().unwrap_err(), @"the kind must be registered, missing, failing, recovered or slowed");
         insta::assert_snapshot!("".parse::<Signal>().unwrap_err(), @"the signal must be ok or fail");
     }
 }

@@ -196,6 +196,7 @@ fn log(report: &SweepReport, cause: Option<&str>) {
             missing = decided[Kind::Missing],
             failing = decided[Kind::Failing],
             recovered = decided[Kind::Recovered],
+            slowed = decided[Kind::Slowed],
             accepted,
             millis,
             "the sweep failed: {cause}"
@@ -207,6 +208,7 @@ fn log(report: &SweepReport, cause: Option<&str>) {
             missing = decided[Kind::Missing],
             failing = decided[Kind::Failing],
             recovered = decided[Kind::Recovered],
+            slowed = decided[Kind::Slowed],
             accepted,
             held,
             millis,

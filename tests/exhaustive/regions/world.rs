@@ -313,7 +313,7 @@ impl World {
             Kind::Failing => last.since >= *failure,
             // It was failing anyway.
             Kind::Recovered => was_failing && last.last_beat > *failure,
-            Kind::Registered => false,
+            Kind::Registered | Kind::Slowed => false,
         };
         self.failed.take_if(|failure| told(failure));
     }

@@ -20,11 +20,11 @@ pub(crate) enum SubscriptionCommand {
         /// Only notices of this fleet.
         #[arg(long)]
         fleet: Option<Fleet>,
-        /// Only these kinds: registered, missing, failing, recovered; separated by commas.
+        /// Only these kinds: registered, missing, failing, recovered, slowed; separated by commas.
         #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
         kinds: Vec<Kind>,
-        /// Only these severities: critical (missing, failing), warning (missing, perhaps because the service was down),
-        /// info (registered, recovered); separated by commas.
+        /// Only these severities: critical (missing, failing), warning (missing, perhaps because the service was down;
+        /// slowed), info (registered, recovered); separated by commas.
         #[arg(long = "severity", value_name = "SEVERITY", value_delimiter = ',')]
         severities: Vec<Severity>,
         /// Let a webhook of one machine lead to link-local addresses and to metadata services of clouds.

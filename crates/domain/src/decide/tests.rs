@@ -469,7 +469,12 @@ fn an_admins_interval_overrides_the_hosts() {
 fn the_entry_that_a_scan_assumes_finds_every_candidate() {
     let slow = |signal| Heartbeat {
         interval: Interval::from_millis(600_000).unwrap(),
+        first_interval: None,
         ..beat(1_000, signal)
+    };
+    let raised = Heartbeat {
+        first_interval: beat(0, Signal::Ok).first_interval,
+        ..slow(Signal::Ok)
     };
     let (ok, slow, fail) = (
         beat(1_000, Signal::Ok),
@@ -494,6 +499,10 @@ fn the_entry_that_a_scan_assumes_finds_every_candidate() {
         "first beat after the last sweep"
     );
     assert!(!finds(&slow, Some(1_120), 1_130), "known and beating");
+    assert!(
+        finds(&raised, Some(1_120), 1_130),
+        "known, and asks for more"
+    );
     assert!(finds(&ok, Some(1_120), 1_130), "known and silent");
     assert!(
         finds(&fail, Some(1_010), 1_011) && !finds(&fail, Some(1_120), 1_130),
@@ -623,4 +632,98 @@ fn a_failure_is_one_transition_although_a_copy_without_it_decides_meanwhile() {
         ),
         None
     );
+}
+
+/// A host that beats every minute, and from second 60 on every `millis`.
+fn raised_to(millis: u64) -> Host {
+    let mut host = Host::default();
+    host.live(&[Good(0), Sweep(1)]);
+    host.beat(beat_every(60, millis));
+    host
+}
+
+fn beat_every(seconds: i64, millis: u64) -> Heartbeat {
+    Heartbeat {
+        interval: Interval::from_millis(millis).unwrap(),
+        first_interval: None,
+        ..beat(seconds, Signal::Ok)
+    }
+}
+
+fn kinds(host: &Host) -> Vec<Kind> {
+    host.entry.history.iter().map(|t| t.kind).collect()
+}
+
+#[test]
+fn an_interval_that_was_raised_tenfold_is_notified_once() {
+    for (millis, slowed) in [(599_999, false), (600_000, true), (86_400_000, true)] {
+        let mut host = raised_to(millis);
+        host.live(&[Sweep(61), Sweep(62)]);
+        let expected = [Kind::Registered, Kind::Slowed];
+        assert_eq!(kinds(&host), expected[..=usize::from(slowed)], "{millis}");
+    }
+    let mut host = raised_to(600_000);
+    host.live(&[Sweep(61)]);
+    let last = host.entry.history.last().unwrap();
+    assert_eq!(
+        (
+            seconds(last.since),
+            last.interval.as_millis(),
+            last.message.as_ref().unwrap().as_str()
+        ),
+        (60, 600_000, "before, every 1 min")
+    );
+    assert_eq!(host.entry.state, State::Up);
+    // Up and down below ten times of what people know.
+    for (second, millis) in [(70, 60_000), (80, 5_999_999)] {
+        host.beat(beat_every(second, millis));
+        host.live(&[Sweep(second + 1)]);
+    }
+    assert_eq!(kinds(&host).len(), 2);
+    host.beat(beat_every(90, 6_000_000));
+    host.live(&[Sweep(91), Sweep(92)]);
+    assert_eq!(kinds(&host)[2..], [Kind::Slowed]);
+    let last = host.entry.history.last().unwrap();
+    assert_eq!(
+        last.message.as_ref().unwrap().as_str(),
+        "before, every 10 min"
+    );
+}
+
+#[test]
+fn a_failure_and_a_silence_are_decided_before_a_raised_interval() {
+    let mut host = raised_to(600_000);
+    host.live(&[Sweep(661), Good(700), Sweep(701)]);
+    assert_eq!(
+        kinds(&host),
+        [Kind::Registered, Kind::Missing, Kind::Recovered]
+    );
+    let mut host = raised_to(600_000);
+    host.beat(Heartbeat {
+        interval: Interval::from_millis(600_000).unwrap(),
+        ..beat(65, Signal::Fail)
+    });
+    host.beat(beat_every(66, 600_000));
+    host.live(&[Sweep(67), Sweep(68), Sweep(69)]);
+    let expected = [
+        Kind::Registered,
+        Kind::Failing,
+        Kind::Recovered,
+        Kind::Slowed,
+    ];
+    assert_eq!(kinds(&host), expected);
+}
+
+#[test]
+fn a_raised_interval_is_not_notified_where_an_admin_set_another_or_the_beat_is_old() {
+    let mut host = raised_to(600_000);
+    host.live(&[Event::Interval(60_000), Sweep(61)]);
+    assert_eq!(kinds(&host), [Kind::Registered]);
+    let mut host = raised_to(600_000);
+    host.entry.basis = at(61);
+    host.live(&[Sweep(62)]);
+    assert_eq!(kinds(&host), [Kind::Registered]);
+    let mut host = raised_to(600_000);
+    host.live(&[Pause(60, None), Sweep(61)]);
+    assert_eq!(kinds(&host), [Kind::Registered]);
 }

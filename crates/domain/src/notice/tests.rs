@@ -59,6 +59,59 @@ fn recovered() -> Notice {
     notice(&decide(&missing, &Heartbeat::new(beat), now, &Rules::default()).unwrap())
 }
 
+/// A host that beat every 10 min, and then asks for a day.
+fn slowed() -> Notice {
+    let first = at(AT_10 - 600_000);
+    let key = HostKey::new("main".parse().unwrap(), "web-01".parse().unwrap());
+    let registered = decide(
+        &Entry::new(key),
+        &Heartbeat::new(Beat::ok(first)),
+        first,
+        &Rules::default(),
+    );
+    let registered = Entry {
+        pending: None,
+        ..registered.unwrap()
+    };
+    let beats = Heartbeat::new(Beat::ok(first)).merge(Heartbeat::new(Beat {
+        interval: Interval::from_millis(86_400_000).unwrap(),
+        ..Beat::ok(at(AT_10))
+    }));
+    notice(&decide(&registered, &beats, at(AT_10 + 9_000), &Rules::default()).unwrap())
+}
+
+#[test]
+fn texts_of_a_raised_interval_say_what_it_was() {
+    let notice = slowed();
+    let texts = [
+        notice.text(),
+        notice.sms(),
+        notice.subject_line(),
+        notice.email(),
+    ];
+    insta::assert_snapshot!(texts.join("\n\n"), @"
+    web-01 beats only every 1 d since 10:02 UTC: before, every 10 min
+
+    hb: web-01 slowed, main, since 10:02Z. 57YZB1R1GB
+
+    [hb] web-01 slowed since 10:02 UTC (57YZB1R1GB)
+
+    web-01 beats only every 1 d since 10:02 UTC: before, every 10 min
+
+    host       web-01
+    fleet      main
+    since      2026-01-31T10:02:00Z
+    last beat  2026-01-31T10:02:00Z
+    interval   1 d
+    region     local
+    notice     57YZB1R1GB, attempt 1
+
+    look:      hb host show web-01
+    override:  hb host set web-01 --interval INTERVAL
+    ");
+    assert_eq!(notice.severity(), crate::transition::Severity::Warning);
+}
+
 #[test]
 fn json_of_a_host_has_every_field() {
     insta::assert_snapshot!(format!("{:#}", missing().json()), @r#"

@@ -76,6 +76,12 @@ impl Notice {
                 }
                 None => format!("recovered at {}", self.clock(since)),
             },
+            Kind::Slowed => format!(
+                "beats only every {} since {}{}",
+                every(interval),
+                self.clock(since),
+                reason.unwrap_or_default()
+            ),
         };
         format!("{name} {what}")
     }
@@ -174,7 +180,10 @@ impl Notice {
             ..
         } = *host;
         let fleet = self.fleet_option();
-        let quoted = message.as_ref().filter(|m| !m.is_empty()).map(|m| {
+        let said = message
+            .as_ref()
+            .filter(|m| !m.is_empty() && self.kind == Kind::Failing);
+        let quoted = said.map(|m| {
             let lines: Vec<_> = m
                 .as_str()
                 .lines()
@@ -182,10 +191,14 @@ impl Notice {
                 .collect();
             format!("\nThe host says:\n{}", lines.concat())
         });
+        let act = match self.kind {
+            Kind::Slowed => format!("override:  hb host set {host_id}{fleet} --interval INTERVAL"),
+            _ => format!("silence:   hb host pause {host_id}{fleet} --until 2h"),
+        };
         format!(
             "{}\n\nhost       {host_id}\nfleet      {}\nsince      {since}\nlast beat  {last_beat}\n\
              interval   {}\nregion     {}\nnotice     {}, attempt {}\n{}\n\
-             look:      hb host show {host_id}{fleet}\nsilence:   hb host pause {host_id}{fleet} --until 2h\n",
+             look:      hb host show {host_id}{fleet}\n{act}\n",
             self.text(),
             self.fleet,
             every(interval),

@@ -148,7 +148,9 @@ fn answer(
                       "hosts": [{"hostId": "unknown", "epoch": 1}]});
     let answer = match action.as_str() {
         "dynamodb:GetItem" if resource.ends_with("-keys") => key(),
-        "dynamodb:Scan" if listed => json!({"Items": std::iter::once(host.clone()).chain(ahead).collect::<Vec<_>>()}),
+        "dynamodb:Scan" if listed => {
+            json!({"Items": std::iter::once(host.clone()).chain(ahead).collect::<Vec<_>>()})
+        }
         "dynamodb:Query" if listed => json!({"Items": [host]}),
         "dynamodb:Query" | "dynamodb:Scan" => json!({"Items": []}),
         "dynamodb:DescribeTable" => {

@@ -21,7 +21,7 @@ pub(super) enum Class {
     /// Missing, failing, or only to be rechecked.
     Urgent,
     Recovered,
-    /// A host without an open entry that seems to be new.
+    /// A host without an open entry that seems to be new, or one that has raised its interval.
     New,
 }
 
@@ -181,12 +181,12 @@ impl Judge<'_> {
         };
         let class = match kind {
             Some(Kind::Recovered) => Class::Recovered,
-            Some(Kind::Registered) => Class::New,
+            Some(Kind::Registered | Kind::Slowed) => Class::New,
             // Without a recorded sweep each host that ever failed seems to be a new one that fails.
             Some(Kind::Failing) if assumed && self.last_sweep.is_none() => Class::New,
             Some(Kind::Missing | Kind::Failing) | None => Class::Urgent,
         };
-        let passing = matches!(kind, Some(Kind::Registered | Kind::Failing));
+        let passing = matches!(kind, Some(Kind::Registered | Kind::Failing | Kind::Slowed));
         if assumed && passing && self.settled.contains(self.settled.mark(key, Some(beats))) {
             return None;
         }

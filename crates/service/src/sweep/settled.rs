@@ -1,5 +1,5 @@
-//! Which new hosts a process has looked at lately, so that each is looked at once and not in every sweep until it is no
-//! longer new.
+//! Which hosts that seem to have news a process has looked at lately, so that each is looked at once and not in every
+//! sweep for as long as its beats alone seem to be news.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use hb_domain::{Heartbeat, HostKey, Timestamp, limits};
 
-/// New hosts that were settled, by a hash of the host, its first beat and its last failure. Two generations: what is not
-/// settled again is forgotten after [`limits::NEWS_MARGIN`] twice to four times.
+/// Hosts that seem to have news and were settled, by a hash of the host, its first beat, its last failure and its interval
+/// if it was raised. Two generations: what is not looked for again is forgotten after [`limits::NEWS_MARGIN`] twice to four times.
 #[derive(Default)]
 pub(super) struct Settled {
     hasher: RandomState,
@@ -41,12 +41,23 @@ impl Settled {
         let first = beats.map(|beats| beats.first);
         let failure = beats.and_then(|beats| beats.failure.as_ref());
         let failed = failure.map(|failure| failure.at);
-        self.hasher.hash_one((key, first, failed))
+        let raised = beats.filter(|beats| {
+            beats
+                .first_interval
+                .is_some_and(|first| beats.has_raised(first))
+        });
+        let interval = raised.map(|beats| beats.interval);
+        self.hasher.hash_one((key, first, failed, interval))
     }
 
+    /// Whether it was settled, which is then remembered on.
     pub(super) fn contains(&self, mark: u64) -> bool {
-        let generations = self.lock();
-        generations.young.contains(&mark) || generations.old.contains(&mark)
+        let mut generations = self.lock();
+        let found = generations.young.contains(&mark) || generations.old.contains(&mark);
+        if found {
+            generations.young.insert(mark);
+        }
+        found
     }
 
     pub(super) fn insert(&self, mark: u64) {

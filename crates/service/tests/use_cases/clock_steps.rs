@@ -259,7 +259,7 @@ fn a_rate_limit_goes_on_after_a_step_back() {
 #[tokio::test]
 async fn a_failure_under_a_wrong_clock_is_reported_once() {
     let bench = Bench::new();
-    bench.beat("job").await;
+    bench.beat_every("job", MINUTE * 60).await;
     bench.sweep().run().await.unwrap();
     bench.pass(YEAR.as_secs());
     bench.signal("job", MINUTE * 60, Signal::Fail).await;

@@ -279,6 +279,35 @@ async fn a_host_that_was_settled_as_new_costs_nothing_in_the_next_sweeps() {
     assert_eq!(sweep.run().await.unwrap().decided[Kind::Failing], 1);
 }
 
+/// Its beats seem to be news for ever.
+#[tokio::test]
+async fn a_raised_interval_is_notified_once_and_costs_nothing_afterwards() {
+    const HOSTS: usize = 1_000;
+    let bench = Bench::new();
+    fleet(&bench, HOSTS).await;
+    bench.sweep().run().await.unwrap();
+    bench.pass(600);
+    for n in 0..HOSTS {
+        let day = Duration::from_hours(24);
+        bench.beat_every(&format!("host-{n:05}"), day).await;
+    }
+    let sweep = bench.sweep();
+    let slowed = sweep.run().await.unwrap().decided[Kind::Slowed];
+    assert_eq!(slowed, u64::try_from(HOSTS).unwrap());
+    // Longer than a process remembers what it does not look for again.
+    for minute in 0..20 {
+        bench.pass(60);
+        let before = bench.memory.calls();
+        let report = sweep.run().await.unwrap();
+        let calls = bench.memory.calls() - before;
+        assert_eq!(report.decided.total(), 0, "minute {minute}");
+        assert!(minute < 2 || calls < 40, "minute {minute}: {calls} calls");
+    }
+    let report = bench.sweep().run().await.unwrap();
+    assert_eq!(report.decided.total(), 0, "another process");
+    assert_eq!(bench.kinds("host-00007"), [Kind::Registered, Kind::Slowed]);
+}
+
 #[tokio::test]
 async fn a_silent_host_costs_at_most_four_calls() {
     let bench = Bench::new();

@@ -1,6 +1,8 @@
 //! A host as it is shown.
 
-use hb_domain::{Blackout, Heartbeat, HostKey, State, Timestamp, Transition, human_duration};
+use hb_domain::{
+    Blackout, Heartbeat, HostKey, KeyId, State, Timestamp, Transition, human_duration,
+};
 use hb_service::admin::HostView;
 use serde::Serialize;
 
@@ -89,6 +91,8 @@ pub(super) struct HostDetails {
     epoch: u64,
     notice_pending: bool,
     last_failure: Option<String>,
+    /// The id of the key of its last beat.
+    key: Option<KeyId>,
     transitions: Vec<TransitionRow>,
     /// When no beat could be received, since its last beat.
     blackouts: Vec<BlackoutRow>,
@@ -140,6 +144,7 @@ impl HostDetails {
             epoch: entry.map_or(0, |entry| entry.epoch),
             notice_pending: entry.is_some_and(|entry| entry.pending.is_some()),
             last_failure: view.heartbeat.as_ref().and_then(failure),
+            key: view.heartbeat.as_ref().and_then(|beats| beats.key),
             transitions: entry
                 .into_iter()
                 .flat_map(|entry| &entry.history)
@@ -186,6 +191,9 @@ impl HostDetails {
         }
         if let Some(failure) = beats.and_then(|beats| beats.failure.as_ref()) {
             facts.push(("last failure", instant(failure.at, now)));
+        }
+        if let Some(key) = self.key {
+            facts.push(("key", key.to_string()));
         }
         for Blackout { since, until } in &view.blackouts {
             let times = format!("from {} to {}", instant(*since, now), instant(*until, now));
