@@ -29,8 +29,8 @@ impl Verdicts<'_> {
             return Some(&self.sure);
         }
         match self.fleets.get(&candidate.key.fleet) {
-            // It may have failed.
-            Some(Breaker::Hold) if candidate.asked => Some(&self.held),
+            // It may have failed, or have yet to be registered: when this sweep is recorded, it counts as known.
+            Some(Breaker::Hold) if candidate.asked || candidate.new => Some(&self.held),
             Some(Breaker::Hold) => None,
             Some(Breaker::Marked) => Some(&self.marked),
             Some(Breaker::Closed) | None => Some(&self.sure),

@@ -41,6 +41,8 @@ pub(super) struct Candidate {
     pub(super) doubtful: bool,
     /// A region asked the others about it.
     pub(super) asked: bool,
+    /// It seems to have no entry yet.
+    pub(super) new: bool,
     /// The segment of the scan that found it.
     pub(super) segment: usize,
 }
@@ -88,6 +90,7 @@ impl Scanned {
             kind: Some(Kind::Missing),
             doubtful: false,
             asked: true,
+            new: false,
             segment: 0,
         });
         self.batch(Class::Urgent).candidates.extend(asked);
@@ -129,6 +132,7 @@ struct Judged {
     kind: Option<Kind>,
     doubtful: bool,
     asked: bool,
+    new: bool,
     /// Since when it seems to be so.
     since: Timestamp,
 }
@@ -144,6 +148,7 @@ impl Judge<'_> {
             kind,
             doubtful: false,
             asked: kind == Some(Kind::Missing),
+            new: false,
             since: now,
         };
         if beats.is_ahead(read) {
@@ -195,6 +200,7 @@ impl Judge<'_> {
             kind,
             doubtful,
             asked: false,
+            new: assumed && entry.state == State::Forgotten,
             since,
         })
     }
@@ -252,6 +258,7 @@ impl Collector<'_> {
                 kind: judged.kind,
                 doubtful: judged.doubtful,
                 asked: judged.asked,
+                new: judged.new,
                 segment: self.segment,
             }),
         }

@@ -79,6 +79,18 @@ async fn a_small_fleet_that_is_really_silent_is_reported_after_the_hold() {
     assert_eq!(working, None, "nothing was heard since");
 }
 
+/// A sweep that holds its silence is recorded: it is no news when it comes back.
+#[tokio::test]
+async fn a_new_host_whose_silence_is_held_is_registered() {
+    let names = names(3);
+    let bench = known(&names).await;
+    bench.beat("new").await;
+    bench.canaries_for(62).await;
+    let report = bench.swept().await;
+    assert_eq!((report.held, report.decided[Kind::Registered]), (4, 1));
+    assert_eq!(bench.kinds("new"), [Kind::Registered]);
+}
+
 #[tokio::test]
 async fn single_beats_put_no_silence_off_for_longer_than_a_hold() {
     let names = names(3);
