@@ -310,7 +310,13 @@ pub(crate) fn at_the_end(world: &mut World) {
         // A failure of before, whose copy was late, is decided first, and delays it by a sweep.
         let failed = before
             .is_some_and(|(id, _)| world.claimed[id] > until - in_time(world.truth[key].interval));
-        let until = until + if failed { 60_000 } else { 0 };
+        let mut until = until + if failed { 60_000 } else { 0 };
+        // The entry is of a clock that was ahead, and its time has come: the last beat that it knows counts as one that has
+        // yet to arrive here, a limit of the product.
+        let basis = claim.map(|(_, last)| last.last_beat);
+        if world.stepped.is_some() && stored(world, key).map(|beats| beats.last) < basis {
+            until += world.truth[key].interval + 60_000;
+        }
         let in_time = claim
             .is_some_and(|(id, last)| last.kind == Kind::Missing && world.claimed[id] <= until);
         if !in_time {
@@ -345,16 +351,18 @@ fn was_failing(world: &World, key: &HostKey, at: i64) -> bool {
     })
 }
 
+/// The beats of a host as the first region has them.
+fn stored(world: &World, key: &HostKey) -> Option<Heartbeat> {
+    let beats = world.tables.beats.get(world.regions.first()?)?.values();
+    let of_host = beats.filter(|heard| heard.key == *key).cloned();
+    of_host
+        .map(|heard| heard.heartbeat)
+        .reduce(Heartbeat::merge)
+}
+
 /// Whether people were not notified that a host which is up has raised its interval.
 fn raise_is_unknown(world: &World, entry: &Entry) -> bool {
-    let beats = world.regions.first().and_then(|home| {
-        let beats = world.tables.beats.get(home)?.values();
-        let of_host = beats.filter(|heard| heard.key == entry.key).cloned();
-        of_host
-            .map(|heard| heard.heartbeat)
-            .reduce(Heartbeat::merge)
-    });
-    let raised = beats.filter(|beats| {
+    let raised = stored(world, &entry.key).filter(|beats| {
         let first = beats.first_interval;
         first.is_some_and(|first| beats.has_raised(first))
     });
