@@ -187,13 +187,23 @@ async fn a_trusted_proxy_names_the_client() {
         .args(["--trust-proxy", "127.0.0.8/29,10.0.0.0/8"])
         .env("HB_LOG", "debug");
     let server = Server::start_by(command).await;
-    for (from, host) in [(9, "by-proxy"), (2, "by-itself")] {
+    let key = sandbox.key(&[]);
+    for (from, host, client) in [
+        (9, "by-proxy", "198.51.100.9"),
+        (2, "by-itself", "127.0.0.2"),
+    ] {
         let mut stream = connect(from, &server).await.unwrap();
         let request = format!(
-            "GET /v1/heartbeat/{host} HTTP/1.0\r\nx-forwarded-for: 203.0.113.9, 198.51.100.{from}, 10.1.1.1\r\n\r\n"
+            "GET /v1/heartbeat/{host} HTTP/1.0\r\nx-api-key: {key}\r\n\
+             x-forwarded-for: 203.0.113.9, 198.51.100.{from}, 10.1.1.1\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await.unwrap();
-        assert!(read(&mut stream).await.starts_with("HTTP/1.0 401"));
+        assert!(read(&mut stream).await.starts_with("HTTP/1.0 200"));
+        let shown = sandbox
+            .run(&["host", "show", host, "--output", "json"])
+            .stdout;
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["address"], client);
     }
     eventually("both clients in the log", async || {
         let log = server.stderr().join("\n");

@@ -1,5 +1,6 @@
 //! Beats, and what is stored of them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -130,6 +131,8 @@ pub struct Beat {
     pub message: Option<Message>,
     /// The key that it came with, where one is known.
     pub key: Option<KeyId>,
+    /// The address that it came from, where one is known: of the client behind trusted proxies.
+    pub address: Option<IpAddr>,
 }
 
 impl Beat {
@@ -142,6 +145,7 @@ impl Beat {
             signal: Signal::Ok,
             message: None,
             key: None,
+            address: None,
         }
     }
 }
@@ -170,6 +174,8 @@ pub struct Heartbeat {
     pub failure: Option<Failure>,
     /// The key of the last beat, where one is known.
     pub key: Option<KeyId>,
+    /// The address that the last beat came from, where one is known.
+    pub address: Option<IpAddr>,
     /// The interval of the first beat, where it is known: people were told of it when the host registered.
     pub first_interval: Option<Interval>,
 }
@@ -189,6 +195,7 @@ impl Heartbeat {
             signal: beat.signal,
             failure,
             key: beat.key,
+            address: beat.address,
             first_interval: Some(beat.interval),
         }
     }
@@ -292,6 +299,8 @@ impl Heartbeat {
 pub mod strategy {
     use proptest::prelude::*;
 
+    use std::net::IpAddr;
+
     use super::{Beat, Heartbeat, Interval, Message, Signal};
     use crate::key::KeyId;
     use crate::limits;
@@ -312,6 +321,12 @@ pub mod strategy {
             signal,
             message: message.map(Message::from),
             key: Some(KeyId::from_random([u8::try_from(interval % 3).unwrap(); 7])),
+            address: Some(IpAddr::from([
+                10,
+                0,
+                0,
+                u8::try_from(interval % 3).unwrap(),
+            ])),
         })
     }
 

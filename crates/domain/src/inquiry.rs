@@ -57,6 +57,7 @@ impl Inquiry {
             signal: stored.map_or(Signal::Ok, |heartbeat| heartbeat.signal),
             failure: stored.and_then(|heartbeat| heartbeat.failure.clone()),
             key: stored.and_then(|heartbeat| heartbeat.key),
+            address: stored.and_then(|heartbeat| heartbeat.address),
             first_interval: stored.and_then(|heartbeat| heartbeat.first_interval),
         }
     }

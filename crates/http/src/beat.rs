@@ -64,6 +64,10 @@ async fn record(
     }
     let body = body::read(body).await?;
     let (host, beat) = read(&head.uri, &body, now)?;
+    let beat = Beat {
+        address: client,
+        ..beat
+    };
     store(app, &key, host, beat, now).await
 }
 

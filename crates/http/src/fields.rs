@@ -98,6 +98,7 @@ impl Fields {
             signal: in_path.or(self.signal).unwrap_or(Signal::Ok),
             message: self.message,
             key: None,
+            address: None,
         };
         (self.host, beat)
     }

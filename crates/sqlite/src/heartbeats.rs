@@ -14,8 +14,10 @@ const TABLE: &str = "heartbeats";
 /// [`Heartbeat::recorded`] as one statement: the newer beat wins and so does the newer failure, each by itself, unless
 /// it is later than `:ahead`. Nothing is written of a new host when its key has `:most` hosts.
 const RECORD: &str = "
-    INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal, failed, message, key, first_interval)
-    SELECT :fleet, :host, :region, :first, :last, :interval, :signal, :failed, :message, :key, :first_interval
+    INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal, failed, message, key, first_interval,
+        address)
+    SELECT :fleet, :host, :region, :first, :last, :interval, :signal, :failed, :message, :key, :first_interval,
+        :address
     WHERE :most IS NULL OR EXISTS (SELECT 1 FROM heartbeats WHERE fleet = :fleet AND host = :host)
         OR NOT EXISTS (SELECT 1 FROM keys WHERE id = :key AND hosts >= ifnull(max_hosts, :most))
     ON CONFLICT (fleet, host, region) DO UPDATE SET
@@ -28,6 +30,7 @@ const RECORD: &str = "
         message = iif(excluded.failed >= ifnull(failed, 0) OR excluded.failed IS NOT NULL AND failed > min(last, :ahead),
             excluded.message, message),
         key = iif(excluded.last >= last OR last > :ahead, excluded.key, key),
+        address = iif(excluded.last >= last OR last > :ahead, excluded.address, address),
         first_interval = iif(excluded.first < first, ifnull(excluded.first_interval, first_interval),
             ifnull(first_interval, excluded.first_interval))";
 
@@ -37,13 +40,13 @@ const MEND: &str = "
     WHERE fleet = ?1 AND host = ?2 AND region = ?3 AND first = ?7 AND last = ?8 AND failed IS ?9";
 
 const LOAD: &str = "
-    SELECT fleet, host, region, first, last, interval, signal, failed, message, key, first_interval
+    SELECT fleet, host, region, first, last, interval, signal, failed, message, key, first_interval, address
     FROM heartbeats
     WHERE fleet = ?1 AND host = ?2 ORDER BY region";
 
 /// Without the message, which a scan of all hosts does not need.
 const SCAN: &str = "
-    SELECT fleet, host, region, first, last, interval, signal, failed, NULL AS message, key, first_interval
+    SELECT fleet, host, region, first, last, interval, signal, failed, NULL AS message, key, first_interval, address
     FROM heartbeats
     WHERE (fleet, host, region) > (?1, ?2, ?3)
     ORDER BY fleet, host, region LIMIT ?4";
@@ -159,7 +162,7 @@ impl Heartbeats for Store {
             connection.prepare_cached(RECORD)?.execute(named_params! {
                 ":fleet": "", ":host": "", ":region": "", ":first": 0, ":last": 0, ":interval": 0,
                 ":signal": 0, ":failed": None::<i64>, ":message": None::<String>, ":ahead": 0, ":key": None::<String>,
-                ":first_interval": None::<i64>, ":most": None::<u32>,
+                ":first_interval": None::<i64>, ":address": None::<String>, ":most": None::<u32>,
             })?;
             connection
                 .prepare_cached("DELETE FROM heartbeats WHERE fleet = ''")?
@@ -209,6 +212,7 @@ fn record(
         failure,
         key,
         first_interval,
+        address,
     } = &heard.heartbeat;
     let recorded = connection.prepare_cached(RECORD)?.execute(named_params! {
         ":fleet": heard.key.fleet.as_str(),
@@ -223,12 +227,13 @@ fn record(
         ":ahead": now.max(*last).plus(limits::FUTURE_SKEW).as_millis(),
         ":key": key.as_ref().map(KeyId::as_str),
         ":first_interval": first_interval.map(row::millis),
+        ":address": address.map(|address| address.to_string()),
         ":most": most,
     })?;
     Ok(recorded > 0)
 }
 
-/// Columns by number: finding eleven by name takes longer than the rest of a scan.
+/// Columns by number: finding twelve by name takes longer than the rest of a scan.
 fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
     const SIGNAL: usize = 6;
     let message = row::get::<Option<String>>(row, 8)?.map(Message::from);
@@ -250,6 +255,7 @@ fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
             failure: row::optional_instant(row, 7)?.map(|at| Failure { at, message }),
             key: row::optional(row, 9)?,
             first_interval: row::interval(row, 10)?,
+            address: row::optional(row, 11)?,
         },
     })
 }

@@ -2,6 +2,7 @@
 
 ALTER TABLE heartbeats ADD COLUMN key TEXT;               -- of the last beat
 ALTER TABLE heartbeats ADD COLUMN first_interval INTEGER; -- of the first beat
+ALTER TABLE heartbeats ADD COLUMN address TEXT; -- that the last beat came from
 UPDATE heartbeats SET first_interval = interval;
 
 ALTER TABLE keys ADD COLUMN max_hosts INTEGER;    -- NULL for the default

@@ -200,6 +200,7 @@ mod tests {
             signal,
             message: message.map(|text| Message::from(text.to_owned())),
             key: Some(KeyId::from_random([7; 7])),
+            address: Some([203, 0, 113, 7].into()),
             ..Beat::ok(Timestamp::from_millis(at).unwrap())
         })
     }
@@ -302,13 +303,13 @@ mod tests {
         let ok = Change::Hopeful.of(&beat(5, Signal::Ok, None));
         assert_eq!(
             ok.expression(),
-            "SET #l = :l, #i = :i, #k = :k, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b) REMOVE #s"
+            "SET #l = :l, #i = :i, #k = :k, #a = :a, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b) REMOVE #s"
         );
         assert_eq!(ok.condition, "attribute_not_exists(#l) OR (#l <= :l)");
         let fail = Change::Hopeful.of(&beat(5, Signal::Fail, Some("disk full")));
         assert_eq!(
             fail.expression(),
-            "SET #l = :l, #i = :i, #s = :s, #k = :k, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b), \
+            "SET #l = :l, #i = :i, #s = :s, #k = :k, #a = :a, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b), \
                 #x = :x, #m = :m"
         );
         assert_eq!(fail.condition, ok.condition);

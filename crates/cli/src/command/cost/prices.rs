@@ -51,7 +51,7 @@ const BEAT_SECONDS: f64 = 0.005;
 /// KB of log a beat: a line of metrics, and one of the gateway.
 const BEAT_LOG_KB: f64 = 0.6;
 /// Hosts in 4 KB, which an eventually consistent scan reads for half a unit (`docs/architecture.md`).
-const HOSTS_READ: f64 = 52.0;
+const HOSTS_READ: f64 = 49.0;
 /// Queries of open records a sweep: 16 shards of entries, digests, receivers.
 const QUERIES: f64 = 18.0;
 /// Seconds of `sweep` and `canary` a minute.

@@ -1,5 +1,7 @@
 //! A host as it is shown.
 
+use std::net::IpAddr;
+
 use hb_domain::{
     Blackout, Heartbeat, HostKey, KeyId, State, Timestamp, Transition, human_duration,
 };
@@ -93,6 +95,8 @@ pub(super) struct HostDetails {
     last_failure: Option<String>,
     /// The id of the key of its last beat.
     key: Option<KeyId>,
+    /// Where its last beat came from.
+    address: Option<IpAddr>,
     transitions: Vec<TransitionRow>,
     /// When no beat could be received, since its last beat.
     blackouts: Vec<BlackoutRow>,
@@ -145,6 +149,7 @@ impl HostDetails {
             notice_pending: entry.is_some_and(|entry| entry.pending.is_some()),
             last_failure: view.heartbeat.as_ref().and_then(failure),
             key: view.heartbeat.as_ref().and_then(|beats| beats.key),
+            address: view.heartbeat.as_ref().and_then(|beats| beats.address),
             transitions: entry
                 .into_iter()
                 .flat_map(|entry| &entry.history)
@@ -194,6 +199,9 @@ impl HostDetails {
         }
         if let Some(key) = self.key {
             facts.push(("key", key.to_string()));
+        }
+        if let Some(address) = self.address {
+            facts.push(("address", address.to_string()));
         }
         for Blackout { since, until } in &view.blackouts {
             let times = format!("from {} to {}", instant(*since, now), instant(*until, now));
