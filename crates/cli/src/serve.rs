@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hb_delivery::{ConsoleSender, Courier, SendError, Senders, SmtpSender, WebhookSender};
-use hb_domain::{Incarnation, Kind, Notice, Region};
+use hb_domain::{Incarnation, Kind, Notice, Region, Timestamp};
 use hb_http::App;
 use hb_service::ports::IngestPorts;
 use hb_service::{
@@ -105,7 +105,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         serve.sweep_every,
         sweep,
         troubles,
-        refusals,
+        refusals.clone(),
         watchers.clone(),
         heard,
         stopped,
@@ -131,6 +131,8 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     // No more beats arrive; a sweep and deliveries under way are finished.
     let _ = stop.send(true);
     let _ = tokio::join!(sweeper, courier);
+    // Of the minute that is not over.
+    refusals.log(Timestamp::MAX);
     tracing::info!("stopped");
     Ok(())
 }
