@@ -143,7 +143,7 @@ impl System for SimulatedPorts {
     async fn last_sweep(&self, region: &Region) -> PortResult<Option<CompletedSweep>> {
         self.call("system.last_sweep").await;
         self.may_fail("system")?;
-        Ok(self.world.get().tables.sweeps.get(region).copied())
+        Ok(self.world.get().tables.sweeps.get(region).cloned())
     }
 
     async fn checkpoint(&self, region: &Region) -> PortResult<Option<Checkpoint>> {
@@ -183,9 +183,13 @@ impl System for SimulatedPorts {
             let now = world.now;
             let quiet = world.without_sweep.entry(region.clone()).or_default();
             quiet.end(began, now);
-            let known = world.tables.sweeps.entry(region.clone()).or_insert(*sweep);
+            let known = world
+                .tables
+                .sweeps
+                .entry(region.clone())
+                .or_insert_with(|| sweep.clone());
             if sweep.began > known.began || known.began.is_ahead(sweep.ended) {
-                *known = *sweep;
+                known.clone_from(sweep);
             }
         }
         self.reply("system.record_sweep").await;

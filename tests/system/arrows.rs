@@ -34,6 +34,7 @@ fn crates_know_only_those_before_them() {
     let metadata = metadata();
     let arrows = [
         ("hb-domain", vec![]),
+        ("hb-version", vec![]),
         ("hb-service", vec!["hb-domain"]),
         ("hb-aws", vec!["hb-domain", "hb-service"]),
         ("hb-sqlite", vec!["hb-domain", "hb-service"]),
@@ -48,11 +49,12 @@ fn crates_know_only_those_before_them() {
                 "hb-http",
                 "hb-service",
                 "hb-sqlite",
+                "hb-version",
             ],
         ),
         (
             "hb-lambda",
-            vec!["hb-aws", "hb-domain", "hb-http", "hb-service"],
+            vec!["hb-aws", "hb-domain", "hb-http", "hb-service", "hb-version"],
         ),
         ("hb-exhaustive", vec![]),
         ("hb-simulation", vec![]),

@@ -17,6 +17,8 @@ pub const SWEEP: &str = "sweep";
 const BEGAN: &str = "began";
 const ENDED: &str = "ended";
 const HOSTS: &str = "hosts";
+/// Only when it is known.
+const PROGRAM: &str = "program";
 /// The positions of a checkpoint, as JSON: cursors mean something to this crate only.
 const POSITIONS: &str = "positions";
 
@@ -95,11 +97,15 @@ fn decode_checkpoint(item: &AttributeMap) -> Result<Checkpoint, Cause> {
 }
 
 fn encode(sweep: &CompletedSweep) -> AttributeMap {
-    item::of([
+    let mut item = item::of([
         (BEGAN, item::instant(sweep.began)),
         (ENDED, item::instant(sweep.ended)),
         (HOSTS, item::number(sweep.hosts)),
-    ])
+    ]);
+    if !sweep.program.is_empty() {
+        item.insert(PROGRAM.to_owned(), item::text(sweep.program.clone()));
+    }
+    item
 }
 
 fn decode(item: &AttributeMap) -> Result<CompletedSweep, Cause> {
@@ -107,6 +113,9 @@ fn decode(item: &AttributeMap) -> Result<CompletedSweep, Cause> {
         began: item::get_instant(item, BEGAN)?,
         ended: item::get_instant(item, ENDED)?,
         hosts: item::get_number(item, HOSTS)?,
+        program: item::optional_text(item, PROGRAM)?
+            .unwrap_or_default()
+            .to_owned(),
     })
 }
 
@@ -122,8 +131,12 @@ mod tests {
             began: Timestamp::MIN,
             ended: Timestamp::MAX,
             hosts: u64::MAX,
+            program: "0.1.0 (0d10dc84c91f)".to_owned(),
         };
         assert_eq!(decode(&encode(&sweep)).unwrap(), sweep);
+        let mut of_before = encode(&sweep);
+        of_before.remove(PROGRAM);
+        assert_eq!(decode(&of_before).unwrap().program, "");
         let mut bad = encode(&sweep);
         bad.remove(HOSTS);
         assert_eq!(decode(&bad).unwrap_err(), "attribute hosts: missing");

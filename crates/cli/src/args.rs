@@ -38,7 +38,7 @@ pub(crate) use target::{Chosen, Target};
 
 /// Machines call home; when one stops calling, people are notified once.
 #[derive(Debug, Parser)]
-#[command(name = "hb", version, propagate_version = true, after_help = crate::exit::help())]
+#[command(name = "hb", version = hb_version::PROGRAM, propagate_version = true, after_help = crate::exit::help())]
 pub(crate) struct Hb {
     #[command(flatten)]
     pub(crate) target: Target,

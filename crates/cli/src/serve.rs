@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use hb_delivery::{ConsoleSender, Courier, SendError, Senders, SmtpSender, WebhookSender};
 use hb_domain::{Incarnation, Kind, Notice, Region, Timestamp};
-use hb_http::App;
+use hb_http::{App, Program};
 use hb_service::ports::IngestPorts;
 use hb_service::{
     CachePolicy, Canaries, Refusals, Sweep, SweepError, SweepReport, SweepSettings, Troubles,
@@ -93,7 +93,10 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
         shut_out,
         certificates,
     };
-    let settings = SweepSettings::local();
+    let settings = SweepSettings {
+        program: hb_version::PROGRAM.to_owned(),
+        ..SweepSettings::local()
+    };
     let canaries = canaries(&backend, way, &dir, &settings);
     let sweep = Sweep::new(backend.ports, settings);
     let (stop, stopped) = watch::channel(false);
@@ -171,6 +174,10 @@ fn router(
     };
     hb_http::router(App {
         database,
+        program: Some(Program {
+            version: hb_version::VERSION,
+            commit: hb_version::COMMIT,
+        }),
         refusals,
         ..App::new(
             IngestPorts::from(&backend.ports),

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use hb_domain::Incarnation;
 
+use crate::Program;
 use crate::error::Error;
 
 /// The response to success. Clients of 2018 compare exactly this text.
@@ -17,9 +18,17 @@ pub(crate) fn ok() -> Response {
     ([(CONTENT_TYPE, "application/json")], r#"{"message":"OK"}"#).into_response()
 }
 
-/// The same, with the id of the database.
-pub(crate) fn with_database(database: &Incarnation) -> Response {
-    let body = format!(r#"{{"message":"OK","database":"{}"}}"#, database.id);
+/// The response to a health check: the same, and what is known of the server.
+pub(crate) fn healthy(program: Option<&Program>, database: Option<&Incarnation>) -> Response {
+    let program = program.map(|Program { version, commit }| {
+        format!(r#","version":"{version}","commit":"{commit}""#)
+    });
+    let database = database.map(|database| format!(r#","database":"{}""#, database.id));
+    let body = format!(
+        r#"{{"message":"OK"{}{}}}"#,
+        program.unwrap_or_default(),
+        database.unwrap_or_default()
+    );
     ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 

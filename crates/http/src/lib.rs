@@ -40,6 +40,8 @@ pub struct App {
     pub health: Health,
     /// What `/v1/status` names, where it is known: a program with access to the database can compare.
     pub database: Option<Incarnation>,
+    /// What `/v1/status` says of the program that answers.
+    pub program: Option<Program>,
     /// How many beats each key may send.
     pub limit: RateLimit<KeyId>,
     /// Counts requests without a valid key, by their address.
@@ -66,12 +68,22 @@ impl App {
             recorder: Recorder::new(ports.heartbeats.clone(), region),
             health: Health::new(ports.heartbeats, ports.topic),
             database: None,
+            program: None,
             limit: RateLimit::new(limit, limits::KEY_BURST_SECONDS),
             refusals: Arc::default(),
             clock: ports.clock,
             troubles,
         }
     }
+}
+
+/// A program, by the version and the commit that it was built of.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Such as `0.1.0`.
+    pub version: &'static str,
+    /// Such as `0d10dc84c91f`.
+    pub commit: &'static str,
 }
 
 /// The address of the client, as an extension of its request. Servers that know it add it.

@@ -12,17 +12,14 @@ use crate::{App, answer};
 /// The activity in the log.
 const CHECKING: &str = "checking health";
 
-/// `GET /v1/status`, for load balancers and people: needs no key, so it names at most the dependency that fails, and the database by its
-/// random id.
+/// `GET /v1/status`, for load balancers and people: needs no key, so it names at most the dependency that fails, the program,
+/// and the database by its random id.
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, Error> {
     let now = app.clock.now();
     match app.health.check(now).await {
         Ok(()) => {
             app.troubles.worked(CHECKING, now);
-            Ok(match &app.database {
-                Some(database) => answer::with_database(database),
-                None => answer::ok(),
-            })
+            Ok(answer::healthy(app.program.as_ref(), app.database.as_ref()))
         }
         Err(error) => {
             app.troubles.failed(CHECKING, &error, now);

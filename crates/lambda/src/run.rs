@@ -86,6 +86,7 @@ fn start<S>(
     let variables = |name: &str| std::env::var(name).ok();
     let level = settings::log_level(&variables);
     log::start(*level.as_ref().unwrap_or(&LevelFilter::INFO));
+    tracing::debug!("{}", hb_version::LINE);
     let settings = level
         .and_then(|_| on_lambda(&variables))
         .and_then(|()| read(&variables));

@@ -18,7 +18,7 @@ use crate::canary::Receivers;
 use crate::ports::every_page;
 use crate::ports::{PortResult, Ports, Segment, Stored};
 
-pub use rules::clock_skew;
+pub use rules::{clock_skew, programs};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]

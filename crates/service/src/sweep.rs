@@ -43,6 +43,8 @@ const ECHO_WAIT: Duration = Duration::from_mins(3);
 pub struct SweepSettings {
     /// The region of the sweep, which its notices name.
     pub region: Region,
+    /// The program that sweeps, as people see it; empty when nobody says.
+    pub program: String,
     pub skew: Duration,
     /// When a notice is retried.
     pub delivery: DeliveryPolicy,
@@ -66,6 +68,7 @@ impl SweepSettings {
         let seconds = Duration::from_secs;
         Self {
             region: Region::local(),
+            program: String::new(),
             skew: Duration::ZERO,
             delivery: DeliveryPolicy {
                 lease: seconds(10),
@@ -92,6 +95,7 @@ impl SweepSettings {
         let seconds = Duration::from_secs;
         Self {
             region,
+            program: String::new(),
             skew: SKEW,
             delivery: DeliveryPolicy {
                 lease,

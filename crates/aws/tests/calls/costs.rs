@@ -190,6 +190,7 @@ async fn recording_a_sweep_is_one_put() {
         began: at(1),
         ended: at(2),
         hosts: 3,
+        program: String::new(),
     };
     system
         .record_sweep(&"eu-west-1".parse().unwrap(), &sweep)

@@ -154,6 +154,7 @@ async fn call_all(ports: &Ports) {
         began: at(0),
         ended: at(1),
         hosts: 1,
+        program: String::new(),
     };
     let _ = ports.system.last_sweep(&region).await;
     let _ = ports.system.record_sweep(&region, &sweep).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hb_aws::{Clients, Profile, SnsSubscriptions, SnsTopic, Stage, TopicArn, find_stage};
 use hb_domain::{Region, Timestamp};
 use hb_service::admin::{Auditor, RegionalTopic};
-use hb_service::doctor::{Doctor, Expectations, Finding};
+use hb_service::doctor::{Doctor, Expectations, Finding, programs};
 use hb_service::ports::Ports;
 use hb_service::system::{SystemClock, SystemIds};
 
@@ -78,14 +78,18 @@ pub(crate) async fn examine(
         _ => stage.regions.clone(),
     };
     let several = regions.len() > 1;
-    let mut all = Vec::new();
+    let (mut all, mut swept) = (Vec::new(), Vec::new());
     for region in regions {
         let clients = stage.profile.clients(&region);
         let mut findings = hb_aws::examine(&clients, &stage.stage).await;
         let topic = found.as_ref().map(|found| found.topic.in_region(&region));
         let home = region.parse::<Region>().ok();
         if let (Some(topic), Some(home)) = (topic, home) {
-            findings.extend(over(&clients, &stage.stage, topic, home).examine(now).await);
+            let doctor = over(&clients, &stage.stage, topic, home.clone());
+            findings.extend(doctor.examine(now).await);
+            // That it cannot be read is a finding already.
+            let last = doctor.ports.system.last_sweep(&home).await.ok().flatten();
+            swept.extend(last.map(|last| (region.clone(), last)));
         }
         let named = |finding: Finding| {
             let target = if several {
@@ -100,6 +104,7 @@ pub(crate) async fn examine(
         };
         all.extend(findings.into_iter().map(named));
     }
+    all.extend(programs(&swept));
     Ok(all)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{Incarnation, Notice, Publication};
+use hb_http::Program;
 use hb_service::ports::{Ids, PortError, PortResult, Topic};
 use hb_service::testing::memory::CountingIds;
 
@@ -99,11 +100,23 @@ async fn the_status_names_the_failing_dependency_and_recovers() {
 }
 
 #[tokio::test]
-async fn the_status_names_the_database_where_it_is_known() {
+async fn the_status_names_program_and_database_where_they_are_known() {
     let id = CountingIds::default().token();
-    let world = World::with(|app| app.database = Some(Incarnation { id })).await;
-    let body = world.ask("GET /v1/status", "").await.body;
-    assert_eq!(body, format!(r#"{{"message":"OK","database":"{id}"}}"#));
+    let program = Program {
+        version: "0.1.0",
+        commit: "0d10dc84c91f",
+    };
+    let known = |program, database| async move {
+        let world = World::with(|app| (app.program, app.database) = (program, database)).await;
+        world.ask("GET /v1/status", "").await.body
+    };
+    assert_eq!(known(None, None).await, r#"{"message":"OK"}"#);
+    assert_eq!(
+        known(Some(program), Some(Incarnation { id })).await,
+        format!(
+            r#"{{"message":"OK","version":"0.1.0","commit":"0d10dc84c91f","database":"{id}"}}"#
+        )
+    );
 }
 
 struct DeadTopic;

@@ -86,6 +86,27 @@ pub(super) fn sweep(
     }
 }
 
+/// Compares the programs that swept last in the regions of a stage; `None` while none did.
+#[must_use]
+pub fn programs(swept: &[(String, CompletedSweep)]) -> Option<Finding> {
+    const THING: &str = "program";
+    let name = |sweep: &CompletedSweep| match &*sweep.program {
+        "" => "an earlier version".to_owned(),
+        program => program.to_owned(),
+    };
+    let first = name(&swept.first()?.1);
+    if swept.iter().all(|(_, sweep)| name(sweep) == first) {
+        return Some(Finding::ok(THING, first));
+    }
+    let each: Vec<_> = swept
+        .iter()
+        .map(|(region, sweep)| format!("{} in {region}", name(sweep)))
+        .collect();
+    let next = "deploy the region with the older one: build once, then deploy both";
+    let cause = format!("the regions differ: {}", each.join(", "));
+    Some(Finding::warning(THING, cause, next))
+}
+
 pub(super) fn receiver(
     receiver: Option<&Receiver>,
     usual: &Expectations,

@@ -29,6 +29,7 @@ fn an_old_last_sweep_is_a_warning_and_then_a_problem() {
         began: now().minus(age),
         ended: now().minus(age),
         hosts: 3,
+        program: String::new(),
     };
     let verdict = |age: Duration| rules::sweep(Some(&swept(age)), &usual, now()).verdict;
     let verdicts = [20, 300, 301, 3_900, 3_901].map(|s| verdict(Duration::from_secs(s)));
@@ -51,6 +52,7 @@ fn an_old_last_sweep_is_a_warning_and_then_a_problem() {
         began: now(),
         ended: now().plus(MINUTE),
         hosts: 3,
+        program: String::new(),
     };
     let finding = rules::sweep(Some(&ahead), &usual, now());
     assert!(
@@ -351,5 +353,37 @@ async fn a_failing_store_is_a_finding_for_each_thing() {
             .iter()
             .all(|f| f.verdict == problem && f.cause.contains("disk full")),
         "{failing:?}"
+    );
+}
+
+#[test]
+fn regions_with_different_programs_are_named() {
+    let swept = |program: &str| CompletedSweep {
+        began: now(),
+        ended: now(),
+        hosts: 3,
+        program: program.to_owned(),
+    };
+    let found = |programs: &[&str]| {
+        let regions = ["eu-west-1", "eu-central-1"].into_iter();
+        let swept: Vec<_> = regions
+            .zip(programs)
+            .map(|(region, program)| (region.to_owned(), swept(program)))
+            .collect();
+        let finding = rules::programs(&swept)?;
+        Some((finding.verdict, finding.cause))
+    };
+    assert_eq!(found(&[]), None);
+    let (new, same) = (
+        "0.2.0 (0d10dc84c91f)",
+        (Verdict::Ok, "0.2.0 (0d10dc84c91f)".to_owned()),
+    );
+    assert_eq!(found(&[new]), Some(same.clone()));
+    assert_eq!(found(&[new, new]), Some(same));
+    let differ =
+        "the regions differ: 0.2.0 (0d10dc84c91f) in eu-west-1, an earlier version in eu-central-1";
+    assert_eq!(
+        found(&[new, ""]),
+        Some((Verdict::Warning, differ.to_owned()))
     );
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Cursor, PortResult};
 
 /// A sweep that completed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompletedSweep {
     /// When it began: it has seen everything before.
     pub began: Timestamp,
@@ -15,6 +15,9 @@ pub struct CompletedSweep {
     pub ended: Timestamp,
     /// How many hosts it scanned.
     pub hosts: u64,
+    /// The program that swept, such as `0.1.0 (0d10dc84c91f)`; empty of an earlier one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub program: String,
 }
 
 /// How far a round over all new hosts has come. A round that does not fit into one sweep goes on in the next.

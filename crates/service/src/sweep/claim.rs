@@ -133,6 +133,7 @@ impl Pass<'_> {
             began: round.began,
             ended: self.sweep.ports.clock.now(),
             hosts: report.hosts,
+            program: self.sweep.settings.program.clone(),
         }))
     }
 

@@ -222,6 +222,7 @@ async fn doctor_does_not_call_a_right_clock_wrong() {
         began: wrong,
         ended: wrong,
         hosts: 1,
+        program: String::new(),
     };
     bench
         .memory

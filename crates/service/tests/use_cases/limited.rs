@@ -243,6 +243,7 @@ async fn a_sweep_that_a_wrong_clock_recorded_ends_no_round() {
         began: wrong,
         ended: wrong,
         hosts: 0,
+        program: String::new(),
     };
     bench.memory.record_sweep(&region, &sweep).await.unwrap();
     let round = Checkpoint {

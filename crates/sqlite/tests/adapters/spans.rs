@@ -87,6 +87,7 @@ async fn records(ports: &Ports) {
         began: Timestamp::MIN,
         ended: Timestamp::MIN,
         hosts: 1,
+        program: String::new(),
     };
     let _ = ports.system.record_sweep(&region, &sweep).await;
     let _ = ports.system.last_sweep(&region).await;

@@ -171,6 +171,7 @@ async fn garbage_in_the_other_tables_is_reported_by_name() {
         began: at(1),
         ended: at(2),
         hosts: 3,
+        program: String::new(),
     };
     system.record_sweep(&Region::local(), &sweep).await.unwrap();
     assert_eq!(

@@ -55,13 +55,17 @@ pub(super) async fn examine(
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let message = body["detail"].as_str().or(body["message"].as_str());
     let theirs = body["database"].as_str();
+    let program = body["version"].as_str().zip(body["commit"].as_str());
+    let program = program.map(|(version, commit)| format!(", with {version} ({commit})"));
+    let program = program.unwrap_or_default();
     let ours = database.map(|database| database.id.to_string());
     let finding = match message {
         Some("OK") if status.is_success() => match theirs.zip(ours) {
-            None => Finding::ok(THING, format!("{base} answers")),
-            Some((theirs, ours)) if theirs == ours => {
-                Finding::ok(THING, format!("{base} answers, from this database"))
-            }
+            None => Finding::ok(THING, format!("{base} answers{program}")),
+            Some((theirs, ours)) if theirs == ours => Finding::ok(
+                THING,
+                format!("{base} answers{program}, from this database"),
+            ),
             Some((theirs, ours)) => wrong(
                 format!(
                     "{base} serves another database ({theirs}) than the one in this data folder ({ours})"

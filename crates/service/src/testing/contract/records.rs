@@ -213,6 +213,7 @@ pub async fn the_last_completed_sweep_is_recorded(world: World) {
         began: at(seconds),
         ended: at(seconds + 1),
         hosts: 3,
+        program: "0.1.0 (0d10dc84c91f)".to_owned(),
     };
     let (here, there) = (Region::local(), "eu-west-1".parse().unwrap());
     assert_eq!(world.ports.system.last_sweep(&here).await.unwrap(), None);

@@ -69,14 +69,17 @@ impl<T: Record> Ledger<T> for Memory {
 #[async_trait]
 impl System for Memory {
     async fn last_sweep(&self, region: &Region) -> PortResult<Option<CompletedSweep>> {
-        Ok(self.call("table system")?.sweeps.get(region).copied())
+        Ok(self.call("table system")?.sweeps.get(region).cloned())
     }
 
     async fn record_sweep(&self, region: &Region, sweep: &CompletedSweep) -> PortResult<()> {
         let mut tables = self.call("table system")?;
-        let known = tables.sweeps.entry(region.clone()).or_insert(*sweep);
+        let known = tables
+            .sweeps
+            .entry(region.clone())
+            .or_insert_with(|| sweep.clone());
         if sweep.began > known.began || known.began.is_ahead(sweep.ended) {
-            *known = *sweep;
+            known.clone_from(sweep);
         }
         Ok(())
     }
