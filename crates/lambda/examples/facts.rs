@@ -9,7 +9,7 @@ use hb_aws::facts::{
     STAGE_CHARS, SWEEP_KIND,
 };
 use hb_aws::{Attribute, Stage, table_definitions};
-use hb_domain::{Region, limits};
+use hb_domain::{HostId, Region, limits};
 use hb_lambda::facts::{Function, MARGIN, MINUTE, NAMESPACE, SLACK, VARIABLES, metrics};
 use hb_service::SweepSettings;
 use serde_json::{Map, Value, json};
@@ -36,6 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             .into_iter()
             .map(|(name, unit, dimensions)| (name.to_owned(), json!({"unit": unit, "dimensions": dimensions})))
             .collect::<Map<_, _>>(),
+        "canaryPaths": (0..limits::CANARIES)
+            .map(|n| format!("/v1/heartbeat/{}", HostId::canary(n)))
+            .collect::<Vec<_>>(),
         "seconds": seconds(),
         "messagesPerSecond": limits::MESSAGES_PER_SECOND,
     });

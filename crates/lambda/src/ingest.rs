@@ -1,13 +1,15 @@
 //! Answers one HTTP event with the router, and counts it.
 
+mod refusals;
+
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use hb_aws::{DynamoHeartbeats, DynamoKeys, Meter, SnsTopic};
 use hb_domain::Timestamp;
-use hb_http::{App, Router};
+use hb_http::{App, Program, Router};
 use hb_service::CachePolicy;
 use hb_service::ports::{Clock, IngestPorts};
 use http::StatusCode;
@@ -18,6 +20,7 @@ use tower::ServiceExt;
 use crate::answer::Answer;
 use crate::event::{HttpEvent, NotHttp};
 use crate::function::Function;
+use crate::ingest::refusals::Refusals;
 use crate::metrics::{self, Capacity, Print, RequestOutcome};
 use crate::settings::IngestFunctionSettings;
 
@@ -31,6 +34,7 @@ pub(crate) struct Ingest {
     clock: Arc<dyn Clock>,
     stage: String,
     meter: Arc<Meter>,
+    refusals: Mutex<Refusals>,
     print: Print,
 }
 
@@ -60,12 +64,19 @@ impl Ingest {
         };
         let region = shared.region.clone();
         let keys = CachePolicy::default();
-        let app = App::new(ports, region, keys, *rate_limit, Arc::default());
+        let app = App {
+            program: Some(Program {
+                version: hb_version::VERSION,
+                commit: hb_version::COMMIT,
+            }),
+            ..App::new(ports, region, keys, *rate_limit, Arc::default())
+        };
         Self {
             router: hb_http::router(app),
             clock,
             stage: stage.to_string(),
             meter: clients.meter().clone(),
+            refusals: Mutex::default(),
             print,
         }
     }
@@ -91,8 +102,12 @@ impl Ingest {
                     }
                 })?;
         let capacity = Capacity::between(&before, &self.meter.usage());
-        if let Some(line) = metrics::of_request(&self.stage, self.clock.now(), &outcome, capacity) {
-            (self.print)(&line);
+        let now = self.clock.now();
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        for (outcome, capacity) in refusals.count(outcome, capacity, now) {
+            if let Some(line) = metrics::of_request(&self.stage, now, &outcome, capacity) {
+                (self.print)(&line);
+            }
         }
         Ok(answer)
     }
@@ -115,9 +130,10 @@ impl Ingest {
         let outcome = match head.status {
             _ if status => RequestOutcome::Other,
             StatusCode::OK => RequestOutcome::Beat,
-            other => {
-                RequestOutcome::Refused(reason(&body).unwrap_or_else(|| other.as_u16().to_string()))
-            }
+            other => RequestOutcome::Refused {
+                reason: reason(&body).unwrap_or_else(|| other.as_u16().to_string()),
+                count: 1,
+            },
         };
         Ok((Answer::new(format, &head, &body), outcome))
     }

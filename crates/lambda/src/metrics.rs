@@ -65,7 +65,10 @@ const REQUEST: [Metric<RequestOutcome>; 2] = [
     Metric {
         dimensions: BY_STAGE_AND_REASON,
         ..count("RefusedBeats", |outcome| {
-            matches!(outcome, RequestOutcome::Refused(_)).then_some(1.0)
+            let RequestOutcome::Refused { count, .. } = outcome else {
+                return None;
+            };
+            number(*count)
         })
     },
 ];
@@ -153,8 +156,8 @@ impl Capacity {
 pub(crate) enum RequestOutcome {
     /// A beat was recorded.
     Beat,
-    /// It was refused, for this reason: the `code` of the answer.
-    Refused(String),
+    /// It was refused, for this reason: the `code` of the answer. Several can be counted together.
+    Refused { reason: String, count: u64 },
     /// It was not a beat, such as a request for `/v1/status`.
     Other,
 }
@@ -181,7 +184,7 @@ pub(crate) fn of_request(
     capacity: Capacity,
 ) -> Option<String> {
     let mut line = Line::new(stage, at);
-    if let RequestOutcome::Refused(reason) = outcome {
+    if let RequestOutcome::Refused { reason, .. } = outcome {
         line.dimension(REASON, reason);
     }
     line.add(&REQUEST, outcome);

@@ -24,6 +24,7 @@ fn ingest(router: Router, clock: Arc<dyn Clock>) -> (Ingest, Arc<Mutex<Vec<Strin
             clock,
             stage: "dev".to_owned(),
             meter: Arc::default(),
+            refusals: Mutex::default(),
             print,
         },
         lines,

@@ -25,7 +25,10 @@ fn a_beat_prints_one_short_line() {
 
 #[test]
 fn a_refused_beat_counts_in_total_and_by_reason() {
-    let outcome = RequestOutcome::Refused("unauthenticated".to_owned());
+    let outcome = RequestOutcome::Refused {
+        reason: "unauthenticated".to_owned(),
+        count: 1,
+    };
     let line = request(
         &outcome,
         Capacity {
@@ -90,7 +93,10 @@ fn an_incomplete_sweep_does_not_count_as_completed() {
 fn lines_follow_the_embedded_metric_format() {
     let lines = [
         request(
-            &RequestOutcome::Refused("x".to_owned()),
+            &RequestOutcome::Refused {
+                reason: "x".to_owned(),
+                count: 1,
+            },
             Capacity {
                 read: 1.0,
                 write: 1.0,
