@@ -55,7 +55,7 @@ impl DynamoKeys {
         }
     }
 
-    /// Updates a key if `condition` holds, and returns the updated key.
+    /// Updates a key if `condition` holds, and returns the updated key if it is asked for.
     async fn set(
         &self,
         table: &Table,
@@ -63,6 +63,7 @@ impl DynamoKeys {
         update: &str,
         condition: &str,
         values: &[(&str, AttributeValue)],
+        returned: ReturnValue,
     ) -> PortResult<Option<Key>> {
         let values = values.iter().cloned();
         let values: HashMap<_, _> = values
@@ -75,7 +76,7 @@ impl DynamoKeys {
             .condition_expression(condition)
             .set_expression_attribute_names(Some(names(&[update, condition])))
             .set_expression_attribute_values(Some(values).filter(|values| !values.is_empty()))
-            .return_values(ReturnValue::AllNew)
+            .return_values(returned)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
@@ -133,7 +134,8 @@ impl Keys for DynamoKeys {
     async fn revoke(&self, id: &KeyId, at: Timestamp) -> PortResult<Option<Key>> {
         let update = "SET #revoked = if_not_exists(#revoked, :at)";
         let at = [(":at", item::instant(at))];
-        self.set(&self.table, id, update, EXISTS, &at).await
+        self.set(&self.table, id, update, EXISTS, &at, ReturnValue::AllNew)
+            .await
     }
 
     /// The condition spares a key that expires earlier, which is then read.
@@ -142,7 +144,14 @@ impl Keys for DynamoKeys {
         let later = "attribute_exists(#id) AND (attribute_not_exists(#expires) OR #expires > :at)";
         let at = [(":at", item::instant(at))];
         match self
-            .set(&self.table, id, "SET #expires = :at", later, &at)
+            .set(
+                &self.table,
+                id,
+                "SET #expires = :at",
+                later,
+                &at,
+                ReturnValue::AllNew,
+            )
             .await?
         {
             Some(key) => Ok(Some(key)),
@@ -154,7 +163,9 @@ impl Keys for DynamoKeys {
     async fn note_use(&self, id: &KeyId, at: Timestamp) -> PortResult<()> {
         let earlier = "attribute_exists(#id) AND (attribute_not_exists(#used) OR #used < :at)";
         let at = [(":at", item::instant(at.day()))];
-        self.set(&self.quick, id, "SET #used = :at", earlier, &at)
+        // Nothing of the key comes back: the role of `ingest` does not allow it.
+        let nothing = ReturnValue::None;
+        self.set(&self.quick, id, "SET #used = :at", earlier, &at, nothing)
             .await
             .map(drop)
     }
@@ -183,15 +194,29 @@ impl Keys for DynamoKeys {
             .iter()
             .map(|(name, value)| (name.as_str(), value.clone()))
             .collect();
-        self.set(&self.table, id, update.trim_end(), EXISTS, &values)
-            .await
+        self.set(
+            &self.table,
+            id,
+            update.trim_end(),
+            EXISTS,
+            &values,
+            ReturnValue::AllNew,
+        )
+        .await
     }
 
     #[instrument(level = "debug", skip_all, err(level = "debug"), fields(id = id.as_str()))]
     async fn note_hosts(&self, id: &KeyId, hosts: u32) -> PortResult<Option<Key>> {
         let hosts = [(":hosts", item::number(hosts))];
-        self.set(&self.table, id, "SET #hosts = :hosts", EXISTS, &hosts)
-            .await
+        self.set(
+            &self.table,
+            id,
+            "SET #hosts = :hosts",
+            EXISTS,
+            &hosts,
+            ReturnValue::AllNew,
+        )
+        .await
     }
 
     /// All keys in one page: DynamoDB scans in the order of hashes, and there are dozens of keys, not millions.
