@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from check_permissions import statements
 from facts import FACTS, NAMES
 from registry import as_list, in_each_deployment
-from templates import Deployment
+from templates import Deployment, Json
+
+
+ABSENCE = {"SweepMissing": ("Sweep", "SweepCompleted"), "CanaryMissing": ("Canary", "CanaryAccepted")}
+"""Alarms on the absence of an event: the first word of the two alarms that they are made of, and the metric of these."""
+PARTS = {first + last for first, _ in ABSENCE.values() for last in ("Absent", "Seen")}
+
+
+def alarms(deployment: Deployment) -> dict[str, Json]:
+    """The alarms that notify people, by logical id."""
+    main = deployment.main
+    of_metrics = {n: a for n, a in main.of_type("AWS::CloudWatch::Alarm").items() if n not in PARTS}
+    return of_metrics | main.of_type("AWS::CloudWatch::CompositeAlarm")
 
 
 @in_each_deployment
@@ -48,7 +60,7 @@ def alarms_can_use_the_encrypted_topic(deployment: Deployment) -> Iterator[str]:
     for name, topic in main.of_type("AWS::SNS::Topic").items():
         if topic.get("KmsMasterKeyId") != "TopicKey":
             yield f"{name} is encrypted under {topic.get('KmsMasterKeyId')}"
-    for name, alarm in main.of_type("AWS::CloudWatch::Alarm").items():
+    for name, alarm in alarms(deployment).items():
         if alarm.get("AlarmActions") != ["Ops"] or alarm.get("OKActions") != ["Ops"]:
             yield f"{name} notifies no one when it starts or ends"
 
@@ -57,10 +69,12 @@ OF_AWS: dict[str, dict[str, tuple[str, ...]]] = {
     "AWS/Lambda": {"Errors": ("FunctionName",), "Throttles": ("FunctionName",)},
     "AWS/ApiGateway": dict.fromkeys(("4xx", "5xx", "Count", "Latency"), ("ApiId",)),
     "AWS/SNS": {"NumberOfNotificationsFailed": ("TopicName",), "SMSMonthToDateSpentUSD": ()},
+    "AWS/Route53": {"HealthCheckStatus": ("HealthCheckId",)},
+    "AWS/WAFV2": {"BlockedRequests": ("WebACL", "Rule")},
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible": ("QueueName",)},
 }
 """The metrics of AWS that are used, with their dimensions. Sources: the metrics pages of the developer guides of
-Lambda, API Gateway (HTTP APIs), SNS and SQS."""
+Lambda, API Gateway (HTTP APIs), SNS, SQS, Route 53 and WAF (of CloudFront, without a region)."""
 
 
 def metric_problem(namespace: str, metric: str, dimensions: frozenset[str]) -> str | None:
@@ -90,23 +104,30 @@ def alarms_watch_emitted_metrics(deployment: Deployment) -> Iterator[str]:
                 yield f"{name}: {value} is not in the stack"
 
 
-ABSENCE = {"SweepMissing": "SweepCompleted", "CanaryMissing": "CanaryAccepted"}
-"""Alarms on the absence of an event, with its metric."""
-
-
 @in_each_deployment
 def silence_of_the_service_raises_an_alarm(deployment: Deployment) -> Iterator[str]:
-    """A missing sweep or canary raises an alarm; for all other alarms missing data is healthy."""
-    for name, alarm in deployment.main.of_type("AWS::CloudWatch::Alarm").items():
-        wanted = "breaching" if name in ABSENCE else "notBreaching"
+    """A missing sweep or canary raises an alarm, but not before the first one; for all other alarms missing data is
+    healthy.
+    """
+    main = deployment.main
+    of_metrics = main.of_type("AWS::CloudWatch::Alarm")
+    for name, alarm in of_metrics.items():
+        wanted = "breaching" if name.endswith("Absent") else "ignore" if name in PARTS else "notBreaching"
         if alarm.get("TreatMissingData") != wanted:
             yield f"{name} treats missing data as {alarm.get('TreatMissingData')}"
-        if name in ABSENCE and (alarm["MetricName"], alarm["ComparisonOperator"]) != (ABSENCE[name], "LessThanThreshold"):
-            yield f"{name} watches {alarm['MetricName']} {alarm['ComparisonOperator']}"
-    canaries = "Canary" in deployment.main.resources
-    for name in ABSENCE:
-        if (name in deployment.main.resources) != (canaries or name == "SweepMissing"):
-            yield f"{name} exists, canaries: {canaries}"
+    rules = main.of_type("AWS::CloudWatch::CompositeAlarm")
+    for name, (first, metric) in ABSENCE.items():
+        there = name == "SweepMissing" or "Canary" in main.resources
+        if (name in rules) != there:
+            yield f"{name} exists: {name in rules}"
+        if not there:
+            continue
+        if rules[name]["AlarmRule"] != f'ALARM("{first}Absent") AND NOT INSUFFICIENT_DATA("{first}Seen")':
+            yield f"{name} is {rules[name]['AlarmRule']}"
+        for part in (f"{first}Absent", f"{first}Seen"):
+            watched = (of_metrics[part]["MetricName"], of_metrics[part]["ComparisonOperator"])
+            if watched != (metric, "LessThanThreshold"):
+                yield f"{part} watches {watched}"
 
 
 @in_each_deployment

@@ -94,15 +94,16 @@ def regions_share_all_tables_except_system(deployment: Deployment) -> Iterator[s
 
 @check
 def data_outlives_its_stack(templates: Templates) -> Iterator[str]:
-    """Every replica is retained, restorable, encrypted and protected against deletion; only acts of admins expire."""
+    """Every replica is retained, unless its very creation failed, restorable, encrypted and protected against deletion; only acts of admins expire."""
     for deployment in templates.deployments:
         for stack in (deployment.main, deployment.data):
             for name, resource in stack.resources.items():
                 if not resource["Type"].startswith("AWS::DynamoDB::"):
                     continue
                 table = resource["Properties"]
-                if {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")} != {"Retain"}:
-                    yield f"{name} would be deleted with its stack or on replacement"
+                policies = (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy"))
+                if policies != ("RetainExceptOnCreate", "Retain"):
+                    yield f"{name} would be deleted with its stack or on replacement, or stay after a failed creation: {policies}"
                 if not table.get("SSESpecification", {}).get("SSEEnabled"):
                     yield f"{name} is not encrypted with a key of the account"
                 expiry = {"AttributeName": FACTS["expiry"], "Enabled": True} if table["TableName"] == NAMES["system"] else None

@@ -1,6 +1,7 @@
 """Checks of functions, their schedules and their logs."""
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 
@@ -12,10 +13,12 @@ from templates import ROOT, Deployment, Json, Templates
 @check
 def functions_run_the_measured_programs(templates: Templates) -> Iterator[str]:
     """The binaries exist, are built with the measured profile, and start as `bootstrap` on a bare runtime."""
+    built = dict(re.findall(r"^(build-[^:]+): PROGRAM = (\w+)$", templates.texts.files["crates/lambda/Makefile"], re.MULTILINE))
+    programs = {target: program for targets, program in built.items() for target in targets.split()}
     for name, function in functions(templates.raw["template.yaml"]).items():
-        program = function.get("Metadata", {}).get("BuildProperties", {}).get("Binary")
-        if FUNCTIONS[name]["program"] != program or function["Metadata"].get("BuildMethod") != "rust-cargolambda":
-            yield f"{name} is built as {function.get('Metadata')}"
+        program = programs.get(f"build-{name}")
+        if FUNCTIONS[name]["program"] != program or function.get("Metadata") != {"BuildMethod": "makefile"}:
+            yield f"{name} is built as {program}, {function.get('Metadata')}"
         if not (ROOT / f"crates/lambda/src/bin/{program}.rs").is_file():
             yield f"{name} runs {program}, which does not exist"
     runtime = templates.raw["template.yaml"]["Globals"]["Function"]
@@ -96,6 +99,9 @@ def each_function_has_its_own_log_group(deployment: Deployment) -> Iterator[str]
             yield f"{name} logs to {log.get('LogGroup')}: {group}"
         if log.get("LogFormat") != "JSON":
             yield f"{name} logs as {log.get('LogFormat')}"
+        level = function["Environment"]["Variables"]["HB_LOG"]
+        if log.get("ApplicationLogLevel") != {"off": "FATAL"}.get(level, level.upper()):
+            yield f"{name} logs at {level}, Lambda keeps {log.get('ApplicationLogLevel')}"
     for name, group in groups.items():
         if not group.get("RetentionInDays"):
             yield f"{name} keeps logs forever"

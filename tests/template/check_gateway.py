@@ -4,24 +4,30 @@ import json
 import re
 from collections.abc import Iterator
 
-from registry import in_each_deployment
-from templates import REGION, Deployment
+from check_alarms import metric_problem
+from facts import FACTS
+from registry import check, in_each_deployment
+from templates import REGION, Deployment, Stack, Templates
 
 
 @in_each_deployment
-def gateway_throttles_its_only_route(deployment: Deployment) -> Iterator[str]:
-    """One route for everything, to ingest, throttled by the default settings; other settings would match no route."""
+def gateway_throttles_its_routes(deployment: Deployment) -> Iterator[str]:
+    """All requests go to ingest, throttled; health checks and canaries have routes of their own, so that beats do not take
+    their places. Settings of another route would match none.
+    """
     api = deployment.main.resources["Api"]["Properties"]["Body"]
     stage = deployment.main.resources["ApiApiGatewayDefaultStage"]["Properties"]
-    routes = {path: list(methods) for path, methods in api["paths"].items()}
-    if routes != {"$default": ["x-amazon-apigateway-any-method"]}:
-        yield f"routes are {routes}"
-    for route in stage.get("RouteSettings", {}):
-        if route not in routes:
-            yield f"settings of the route {route}, which does not exist"
-    settings = stage.get("DefaultRouteSettings", {})
-    if not settings.get("ThrottlingRateLimit") or not settings.get("ThrottlingBurstLimit"):
-        yield "requests are not throttled"
+    routes = {f"{method.upper()} {path}".removeprefix("X-AMAZON-APIGATEWAY-ANY-METHOD ")
+              for path, methods in api["paths"].items() for method in methods}  # fmt: skip
+    own = {"GET /v1/status", *(f"POST {path}" for path in FACTS["canaryPaths"])}
+    if routes != {"$default", *own}:
+        yield f"routes are {sorted(routes)}"
+    given = stage.get("RouteSettings", {})
+    if set(given) != own:
+        yield f"settings are of the routes {sorted(given)}"
+    for route, settings in {"$default": stage.get("DefaultRouteSettings", {}), **given}.items():
+        if not settings.get("ThrottlingRateLimit") or not settings.get("ThrottlingBurstLimit"):
+            yield f"requests to {route} are not throttled"
     for methods in api["paths"].values():
         for method in methods.values():
             integration = method["x-amazon-apigateway-integration"]
@@ -31,7 +37,9 @@ def gateway_throttles_its_only_route(deployment: Deployment) -> Iterator[str]:
 
 @in_each_deployment
 def access_log_is_json_without_secrets(deployment: Deployment) -> Iterator[str]:
-    """No headers and no query, which may contain keys and messages."""
+    """No headers and no query, which may contain keys and messages. Quotes are not escaped: of what may have some there is
+    only the path, at the end.
+    """
     log = deployment.main.resources["ApiApiGatewayDefaultStage"]["Properties"].get("AccessLogSettings", {})
     try:
         members = json.loads(log["Format"])
@@ -41,6 +49,8 @@ def access_log_is_json_without_secrets(deployment: Deployment) -> Iterator[str]:
     for value in members.values():
         if re.search(r"header|authorizer|query|routeKey\.query|path\?", value):
             yield f"it logs {value}"
+        if re.search(r"\.(message|messageString|path|rawPath|domainName|userAgent)\b", value) and value != list(members.values())[-1]:
+            yield f"{value} is not the last one"
     if log["DestinationArn"] != "ApiLog.Arn":
         yield f"it goes to {log['DestinationArn']}"
 
@@ -81,3 +91,32 @@ def regions_share_the_domain_name(deployment: Deployment) -> Iterator[str]:
     watched = bool(deployment.main.values["OtherRegion"]) and "Canary" in deployment.main.resources
     if ("RegionLost" in deployment.main.resources) != watched:
         yield f"the loss of the other region raises an alarm: {not watched}, expected {watched}"
+
+
+@check
+def the_edge_passes_everything_but_floods(templates: Templates) -> Iterator[str]:
+    """CloudFront keeps nothing and passes keys on; WAF counts requests by address, and never samples them."""
+    values = {"OpsEmail": "ops@example.com", "EdgeName": "beats.example.com", "HostedZoneId": "Z1", "OriginName": "o.example.com",
+              "FirstHealthCheck": "1", "SecondHealthCheck": "2"}  # fmt: skip
+    edge = Stack.of(templates.raw["edge.yaml"], values)
+    config = edge.resources["Distribution"]["Properties"]["DistributionConfig"]
+    behavior = config["DefaultCacheBehavior"]
+    policies = (behavior.get("CachePolicyId"), behavior.get("OriginRequestPolicyId"))
+    if policies != ("4135ea2d-6df8-44a3-9df3-4b5a84be39ad", "b689b0a8-53d0-40ab-baf2-68738e2966ac"):
+        yield f"CloudFront has the policies {policies}, not CachingDisabled and AllViewerExceptHostHeader"
+    if not {"GET", "HEAD", "POST", "PUT"} <= set(behavior["AllowedMethods"]):
+        yield f"CloudFront allows only {behavior['AllowedMethods']}"
+    if config.get("WebACLId") != "WebAcl.Arn":
+        yield f"CloudFront asks {config.get('WebACLId')}"
+    acl = edge.resources["WebAcl"]["Properties"]
+    [rule] = acl["Rules"]
+    limit = rule["Statement"]["RateBasedStatement"]
+    if (limit["AggregateKeyType"], limit["Limit"], rule["Action"]) != ("IP", 3000, {"Block": {}}):
+        yield f"WAF has the rule {rule}"
+    for of in (acl, rule):
+        if of["VisibilityConfig"]["SampledRequestsEnabled"]:
+            yield "samples of requests would show keys"
+    for name, alarm in edge.of_type("AWS::CloudWatch::Alarm").items():
+        problem = metric_problem(alarm["Namespace"], alarm["MetricName"], frozenset(d["Name"] for d in alarm["Dimensions"]))
+        if problem or alarm["AlarmActions"] != ["Ops"]:
+            yield f"{name}: {problem}, {alarm['AlarmActions']}"

@@ -114,3 +114,7 @@ def conditions_restrict_items_and_attributes(deployment: Deployment) -> Iterator
         given = [set(as_list(v)) for c, by in conditions.items() if c.startswith("ForAllValues:") for k, v in by.items() if k == key]
         if given != [values]:
             yield f"{role} {sid}: {key} is {given}, not {sorted(values)}"
+    for sid in ("RecordBeats", "NoteDayOfUse"):
+        returned = present.get(("IngestRole", sid), {}).get("Condition", {}).get("StringEqualsIfExists", {})
+        if returned != {"dynamodb:ReturnValues": "NONE"}:
+            yield f"IngestRole {sid} may read what it updates: {returned}"

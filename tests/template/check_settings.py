@@ -14,10 +14,10 @@ def environments_set_existing_parameters(templates: Templates) -> Iterator[str]:
     other, and the data stack both."""
     config = tomllib.loads(templates.texts.files["samconfig.toml"])
     given: dict[str, dict[str, str]] = {}
-    for environment in ("default", "data", "region-1", "region-2"):
+    for environment in ("default", "data", "region-1", "region-2", "edge"):
         deploy = config[environment]["deploy"]["parameters"]
-        template = templates.raw[deploy.get("template_file", "template.yaml")]
-        values = dict(pair.split("=", 1) for pair in deploy["parameter_overrides"])
+        template = templates.raw[deploy["template_file"].removeprefix(".aws-sam/build/")]
+        values = dict(pair.split("=", 1) for pair in deploy["parameter_overrides"] if not pair.startswith("file://"))
         values["region"] = config[environment]["global"]["parameters"].get("region", "")
         given[environment] = values
         for name, value in values.items():

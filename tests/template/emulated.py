@@ -20,6 +20,7 @@ UNSUPPORTED = {
     "MultiRegionConsistency": "the same",
     "GlobalTableWitnesses": "the same",
     "PointInTimeRecoverySpecification": "set after a table is created; no test restores one",
+    "TimeToLiveSpecification": "set after a table is created; no test waits until an item expires",
     "KmsMasterKeyId": "no key is emulated",
 }
 """Properties that are not passed on, with the reason."""

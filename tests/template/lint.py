@@ -9,16 +9,16 @@ from cfnlint.config import ManualArgs
 from templates import REGION, Texts, expand, parse
 
 
-def problems_of(text: str) -> list[str]:
+def problems_of(text: str, region: str = REGION) -> list[str]:
     """Errors and warnings. Informational findings are style."""
-    config = ManualArgs(regions=[REGION], ignore_checks=["I"])
+    config = ManualArgs(regions=[region], ignore_checks=["I"])
     return [f"{match.rule.id} {match.message}" for match in lint(text, config=config)]
 
 
-def lint_problems(texts: Texts, files: tuple[str, ...] = ("template.yaml", "data.yaml")) -> Iterator[tuple[str, str]]:
+def lint_problems(texts: Texts, files: tuple[str, ...] = ("template.yaml", "data.yaml", "edge.yaml")) -> Iterator[tuple[str, str]]:
     """Problems of these files, each with the name of the check: `cfn-lint` or `cfn-lint expanded`."""
     for name in files:
-        for problem in problems_of(texts.files[name]):
+        for problem in problems_of(texts.files[name], "us-east-1" if name == "edge.yaml" else REGION):
             yield "cfn-lint", f"{name}: {problem}"
     if "template.yaml" in files:
         try:

@@ -44,7 +44,7 @@ class Texts:
 
     @staticmethod
     def read() -> "Texts":
-        names = ["template.yaml", "data.yaml", "samconfig.toml", "crates/lambda/Cargo.toml"]
+        names = ["template.yaml", "data.yaml", "edge.yaml", "samconfig.toml", "crates/lambda/Cargo.toml", "crates/lambda/Makefile"]
         return Texts({name: (ROOT / name).read_text() for name in names})
 
     def replaced(self, file: str, old: str, new: str) -> "Texts":
@@ -150,6 +150,12 @@ class Resolver:
                 return argument if isinstance(argument, str) else ".".join(argument)
             case "Fn::Join":
                 return argument[0].join(map(str, self.value(argument[1])))
+            case "Fn::FindInMap":
+                first, *rest = map(self.value, argument)
+                found = self.template["Mappings"][first]
+                for key in rest:
+                    found = found[str(key)]
+                return found
             case "Fn::Sub":
                 return self.sub(argument)
         raise NotImplementedError(f"{name}: not supported by Resolver.function")

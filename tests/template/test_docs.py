@@ -15,8 +15,9 @@ from samcli.commands.build.command import cli as sam_build
 from samcli.commands.delete.command import cli as sam_delete
 from samcli.commands.deploy.command import cli as sam_deploy
 
+from check_alarms import alarms
 from facts import FACTS, FUNCTIONS, NAMES, SECONDS, command_line, permissions
-from templates import ROOT, Json, Templates, Texts
+from templates import ROOT, Json, Templates, Texts, parse
 
 PAGES = ["deployment.md", "operations.md", "security.md", "costs.md"]
 SAM = {"build": sam_build, "deploy": sam_deploy, "delete": sam_delete}
@@ -78,6 +79,7 @@ def service(name: str) -> Json:
 CUSTOMISED = {
     ("s3", "mb"): set(), ("s3", "cp"): set(), ("logs", "tail"): {"--since", "--filter-pattern"},
     ("dynamodb", "wait"): {"--table-name"},
+    ("cloudformation", "wait"): {"--stack-name", "--change-set-name"},
 }  # fmt: skip
 """Commands of the AWS CLI that are not operations of a service."""
 
@@ -89,11 +91,13 @@ def test_aws_commands_exist() -> None:
         if (of, verb) in CUSTOMISED:
             assert given <= CUSTOMISED[of, verb], f"{where}: aws {of} {verb} does not take {given}"
             continue
+        of = "s3" if of == "s3api" else of
         operations = {xform_name(name, "-"): name for name in service(of).operation_names}
         assert verb in operations, f"{where}: aws {of} has no {verb}"
         shape = service(of).operation_model(operations[verb]).input_shape
         members = shape.members if shape else {}
         known = {"--" + xform_name(member, "-") for member in members} | {"--" + xform_name(m, "-").lower() for m in members}
+        known |= {"--no-" + xform_name(m, "-") for m, about in members.items() if about.type_name == "boolean"}
         assert given <= known, f"{where}: aws {of} {verb} does not take {sorted(given - known)}"
         required = {"--" + xform_name(member, "-") for member in (shape.required_members if shape else [])}
         # `aws lambda invoke` takes its output file as an argument, not as an option.
@@ -118,13 +122,13 @@ def test_sam_commands_exist(templates: Templates) -> None:
 
 
 def test_parameters_exist(templates: Templates) -> None:
-    known = templates.raw["template.yaml"]["Parameters"] | templates.raw["data.yaml"]["Parameters"]
+    known = {name for template in templates.raw.values() for name in template["Parameters"]}
     for where, command in of_program("sam"):
         if "--parameter-overrides" in command:
             for pair in command[command.index("--parameter-overrides") + 1].split():
                 assert pair.split("=")[0] in known, f"{where}: {pair}"
     for name in PAGES:
-        for parameter, _ in re.findall(r"`([A-Z][A-Za-z]+)=([^`]*)`", on_aws(name)):
+        for parameter, _ in re.findall(r"`([A-Z][a-z][A-Za-z]+)=([^`]*)`", on_aws(name)):
             assert parameter in known, f"{name}: {parameter}"
 
 
@@ -132,6 +136,33 @@ def test_the_table_of_parameters_is_complete(templates: Templates) -> None:
     rows = re.findall(r"^\| (`[A-Z][^|]*) \|", page("deployment.md"), re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r"`([A-Z]\w+)`", row)}
     assert listed == set(templates.raw["template.yaml"]["Parameters"])
+
+
+def test_the_region_is_where_each_tool_reads_it() -> None:
+    """`sam` does not read `AWS_REGION` (boto3: AWS_DEFAULT_REGION), `aws` and `hb` prefer it."""
+    for name in PAGES:
+        for line in re.findall(r"^export .*AWS_(?:DEFAULT_)?REGION=.*$", on_aws(name), re.MULTILINE):
+            regions = re.findall(r"\bAWS_(DEFAULT_)?REGION=(\S+)", line)
+            assert len(regions) == 2 and len({region for _, region in regions}) == 1, line
+        assert not [c for c in re.findall(r"^AWS_REGION=.*", on_aws(name), re.MULTILINE) if " hb " not in c]
+
+
+def test_an_import_names_each_table_and_has_no_outputs(templates: Templates) -> None:
+    text = page("deployment.md").split("## From inline to apart")[1].split("\n## ")[0]
+    [listed] = re.findall(r"jq -n '\{(.*?)\}", text)
+    tables = dict(re.findall(r'(\w+): "(\w+)"', listed))
+    resources = templates.raw["data.yaml"]["Resources"]
+    assert tables == {name: r["Properties"]["TableName"]["Fn::Sub"].split("-")[-1] for name, r in resources.items()}
+    assert all(r["Type"] == "AWS::DynamoDB::GlobalTable" and r["DeletionPolicy"] for r in resources.values())
+    imported = parse(re.split(r"^Outputs:", templates.texts.files["data.yaml"], flags=re.MULTILINE)[0])
+    assert "Outputs" not in imported and imported["Resources"] == resources
+
+
+def test_the_cost_of_a_flood_is_that_of_the_routes() -> None:
+    rates = re.findall(r"of (\d+) and these (\d+) are at most ([\d,]+) dollars", " ".join(page("costs.md").split()))
+    [(rate, own, dollars)] = rates
+    seconds = 730 * 3600
+    assert int(dollars.replace(",", "")) == round((int(rate) + int(own)) * seconds / 1e6 * 1.49, -1)
 
 
 def test_outputs_exist(templates: Templates) -> None:
@@ -165,13 +196,16 @@ def test_commands_of_hb_exist(templates: Templates) -> None:
 
 
 def test_each_alarm_is_in_the_runbook(templates: Templates) -> None:
-    alarms = {
+    alarm_names = {
         alarm["AlarmName"]
         for deployment in templates.deployments
-        for alarm in deployment.main.of_type("AWS::CloudWatch::Alarm").values()
+        for alarm in alarms(deployment).values()
     }
-    described = set(re.findall(r"^\| `(hb-dev-[\w-]+)`", on_aws("operations.md"), re.MULTILINE))
-    assert described == alarms
+    names = re.findall(r"AlarmName: !Sub (hb-.*)", templates.texts.files["edge.yaml"])
+    alarm_names |= {name.replace("${Stage}", "dev") for name in names}
+    rows = re.findall(r"^\| (`hb-dev-[^|]+) \|", on_aws("operations.md"), re.MULTILINE)
+    described = {name for row in rows for name in re.findall(r"`(hb-dev-[\w-]+)`", row)}
+    assert described == alarm_names
 
 
 def test_names_of_resources_exist(templates: Templates) -> None:

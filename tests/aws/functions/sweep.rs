@@ -57,6 +57,7 @@ impl World {
             began,
             ended: began,
             hosts: 0,
+            program: String::new(),
         };
         DynamoSystem::new(&clients, &stage)
             .record_sweep(&region(), &swept)

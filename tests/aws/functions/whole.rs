@@ -32,6 +32,7 @@ async fn a_host_falls_silent_and_speaks_again() {
         began,
         ended: began,
         hosts: 1,
+        program: String::new(),
     };
     DynamoSystem::new(&clients, &stage)
         .record_sweep(&region(), &swept)
@@ -43,10 +44,15 @@ async fn a_host_falls_silent_and_speaks_again() {
     let sweep = Function::start_at("sweep", url, url, &variables).await;
     ingest.hides(&key[16..]);
     let status = json!({"httpMethod": "GET", "path": "/v1/status"});
-    assert_eq!(ingest.invoke(&status).await.unwrap()["statusCode"], 200);
+    let status = ingest.invoke(&status).await.unwrap();
+    assert_eq!(status["statusCode"], 200);
+    let body: Value = serde_json::from_str(status["body"].as_str().unwrap()).unwrap();
     let counts = ["hosts", "missing", "recovered", "accepted"];
     let pass = async || sweep.invoke(&scheduled()).await.unwrap()["passes"][0].take();
     assert_eq!(told(&pass().await, counts), json!([1, 1, 0, 1]));
+    let last = DynamoSystem::new(&clients, &stage).last_sweep(&region());
+    let program = format!("{} ({})", body["version"].as_str().unwrap(), body["commit"].as_str().unwrap());
+    assert_eq!(last.await.unwrap().unwrap().program, program);
     assert_eq!(told(&pass().await, counts), json!([1, 0, 0, 0]));
     assert_eq!(
         ingest.invoke(&beat("web-01", &key)).await.unwrap()["statusCode"],
