@@ -270,9 +270,9 @@ impl World {
         }
     }
 
-    /// A sweep that began at `began` is complete. One by a clock that is behind looks at all hosts.
+    /// A sweep that began at `began` is complete. One by a clock that is far behind the last one looks at all hosts.
     pub(crate) fn swept(&mut self, began: Timestamp) {
-        if std::mem::replace(&mut self.swept, began) > began {
+        if std::mem::replace(&mut self.swept, began).is_ahead(began) {
             for host in self.hosts.values_mut() {
                 host.behind = false;
             }
