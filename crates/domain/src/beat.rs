@@ -99,16 +99,17 @@ impl Message {
     }
 }
 
-/// Keeps line breaks, replaces other control characters by blanks, and trims both ends.
+/// Keeps line breaks, replaces other control characters by blanks, and trims both ends, after all of that: a stored
+/// message is read as it was written.
 impl From<String> for Message {
     fn from(text: String) -> Self {
         let plain: String = text
-            .trim()
             .chars()
             .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
             .collect();
+        let plain = plain.trim();
         let end = plain.floor_char_boundary(limits::MESSAGE_BYTES);
-        Self(plain[..end].to_owned())
+        Self(plain[..end].trim_end().to_owned())
     }
 }
 
@@ -377,6 +378,16 @@ mod tests {
             Message::from("a\u{1b}[2Jb\nc\r\n".to_owned()).as_str(),
             "a [2Jb\nc"
         );
+    }
+
+    #[test]
+    fn a_message_that_is_read_again_is_the_same() {
+        let cut = format!("{} {}", "a".repeat(1023), "b".repeat(9));
+        for (text, kept) in [("a\0", "a"), ("\u{1b}\n a", "a"), (&cut, &cut[..1023]), ("\0", "")] {
+            let message = Message::from(text.to_owned());
+            assert_eq!(message.as_str(), kept);
+            assert_eq!(Message::from(String::from(message.clone())), message);
+        }
     }
 
     #[test]
