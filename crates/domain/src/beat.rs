@@ -383,7 +383,12 @@ mod tests {
     #[test]
     fn a_message_that_is_read_again_is_the_same() {
         let cut = format!("{} {}", "a".repeat(1023), "b".repeat(9));
-        for (text, kept) in [("a\0", "a"), ("\u{1b}\n a", "a"), (&cut, &cut[..1023]), ("\0", "")] {
+        for (text, kept) in [
+            ("a\0", "a"),
+            ("\u{1b}\n a", "a"),
+            (&cut, &cut[..1023]),
+            ("\0", ""),
+        ] {
             let message = Message::from(text.to_owned());
             assert_eq!(message.as_str(), kept);
             assert_eq!(Message::from(String::from(message.clone())), message);

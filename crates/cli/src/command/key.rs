@@ -1,6 +1,6 @@
 //! `hb key`.
 
-mod transfer;
+pub(crate) mod transfer;
 
 use hb_domain::{Interval, Key, KeyId, KeyLimits, Scope, Timestamp, Token, human_duration};
 use hb_service::admin::{Created, KeyAdmin, KeyError, KeyRequest, Rotated};

@@ -2,7 +2,7 @@
 //!
 //! An export holds hashes and no secrets; after an import the keys that machines hold are accepted.
 
-mod rows;
+pub(crate) mod rows;
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -41,12 +41,7 @@ pub(super) async fn export(key_admin: &KeyAdmin, format: Format) -> Result<(), F
             writeln!(out)?;
         }
         Format::Table => {
-            let mut csv = csv::Writer::from_writer(&mut out);
-            csv.write_record(rows::COLUMNS).map_err(io::Error::from)?;
-            for row in rows {
-                csv.write_record(row.cells()).map_err(io::Error::from)?;
-            }
-            csv.flush()?;
+            rows::write(&mut out, rows)?;
         }
     }
     Ok(out.flush()?)

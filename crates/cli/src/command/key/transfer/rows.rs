@@ -1,6 +1,7 @@
 //! The rows of an export or an import, as CSV or JSON.
 
 use std::fmt::Display;
+use std::io;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::args::{Until, interval, until};
 
 /// The columns of an export, in their order.
-pub(super) const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 11] = [
     "id",
     "name",
     "fleet",
@@ -29,7 +30,7 @@ pub(super) const COLUMNS: [&str; 11] = [
 /// A key in a file. In CSV prefixes are separated by blanks, and an empty cell is a missing value.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Row {
+pub(crate) struct Row {
     #[serde(default)]
     id: Option<String>,
     name: String,
@@ -57,7 +58,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn of(key: &Key) -> Self {
+    pub(crate) fn of(key: &Key) -> Self {
         Self {
             id: Some(key.id.to_string()),
             name: key.name.to_string(),
@@ -77,7 +78,7 @@ impl Row {
     }
 
     /// The cells of a line of CSV, in the order of [`COLUMNS`].
-    pub(super) fn cells(self) -> [String; 11] {
+    fn cells(self) -> [String; 11] {
         let cells = [
             self.id,
             Some(self.name),
@@ -95,7 +96,7 @@ impl Row {
     }
 
     /// The key of this row, and the token of a new one.
-    pub(super) fn key(&self, key_admin: &KeyAdmin) -> Result<(Key, Option<Token>), String> {
+    pub(crate) fn key(&self, key_admin: &KeyAdmin) -> Result<(Key, Option<Token>), String> {
         let now = key_admin.ports.clock.now();
         let fleet = self.fleet.as_deref();
         let scope = self.scope.as_deref();
@@ -154,12 +155,22 @@ fn instant(
         .map_err(|error: String| format!("{field}: {error}"))
 }
 
+/// Writes rows as CSV, under the names of their columns.
+pub(crate) fn write(out: impl io::Write, rows: impl Iterator<Item = Row>) -> io::Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
+    csv.write_record(COLUMNS)?;
+    for row in rows {
+        csv.write_record(row.cells())?;
+    }
+    csv.flush()
+}
+
 /// The line of a row, and the row or what is wrong with it.
-pub(super) type Numbered = (u64, Result<Row, String>);
+pub(crate) type Numbered = (u64, Result<Row, String>);
 
 /// The rows of a file with their lines (in JSON their number, from 1). A text that starts with a bracket is JSON, any
 /// other is CSV.
-pub(super) fn parse(text: &str) -> Result<Vec<Numbered>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Numbered>, String> {
     let row =
         |value: Value| serde_json::from_value::<Row>(value).map_err(|error| error.to_string());
     if text.trim_start().starts_with('[') {
@@ -180,14 +191,16 @@ pub(super) fn parse(text: &str) -> Result<Vec<Numbered>, String> {
             COLUMNS.join(",")
         ));
     }
-    let mut line = 1;
+    let (mut line, mut counted) = (1, 0);
     let numbered = |record: Result<csv::StringRecord, csv::Error>| {
         let position = match &record {
             Ok(record) => record.position(),
             Err(error) => error.position(),
         };
         if let Some(position) = position {
-            line = position.line() + empty_lines_at(text, position.byte());
+            let begin = begin_of(text, position.byte());
+            line += breaks(text.as_bytes().get(counted..begin).unwrap_or_default());
+            counted = begin;
         }
         let record = record.map_err(|error| error.to_string());
         let row = record.and_then(|record| {
@@ -203,16 +216,23 @@ pub(super) fn parse(text: &str) -> Result<Vec<Numbered>, String> {
     Ok(reader.into_records().map(numbered).collect())
 }
 
-/// The position of a record is the end of the one before it: these empty lines are between them.
-fn empty_lines_at(text: &str, byte: u64) -> u64 {
-    let rest = usize::try_from(byte)
-        .ok()
-        .and_then(|byte| text.as_bytes().get(byte..));
-    rest.unwrap_or_default()
-        .iter()
-        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-        .map(|byte| u64::from(*byte == b'\n'))
-        .sum()
+/// Where a record begins. Its position is the end of the one before it: these line breaks are between them.
+fn begin_of(text: &str, position: u64) -> usize {
+    let position = usize::try_from(position).unwrap_or(usize::MAX);
+    let rest = text.as_bytes().get(position..).unwrap_or_default();
+    let between = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    position.saturating_add(between.count())
+}
+
+/// How many lines end in a text: `csv` takes `\r`, `\n` and both together, and counts `\n` only.
+fn breaks(text: &[u8]) -> u64 {
+    let ends = text.iter().enumerate();
+    let ends = ends.filter(|(at, byte)| match byte {
+        b'\n' => true,
+        b'\r' => text.get(at + 1) != Some(&b'\n'),
+        _ => false,
+    });
+    ends.count() as u64
 }
 
 fn field(column: &str, cell: &str) -> Value {
@@ -243,12 +263,17 @@ mod tests {
 
     #[test]
     fn wrong_rows_are_reported_with_their_line() {
-        let read = parse("name,fleet\nweb\n\nok,lab\n\"a\nb\",lab\n").unwrap();
-        let lines: Vec<_> = read
-            .iter()
-            .map(|(line, row)| (*line, row.is_ok()))
-            .collect();
-        assert_eq!(lines, [(2, false), (4, true), (5, true)]);
+        let text = "name,fleet\nweb\n\nok,lab\n\"a\nb\",lab\nweb\n";
+        for end in ["\n", "\r\n", "\r"] {
+            let read = parse(&text.replace('\n', end)).unwrap();
+            let lines = read.iter().map(|(line, row)| (*line, row.is_ok()));
+            let lines: Vec<_> = lines.collect();
+            assert_eq!(
+                lines,
+                [(2, false), (4, true), (5, true), (7, false)],
+                "{end:?}"
+            );
+        }
         assert!(
             parse("id;name\n1;2")
                 .unwrap_err()
