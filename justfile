@@ -22,6 +22,10 @@ serve *options:
 templates:
     target/deploy/bin/pytest tests/template
 
+# Search for inputs that break something, so many seconds for each target (docs/development.md, "Fuzzing").
+fuzz seconds="60":
+    bash .ci/fuzz {{ seconds }}
+
 # All checks of CI.
 ci:
     bash .ci/run
@@ -30,6 +34,6 @@ ci:
 bench:
     cargo run --release -p hb-sqlite --example throughput
 
-# Run the tests and review each changed snapshot (needs `cargo install cargo-insta`).
+# Run the tests and review each changed snapshot (needs `cargo install --locked cargo-insta`).
 snapshots:
     cargo insta test --workspace --review

@@ -57,6 +57,18 @@ fn crates_know_only_those_before_them() {
             vec!["hb-aws", "hb-domain", "hb-http", "hb-service", "hb-version"],
         ),
         ("hb-exhaustive", vec![]),
+        (
+            "hb-fuzz",
+            vec![
+                "hb-aws",
+                "hb-cli",
+                "hb-domain",
+                "hb-http",
+                "hb-lambda",
+                "hb-service",
+                "hb-sqlite",
+            ],
+        ),
         ("hb-simulation", vec![]),
     ];
     assert_eq!(

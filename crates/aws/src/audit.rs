@@ -52,7 +52,7 @@ impl Audit for DynamoAudit {
     }
 }
 
-fn encode(act: &Act) -> Result<AttributeMap, serde_json::Error> {
+pub(crate) fn encode(act: &Act) -> Result<AttributeMap, serde_json::Error> {
     let text = serde_json::to_string(act)?;
     let expiry = act.kept_until().as_millis() / 1_000;
     Ok(item::of([
@@ -61,7 +61,7 @@ fn encode(act: &Act) -> Result<AttributeMap, serde_json::Error> {
     ]))
 }
 
-fn decode(item: &AttributeMap) -> Result<Act, Cause> {
+pub(crate) fn decode(item: &AttributeMap) -> Result<Act, Cause> {
     serde_json::from_str(item::get_text(item, ACT)?).map_err(|error| item::wrong(ACT, error))
 }
 

@@ -139,7 +139,7 @@ impl Echoes for SqsEchoes {
 }
 
 /// Reads a message: a notice, raw or in the envelope of SNS. Errors never quote the message.
-fn echo(message: &Message) -> Result<Echo, Cause> {
+pub(crate) fn echo(message: &Message) -> Result<Echo, Cause> {
     let body = message.body.as_deref().unwrap_or_default();
     let json = |text: &str| serde_json::from_str::<Value>(text).map_err(|_| "not JSON".to_owned());
     let mut notice = json(body)?;

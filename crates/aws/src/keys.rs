@@ -245,7 +245,7 @@ impl Keys for DynamoKeys {
     }
 }
 
-fn encode(key: &Key) -> AttributeMap {
+pub(crate) fn encode(key: &Key) -> AttributeMap {
     let prefixes = key
         .host_prefixes
         .iter()
@@ -286,7 +286,7 @@ fn limits_of(limits: &KeyLimits) -> [(&'static str, Option<AttributeValue>); 2] 
     ]
 }
 
-fn decode(item: &AttributeMap) -> Result<Key, Cause> {
+pub(crate) fn decode(item: &AttributeMap) -> Result<Key, Cause> {
     Ok(Key {
         id: item::get_parsed(item, ID)?,
         name: item::get_parsed(item, NAME)?,

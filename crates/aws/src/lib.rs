@@ -29,6 +29,8 @@ mod subscriptions;
 mod system;
 mod table;
 mod tables;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod topic;
 
 /// What the templates of a deployment repeat; `tests/template` compares both.

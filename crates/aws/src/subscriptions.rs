@@ -5,7 +5,7 @@
 //! before the record: a subscription without a record still delivers alarms, a record without a subscription would
 //! not. Adding the same endpoint again is harmless and repairs the record.
 
-mod stored;
+pub(crate) mod stored;
 
 use std::collections::BTreeMap;
 

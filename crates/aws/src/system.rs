@@ -87,7 +87,7 @@ fn checkpoint_of(region: &Region) -> String {
     format!("checkpoint/{region}")
 }
 
-fn decode_checkpoint(item: &AttributeMap) -> Result<Checkpoint, Cause> {
+pub(crate) fn decode_checkpoint(item: &AttributeMap) -> Result<Checkpoint, Cause> {
     let positions = item::get_text(item, POSITIONS)?;
     Ok(Checkpoint {
         began: item::get_instant(item, BEGAN)?,
@@ -96,7 +96,7 @@ fn decode_checkpoint(item: &AttributeMap) -> Result<Checkpoint, Cause> {
     })
 }
 
-fn encode(sweep: &CompletedSweep) -> AttributeMap {
+pub(crate) fn encode(sweep: &CompletedSweep) -> AttributeMap {
     let mut item = item::of([
         (BEGAN, item::instant(sweep.began)),
         (ENDED, item::instant(sweep.ended)),
@@ -108,7 +108,7 @@ fn encode(sweep: &CompletedSweep) -> AttributeMap {
     item
 }
 
-fn decode(item: &AttributeMap) -> Result<CompletedSweep, Cause> {
+pub(crate) fn decode(item: &AttributeMap) -> Result<CompletedSweep, Cause> {
     Ok(CompletedSweep {
         began: item::get_instant(item, BEGAN)?,
         ended: item::get_instant(item, ENDED)?,

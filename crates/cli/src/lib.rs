@@ -1,6 +1,6 @@
 //! The program `hb`: the whole service on one machine, and the commands of its admins.
 //!
-//! A library only for its own tests; nothing else depends on it.
+//! A library only for tests; no other program depends on it.
 
 mod args;
 mod backend;
@@ -9,6 +9,8 @@ mod config;
 mod exit;
 mod output;
 mod serve;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! Answers one HTTP event with the router, and counts it.
 
-mod refusals;
+pub(crate) mod refusals;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,12 +30,12 @@ const ANSWER_RESERVE: Duration = Duration::from_millis(500);
 const STATUS: &str = "/v1/status";
 
 pub(crate) struct Ingest {
-    router: Router,
-    clock: Arc<dyn Clock>,
-    stage: String,
-    meter: Arc<Meter>,
-    refusals: Mutex<Refusals>,
-    print: Print,
+    pub(crate) router: Router,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stage: String,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) refusals: Mutex<Refusals>,
+    pub(crate) print: Print,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

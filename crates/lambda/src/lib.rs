@@ -14,6 +14,8 @@ mod metrics;
 mod passes;
 mod run;
 mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use run::{ingest, sweep};
 

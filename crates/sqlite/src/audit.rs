@@ -46,6 +46,6 @@ impl Audit for Store {
     }
 }
 
-fn act(row: &Row<'_>) -> Result<Act, row::Cause> {
+pub(crate) fn act(row: &Row<'_>) -> Result<Act, row::Cause> {
     serde_json::from_str(&row::get::<String>(row, "act")?).map_err(|e| format!("column act: {e}"))
 }

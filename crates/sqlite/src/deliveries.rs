@@ -3,7 +3,7 @@
 //! A delivery that is the first in all its lanes is `due`, and one behind deliveries that yield to it; all others are
 //! `waiting`. Retries, yielding and giving up are decided elsewhere.
 
-mod lease;
+pub(crate) mod lease;
 mod settle;
 
 use std::collections::BTreeMap;

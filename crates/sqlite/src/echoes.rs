@@ -42,7 +42,7 @@ impl Echoes for Store {
     }
 }
 
-fn echo(row: &Row<'_>) -> Result<Echo, row::Cause> {
+pub(crate) fn echo(row: &Row<'_>) -> Result<Echo, row::Cause> {
     let notice =
         codec::decode_notice(&row::get::<String>(row, "notice")?).map_err(|e| e.to_string())?;
     Ok(Echo {

@@ -234,7 +234,7 @@ fn record(
 }
 
 /// Columns by number: finding twelve by name takes longer than the rest of a scan.
-fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
+pub(crate) fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
     const SIGNAL: usize = 6;
     let message = row::get::<Option<String>>(row, 8)?.map(Message::from);
     Ok(Heard {

@@ -157,7 +157,7 @@ fn find(connection: &Connection, id: &KeyId) -> rusqlite::Result<Option<Decoded<
     row::first(statement.query([id.as_str()])?, 1, key)
 }
 
-fn key(row: &Row<'_>) -> Result<Key, row::Cause> {
+pub(crate) fn key(row: &Row<'_>) -> Result<Key, row::Cause> {
     Ok(Key {
         id: row::parsed(row, "id")?,
         name: row::parsed(row, "name")?,

@@ -194,7 +194,7 @@ fn find<T: Record>(
     row::first(statement.query([key])?, 1, stored)
 }
 
-fn stored<T: Record>(row: &Row<'_>) -> Result<Stored<T>, row::Cause> {
+pub(crate) fn stored<T: Record>(row: &Row<'_>) -> Result<Stored<T>, row::Cause> {
     let record: T =
         codec::decode(&row::get::<String>(row, "record")?).map_err(|e| e.to_string())?;
     if record.key().to_string() != row::get::<String>(row, "key")? {

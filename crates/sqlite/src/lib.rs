@@ -20,6 +20,8 @@ mod schema;
 mod store;
 mod subscriptions;
 mod system;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod topic;
 
 use std::sync::Arc;

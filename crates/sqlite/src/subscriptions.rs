@@ -138,7 +138,7 @@ impl Subscriptions for Store {
     }
 }
 
-fn subscription(row: &Row<'_>) -> Result<Subscription, row::Cause> {
+pub(crate) fn subscription(row: &Row<'_>) -> Result<Subscription, row::Cause> {
     Ok(Subscription {
         id: row::parsed(row, "id")?,
         endpoint: row::endpoint(row)?,

@@ -82,7 +82,7 @@ impl Store {
     }
 }
 
-fn decode<T: DeserializeOwned>(row: &Row<'_>) -> Result<T, row::Cause> {
+pub(crate) fn decode<T: DeserializeOwned>(row: &Row<'_>) -> Result<T, row::Cause> {
     serde_json::from_str(&row::get::<String>(row, "value")?).map_err(|e| e.to_string())
 }
 

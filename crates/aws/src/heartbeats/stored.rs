@@ -71,7 +71,20 @@ pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeVa
     ]
 }
 
-pub(super) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
+/// The item that a heartbeat makes of none.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn encode(heard: &Heard) -> AttributeMap {
+    let mut item = key(&heard.key, &heard.region);
+    let values = super::merge::Change::Hopeful.of(&heard.heartbeat).values;
+    item.extend(
+        values
+            .into_iter()
+            .map(|(name, value)| (name[1..].to_owned(), value)),
+    );
+    item
+}
+
+pub(crate) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
     let message = item::optional_text(item, MESSAGE)?.map(|text| Message::from(text.to_owned()));
     let interval = Interval::from_millis(item::get_number(item, INTERVAL)?);
     Ok(Heard {
@@ -103,21 +116,9 @@ pub(super) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
 mod tests {
     use hb_domain::{Beat, Fleet, KeyId, Timestamp};
 
-    use super::super::merge::Change;
+    use super::encode as item;
     use super::*;
     use crate::size::item_size;
-
-    /// The item of a host after one beat.
-    fn item(heard: &Heard) -> AttributeMap {
-        let mut item = key(&heard.key, &heard.region);
-        let values = Change::Hopeful.of(&heard.heartbeat).values;
-        item.extend(
-            values
-                .into_iter()
-                .map(|(name, value)| (name[1..].to_owned(), value)),
-        );
-        item
-    }
 
     fn heard(host: &str, signal: Signal, message: Option<&str>) -> Heard {
         let beat = Beat {

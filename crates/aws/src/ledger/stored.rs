@@ -83,7 +83,7 @@ fn hash(text: &str) -> u32 {
     hash ^ (hash >> 16)
 }
 
-pub(super) fn encode<T: Record>(stored: &Stored<T>) -> Result<AttributeMap, Cause> {
+pub(crate) fn encode<T: Record>(stored: &Stored<T>) -> Result<AttributeMap, Cause> {
     let location = RecordLocation::of::<T>();
     let address = location.address::<T>(stored.record.key());
     let open = stored.record.is_open().then(|| location.shard(&address));
@@ -100,7 +100,7 @@ pub(super) fn encode<T: Record>(stored: &Stored<T>) -> Result<AttributeMap, Caus
     Ok(item)
 }
 
-pub(super) fn decode<T: Record>(item: &AttributeMap) -> Result<Stored<T>, Cause> {
+pub(crate) fn decode<T: Record>(item: &AttributeMap) -> Result<Stored<T>, Cause> {
     let record: T =
         codec::decode(item::get_text(item, ENTRY)?).map_err(|error| item::wrong(ENTRY, error))?;
     if item::get_text(item, HOST)? != RecordLocation::of::<T>().address::<T>(record.key()) {

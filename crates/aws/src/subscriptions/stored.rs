@@ -13,7 +13,7 @@ const CREATED: &str = "created";
 /// The ARN that SNS gave the subscription.
 pub(super) const ARN: &str = "arn";
 
-pub(super) fn encode(subscription: &Subscription, arn: &str) -> Result<AttributeMap, Cause> {
+pub(crate) fn encode(subscription: &Subscription, arn: &str) -> Result<AttributeMap, Cause> {
     let filter = serde_json::to_string(&subscription.filter).map_err(|error| error.to_string())?;
     Ok(item::of([
         (
@@ -27,7 +27,7 @@ pub(super) fn encode(subscription: &Subscription, arn: &str) -> Result<Attribute
     ]))
 }
 
-pub(super) fn decode(item: &AttributeMap) -> Result<Subscription, Cause> {
+pub(crate) fn decode(item: &AttributeMap) -> Result<Subscription, Cause> {
     let protocol = serde_json::Value::from(item::get_text(item, PROTOCOL)?);
     let protocol: Protocol =
         serde_json::from_value(protocol).map_err(|error| item::wrong(PROTOCOL, error))?;

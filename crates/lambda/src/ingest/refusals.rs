@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_mins(1);
 
 /// What is counted of each reason. The reasons are the codes of answers, so there are few.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(BTreeMap<String, Waiting>);
+pub(crate) struct Refusals(BTreeMap<String, Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {

@@ -150,7 +150,10 @@ fn waiting(
         .map(Some)
 }
 
-fn delivery(row: &Row<'_>, subscription: &SubscriptionId) -> Result<Delivery, row::Cause> {
+pub(crate) fn delivery(
+    row: &Row<'_>,
+    subscription: &SubscriptionId,
+) -> Result<Delivery, row::Cause> {
     let content = match row::get::<Option<String>>(row, "notice_text")? {
         Some(text) => {
             let notice = codec::decode_notice(&text);
