@@ -1,6 +1,7 @@
 """Checks on the repository as text.
 
 - No file names a path of the machine it was written on.
+- What pip installs has its hash in the repository.
 - Every relative link of every Markdown file leads to an existing file and, where it has an anchor, to a heading.
 """
 
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE = {".git", "target", "hb-data", ".aws-sam"}
 
 MACHINE_PATH = re.compile(rb"(?<![\w.~-])/(?:work|root)/")
+INSTALL = re.compile(rb"\bpip install\b(?:\\\n|[^\n])*")
 FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,}).*?^ {0,3}\1[`~]*[ \t]*$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)")
 INLINE_LINK = re.compile(r"\]\(\s*<?([^\s<>)]+)>?(?:\s+\"[^\"]*\")?\s*\)")
@@ -34,6 +36,13 @@ def machine_paths(path):
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         if MACHINE_PATH.search(line):
             yield f"line {number} names a path of a machine: {line.decode(errors='replace').strip()}"
+
+
+def unhashed_installs(path):
+    """The commands of a file that install Python packages without comparing their hashes."""
+    for command in INSTALL.findall(path.read_bytes()):
+        if b"--require-hashes" not in command:
+            yield f"installs without --require-hashes: {command.decode(errors='replace')}"
 
 
 def blank(match):
@@ -70,6 +79,8 @@ def main():
     problems, pages = [], 0
     for path in files():
         found = list(machine_paths(path))
+        if path != Path(__file__).resolve():
+            found += unhashed_installs(path)
         if path.suffix == ".md":
             pages += 1
             found += broken_links(path)
