@@ -220,14 +220,14 @@ def test_names_of_resources_exist(templates: Templates) -> None:
 
 
 def test_permissions_in_security_match_the_code() -> None:
-    table = page("security.md").split("## What each function may do")[1].split("\n## ")[0]
+    table = page("security.md").split("### What each function may do")[1].split("\n### ")[0]
     described = set(re.findall(r"`(?:\w+:)?([A-Z]\w+)`", table))
     needed = {action.split(":")[1] for function in FUNCTIONS for action, _ in permissions(function)}
     assert needed <= described and described <= needed | {"CreateLogStream", "PutLogEvents", "GenerateDataKey", "Decrypt", "SendMessage", "LogDays"}
 
 
 def test_the_permission_of_the_audit_is_its_own() -> None:
-    section = page("security.md").split("## Permissions of admins")[1].split("\n## ")[0]
+    section = page("security.md").split("### Permissions of admins")[1].split("\n## ")[0]
     statements = json.loads(section.split("```json\n")[1].split("```")[0])
     assert [statement["Action"] for statement in statements] == ["dynamodb:PutItem", "dynamodb:Query"]
     for statement in statements:
