@@ -49,10 +49,7 @@ async fn answer(world: &World, event: Value) -> Result<Answer, String> {
         hb_lambda::testing::answer(world.router.clone(), world.clock.clone(), event).await?;
     let status = value["statusCode"].as_u64().expect("a status");
     let body = value["body"].as_str().unwrap_or_default();
-    assert_eq!(
-        value["isBase64Encoded"].as_bool().unwrap_or_default(),
-        false
-    );
+    assert!(!value["isBase64Encoded"].as_bool().unwrap_or_default());
     Ok(Answer {
         status: status.try_into().expect("a status"),
         body: body.to_owned(),
@@ -75,8 +72,9 @@ async fn through_gateways(text: &RequestText) {
         assert_eq!(facts(&answer), facts(&direct), "{event}");
         let mut kept = world.stored().await;
         // Only a gateway says who the client is.
-        kept.iter_mut()
-            .for_each(|(_, heartbeat)| heartbeat.address = None);
+        if let Some((_, heartbeat)) = &mut kept {
+            heartbeat.address = None;
+        }
         assert_eq!(kept, stored, "{event}");
     }
 }
