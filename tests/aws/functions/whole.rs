@@ -51,7 +51,11 @@ async fn a_host_falls_silent_and_speaks_again() {
     let pass = async || sweep.invoke(&scheduled()).await.unwrap()["passes"][0].take();
     assert_eq!(told(&pass().await, counts), json!([1, 1, 0, 1]));
     let last = DynamoSystem::new(&clients, &stage).last_sweep(&region());
-    let program = format!("{} ({})", body["version"].as_str().unwrap(), body["commit"].as_str().unwrap());
+    let program = format!(
+        "{} ({})",
+        body["version"].as_str().unwrap(),
+        body["commit"].as_str().unwrap()
+    );
     assert_eq!(last.await.unwrap().unwrap().program, program);
     assert_eq!(told(&pass().await, counts), json!([1, 0, 0, 0]));
     assert_eq!(
