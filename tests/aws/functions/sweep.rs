@@ -225,7 +225,7 @@ async fn a_sweep_that_runs_out_of_time_says_how_far_it_came_and_begins_anew() {
     assert_eq!(line["message"], "the sweep failed: it ran out of time");
     assert_eq!(
         (world.last_sweep().await, world.state().await),
-        (before, None)
+        (before.clone(), None)
     );
 
     world.front.slow("Scan", Duration::ZERO);
