@@ -26,7 +26,7 @@ use crate::table::{Conditional, Table};
 const PAGE: i32 = 10_000;
 
 /// Everything but the message, which a sweep does not need. DynamoDB reads it anyway; this saves the transfer.
-const SCANNED: &str = "#h, #r, #l, #i, #f, #s, #x, #k, #b";
+const SCANNED: &str = "#h, #r, #l, #i, #f, #s, #x, #k, #a, #b";
 
 /// How many items are mended at the same time.
 const MENDING: usize = 16;
