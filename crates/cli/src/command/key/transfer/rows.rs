@@ -202,7 +202,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Numbered>, String> {
             line += breaks(text.as_bytes().get(counted..begin).unwrap_or_default());
             counted = begin;
         }
-        let record = record.map_err(|error| error.to_string());
+        let record = record.map_err(|error| wrong(&error));
         let row = record.and_then(|record| {
             let cells = head.iter().zip(record.iter());
             let cells = cells.filter(|(_, cell)| !cell.is_empty());
@@ -214,6 +214,16 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Numbered>, String> {
         (line, row)
     };
     Ok(reader.into_records().map(numbered).collect())
+}
+
+/// What is wrong with a line, without the number that `csv` gives it.
+fn wrong(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => format!("it has {len} cells, and the first line has {expected_len}"),
+        _ => error.to_string(),
+    }
 }
 
 /// Where a record begins. Its position is the end of the one before it: these line breaks are between them.
@@ -274,6 +284,8 @@ mod tests {
                 "{end:?}"
             );
         }
+        let short = parse("name,fleet\rweb").unwrap().remove(0).1.unwrap_err();
+        assert_eq!(short, "it has 1 cells, and the first line has 2");
         assert!(
             parse("id;name\n1;2")
                 .unwrap_err()
