@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use hb_domain::{Heartbeat, Key, KeyId, KeyLimits, Region, Scope, Secret, Timestamp, Token};
+use hb_domain::{Heartbeat, Key, KeyId, Region, Scope, Secret, Timestamp, Token};
 use hb_http::{App, Body, Router};
 use hb_service::CachePolicy;
 use hb_service::ports::{Heartbeats, IngestPorts, Keys, Segment};
+use hb_service::testing::contract;
 use hb_service::testing::memory::{ManualClock, Memory};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -88,21 +89,12 @@ impl World {
         for (_, number, scope, prefixes) in KEYS {
             let token = token(number);
             let key = Key {
-                id: *token.id(),
-                name: "test".parse().expect("a name"),
-                hash: token.secret().hash(),
-                fleet: "main".parse().expect("a fleet"),
                 scope,
                 host_prefixes: prefixes
                     .iter()
                     .map(|p| p.parse().expect("a prefix"))
                     .collect(),
-                created: Timestamp::MIN,
-                expires: None,
-                revoked: None,
-                used: None,
-                limits: KeyLimits::default(),
-                hosts: 0,
+                ..contract::key_of(&token)
             };
             assert!(memory.create(&key).await.expect("memory"));
         }

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use hb_domain::{Interval, Key, KeyId, KeyLimits, Region, Scope, Secret, Timestamp, Token};
 use hb_http::{App, router};
 use hb_service::ports::{Clock, Heartbeats, IngestPorts, Keys, Segment, Topic};
+use hb_service::testing::contract;
 use hb_service::testing::memory::{ManualClock, Memory};
 use hb_service::{CachePolicy, Health, RateLimit};
 use http_body_util::BodyExt;
@@ -186,21 +187,7 @@ impl World {
 }
 
 fn key(number: u8) -> Key {
-    let token: Token = token(number).parse().unwrap();
-    Key {
-        id: *token.id(),
-        name: "test".parse().unwrap(),
-        hash: token.secret().hash(),
-        fleet: "main".parse().unwrap(),
-        scope: Scope::Ingest,
-        host_prefixes: Vec::new(),
-        created: Timestamp::MIN,
-        expires: None,
-        revoked: None,
-        used: None,
-        limits: KeyLimits::default(),
-        hosts: 0,
-    }
+    contract::key_of(&token(number).parse().unwrap())
 }
 
 pub(crate) fn request(line: &str, key: Option<&str>, body: impl Into<Body>) -> Request<Body> {

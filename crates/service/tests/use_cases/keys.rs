@@ -2,28 +2,19 @@
 
 use std::time::Duration;
 
-use hb_domain::{
-    Beat, Denied, Fleet, HostId, Interval, Key, KeyId, KeyLimits, Region, Scope, Secret, Timestamp,
-};
+use hb_domain::{Beat, Denied, HostId, Interval, Key, KeyId, KeyLimits, Region, Secret, Token};
 use hb_service::ports::{Heartbeats, Keys};
+use hb_service::testing::contract::key_of;
 use hb_service::{RecordError, Recorder};
 
 use super::Bench;
 
 fn key(limits: KeyLimits) -> Key {
+    let token = Token::new(KeyId::from_random([7; 7]), Secret::from_random([1; 32]));
     Key {
-        id: KeyId::from_random([7; 7]),
         name: "web fleet".parse().unwrap(),
-        hash: Secret::from_random([1; 32]).hash(),
-        fleet: Fleet::main(),
-        scope: Scope::Ingest,
-        host_prefixes: Vec::new(),
-        created: Timestamp::MIN,
-        expires: None,
-        revoked: None,
-        used: None,
         limits,
-        hosts: 0,
+        ..key_of(&token)
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use hb_domain::{
     Act, ActId, ActKind, Beat, ConfirmationToken, Endpoint, Entry, Filter, Fleet, Heartbeat,
-    HostKey, Key, KeyId, KeyLimits, Kind, Message, Notice, Protocol, Receiver, Region, Scope,
-    Secret, Signal, Subscription, Timestamp, Token, Webhook, Who,
+    HostKey, KeyId, Kind, Message, Notice, Protocol, Receiver, Region, Secret, Signal,
+    Subscription, Timestamp, Token, Webhook, Who,
 };
 use hb_service::ports::{CompletedSweep, DeliveryOutcome, Heard, Ports, Segment};
-use hb_service::testing::contract::notice;
+use hb_service::testing::contract::{key_of, notice};
 use hb_service::testing::process::run_alone;
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
@@ -105,20 +105,7 @@ async fn records(ports: &Ports) {
 }
 
 async fn keys(ports: &Ports, token: &Token) {
-    let key = Key {
-        id: *token.id(),
-        name: "first".parse().unwrap(),
-        hash: token.secret().hash(),
-        fleet: Fleet::main(),
-        scope: Scope::Ingest,
-        host_prefixes: Vec::new(),
-        created: Timestamp::MIN,
-        expires: None,
-        revoked: None,
-        used: None,
-        limits: KeyLimits::default(),
-        hosts: 0,
-    };
+    let key = key_of(token);
     let keys = &ports.keys;
     let _ = keys.create(&key).await;
     let _ = keys.load(&key.id).await;

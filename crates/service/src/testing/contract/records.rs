@@ -1,7 +1,7 @@
 use hb_domain::{
     ConfirmationToken, Endpoint, Filter, Fleet, Interval, Key, KeyId, KeyLimits, Kind, Protocol,
     Region, Scope, Secret, Severity, Signal, Subscription, SubscriptionId, SubscriptionState,
-    Timestamp, Webhook,
+    Timestamp, Token, Webhook,
 };
 
 use super::{World, at, heard, host};
@@ -9,6 +9,25 @@ use crate::ports::{Checkpoint, CompletedSweep, Position, every_page};
 
 /// In seconds.
 const DAY: i64 = 86_400;
+
+/// The key of a token, without any limit: of all hosts of the fleet `main`.
+#[must_use]
+pub fn key_of(token: &Token) -> Key {
+    Key {
+        id: *token.id(),
+        name: "test".parse().unwrap(),
+        hash: token.secret().hash(),
+        fleet: Fleet::main(),
+        scope: Scope::Ingest,
+        host_prefixes: Vec::new(),
+        created: Timestamp::MIN,
+        expires: None,
+        revoked: None,
+        used: None,
+        limits: KeyLimits::default(),
+        hosts: 0,
+    }
+}
 
 fn key(n: u8) -> Key {
     Key {
