@@ -1,105 +1,39 @@
-//! Answers in the form that each gateway expects.
-//!
-//! Sources: Lambda developer guide, "Response payload format" of function URLs; API Gateway developer guide, "Output
-//! format of a Lambda function for proxy integration"; Elastic Load Balancing guide, "Respond to the load balancer".
+//! Answers that `lambda_http` gives the form that each gateway expects.
 
-use std::collections::BTreeMap;
+use std::future;
 
-use data_encoding::BASE64;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use futures::future::BoxFuture;
+use http::Response;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::response::Parts;
-use serde::Serialize;
-
-use crate::event::Format;
+use lambda_http::{Body, IntoResponse};
 
 /// An answer to an HTTP event.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Answer {
-    pub(crate) status_code: u16,
-    /// For load balancers only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_description: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    headers: Option<BTreeMap<String, String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    multi_value_headers: Option<BTreeMap<String, Vec<String>>>,
-    body: String,
-    is_base64_encoded: bool,
-}
+pub(crate) struct Answer(Response<Body>);
 
 impl Answer {
-    pub(crate) fn new(format: Format, head: &Parts, body: &[u8]) -> Self {
-        let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (name, value) in &head.headers {
-            // The gateway sets these for its own connection.
-            if ![CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
-                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-                lists.entry(name.to_string()).or_default().push(value);
+    pub(crate) fn new(mut head: Parts, body: &[u8]) -> Self {
+        // The gateway sets these for its own connection.
+        for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+            head.headers.remove(name);
+        }
+        // Where a gateway expects one value of a header, the conversion would take the first.
+        let names: Vec<_> = head.headers.keys().cloned().collect();
+        for name in names {
+            let values: Vec<_> = head.headers.get_all(&name).iter().collect();
+            let values: Vec<_> = values.into_iter().map(HeaderValue::as_bytes).collect();
+            if let Ok(joined) = HeaderValue::from_bytes(&values.join(&b", "[..])) {
+                head.headers.insert(name, joined);
             }
         }
-        let (headers, multi_value_headers) = match format {
-            Format::Lists | Format::Balancer { lists: true } => (None, Some(lists)),
-            Format::Flat | Format::Balancer { lists: false } => (
-                Some(
-                    lists
-                        .into_iter()
-                        .map(|(name, values)| (name, values.join(", ")))
-                        .collect(),
-                ),
-                None,
-            ),
-        };
-        let description =
-            matches!(format, Format::Balancer { .. }).then(|| head.status.to_string());
-        let (body, is_base64_encoded) = match str::from_utf8(body) {
-            Ok(text) => (text.to_owned(), false),
-            Err(_) => (BASE64.encode(body), true),
-        };
-        let status_code = head.status.as_u16();
-        Self {
-            status_code,
-            status_description: description,
-            headers,
-            multi_value_headers,
-            body,
-            is_base64_encoded,
-        }
+        let body = str::from_utf8(body).map_or_else(|_| body.into(), Body::from);
+        Self(Response::from_parts(head, body))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use http::Response;
-
-    use super::*;
-
-    fn answer(format: Format, body: &[u8]) -> String {
-        let response = Response::builder()
-            .status(503)
-            .header("retry-after", "5")
-            .header("content-length", "2");
-        let response = response
-            .header("allow", "GET")
-            .header("allow", "HEAD")
-            .body(())
-            .unwrap();
-        serde_json::to_string(&Answer::new(format, &response.into_parts().0, body)).unwrap()
-    }
-
-    #[test]
-    fn each_gateway_gets_the_form_it_expects() {
-        let answers = [
-            answer(Format::Flat, b"hb"),
-            answer(Format::Lists, b"hb"),
-            answer(Format::Balancer { lists: false }, b"hb"),
-            answer(Format::Balancer { lists: true }, b"\xff"),
-        ];
-        insta::assert_snapshot!(answers.join("\n"), @r#"
-        {"statusCode":503,"headers":{"allow":"GET, HEAD","retry-after":"5"},"body":"hb","isBase64Encoded":false}
-        {"statusCode":503,"multiValueHeaders":{"allow":["GET","HEAD"],"retry-after":["5"]},"body":"hb","isBase64Encoded":false}
-        {"statusCode":503,"statusDescription":"503 Service Unavailable","headers":{"allow":"GET, HEAD","retry-after":"5"},"body":"hb","isBase64Encoded":false}
-        {"statusCode":503,"statusDescription":"503 Service Unavailable","multiValueHeaders":{"allow":["GET","HEAD"],"retry-after":["5"]},"body":"/w==","isBase64Encoded":true}
-        "#);
+impl IntoResponse for Answer {
+    // Not the conversion of bodies of any type: it decodes any character set, whose tables alone are larger than the rest.
+    fn into_response(self) -> BoxFuture<'static, Response<Body>> {
+        Box::pin(future::ready(self.0))
     }
 }

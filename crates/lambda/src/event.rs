@@ -1,4 +1,4 @@
-//! HTTP requests as events: from what each gateway delivers to the request that the client sent.
+//! HTTP requests as events. `lambda_http` reads them; what it would get wrong is mended before and after.
 //!
 //! The router distinguishes `rack%2F7` (a host) from `rack/7` (exit code 7 of a host), so a path should arrive as it was sent:
 //!
@@ -18,35 +18,31 @@
 
 mod target;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
 use data_encoding::BASE64;
 use futures::{future, stream};
 use hb_http::{Body, Client};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request};
-use serde::Deserialize;
-use serde_json::Value;
+use http::header::{HOST, HeaderName, HeaderValue};
+use http::{Request, Uri};
+use lambda_http::request::LambdaRequest;
+use serde_json::{Map, Value, from_value};
 
 use self::target::Path;
 
-/// The form in which a gateway expects its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// One value per header: HTTP APIs in format 2.0, function URLs.
-    Flat,
-    /// Lists of values: REST APIs, and HTTP APIs in format 1.0.
-    Lists,
-    /// A load balancer; `lists` when its target group has multi-value headers enabled.
-    Balancer { lists: bool },
+/// An HTTP request for `lambda_http` to convert.
+pub(crate) struct HttpEvent {
+    pub(crate) event: LambdaRequest,
+    pub(crate) mended: Mended,
 }
 
-/// An HTTP request, and how to answer it.
-pub(crate) struct HttpEvent {
-    pub(crate) request: Request<Body>,
-    pub(crate) format: Format,
+/// What a request has instead of what the conversion gives it.
+pub(crate) struct Mended {
+    uri: Uri,
+    client: Option<Client>,
+    /// Why the body is none.
+    broken: Option<data_encoding::DecodeError>,
 }
 
 /// An event that is not an HTTP request. Never quotes the event, which may hold a secret.
@@ -56,195 +52,172 @@ pub(crate) struct HttpEvent {
 )]
 pub(crate) struct NotHttp(&'static str);
 
-/// The members of an event that are read; each may be absent or `null`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Event {
-    version: Option<String>,
-    raw_path: Option<String>,
-    raw_query_string: Option<String>,
-    http_method: Option<String>,
-    path: Option<String>,
-    headers: Option<Single>,
-    multi_value_headers: Option<Multiple>,
-    query_string_parameters: Option<Single>,
-    multi_value_query_string_parameters: Option<Multiple>,
-    body: Option<String>,
-    is_base64_encoded: Option<bool>,
-    request_context: Option<RequestContext>,
-}
+const UNKNOWN: NotHttp = NotHttp("unknown structure");
 
-type Single = BTreeMap<String, Option<String>>;
-type Multiple = BTreeMap<String, Option<Vec<String>>>;
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestContext {
-    http: Option<HttpContext>,
-    /// Present for load balancers.
-    elb: Option<Value>,
-    domain_name: Option<String>,
-    stage: Option<String>,
-    /// Of REST APIs, and of HTTP APIs in format 1.0.
-    identity: Option<Identity>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Identity {
-    source_ip: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HttpContext {
-    method: Option<String>,
-    source_ip: Option<String>,
-}
-
-impl RequestContext {
-    /// The address that the gateway saw; a load balancer appends it to a header.
-    fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let address = match self {
-            Self {
-                http: Some(http), ..
-            } => http.source_ip.as_deref(),
-            Self { elb: Some(_), .. } => {
-                let forwarded = headers.get("x-forwarded-for")?.to_str().ok()?;
-                forwarded.rsplit(',').next().map(str::trim)
-            }
-            _ => self.identity.as_ref()?.source_ip.as_deref(),
-        };
-        address?.parse().ok()
-    }
-}
+type Members = Map<String, Value>;
 
 impl HttpEvent {
     pub(crate) fn read(event: Value) -> Result<Self, NotHttp> {
-        // The parser's message would quote the event.
-        let mut raw = Event::deserialize(event).map_err(|_| NotHttp("unknown structure"))?;
-        let context = raw.request_context.take().unwrap_or_default();
-        let (method, path, query, format) = match context {
-            RequestContext {
-                http: Some(ref http),
-                ..
-            } => {
-                let method = http.method.clone();
-                let path = raw.raw_path.take();
-                // Only its domain distinguishes a function URL from an HTTP API.
-                let decoded = !context
-                    .domain_name
-                    .as_ref()
-                    .is_some_and(|name| name.contains(".lambda-url."));
-                let query = raw.raw_query_string.take().unwrap_or_default();
-                (
-                    method,
-                    path.map(|path| Path { path, decoded }),
-                    query,
-                    Format::Flat,
-                )
-            }
-            RequestContext { elb: Some(_), .. } => {
-                let lists = raw.multi_value_headers.is_some();
-                let path = raw.path.take().map(|path| Path {
-                    path,
-                    decoded: false,
-                });
-                (
-                    raw.http_method.take(),
-                    path,
-                    target::joined(raw.parameters()),
-                    Format::Balancer { lists },
-                )
-            }
-            _ => {
-                // Only HTTP APIs send a version.
-                let decoded = raw.version.is_some();
-                let path = raw.path.take().map(|path| Path { path, decoded });
-                (
-                    raw.http_method.take(),
-                    path,
-                    target::encoded(raw.parameters()),
-                    Format::Lists,
-                )
-            }
+        let Value::Object(mut event) = event else {
+            return Err(UNKNOWN);
         };
-        let method = method.ok_or(NotHttp("no method"))?;
-        let method =
-            Method::from_bytes(method.as_bytes()).map_err(|_| NotHttp("invalid method"))?;
-        let path = path.ok_or(NotHttp("no path"))?;
-        let uri = target::uri(&path, context.stage.as_deref(), &query);
-        let mut request = Request::new(raw.body());
-        *request.method_mut() = method;
-        *request.uri_mut() = uri.map_err(|_| NotHttp("path and query are too long"))?;
-        *request.headers_mut() = raw.headers();
-        if let Some(client) = context.client(request.headers()) {
-            request.extensions_mut().insert(Client(client));
+        let Some(Value::Object(mut context)) = event.remove("requestContext") else {
+            return Err(UNKNOWN);
+        };
+        // The conversion adds the stage to some paths, and panics at a host that is none.
+        let (stage, domain) = (
+            text(&mut context, "stage"),
+            text(&mut context, "domainName"),
+        );
+        mend_headers(&mut event);
+        let broken = mend_body(&mut event);
+        let parameters = parameters(&mut event);
+        let member = |of: &str, name: &str| context.get(of)?.get(name)?.as_str()?.parse().ok();
+        let (path, query, client): (_, _, Option<IpAddr>);
+        let read: fn(Value) -> serde_json::Result<LambdaRequest>;
+        if context.contains_key("http") {
+            // Only its domain distinguishes a function URL from an HTTP API.
+            let decoded = !domain.is_some_and(|domain| domain.contains(".lambda-url."));
+            path = Path::new(text(&mut event, "rawPath"), decoded);
+            query = text(&mut event, "rawQueryString").unwrap_or_default();
+            client = member("http", "sourceIp");
+            read = |event| from_value(event).map(LambdaRequest::ApiGatewayV2);
+        } else if context.contains_key("elb") {
+            path = Path::new(text(&mut event, "path"), false);
+            query = target::joined(parameters);
+            client = forwarded(&event);
+            read = |event| from_value(event).map(LambdaRequest::Alb);
+        } else {
+            // Only HTTP APIs send a version.
+            let decoded = text(&mut event, "version").is_some();
+            path = Path::new(text(&mut event, "path"), decoded);
+            query = target::encoded(parameters);
+            client = member("identity", "sourceIp");
+            read = |event| from_value(event).map(LambdaRequest::ApiGatewayV1);
         }
-        Ok(Self { request, format })
+        let uri = target::uri(&path.ok_or(NotHttp("no path"))?, stage.as_deref(), &query);
+        event.insert("requestContext".to_owned(), context.into());
+        Ok(Self {
+            // The parser's message would quote the event.
+            event: read(event.into()).map_err(|_| UNKNOWN)?,
+            mended: Mended {
+                uri: uri.map_err(|_| NotHttp("path and query are too long"))?,
+                client: client.map(Client),
+                broken,
+            },
+        })
     }
 }
 
-impl Event {
-    /// The query parameters, one pair per value.
-    fn parameters(&mut self) -> Vec<(String, String)> {
-        flatten(
-            self.multi_value_query_string_parameters.take(),
-            self.query_string_parameters.take(),
-        )
-    }
-
-    fn headers(&mut self) -> HeaderMap {
-        let pairs = flatten(self.multi_value_headers.take(), self.headers.take());
-        // The router needs no header that is invalid.
-        let header = |(name, value): (String, String)| {
-            Some((
-                name.parse::<HeaderName>().ok()?,
-                HeaderValue::from_bytes(value.as_bytes()).ok()?,
-            ))
-        };
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs.into_iter().filter_map(header) {
-            headers.append(name, value);
+impl Mended {
+    /// The request that the client sent. Invalid base64 makes a body that fails when it is read, so that the router
+    /// checks the key first and then answers as for any body that ends early.
+    pub(crate) fn request(&self, converted: lambda_http::Request) -> Request<Body> {
+        let (mut head, body) = converted.into_parts();
+        head.uri = self.uri.clone();
+        if let Some(client) = self.client {
+            head.extensions.insert(client);
         }
-        headers
-    }
-
-    /// Invalid base64 makes a body that fails when it is read, so that the router checks the key first and then answers
-    /// as for any body that ends early.
-    fn body(&mut self) -> Body {
-        let body = self.body.take().unwrap_or_default();
-        if !self.is_base64_encoded.unwrap_or_default() {
-            return Body::from(body);
-        }
-        match BASE64.decode(body.as_bytes()) {
-            Ok(bytes) => Body::from(bytes),
-            Err(error) => {
+        let body = match self.broken {
+            None => Body::from(body.to_vec()),
+            Some(error) => {
                 let broken: Result<Vec<u8>, _> =
                     Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 Body::from_stream(stream::once(future::ready(broken)))
             }
-        }
+        };
+        Request::from_parts(head, body)
     }
 }
 
-/// One pair per value. Lists, where they are sent, hold all values; single values are the last of each list.
-fn flatten(multiple: Option<Multiple>, single: Option<Single>) -> Vec<(String, String)> {
-    if let Some(lists) = multiple.filter(|lists| !lists.is_empty()) {
-        let each = |(name, values): (String, Option<Vec<String>>)| {
-            values
-                .unwrap_or_default()
-                .into_iter()
-                .map(move |value| (name.clone(), value))
-        };
-        return lists.into_iter().flat_map(each).collect();
+fn text(members: &mut Members, name: &str) -> Option<String> {
+    match members.remove(name)? {
+        Value::String(text) => Some(text),
+        _ => None,
     }
-    let pair = |(name, value): (String, Option<String>)| Some((name, value?));
-    single
+}
+
+/// Leaves one of the two forms, since the conversion would put the single values, which are the last of each list, in
+/// the place of the lists; and no header that it would refuse the event for. The router needs none of them.
+fn mend_headers(event: &mut Members) {
+    let name_of_lists = "multiValueHeaders";
+    if let Some(Value::Object(lists)) = event.get(name_of_lists)
+        && !lists.is_empty()
+    {
+        event.remove("headers");
+    }
+    let valid = |value: &Value| {
+        value
+            .as_str()
+            .is_some_and(|text| text.parse::<HeaderValue>().is_ok())
+    };
+    for form in ["headers", name_of_lists] {
+        let Some(Value::Object(headers)) = event.get_mut(form) else {
+            continue;
+        };
+        headers.retain(|name, value| {
+            if let Value::Array(values) = value {
+                values.retain(valid);
+            } else if !valid(value) {
+                return false;
+            }
+            name.parse::<HeaderName>().is_ok_and(|name| name != HOST)
+        });
+    }
+}
+
+/// Removes a body that is not base64 though the event says so: the conversion would panic.
+fn mend_body(event: &mut Members) -> Option<data_encoding::DecodeError> {
+    let encoded = event
+        .get("isBase64Encoded")
+        .is_some_and(|flag| *flag == true);
+    let body = event
+        .get("body")
+        .and_then(Value::as_str)
+        .filter(|_| encoded)?;
+    let error = BASE64.decode(body.as_bytes()).err()?;
+    event.remove("isBase64Encoded");
+    event.remove("body");
+    Some(error)
+}
+
+/// The query parameters, one pair per value. Lists, where they are sent, hold all values.
+fn parameters(event: &mut Members) -> Vec<(String, String)> {
+    let lists = event.remove("multiValueQueryStringParameters");
+    let single = event.remove("queryStringParameters");
+    let members = |value: Option<Value>| match value {
+        Some(Value::Object(members)) => Some(members).filter(|members| !members.is_empty()),
+        _ => None,
+    };
+    let each = |(name, values): (String, Value)| {
+        let values = match values {
+            Value::Array(values) => values,
+            single => vec![single],
+        };
+        let pair = move |value| match value {
+            Value::String(value) => Some((name.clone(), value)),
+            _ => None,
+        };
+        values.into_iter().filter_map(pair)
+    };
+    let chosen = members(lists).or_else(|| members(single));
+    chosen
         .unwrap_or_default()
         .into_iter()
-        .filter_map(pair)
+        .flat_map(each)
         .collect()
+}
+
+/// The address that a load balancer appended to a header.
+fn forwarded(event: &Members) -> Option<IpAddr> {
+    let headers = event
+        .get("multiValueHeaders")
+        .or_else(|| event.get("headers"))?;
+    let header = headers.get("x-forwarded-for")?;
+    let last = header
+        .as_array()
+        .map_or(Some(header), |values| values.last());
+    last?.as_str()?.rsplit(',').next()?.trim().parse().ok()
 }
 
 #[cfg(test)]

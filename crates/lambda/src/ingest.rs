@@ -2,8 +2,9 @@
 
 pub(crate) mod refusals;
 
+use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -12,10 +13,12 @@ use hb_domain::Timestamp;
 use hb_http::{App, Program, Router};
 use hb_service::CachePolicy;
 use hb_service::ports::{Clock, IngestPorts};
-use http::StatusCode;
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Collected};
+use lambda_http::{Adapter, Context, LambdaEvent};
+use serde::Serialize;
 use serde_json::Value;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt, service_fn};
 
 use crate::answer::Answer;
 use crate::event::{HttpEvent, NotHttp};
@@ -81,12 +84,12 @@ impl Ingest {
         }
     }
 
-    /// Answers `event` before `deadline`. An error concerns this event only.
+    /// Answers `event` before `deadline`, in the form that its gateway expects. An error concerns this event only.
     pub(crate) async fn answer(
         &self,
         event: Value,
         deadline: Timestamp,
-    ) -> Result<Answer, IngestError> {
+    ) -> Result<impl Serialize + Debug, IngestError> {
         let before = self.meter.usage();
         // The router answers its own panics; this catches those outside of it.
         let answered = AssertUnwindSafe(self.route(event, deadline))
@@ -116,8 +119,24 @@ impl Ingest {
         &self,
         event: Value,
         deadline: Timestamp,
+    ) -> Result<(impl Serialize + Debug, RequestOutcome), IngestError> {
+        let HttpEvent { event, mended } = HttpEvent::read(event)?;
+        let outcome = OnceLock::new();
+        let service = service_fn(async |request| {
+            let (answer, what) = self.respond(mended.request(request), deadline).await?;
+            let _ = outcome.set(what);
+            Ok::<_, IngestError>(answer)
+        });
+        let event = LambdaEvent::new(event, Context::default());
+        let answer = Adapter::from(service).call(event).await?;
+        Ok((answer, outcome.into_inner().ok_or(IngestError::Panicked)?))
+    }
+
+    async fn respond(
+        &self,
+        request: Request<hb_http::Body>,
+        deadline: Timestamp,
     ) -> Result<(Answer, RequestOutcome), IngestError> {
-        let HttpEvent { request, format } = HttpEvent::read(event)?;
         let status = request.uri().path() == STATUS;
         let time = deadline.minus(ANSWER_RESERVE).since(self.clock.now());
         let answered = tokio::time::timeout(time, self.router.clone().oneshot(request)).await;
@@ -135,7 +154,7 @@ impl Ingest {
                 count: 1,
             },
         };
-        Ok((Answer::new(format, &head, &body), outcome))
+        Ok((Answer::new(head, &body), outcome))
     }
 }
 

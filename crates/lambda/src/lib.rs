@@ -1,8 +1,6 @@
 //! The functions on AWS Lambda: `ingest` answers HTTP events with the router, `sweep` looks for silent hosts.
 //!
-//! Both read their settings from the environment, build the adapters of a stage and run; the rules are elsewhere. HTTP
-//! events are read here rather than by `lambda_http`, because what the gateways deliver differs in ways that matter
-//! (see `event`), and because a malformed event must be answered, not end in a panic.
+//! Both read their settings from the environment, build the adapters of a stage and run; the rules are elsewhere.
 
 mod answer;
 mod canary;

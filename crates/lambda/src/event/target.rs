@@ -24,9 +24,15 @@ const IN_DECODED_PATH: &AsciiSet = &IN_PATH.add(b'%');
 const ROOT: &str = "/v1/";
 
 pub(super) struct Path {
-    pub(super) path: String,
+    path: String,
     /// Whether the gateway percent-decoded it.
-    pub(super) decoded: bool,
+    decoded: bool,
+}
+
+impl Path {
+    pub(super) fn new(path: Option<String>, decoded: bool) -> Option<Self> {
+        path.map(|path| Self { path, decoded })
+    }
 }
 
 /// The target that the client requested. HTTP APIs, unless their stage is `$default`, prepend the stage to the path.

@@ -2,7 +2,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hb_service::testing::memory::ManualClock;
-use http::Method;
+use http::{Method, Response};
 use serde_json::json;
 
 use super::*;
@@ -32,7 +32,11 @@ fn ingest(router: Router, clock: Arc<dyn Clock>) -> (Ingest, Arc<Mutex<Vec<Strin
 }
 
 fn event(method: &Method, path: &str) -> Value {
-    json!({"httpMethod": method.as_str(), "path": path})
+    json!({"httpMethod": method.as_str(), "path": path, "requestContext": {"elb": {}}})
+}
+
+fn status(answer: impl Serialize) -> Value {
+    serde_json::to_value(answer).unwrap()["statusCode"].clone()
 }
 
 #[tokio::test]
@@ -59,7 +63,7 @@ async fn a_panic_ends_one_request_only() {
             ingest
                 .answer(event(method, "/"), at(3_000))
                 .await
-                .map(|answer| answer.status_code),
+                .map(status),
         );
     }
     assert_eq!(
@@ -67,7 +71,7 @@ async fn a_panic_ends_one_request_only() {
         [
             Err(IngestError::Panicked),
             Err(IngestError::Panicked),
-            Ok(200)
+            Ok(200.into())
         ]
     );
     assert_eq!(lines.lock().unwrap().len(), 1);
@@ -87,8 +91,8 @@ async fn a_slow_request_is_answered_before_the_function_ends() {
         .await
         .unwrap();
     assert_eq!(
-        (answer.status_code, begin.elapsed()),
-        (408, Duration::from_millis(2_500))
+        (status(answer), begin.elapsed()),
+        (408.into(), Duration::from_millis(2_500))
     );
     assert!(lines.lock().unwrap()[0].contains(r#""Reason":"timed_out""#));
 }
@@ -132,4 +136,39 @@ async fn an_event_that_is_not_a_request_is_an_error_and_is_not_counted() {
         .unwrap_err();
     assert!(matches!(error, IngestError::NotHttp(_)));
     assert!(lines.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn each_gateway_gets_the_form_it_expects() {
+    let router = Router::new().fallback(async |method: Method| {
+        let body: &[u8] = if method == Method::GET {
+            b"hb"
+        } else {
+            b"\xff"
+        };
+        Response::builder()
+            .status(503)
+            .header("allow", "GET")
+            .header("allow", "HEAD")
+            .header("content-length", body.len())
+            .body(hb_http::Body::from(body))
+            .unwrap()
+    });
+    let (ingest, _) = ingest(router, Arc::new(ManualClock::new(at(0))));
+    let mut answers = Vec::new();
+    for event in [
+        json!({"version": "2.0", "rawPath": "/", "requestContext": {"http": {"method": "GET"}}}),
+        json!({"httpMethod": "GET", "path": "/", "requestContext": {"stage": "prod", "httpMethod": "GET"}}),
+        event(&Method::GET, "/"),
+        event(&Method::PUT, "/"),
+    ] {
+        let answer = ingest.answer(event, at(3_000)).await.unwrap();
+        answers.push(serde_json::to_string(&answer).unwrap());
+    }
+    insta::assert_snapshot!(answers.join("\n"), @r#"
+    {"statusCode":503,"headers":{"allow":"GET, HEAD"},"multiValueHeaders":{},"body":"hb","isBase64Encoded":false,"cookies":[]}
+    {"statusCode":503,"headers":{},"multiValueHeaders":{"allow":["GET, HEAD"]},"body":"hb","isBase64Encoded":false}
+    {"statusCode":503,"statusDescription":"503 Service Unavailable","headers":{"allow":"GET, HEAD"},"multiValueHeaders":{"allow":["GET, HEAD"]},"body":"hb","isBase64Encoded":false}
+    {"statusCode":503,"statusDescription":"503 Service Unavailable","headers":{"allow":"GET, HEAD"},"multiValueHeaders":{"allow":["GET, HEAD"]},"body":"/w==","isBase64Encoded":true}
+    "#);
 }
