@@ -184,7 +184,7 @@ async fn a_warm_beat_is_one_update_and_nothing_else() {
         assert_eq!(world.beat("web-01").await["statusCode"], 200);
         assert_eq!(world.front.calls(), ["UpdateItem"]);
     }
-    let status = json!({"httpMethod": "GET", "path": "/v1/status"});
+    let status = json!({"httpMethod": "GET", "path": "/v1/status", "requestContext": {"elb": {}}});
     for calls in [
         vec!["UpdateItem", "DescribeTable", "GetTopicAttributes"],
         vec![],

@@ -123,7 +123,7 @@ async fn a_topic_in_trouble_shows_in_the_status() {
         .fail(only("GetTopicAttributes", "AuthorizationError"));
     let answer = world
         .function
-        .invoke(&json!({"httpMethod": "GET", "path": "/v1/status"}))
+        .invoke(&json!({"httpMethod": "GET", "path": "/v1/status", "requestContext": {"elb": {}}}))
         .await
         .unwrap();
     assert_eq!(

@@ -43,7 +43,7 @@ async fn a_host_falls_silent_and_speaks_again() {
     let ingest = Function::start_at("ingest", url, url, &variables).await;
     let sweep = Function::start_at("sweep", url, url, &variables).await;
     ingest.hides(&key[16..]);
-    let status = json!({"httpMethod": "GET", "path": "/v1/status"});
+    let status = json!({"httpMethod": "GET", "path": "/v1/status", "requestContext": {"elb": {}}});
     let status = ingest.invoke(&status).await.unwrap();
     assert_eq!(status["statusCode"], 200);
     let body: Value = serde_json::from_str(status["body"].as_str().unwrap()).unwrap();
