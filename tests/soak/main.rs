@@ -4,11 +4,14 @@
 //! ```text
 //! cargo build --release
 //! cargo run --release -p hb-cli --example soak -- target/release/hb 120
+//! cargo run --release -p hb-cli --example soak -- target/release/hb 1800 /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1
 //! cargo run --release -p hb-cli --example soak -- target/release/hb load
 //! ```
 //!
-//! The second one measures beats a second of 32 connections, for 5 s, three times. Linux only: it uses the addresses
-//! 127.0.0.0/8 and reads `/proc`.
+//! The first one leaves the output of the server unread for a while. The second one also sets its clock, by
+//! libfaketime, takes its descriptors, and fills its disk; it needs root for a file system of its own. The third one
+//! measures beats a second of 32 connections, for 5 s, three times. Linux only: it uses the addresses 127.0.0.0/8 and
+//! reads `/proc`.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -16,6 +19,7 @@
     reason = "a program for developers, which measures"
 )]
 
+mod faults;
 mod fleet;
 mod floods;
 mod load;
@@ -24,6 +28,7 @@ mod server;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use faults::Fault;
 use fleet::Fleet;
 use server::Server;
 
@@ -44,31 +49,45 @@ const DETECTION: Duration = Duration::from_secs(20 + 5 + 10);
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [hb, what] = &arguments[..] else {
-        println!("usage: soak HB SECONDS|load");
-        return ExitCode::from(2);
+    let (hb, what, faketime) = match &arguments[..] {
+        [hb, what] => (hb, what, None),
+        [hb, what, faketime] => (hb, what, Some(faketime.as_str())),
+        _ => {
+            println!("usage: soak HB SECONDS [LIBFAKETIME] | soak HB load");
+            return ExitCode::from(2);
+        }
     };
-    let server = Server::start(hb).await;
+    let server = Server::start(hb, faketime).await;
     let Ok(seconds) = what.parse() else {
         load::run(&server).await;
         return ExitCode::SUCCESS;
     };
-    soak(server, Duration::from_secs(seconds)).await
+    let faults: &[Fault] = if faketime.is_some() {
+        &Fault::ALL
+    } else {
+        &[Fault::Pipe]
+    };
+    soak(server, Duration::from_secs(seconds), faults).await
 }
 
-async fn soak(mut server: Server, duration: Duration) -> ExitCode {
+async fn soak(mut server: Server, duration: Duration, faults: &[Fault]) -> ExitCode {
     let fleet = Fleet::start(&server);
-    // All hosts are known before the floods begin, and one falls silent in the middle of them.
+    // All hosts are known before the floods begin.
     tokio::time::sleep(Duration::from_secs(30)).await;
     let floods = floods::start(&server);
-    tokio::time::sleep(duration / 3).await;
-    let silent_since = fleet.silence();
-    tokio::time::sleep(duration / 6).await;
-    // Nobody reads what the server prints for a while.
-    server.read_output(false);
-    tokio::time::sleep(duration / 6).await;
-    server.read_output(true);
-    tokio::time::sleep(duration / 3).await;
+    let part = duration / u32::try_from(faults.len()).unwrap();
+    let mut silences = Vec::new();
+    for (n, fault) in faults.iter().enumerate() {
+        tokio::time::sleep(part / 4).await;
+        println!("broken: {fault:?}");
+        fleet.count_beats(fault.lets_beats_in());
+        fault.strike(&server, &fleet, part / 6).await;
+        tokio::time::sleep(part / 12).await;
+        fleet.count_beats(true);
+        // One falls silent when the fault is mended.
+        silences.push((*fault, fleet::silent(n), fleet.silence(n)));
+        tokio::time::sleep(part / 2).await;
+    }
     drop(floods);
 
     let counts = fleet.counts();
@@ -101,21 +120,22 @@ async fn soak(mut server: Server, duration: Duration) -> ExitCode {
         "99.9 % of the beats are answered within 2 s",
     );
     check(memory < MEMORY_MB, "memory stays under 256 MB");
-    let alive: Vec<_> = missing
-        .iter()
-        .filter(|(host, ..)| host != fleet::SILENT)
-        .collect();
+    let silent = |host: &str| silences.iter().any(|(_, name, _)| name == host);
+    let alive: Vec<_> = missing.iter().filter(|(host, ..)| !silent(host)).collect();
     check(
         alive.is_empty(),
         &format!("no live host is announced as missing: {alive:?}"),
     );
-    let announced = missing.iter().find(|(host, ..)| host == fleet::SILENT);
-    let after = announced.map(|(_, at)| at.duration_since(silent_since));
-    let in_time = after.is_some_and(|after| after.unsigned_abs() <= INTERVAL + PAUSE + DETECTION);
-    check(
-        in_time,
-        &format!("the silent host is announced in time: after {after:?}"),
-    );
+    for (fault, name, since) in &silences {
+        let announced = missing.iter().find(|(host, ..)| host == name);
+        let after = announced.map(|(_, at)| at.duration_since(*since));
+        let in_time =
+            after.is_some_and(|after| after.unsigned_abs() <= INTERVAL + PAUSE + DETECTION);
+        check(
+            in_time,
+            &format!("a host silent after {fault:?} is announced in time: after {after:?}"),
+        );
+    }
     check(server.stop(), "the server stops cleanly");
     ExitCode::from(u8::from(!good))
 }

@@ -1,6 +1,7 @@
 //! The server, its output and its memory.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,9 +10,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+/// Of the file system that a server has for itself.
+pub(crate) const DISK_BYTES: usize = 128 << 20;
+
+/// The file that libfaketime reads.
+const CLOCK: &str = "clock";
+
 pub(crate) struct Server {
+    hb: String,
     process: Child,
     dir: tempfile::TempDir,
+    /// Holds the data, and is mounted.
+    disk: Option<PathBuf>,
     pub(crate) port: u16,
     pub(crate) key: String,
     reads: Arc<AtomicBool>,
@@ -19,32 +29,38 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(hb: &str) -> Self {
+    /// With a clock and a disk of its own when libfaketime is given.
+    pub(crate) async fn start(hb: &str, faketime: Option<&str>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
+        let disk = faketime.map(|_| mount(&data));
         let log = dir.path().join("log");
-        let command = |arguments: &[&str]| {
-            let mut command = Command::new(hb);
-            command
-                .args(arguments)
-                .env_clear()
-                .env("HOME", dir.path())
-                .env("HB_DATA_DIR", &data);
-            command
-        };
-        let mut process = command(&[
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--output",
-            "json",
-            "--rate-limit",
-            "none",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
+        let mut serve = command(
+            hb,
+            dir.path(),
+            &[
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--output",
+                "json",
+                "--rate-limit",
+                "none",
+            ],
+        );
+        if let Some(library) = faketime {
+            std::fs::write(dir.path().join(CLOCK), "+0").unwrap();
+            serve
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME_TIMESTAMP_FILE", dir.path().join(CLOCK))
+                .env("FAKETIME_CACHE_DURATION", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        let mut process = serve
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
         let (reads, missing) = (Arc::new(AtomicBool::new(true)), Arc::default());
         let output = BufReader::new(process.stdout.take().unwrap());
         std::thread::spawn({
@@ -61,18 +77,43 @@ impl Server {
                 break address.rsplit(':').next().unwrap().parse().unwrap();
             }
         };
-        let key = command(&["key", "create", "soak", "--output", "json"])
-            .output()
-            .unwrap();
-        let key: Value = serde_json::from_slice(&key.stdout).unwrap();
+        let created = ["key", "create", "soak", "--output", "json"];
+        let key = json(command(hb, dir.path(), &created));
         Self {
+            hb: hb.to_owned(),
             process,
             dir,
+            disk,
             port,
             key: key["key"].as_str().unwrap().to_owned(),
             reads,
             missing,
         }
+    }
+
+    /// Makes `count` keys.
+    pub(crate) fn create_keys(&self, count: usize) -> Vec<String> {
+        let file = self.dir.path().join("keys.csv");
+        let rows: Vec<_> = (0..count).map(|n| format!("till-{n}")).collect();
+        std::fs::write(&file, format!("name\n{}", rows.join("\n"))).unwrap();
+        let arguments = ["key", "import", "--output", "json", file.to_str().unwrap()];
+        let created = json(command(&self.hb, self.dir.path(), &arguments));
+        let keys = created.as_array().unwrap().iter();
+        keys.map(|key| key["key"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// How many seconds ahead of the machine.
+    pub(crate) fn set_clock(&self, seconds: u32) {
+        std::fs::write(self.dir.path().join(CLOCK), format!("+{seconds}")).unwrap();
     }
 
     pub(crate) fn read_output(&self, reads: bool) {
@@ -105,7 +146,7 @@ impl Server {
             .sum()
     }
 
-    /// Hosts that were announced without a caveat, and when.
+    /// Hosts that were announced without a caveat, and when that was read.
     pub(crate) fn missing(&self) -> Vec<(String, Timestamp)> {
         self.missing.lock().unwrap().clone()
     }
@@ -124,7 +165,36 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if let Some(disk) = &self.disk {
+            let _ = Command::new("umount").arg(disk).status();
+        }
     }
+}
+
+fn command(hb: &str, dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(hb);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("HOME", dir)
+        .env("HB_DATA_DIR", dir.join("data"));
+    command
+}
+
+fn json(mut command: Command) -> Value {
+    serde_json::from_slice(&command.output().unwrap().stdout).unwrap()
+}
+
+/// A small file system in memory at `data`, private as a folder of data is.
+fn mount(data: &Path) -> PathBuf {
+    std::fs::create_dir(data).unwrap();
+    let options = format!("size={DISK_BYTES},mode=700");
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", &options, "soak"])
+        .arg(data)
+        .status();
+    assert!(mounted.unwrap().success(), "mount needs root");
+    data.to_owned()
 }
 
 fn read(
@@ -142,11 +212,13 @@ fn read(
         if notice["kind"] != "missing" || !notice["caveat"].is_null() {
             continue;
         }
-        let at = notice["at"].as_str().unwrap().parse().unwrap();
         let hosts = notice["hosts"].as_array().into_iter().flatten();
         let names = hosts.filter_map(|host| host["hostId"].as_str());
         for name in names {
-            missing.lock().unwrap().push((name.to_owned(), at));
+            missing
+                .lock()
+                .unwrap()
+                .push((name.to_owned(), Timestamp::now()));
         }
     }
 }
