@@ -11,28 +11,43 @@ use crate::system;
 
 const TABLE: &str = "heartbeats";
 
-/// [`Heartbeat::recorded`] as one statement: the newer beat wins and so does the newer failure, each by itself, unless
-/// it is later than `:ahead`. Nothing is written of a new host when its key has `:most` hosts.
-const RECORD: &str = "
-    INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal, failed, message, key, first_interval,
+/// [`Heartbeat::recorded`] but for the key: the newer beat wins and so does the newer failure, each by itself, unless it
+/// is later than `:ahead`.
+macro_rules! merge {
+    () => {
+        "first = min(first, :first),
+        last = iif(last > :ahead, :last, max(last, :last)),
+        interval = iif(:last >= last OR last > :ahead, :interval, interval),
+        signal = iif(:last >= last OR last > :ahead, :signal, signal),
+        failed = iif(:failed >= ifnull(failed, 0) OR :failed IS NOT NULL AND failed > min(last, :ahead), :failed, failed),
+        message = iif(:failed >= ifnull(failed, 0) OR :failed IS NOT NULL AND failed > min(last, :ahead), :message,
+            message),
+        address = iif(:last >= last OR last > :ahead, :address, address),
+        first_interval = iif(:first < first, ifnull(:first_interval, first_interval),
+            ifnull(first_interval, :first_interval))"
+    };
+}
+
+/// A beat of a known host with the key of the one before. Other writes of a key run triggers, which cost as much as the
+/// rest of the beat.
+const REPEAT: &str = concat!(
+    "UPDATE heartbeats SET ",
+    merge!(),
+    " WHERE fleet = :fleet AND host = :host AND region = :region AND key IS :key"
+);
+
+/// Any beat. Nothing is written of a new host when its key has `:most` hosts.
+const RECORD: &str = concat!(
+    "INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal, failed, message, key, first_interval,
         address)
     SELECT :fleet, :host, :region, :first, :last, :interval, :signal, :failed, :message, :key, :first_interval,
         :address
     WHERE :most IS NULL OR EXISTS (SELECT 1 FROM heartbeats WHERE fleet = :fleet AND host = :host)
         OR NOT EXISTS (SELECT 1 FROM keys WHERE id = :key AND hosts >= ifnull(max_hosts, :most))
-    ON CONFLICT (fleet, host, region) DO UPDATE SET
-        first = min(first, excluded.first),
-        last = iif(last > :ahead, excluded.last, max(last, excluded.last)),
-        interval = iif(excluded.last >= last OR last > :ahead, excluded.interval, interval),
-        signal = iif(excluded.last >= last OR last > :ahead, excluded.signal, signal),
-        failed = iif(excluded.failed >= ifnull(failed, 0) OR excluded.failed IS NOT NULL AND failed > min(last, :ahead),
-            excluded.failed, failed),
-        message = iif(excluded.failed >= ifnull(failed, 0) OR excluded.failed IS NOT NULL AND failed > min(last, :ahead),
-            excluded.message, message),
-        key = iif(excluded.last >= last OR last > :ahead, excluded.key, key),
-        address = iif(excluded.last >= last OR last > :ahead, excluded.address, address),
-        first_interval = iif(excluded.first < first, ifnull(excluded.first_interval, first_interval),
-            ifnull(first_interval, excluded.first_interval))";
+    ON CONFLICT (fleet, host, region) DO UPDATE SET ",
+    merge!(),
+    ", key = iif(:last >= last OR last > :ahead, :key, key)"
+);
 
 /// Replaces the instants of a row that was not written since they were read.
 const MEND: &str = "
@@ -214,7 +229,7 @@ fn record(
         first_interval,
         address,
     } = &heard.heartbeat;
-    let recorded = connection.prepare_cached(RECORD)?.execute(named_params! {
+    let values = named_params! {
         ":fleet": heard.key.fleet.as_str(),
         ":host": heard.key.host.as_str(),
         ":region": heard.region.as_str(),
@@ -228,8 +243,12 @@ fn record(
         ":key": key.as_ref().map(KeyId::as_str),
         ":first_interval": first_interval.map(row::millis),
         ":address": address.map(|address| address.to_string()),
-        ":most": most,
-    })?;
+    };
+    if connection.prepare_cached(REPEAT)?.execute(values)? > 0 {
+        return Ok(true);
+    }
+    let values = [values, named_params! {":most": most}].concat();
+    let recorded = connection.prepare_cached(RECORD)?.execute(&values[..])?;
     Ok(recorded > 0)
 }
 
