@@ -237,3 +237,33 @@ async fn a_folder_that_others_may_write_is_refused_and_root_is_warned() {
         .contains("warning: hb runs as root");
     assert_eq!(warned, rustix::process::geteuid().is_root());
 }
+
+/// Only root can make a folder of somebody else; others have nothing to hand over.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_root_makes_belongs_to_the_owner_of_the_folder() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    const NOBODY: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let data = sandbox.path().join("data");
+    fs::create_dir(&data).unwrap();
+    chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
+    let server = Server::start(&sandbox, &[]).await;
+    server.first_key();
+    let files: Vec<_> = fs::read_dir(&data).unwrap().map(Result::unwrap).collect();
+    let names: Vec<_> = files.iter().map(|file| file.file_name()).collect();
+    for name in ["heartbeat.db", "first.key", "canary.key"] {
+        assert!(names.iter().any(|file| file == name), "{names:?}");
+    }
+    for file in files {
+        let metadata = file.metadata().unwrap();
+        assert_eq!(
+            (metadata.uid(), metadata.gid()),
+            (NOBODY, NOBODY),
+            "{file:?}"
+        );
+    }
+}

@@ -208,7 +208,6 @@ fn read(file: &Path) -> Option<Token> {
 fn write(file: &Path, token: &Token) -> std::io::Result<()> {
     let draft = file.with_extension(format!("{}.tmp", std::process::id()));
     create_private(&draft)?.write_all(token.reveal().as_bytes())?;
-    hb_sqlite::hand_over(&draft)?;
     let linked = std::fs::hard_link(&draft, file);
     std::fs::remove_file(&draft)?;
     linked

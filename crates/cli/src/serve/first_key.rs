@@ -96,7 +96,7 @@ pub(crate) async fn ensure(
     Ok(())
 }
 
-/// A new file that only its owner can read, in place of an older one.
+/// A new file that only the owner of its folder can read, in place of an older one.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     // One that is not there is no failure, and of any other `open` tells.
     let _ = std::fs::remove_file(path);
@@ -104,5 +104,7 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    let file = options.open(path)?;
+    hb_sqlite::hand_over(path)?;
+    Ok(file)
 }
