@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from check_permissions import statements
 from facts import FACTS, NAMES
-from registry import as_list, in_each_deployment
-from templates import Deployment, Json
+from registry import as_list, check, in_each_deployment
+from templates import ROOT, Deployment, Json, Templates
 
 
 ABSENCE = {"SweepMissing": ("Sweep", "SweepCompleted"), "CanaryMissing": ("Canary", "CanaryAccepted")}
@@ -102,6 +102,51 @@ def alarms_watch_emitted_metrics(deployment: Deployment) -> Iterator[str]:
         for value in dimensions.values():
             if value != "dev" and value.split(".")[0] not in main.resources:
                 yield f"{name}: {value} is not in the stack"
+
+
+ALARMS = ROOT / "tests/template/alarms.md"
+OPERATORS = {
+    "GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">=",
+    "LessThanThreshold": "<", "LessThanOrEqualToThreshold": "<=",
+}  # fmt: skip
+
+
+def row_of_alarm(alarm: Json) -> str:
+    """When an alarm is raised, and what it says: all of it but whom it tells."""
+    if "AlarmRule" in alarm:
+        when, missing = f"`{alarm['AlarmRule']}`", ""
+    else:
+        by = ", ".join(f"{d['Name']} {d['Value']}" for d in alarm.get("Dimensions", [])) or "all"
+        of = alarm["EvaluationPeriods"]
+        when = (
+            f"{alarm.get('Statistic') or alarm['ExtendedStatistic']} of {alarm['Namespace']} {alarm['MetricName']} ({by}) "
+            f"{OPERATORS[alarm['ComparisonOperator']]} {alarm['Threshold']} "
+            f"in {alarm.get('DatapointsToAlarm', of)} of {of} x {alarm['Period']} s"
+        )
+        missing = alarm["TreatMissingData"]
+    return f"| {alarm['AlarmName']} | {when} | {missing} | {alarm.get('AlarmDescription', '')} |"
+
+
+def table_of_alarms(templates: Templates) -> str:
+    found: dict[str, list[int]] = {}
+    for number, deployment in enumerate(templates.deployments, 1):
+        for kind in ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"):
+            for alarm in deployment.main.of_type(kind).values():
+                found.setdefault(row_of_alarm(alarm), []).append(number)
+    names = "; ".join(f"{n}: {d.scenario.name}" for n, d in enumerate(templates.deployments, 1))
+    return "\n".join([
+        "# Alarms", "", f"Generated from the templates. {names}.", "",
+        "| alarm | raised when | missing data | says | in |", "| --- | --- | --- | --- | --- |",
+        *(f"{row} {' '.join(map(str, where))} |" for row, where in sorted(found.items())), "",
+    ])  # fmt: skip
+
+
+@check
+def alarms_are_those_of_the_table(templates: Templates) -> Iterator[str]:
+    """Metric, statistic, operator, threshold, periods, missing data and text, in each deployment."""
+    table = table_of_alarms(templates).splitlines()
+    for line in set(ALARMS.read_text().splitlines()) ^ set(table):
+        yield f"{'new' if line in table else 'gone'}: {line}"
 
 
 @in_each_deployment

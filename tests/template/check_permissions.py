@@ -73,6 +73,33 @@ def services_act_for_this_account_only(deployment: Deployment) -> Iterator[str]:
 
 
 @in_each_deployment
+def roles_are_taken_by_the_service_that_acts(deployment: Deployment) -> Iterator[str]:
+    """Lambda takes the role of a function, the scheduler that of a schedule, and nobody another one."""
+    main = deployment.main
+    lambda_, scheduler = "lambda.amazonaws.com", "scheduler.amazonaws.com"
+    used = {f["Role"]: (lambda_, {}) for f in main.of_type("AWS::Lambda::Function").values()}
+    of_account = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    used |= {s["Target"]["RoleArn"]: (scheduler, of_account) for s in main.of_type("AWS::Scheduler::Schedule").values()}
+    roles = main.of_type("AWS::IAM::Role")
+    for unknown in set(used) ^ {f"{name}.Arn" for name in roles}:
+        yield f"{unknown} is no role, or nobody takes it"
+    for name, role in roles.items():
+        service, condition = used.get(f"{name}.Arn", ("", {}))
+        statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        wanted = statement | ({"Condition": condition} if condition else {})
+        trust = role["AssumeRolePolicyDocument"]
+        if trust != {"Version": "2012-10-17", "Statement": [wanted]}:
+            yield f"{name} is taken by {trust}"
+    policies = [p["PolicyDocument"] for r in roles.values() for p in r["Policies"]]
+    policies += [p["PolicyDocument"] for kind in ("SQS::QueuePolicy", "SNS::TopicPolicy") for p in main.of_type(f"AWS::{kind}").values()]
+    policies += [key["KeyPolicy"] for key in main.of_type("AWS::KMS::Key").values()]
+    for policy in policies:
+        # Without it the variables and operators of the language are those of 2008.
+        if policy.get("Version") != "2012-10-17" or any(s["Effect"] != "Allow" for s in policy["Statement"]):
+            yield f"a policy has version {policy.get('Version')}, or denies: {policy}"
+
+
+@in_each_deployment
 def roles_allow_exactly_what_functions_call(deployment: Deployment) -> Iterator[str]:
     """The permissions of each role are the calls of its function, resource by resource."""
     physical = {f"{n}.Arn": q["QueueName"] for n, q in deployment.main.of_type("AWS::SQS::Queue").items()}
