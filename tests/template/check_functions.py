@@ -10,6 +10,9 @@ from registry import check, in_each_deployment
 from templates import ROOT, Deployment, Json, Templates
 
 
+DAY = 86_400
+
+
 @check
 def functions_run_the_measured_programs(templates: Templates) -> Iterator[str]:
     """The binaries exist, are built with the measured profile, and start as `bootstrap` on a bare runtime."""
@@ -86,6 +89,35 @@ def schedules_invoke_functions_every_minute(deployment: Deployment) -> Iterator[
     # A canary may be 15 s late without causing a blackout; a lost one must cause it.
     if not 60 < SECONDS["canaryFresh"] < 120:
         yield f"there is a canary per minute, and the receiver counts as healthy for {SECONDS['canaryFresh']} s"
+
+
+@in_each_deployment
+def what_fails_is_kept(deployment: Deployment) -> Iterator[str]:
+    """A sweep that fails, or is not started within its minute, leaves a dead letter; a canary that fails is followed by the
+    next. Dead letters are kept as long as SQS can, notices for their echo long enough for a weekend; all of them encrypted.
+    """
+    main = deployment.main
+    dead = {"Sweep": "SweepDead.Arn"}
+    for name in (function for function in ("Sweep", "Canary") if function in main.resources):
+        destination = {"OnFailure": {"Destination": dead[name]}} if name in dead else {}
+        wanted = {"DestinationConfig": destination, "FunctionName": name, "MaximumEventAgeInSeconds": 60, "MaximumRetryAttempts": 0, "Qualifier": "$LATEST"}
+        invoked = main.resources[f"{name}EventInvokeConfig"]["Properties"]
+        if invoked != wanted:
+            yield f"when {name} fails: {invoked}"
+        schedule = main.resources[f"{name}Schedule"]["Properties"]
+        letter = {"Arn": dead[name]} if name in dead else None
+        if schedule["Target"].get("DeadLetterConfig") != letter or schedule["Target"]["RetryPolicy"]["MaximumEventAgeInSeconds"] != 60:
+            yield f"when {name} is not started: {schedule['Target']}"
+        if schedule["Name"] != main.resources[name]["Properties"]["FunctionName"]:
+            yield f"the schedule of {name} is called {schedule['Name']}"
+    for name, queue in main.of_type("AWS::SQS::Queue").items():
+        kept = queue["MessageRetentionPeriod"] // DAY
+        if queue.get("SqsManagedSseEnabled") is not True or kept != (4 if name == "Echo" else 14):
+            yield f"{name} keeps {kept} days, encrypted {queue.get('SqsManagedSseEnabled')}"
+    echo = main.resources["Echo"]["Properties"]
+    # A message that a sweep holds comes back within the minute, so that the next sweep finds it.
+    if echo["VisibilityTimeout"] > SECONDS["minute"] // 2 or echo["RedrivePolicy"]["maxReceiveCount"] < 3:
+        yield f"an echo comes back after {echo['VisibilityTimeout']} s, {echo['RedrivePolicy']['maxReceiveCount']} times"
 
 
 @in_each_deployment

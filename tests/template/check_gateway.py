@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from check_alarms import metric_problem
 from facts import FACTS
 from registry import check, in_each_deployment
-from templates import REGION, Deployment, Stack, Templates
+from templates import ACCOUNT, REGION, Deployment, Json, Stack, Templates
 
 
 @in_each_deployment
@@ -91,6 +91,65 @@ def regions_share_the_domain_name(deployment: Deployment) -> Iterator[str]:
     watched = bool(deployment.main.values["OtherRegion"]) and "Canary" in deployment.main.resources
     if ("RegionLost" in deployment.main.resources) != watched:
         yield f"the loss of the other region raises an alarm: {not watched}, expected {watched}"
+
+
+@in_each_deployment
+def a_name_leads_to_the_gateway(deployment: Deployment) -> Iterator[str]:
+    """A certificate that the zone of the name validates, the name at the gateway, its stage, and the record of the zone; the
+    alias has the zone of the gateway, not that of the customer. Route 53 asks over TLS, with the name of the API.
+    """
+    main = deployment.main
+    name, zone = main.values["DomainName"], main.values["HostedZoneId"]
+    wanted: dict[str, Json] = {
+        "Certificate": {"DomainName": name, "ValidationMethod": "DNS", "DomainValidationOptions": [{"DomainName": name, "HostedZoneId": zone}]},
+        "Domain": {
+            "DomainName": name,
+            "DomainNameConfigurations": [{"CertificateArn": "Certificate", "EndpointType": "REGIONAL", "SecurityPolicy": "TLS_1_2"}],
+        },
+        "Mapping": {"ApiId": "Api", "DomainName": "Domain", "Stage": "ApiApiGatewayDefaultStage"},
+        "Record": {
+            "HostedZoneId": zone, "Name": name, "Type": "A",
+            "AliasTarget": {"DNSName": "Domain.RegionalDomainName", "HostedZoneId": "Domain.RegionalHostedZoneId"},
+        },
+    } if name else {}  # fmt: skip
+    store = {"TruststoreUri": main.values["TruststoreUri"], "TruststoreVersion": main.values["TruststoreVersion"]}
+    if any(store.values()):
+        wanted["Domain"]["MutualTlsAuthentication"] = {part: value for part, value in store.items() if value}
+    kinds = ("CertificateManager::Certificate", "ApiGatewayV2::DomainName", "ApiGatewayV2::ApiMapping", "Route53::RecordSet")
+    there = {name: about for kind in kinds for name, about in main.of_type(f"AWS::{kind}").items()}
+    if set(there) != set(wanted):
+        yield f"for the name {name} there are {sorted(there)}"
+        return
+    for part, about in wanted.items():
+        # The others are those of two regions.
+        others = {"SetIdentifier", "Region", "HealthCheckId"} if part == "Record" else set()
+        if {key: value for key, value in there[part].items() if key not in others} != about:
+            yield f"{part} is {there[part]}, not {about}"
+    for check_of, health in main.of_type("AWS::Route53::HealthCheck").items():
+        config = health["HealthCheckConfig"]
+        asked = (config["Type"], config["Port"], config["EnableSNI"], config["RequestInterval"], config["FailureThreshold"])
+        if asked != ("HTTPS", 443, True, 30, 3) or len(config["Regions"]) < 3:
+            yield f"{check_of} asks {config}"
+
+
+@in_each_deployment
+def the_gateway_starts_ingest_and_is_deployed(deployment: Deployment) -> Iterator[str]:
+    """Only this API may start `ingest`; its one stage has no prefix, and each change of a route is live."""
+    main = deployment.main
+    source = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:Api/*/*"
+    given = list(main.of_type("AWS::Lambda::Permission").values())
+    if given != [{"Action": "lambda:InvokeFunction", "FunctionName": "Ingest", "Principal": "apigateway.amazonaws.com", "SourceArn": source}]:
+        yield f"ingest is started by {given}"
+    [stage] = main.of_type("AWS::ApiGatewayV2::Stage").values()
+    if (stage["ApiId"], stage["StageName"], stage["AutoDeploy"]) != ("Api", "$default", True):
+        yield f"the stage is {stage}"
+    rates = (main.values["GatewayRate"], main.values["GatewayBurst"])
+    limits = stage["DefaultRouteSettings"]
+    if (limits["ThrottlingRateLimit"], limits["ThrottlingBurstLimit"]) != rates:
+        yield f"beats are throttled at {limits}, not {rates}"
+    for route, settings in stage["RouteSettings"].items():
+        if settings != {"ThrottlingRateLimit": 50, "ThrottlingBurstLimit": 100}:
+            yield f"{route} is throttled at {settings} (docs/deployment.md says 50)"
 
 
 @check
