@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from check_permissions import statements
 from facts import FACTS, NAMES
 from registry import as_list, check, in_each_deployment
-from templates import ROOT, Deployment, Json, Templates
+from templates import ACCOUNT, ROOT, Deployment, Json, Templates
 
 
 ABSENCE = {"SweepMissing": ("Sweep", "SweepCompleted"), "CanaryMissing": ("Canary", "CanaryAccepted")}
@@ -42,6 +42,44 @@ def topic_and_queue_match_the_code(deployment: Deployment) -> Iterator[str]:
         ("sqs:SendMessage", "Echo.Arn", {"ArnEquals": {"aws:SourceArn": "Notices"}})
     ]:
         yield f"the topic cannot send to the echo queue, or others can: {allowed}"
+
+
+@in_each_deployment
+def nobody_else_uses_topics_and_queues(deployment: Deployment) -> Iterator[str]:
+    """Their names and policies: the topic sends to the echo queue, CloudWatch to the operations topic, whose mail goes to
+    the address that was given; the key turns, and is deleted a week after its stack.
+    """
+    main = deployment.main
+    stage, mail = main.values["Stage"], main.values["OpsEmail"]
+    names = {n: r.get("QueueName") or r.get("TopicName") for k in ("SQS::Queue", "SNS::Topic") for n, r in main.of_type(f"AWS::{k}").items()}
+    wanted = {"Notices": "notices", "Ops": "ops", "Echo": "echo", "EchoDead": "echo-dead", "SweepDead": "sweep-dead"}
+    if names != {name: f"hb-{stage}-{end}" for name, end in wanted.items()}:
+        yield f"names are {names}"
+    by_account = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    allowed = {
+        "EchoPolicy": [("sns.amazonaws.com", ["sqs:SendMessage"], "Echo.Arn", {"ArnEquals": {"aws:SourceArn": "Notices"}})],
+        "OpsPolicy": [("cloudwatch.amazonaws.com", ["sns:Publish"], "Ops", by_account)],
+        "TopicKey": [
+            (f"arn:aws:iam::{ACCOUNT}:root", ["kms:*"], "*", None),
+            ("cloudwatch.amazonaws.com", ["kms:GenerateDataKey", "kms:Decrypt"], "*", by_account),
+        ],
+    }
+    given: dict[str, list[Json]] = {}
+    for name, s in statements(deployment):
+        if name in allowed:
+            [who] = s["Principal"].values()
+            given.setdefault(name, []).append((who, as_list(s["Action"]), s["Resource"], s.get("Condition")))
+    if given != allowed:
+        yield f"policies allow {given}"
+    of = [policy.get("Queues") or policy.get("Topics") for k in ("SQS::QueuePolicy", "SNS::TopicPolicy") for policy in main.of_type(f"AWS::{k}").values()]
+    if of != [["Echo"], ["Ops"]]:
+        yield f"policies are those of {of}"
+    key = main.resources["TopicKey"]["Properties"]
+    if (key["EnableKeyRotation"], key["PendingWindowInDays"]) != (True, 7):
+        yield f"the key is {key}"
+    mails = [s for n, s in main.of_type("AWS::SNS::Subscription").items() if n != "EchoSubscription"]
+    if mails != ([{"TopicArn": "Ops", "Protocol": "email", "Endpoint": mail}] if mail else []):
+        yield f"alarms go to {mails}"
 
 
 @in_each_deployment

@@ -22,6 +22,9 @@ def tables_match_the_code(deployment: Deployment) -> Iterator[str]:
             order = [a["AttributeName"] for a in sorted(schema, key=lambda a: a["KeyType"])]
             return [[attribute, types.get(attribute, "?")] for attribute in order]
 
+        for schema in (table["KeySchema"], *(index["KeySchema"] for index in table.get("GlobalSecondaryIndexes", []))):
+            if [part["KeyType"] for part in schema] != ["HASH", "RANGE"][: len(schema)]:
+                yield f"a key of {name} is {schema}"
         if key(table["KeySchema"]) != want["key"]:
             yield f"the key of {name} is {key(table['KeySchema'])}, the code's {want['key']}"
         indexes = [
@@ -92,6 +95,16 @@ def regions_share_all_tables_except_system(deployment: Deployment) -> Iterator[s
         yield "system is replicated"
 
 
+@in_each_deployment
+def the_tables_come_with_their_stage(deployment: Deployment) -> Iterator[str]:
+    """Inline, a nested stack makes the tables of the same stage, protected alike; apart, none does."""
+    values = deployment.main.values
+    given = [stack["Parameters"] for stack in deployment.main.of_type("AWS::CloudFormation::Stack").values()]
+    inline = [{"Stage": values["Stage"], "DeletionProtection": values["DeletionProtection"]}]
+    if given != (inline if values["Data"] == "inline" else []):
+        yield f"with Data={values['Data']} nested stacks get {given}"
+
+
 @check
 def data_outlives_its_stack(templates: Templates) -> Iterator[str]:
     """Every replica is retained, unless its very creation failed, restorable, encrypted and protected against deletion; only acts of admins expire."""
@@ -104,7 +117,7 @@ def data_outlives_its_stack(templates: Templates) -> Iterator[str]:
                 policies = (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy"))
                 if policies != ("RetainExceptOnCreate", "Retain"):
                     yield f"{name} would be deleted with its stack or on replacement, or stay after a failed creation: {policies}"
-                if not table.get("SSESpecification", {}).get("SSEEnabled"):
+                if table.get("SSESpecification") != {"SSEEnabled": True, "SSEType": "KMS"}:
                     yield f"{name} is not encrypted with a key of the account"
                 expiry = {"AttributeName": FACTS["expiry"], "Enabled": True} if table["TableName"] == NAMES["system"] else None
                 if table.get("TimeToLiveSpecification") != expiry:

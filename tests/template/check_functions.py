@@ -51,6 +51,32 @@ def variables_match_those_the_code_reads(templates: Templates) -> Iterator[str]:
             yield f"{name} is not given {variable}, which it reads"
 
 
+OF_PARAMETERS = {
+    "HB_STAGE": "Stage", "HB_LOG": "LogLevel", "HB_RATE_LIMIT": "RateLimit", "HB_SWEEP_EVERY_S": "SweepEvery",
+    "HB_SEGMENTS": "Segments", "HB_CONCURRENCY": "Concurrency", "HB_CANARY_KEY": "CanaryKey",
+}  # fmt: skip
+"""The parameter that each variable has its value from."""
+SECONDS_OF = {"Ingest": 10, "Sweep": 90, "Canary": 30}
+"""The time of each function: a client waits for 10 s (docs/usage.md), three canaries take less than 30 s."""
+
+
+@in_each_deployment
+def functions_get_the_values_of_parameters(deployment: Deployment) -> Iterator[str]:
+    """Variables, reserved environments, memory and time."""
+    values = deployment.main.values
+    reserved = {"Ingest": values["IngestConcurrency"], "Sweep": values["SweepConcurrency"]}
+    # It has one of its own where the sweep has.
+    reserved["Canary"] = 1 if reserved["Sweep"] else 0
+    for name, function in deployment.main.of_type("AWS::Lambda::Function").items():
+        for variable, value in function["Environment"]["Variables"].items():
+            if variable in OF_PARAMETERS and value != values[OF_PARAMETERS[variable]]:
+                yield f"{name} gets {variable}={value}"
+        if function.get("ReservedConcurrentExecutions", 0) != reserved[name]:
+            yield f"{name} has {function.get('ReservedConcurrentExecutions')} environments, not {reserved[name]}"
+        if (function["MemorySize"], function["Timeout"]) != (128, SECONDS_OF[name]):
+            yield f"{name} has {function['MemorySize']} MB and {function['Timeout']} s"
+
+
 @in_each_deployment
 def functions_have_enough_time_and_no_retries(deployment: Deployment) -> Iterator[str]:
     """A sweep has time for its passes and its margin; concurrent sweeps stay below the limit of SNS; nothing is retried."""
@@ -129,11 +155,13 @@ def each_function_has_its_own_log_group(deployment: Deployment) -> Iterator[str]
         group = groups.get(log.get("LogGroup", ""))
         if group is None or group["LogGroupName"] != f"/aws/lambda/{function['FunctionName']}":
             yield f"{name} logs to {log.get('LogGroup')}: {group}"
-        if log.get("LogFormat") != "JSON":
-            yield f"{name} logs as {log.get('LogFormat')}"
+        if (log.get("LogFormat"), log.get("SystemLogLevel")) != ("JSON", "WARN"):
+            yield f"{name} logs as {log}"
         level = function["Environment"]["Variables"]["HB_LOG"]
         if log.get("ApplicationLogLevel") != {"off": "FATAL"}.get(level, level.upper()):
             yield f"{name} logs at {level}, Lambda keeps {log.get('ApplicationLogLevel')}"
     for name, group in groups.items():
-        if not group.get("RetentionInDays"):
-            yield f"{name} keeps logs forever"
+        if group.get("RetentionInDays") != deployment.main.values["LogDays"]:
+            yield f"{name} keeps logs for {group.get('RetentionInDays')} days"
+    if groups["ApiLog"]["LogGroupName"] != f"/aws/vendedlogs/hb-{deployment.main.values['Stage']}-api":
+        yield f"the gateway logs to {groups['ApiLog']}"

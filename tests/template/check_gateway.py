@@ -28,11 +28,16 @@ def gateway_throttles_its_routes(deployment: Deployment) -> Iterator[str]:
     for route, settings in {"$default": stage.get("DefaultRouteSettings", {}), **given}.items():
         if not settings.get("ThrottlingRateLimit") or not settings.get("ThrottlingBurstLimit"):
             yield f"requests to {route} are not throttled"
+    ingest = {
+        "httpMethod": "POST", "type": "aws_proxy", "payloadFormatVersion": "2.0",
+        "uri": f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/Ingest.Arn/invocations",
+    }  # fmt: skip
     for methods in api["paths"].values():
         for method in methods.values():
-            integration = method["x-amazon-apigateway-integration"]
-            if "Ingest.Arn" not in integration["uri"] or integration["payloadFormatVersion"] != "2.0":
-                yield f"requests go to {integration}"
+            if method["x-amazon-apigateway-integration"] != ingest:
+                yield f"requests go to {method['x-amazon-apigateway-integration']}"
+    if api["paths"]["$default"]["x-amazon-apigateway-any-method"].get("isDefaultRoute") is not True:
+        yield "$default is not the route of all other requests"
 
 
 @in_each_deployment

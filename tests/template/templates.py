@@ -71,6 +71,7 @@ SCENARIOS = [
         {
             "Data": "apart", "OtherRegion": "eu-central-1", "CanaryKey": KEY, "DomainName": "heartbeat.example.com",
             "HostedZoneId": "Z1", "IngestConcurrency": 100, "SweepConcurrency": 2, "OpsEmail": "ops@example.com",
+            "Segments": 4, "Concurrency": 50, "RateLimit": 5, "MonthlyBudget": 100,
         },
         {"SecondRegion": "eu-central-1", "WitnessRegion": "eu-west-3"},
     ),

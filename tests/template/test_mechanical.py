@@ -18,7 +18,7 @@ from templates import SCENARIOS, Deployment, Json, Stack, Templates, Texts
 SURVIVORS = Path(__file__).with_name("survivors.md")
 PATH = tuple[str | int, ...]
 REASONS = [
-    (r"Tags|Description|DisplayName|BudgetName|DashboardName|Body\.info|Body\.openapi|httpapi:createdBy|Metadata", "for people and tools; nothing depends on it"),
+    (r"Tags|Description|DisplayName|BudgetName|DashboardName|Body\.(info|openapi|tags)|httpapi:createdBy|Metadata", "for people and tools; nothing depends on it"),
     (r"Function Properties\.Code|Stack Properties\.TemplateURL", "`sam deploy` puts it in"),
     (r"Function Properties\.(Architectures|Runtime|Handler)", "`test_run.py` and `tests/deploy` run the programs with it"),
     (r"Role Properties\.Policies", "`tests/deploy/test_permissions.py` takes each action away; Sid and PolicyName are for people"),
