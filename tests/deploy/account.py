@@ -182,7 +182,6 @@ class Stage:
         self.account, self.name, self.region = account, name, region
         self.dynamodb, self.functions = account.client("dynamodb", region), account.client("lambda", region)
         self.sqs, self.iam = account.client("sqs", region), account.client("iam", region)
-        self.queue = ""
 
     def output(self, name: str, stack: str = "") -> str:
         [found] = self.account.client("cloudformation", self.region).describe_stacks(
@@ -226,23 +225,27 @@ class Stage:
     def listen(self) -> None:
         """A queue that gets all notices of this region."""
         name = f"on-call-{self.name}"
-        self.queue = self.sqs.create_queue(QueueName=name)["QueueUrl"]
+        url = self.sqs.create_queue(QueueName=name)["QueueUrl"]
         arn = f"arn:aws:sqs:{self.region}:000000000000:{name}"
         policy = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}]}
-        self.sqs.set_queue_attributes(QueueUrl=self.queue, Attributes={"Policy": json.dumps(policy)})
+        self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
         self.account.hb("--stage", self.name, "subscription", "add", "sqs", arn, "--region", self.region)
+
+    def received(self, queue: str) -> list[Json]:
+        """The messages since the last call."""
+        url, found = self.sqs.get_queue_url(QueueName=queue)["QueueUrl"], []
+        while some := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            found += some
+            for message in some:
+                self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return found
 
     def notices(self) -> list[Json]:
         """The notices since the last call."""
-        found = []
-        while some := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
-            for message in some:
-                body = json.loads(message["Body"])
-                found.append(json.loads(body["Message"]) if "Message" in body and "TopicArn" in body else body)
-                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
-        return found
+        return [json.loads(message["Body"]) for message in self.received(f"on-call-{self.name}")]
 
-    def log(self, function: str) -> list[str]:
-        """All lines of a function's log."""
+    def log(self, function: str, since: int = 0) -> list[str]:
+        """The lines of a function's log, from an instant in milliseconds on."""
         pages = self.account.client("logs", self.region).get_paginator("filter_log_events")
-        return [event["message"] for page in pages.paginate(logGroupName=f"/aws/lambda/hb-{self.name}-{function}") for event in page["events"]]
+        pages = pages.paginate(logGroupName=f"/aws/lambda/hb-{self.name}-{function}", startTime=since)
+        return [event["message"] for page in pages for event in page["events"]]

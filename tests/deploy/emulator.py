@@ -68,71 +68,68 @@ HANDLERS["AWS::CloudWatch::CompositeAlarm"] = {
 }
 
 
-def routed(before: Callable[..., Json]) -> Callable[..., Json]:
-    """The `Body` of an HTTP API makes its routes and their integrations."""
+def after(kind: str) -> Callable[[Callable[[str, Json], None]], Callable[[str, Json], None]]:
+    """The function gets the id and the properties of each resource of a kind that was created or updated."""
 
-    def make(*given: Json, **named: Json) -> Json:
-        api, attributes = before(*given, **named)
-        # (resource, properties, stack), or (api, old properties, new properties, stack).
-        body = next(properties for properties in reversed(given) if isinstance(properties, dict)).get("Body")
-        if body:
-            gateway._routes[api], gateway._integrations[api] = {}, {}
-            for path, methods in body["paths"].items():
-                for method, operation in methods.items():
-                    about = operation["x-amazon-apigateway-integration"]
-                    made = json.loads(gateway._create_integration(api, {
-                        "integrationType": "AWS_PROXY", "integrationUri": about["uri"],
-                        "payloadFormatVersion": about["payloadFormatVersion"],
-                    })[2])  # fmt: skip
-                    key = path if path == "$default" else f"{method.upper()} {path}"
-                    gateway._create_route(api, {"routeKey": key, "target": f"integrations/{made['integrationId']}"})
-        return api, attributes
+    def put(function: Callable[[str, Json], None]) -> Callable[[str, Json], None]:
+        for step in ("create", "update"):
+            HANDLERS[kind][step] = then(HANDLERS[kind][step], function)
+        return function
 
-    return make
+    return put
 
 
-for step in ("create", "update"):
-    HANDLERS["AWS::ApiGatewayV2::Api"][step] = routed(HANDLERS["AWS::ApiGatewayV2::Api"][step])
-
-
-def replicated(before: Callable[..., Json]) -> Callable[..., Json]:
-    """A global table has the replicas that the template names, in one account, protected as it says."""
-
-    def make(*given: Json, **named: Json) -> Json:
+def then(before: Callable[..., Json], function: Callable[[str, Json], None]) -> Callable[..., Json]:
+    def step(*given: Json, **named: Json) -> Json:
         result = before(*given, **named)
-        properties = next(one for one in reversed(given) if isinstance(one, dict))
-        table = dynamodb._tables[properties["TableName"]]
-        wanted = {replica["Region"]: replica for replica in properties["Replicas"]}
-        there = set(dynamodb._replica_group(table)) or {get_region()}
-        changes = [{"Create": {"RegionName": region}} for region in wanted if region not in there]
-        changes += [{"Delete": {"RegionName": region}} for region in there if region not in wanted]
-        if changes and (refused := dynamodb._apply_replica_updates(table["TableName"], table, changes)):
-            raise ValueError(refused)
-        for region, replica in wanted.items():
-            member = dynamodb._tables.get_scoped(get_account_id(), region, table["TableName"])
-            member["DeletionProtectionEnabled"] = replica["DeletionProtectionEnabled"] == "true"
+        # (resource, properties, stack), or (id, old properties, new properties, stack).
+        function(result[0], next(one for one in reversed(given) if isinstance(one, dict)))
         return result
 
-    return make
+    return step
 
 
-for step in ("create", "update"):
-    HANDLERS["AWS::DynamoDB::GlobalTable"][step] = replicated(HANDLERS["AWS::DynamoDB::GlobalTable"][step])
-HANDLERS["AWS::DynamoDB::GlobalTable"]["import"] = cloudformation._ddb_import
+@after("AWS::ApiGatewayV2::Api")
+def routes(api: str, properties: Json) -> None:
+    """The `Body` of an HTTP API makes its routes and their integrations."""
+    gateway._routes[api], gateway._integrations[api] = {}, {}
+    for path, methods in properties["Body"]["paths"].items():
+        for method, operation in methods.items():
+            about = operation["x-amazon-apigateway-integration"]
+            integration = {
+                "integrationType": "AWS_PROXY", "integrationUri": about["uri"], "payloadFormatVersion": about["payloadFormatVersion"],
+            }  # fmt: skip
+            made = json.loads(gateway._create_integration(api, integration)[2])["integrationId"]
+            key = path if path == "$default" else f"{method.upper()} {path}"
+            gateway._create_route(api, {"routeKey": key, "target": f"integrations/{made}"})
 
 
+@after("AWS::SNS::Topic")
+def encrypted(topic: str, properties: Json) -> None:
+    sns._topics[topic]["attributes"]["KmsMasterKeyId"] = properties["KmsMasterKeyId"]
 
-def protected(before: Callable[..., Json]) -> Callable[..., Json]:
+
+@after("AWS::DynamoDB::Table")
+def protected(table: str, properties: Json) -> None:
     """A value of a parameter is text; the property is true or false."""
-
-    def make(*given: Json) -> Json:
-        return before(*({**one, "DeletionProtectionEnabled": one.get("DeletionProtectionEnabled") == "true"} if isinstance(one, dict) else one for one in given))
-
-    return make
+    dynamodb._tables[table]["DeletionProtectionEnabled"] = properties["DeletionProtectionEnabled"] == "true"
 
 
-for step in ("create", "update"):
-    HANDLERS["AWS::DynamoDB::Table"][step] = protected(HANDLERS["AWS::DynamoDB::Table"][step])
+@after("AWS::DynamoDB::GlobalTable")
+def replicas(name: str, properties: Json) -> None:
+    """A global table has the replicas that the template names, protected as it says."""
+    table, wanted = dynamodb._tables[name], {one["Region"]: one for one in properties["Replicas"]}
+    there = set(dynamodb._replica_group(table)) or {get_region()}
+    changes = [{"Create": {"RegionName": region}} for region in wanted if region not in there]
+    changes += [{"Delete": {"RegionName": region}} for region in there if region not in wanted]
+    if refused := dynamodb._apply_replica_updates(name, table, changes):
+        raise ValueError(refused)
+    for region, replica in wanted.items():
+        copy = dynamodb._tables.get_scoped(get_account_id(), region, name)
+        copy["DeletionProtectionEnabled"] = replica["DeletionProtectionEnabled"] == "true"
+
+
+HANDLERS["AWS::DynamoDB::GlobalTable"]["import"] = cloudformation._ddb_import
 
 # ---- DynamoDB.
 
@@ -205,18 +202,18 @@ functions._route_async_failure = failed
 failed.before = send_failure  # type: ignore[attr-defined]
 
 
-@replaces(sns, "publish_internal")
-def publish(before: Callable[..., Json], topic: str, *given: Json, **named: Json) -> Json:
+@replaces(sns, "_get_topic")
+def topic(before: Callable[..., Json], arn: str, action: str | None = None) -> Json:
     """Who publishes to an encrypted topic must be allowed to use its key (SNS developer guide, "Key management")."""
-    key = sns._topics[topic]["attributes"].get("KmsMasterKeyId") if topic in sns._topics else None
-    caller = iam.caller_arn()
-    if key and ":assumed-role/" in caller:
-        arn = key if key.startswith("arn:") else f"arn:aws:kms:{get_region()}:{get_account_id()}:key/{key}"
-        role = f"arn:aws:iam::{get_account_id()}:role/{caller.split('/')[1]}"
-        for action in ("kms:GenerateDataKey", "kms:Decrypt"):
-            if not may(role, action, arn):
-                raise sns.SnsPublishError("KMSAccessDenied", f"{caller} is not authorized to perform: {action} on {arn}")
-    return before(topic, *given, **named)
+    found, refused = before(arn, action)
+    key, caller = (found or {}).get("attributes", {}).get("KmsMasterKeyId"), iam.caller_arn()
+    if action == "sns:Publish" and key and ":assumed-role/" in caller:
+        arn = f"arn:aws:kms:{get_region()}:{get_account_id()}:key/{key}"
+        for needed in ("kms:GenerateDataKey", "kms:Decrypt"):
+            if not may("/" + caller.split("/")[1], needed, arn):
+                text = f"User: {caller} is not authorized to perform: {needed} on resource: {arn}"
+                return None, sns._error("KMSAccessDenied", text, 400)
+    return found, refused
 
 
 @replaces(functions, "_emit_lambda_logs")
