@@ -64,7 +64,7 @@ def test_each_alarm_of_the_service_has_its_metric(account: Account, stage: Stage
     assert {alarm["AlarmName"]: alarm["StateValue"] for alarm in alarms["CompositeAlarms"]} == {
         "hb-dev-sweep-missing": "OK", "hb-dev-canary-missing": "OK",
     }  # fmt: skip
-    assert ("Heartbeat", "RefusedBeats", [("Reason", "key"), ("Stage", "dev")]) in there
+    assert ("Heartbeat", "RefusedBeats", [("Reason", "unauthenticated"), ("Stage", "dev")]) in there
 
 
 def test_the_schedule_sweeps_and_sends_canaries(stage: Stage) -> None:
