@@ -3,7 +3,7 @@
 `sam`, `aws` and `hb` are the real programs. Only these lines stand between them and the emulator:
 
 - `sam build` takes the output of an earlier one, from the folder `HB_BUILD`;
-- `sam deploy` and `sam delete` do not ask;
+- `sam deploy` does not ask; `sam delete` leaves what it uploaded: it does not understand the emulator's addresses of S3;
 - `curl` and `hb` call the emulator instead of the address of an API;
 - `git` and `cargo` do nothing.
 """
@@ -33,6 +33,9 @@ SHIMS = {
     "sam": """case $1 in
   build) rm -rf .aws-sam && mkdir .aws-sam && cp -r "$HB_BUILT" .aws-sam/build ;;
   deploy) exec PROGRAM "$@" --no-confirm-changeset ;;
+  delete)
+    for argument in "${@:2}"; do [[ $argument == --no-prompts ]] || arguments+=("$argument"); done
+    aws cloudformation delete-stack "${arguments[@]}" && aws cloudformation wait stack-delete-complete "${arguments[@]}" ;;
   *) exec PROGRAM "$@" ;;
 esac""",
     "curl": """for argument; do arguments+=("$(here "$argument")"); done

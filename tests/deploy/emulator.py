@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import ministack.services.sns as sns
 from ministack.core import iam_actions
 from ministack.core import iam_evaluator as iam
 from ministack.core.responses import get_account_id, get_region, request_scope
+from ministack.services.cloudformation import _stacks as stacks
 
 Json = Any
 HANDLERS: dict[str, dict[str, Callable[..., Json]]] = cloudformation._RESOURCE_HANDLERS
@@ -36,6 +38,16 @@ def replaces(module: Any, name: str) -> Callable[[Callable[..., Json]], Callable
 
     def put(function: Callable[..., Json]) -> Callable[..., Json]:
         setattr(module, name, lambda *given, **named: function(before, *given, **named))
+        return function
+
+    return put
+
+
+def replaces_handler(kind: str, step: str) -> Callable[[Callable[..., Json]], Callable[..., Json]]:
+    """The function does this step for resources of a kind; its first argument is the emulator's own one."""
+
+    def put(function: Callable[..., Json]) -> Callable[..., Json]:
+        HANDLERS[kind][step] = partial(function, HANDLERS[kind][step])
         return function
 
     return put
@@ -104,6 +116,12 @@ def routes(api: str, properties: Json) -> None:
             gateway._create_route(api, {"routeKey": key, "target": f"integrations/{made}"})
 
 
+@after("AWS::SNS::Subscription")
+def address(subscription: str, properties: Json) -> None:
+    if properties["Protocol"] == "email" and "@" not in properties["Endpoint"]:
+        raise ValueError(f"Invalid parameter: Email address: {properties['Endpoint']}")
+
+
 @after("AWS::SNS::Topic")
 def encrypted(topic: str, properties: Json) -> None:
     sns._topics[topic]["attributes"]["KmsMasterKeyId"] = properties["KmsMasterKeyId"]
@@ -129,7 +147,26 @@ def replicas(name: str, properties: Json) -> None:
         copy["DeletionProtectionEnabled"] = replica["DeletionProtectionEnabled"] == "true"
 
 
+@replaces_handler("AWS::DynamoDB::Table", "delete")
+@replaces_handler("AWS::DynamoDB::GlobalTable", "delete")
+def delete(before: Callable[..., None], table: str, properties: Json) -> None:
+    if dynamodb._tables.get(table, {}).get("DeletionProtectionEnabled"):
+        raise ValueError(f"Resource cannot be deleted as it is currently protected against deletion: {table}")
+    before(table, properties)
+
+
 HANDLERS["AWS::DynamoDB::GlobalTable"]["import"] = cloudformation._ddb_import
+
+
+@replaces_handler("AWS::CloudFormation::Stack", "delete")
+def nested(before: Callable[..., None], physical: str, properties: Json) -> None:
+    """What a nested stack retains stays with it, unless its creation is rolled back."""
+    child = stacks[cloudformation._nested_stack_lookup_name(physical)]
+    if not any(stack["StackStatus"] == "ROLLBACK_IN_PROGRESS" for stack in stacks.values()):
+        about = child["_template"]["Resources"]
+        child["_resources"] = {name: made for name, made in child["_resources"].items() if "DeletionPolicy" not in about[name]}
+    before(physical, properties)
+
 
 # ---- DynamoDB.
 
