@@ -5,7 +5,8 @@
 - `sam build` takes the output of an earlier one, from the folder `HB_BUILD`;
 - `sam deploy` does not ask; `sam delete` leaves what it uploaded: it does not understand the emulator's addresses of S3;
 - `curl` and `hb` call the emulator instead of the address of an API;
-- `git` and `cargo` do nothing.
+- `scripts/ledger.py` waits for a second, not for two minutes, until functions that still run have ended;
+- `git` does nothing.
 """
 
 import json
@@ -43,9 +44,8 @@ exec PROGRAM --silent --show-error --fail-with-body "${arguments[@]}\"""",
     "hb": """[[ ! ${HB_URL:-} ]] || export HB_URL=$(here "$HB_URL")
 exec PROGRAM "$@\"""",
     "aws": 'exec PROGRAM "$@"',
-    "python": 'exec PROGRAM "$@"',
+    "python": 'exec PROGRAM "$@" --wait 1',
     "git": "exit 0",
-    "cargo": "exit 0",
 }
 """What the shell of a test runs instead of `PROGRAM`."""
 

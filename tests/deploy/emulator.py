@@ -16,6 +16,7 @@ from typing import Any
 
 import ministack.app as app
 import ministack.services.apigateway as gateway
+import ministack.services.cloudformation.changesets as changesets
 import ministack.services.cloudformation.provisioners as cloudformation
 import ministack.services.cloudwatch as cloudwatch
 import ministack.services.dynamodb as dynamodb
@@ -60,6 +61,15 @@ def replaces_handler(kind: str, step: str) -> Callable[[Callable[..., Json]], Ca
 def name(before: Callable[..., str], stack: str, resource: str, **named: Json) -> str:
     """Generated names of two regions differ: roles are of the whole account."""
     return before(f"{stack}-{get_region()}", resource, **named)
+
+
+@replaces(changesets, "_resolve_props_for_diff")
+def resolved(before: Callable[..., Json], template: Json, parameters: Json, *stack: str) -> Json:
+    """A resource whose condition became false, or true, is a change."""
+    known = before(template, parameters, *stack)
+    holds = changesets._evaluate_conditions(template, parameters) if template else {}
+    there = known.get("Resources", {}).items()
+    return known | {"Resources": {name: about for name, about in there if holds.get(about.get("Condition"), True)}}
 
 
 def composite_alarm(resource: str, properties: Json, stack: str) -> Json:
@@ -156,6 +166,7 @@ def delete(before: Callable[..., None], table: str, properties: Json) -> None:
 
 
 HANDLERS["AWS::DynamoDB::GlobalTable"]["import"] = cloudformation._ddb_import
+changesets._IMPORT_LOOKUPS["AWS::DynamoDB::GlobalTable"] = changesets._IMPORT_LOOKUPS["AWS::DynamoDB::Table"]
 
 
 @replaces_handler("AWS::CloudFormation::Stack", "delete")
