@@ -34,21 +34,26 @@ struct Deployed {
 
 impl Deployed {
     fn new(name: &str) -> Option<Self> {
-        let url = crate::moto::server()?.to_owned();
-        let config = crate::dynoxide::config(&url).http_client(https()).build();
-        let stage = Stage::parse(&format!("{name}-{}", std::process::id())).unwrap();
-        let clients = Clients::new(&config);
+        let url = crate::moto::server()?;
+        let made = Self::found(url, &format!("{name}-{}", std::process::id()));
+        let creation = create_stage(&made.clients, &made.stage);
+        made.runtime.block_on(creation).unwrap();
+        Some(made)
+    }
+
+    /// A stage that is there.
+    fn found(url: &str, name: &str) -> Self {
+        let config = crate::dynoxide::config(url).http_client(https()).build();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(create_stage(&clients, &stage)).unwrap();
-        Some(Self {
-            url,
-            stage,
-            clients,
+        Self {
+            url: url.to_owned(),
+            stage: Stage::parse(name).unwrap(),
+            clients: Clients::new(&config),
             runtime,
-        })
+        }
     }
 
     /// `hb ARGS` on this stage, with nothing else in its environment.
@@ -125,6 +130,14 @@ fn the_commands_of_an_admin_end_as_they_do_on_one_machine() {
         return;
     };
     commands::run(&stage);
+}
+
+#[test]
+#[ignore = "needs a new stage dev on the server HB_DEPLOYED: tests/deploy makes one"]
+fn the_commands_of_an_admin_end_so_on_a_deployed_stage() {
+    let url =
+        std::env::var("HB_DEPLOYED").expect("HB_DEPLOYED is the URL of a server with a stage dev");
+    commands::run(&Deployed::found(&url, "dev"));
 }
 
 /// AWS behind a line that may be cut for one region. Moto tells regions apart by what a request was signed for.

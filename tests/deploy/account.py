@@ -20,6 +20,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,13 @@ import boto3
 ROOT = Path(__file__).resolve().parents[2]
 Json = Any
 FIRST, SECOND = "eu-west-1", "eu-central-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "hunter2hunter2"}
+"""Those of the account's owner, whom nothing is forbidden."""
 KEY = re.compile(r"hbk_[a-z2-7]{10}_[a-z2-7]{59}")
 
 SHIMS = {
     "sam": """case $1 in
-  build) rm -rf .aws-sam && mkdir .aws-sam && cp -r "$HB_BUILT" .aws-sam/build ;;
+  build) rm -rf .aws-sam && mkdir .aws-sam && cp -r "$HOME/built/." .aws-sam/build ;;
   deploy) exec PROGRAM "$@" --no-confirm-changeset ;;
   delete)
     for argument in "${@:2}"; do [[ $argument == --no-prompts ]] || arguments+=("$argument"); done
@@ -77,13 +80,14 @@ class Account:
             text = text.replace("PROGRAM", programs().get(name, ""))
             (folder / "bin" / name).write_text(f"{LOCAL}{text}\n")
             (folder / "bin" / name).chmod(0o755)
+        self.checked_out(built)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
         self.environment = {
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOME": str(folder), "LANG": "C.UTF-8", "TMPDIR": str(folder),
-            "AWS_ENDPOINT_URL": self.url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true", "SAM_CLI_TELEMETRY": "0", "SAM_CLI_POLL_DELAY": "0.5", "HB_BUILT": str(built),
+            **CREDENTIALS, "AWS_ENDPOINT_URL": self.url, "AWS_EC2_METADATA_DISABLED": "true", "SAM_CLI_TELEMETRY": "0",
+            "SAM_CLI_POLL_DELAY": "0.5",
         }  # fmt: skip
         self.log = (folder / "emulator.log").open("w")
         self.process = subprocess.Popen(
@@ -96,6 +100,11 @@ class Account:
             stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         until(lambda: self.answers(), "the emulator does not start; see emulator.log")
+
+    def checked_out(self, built: Path) -> None:
+        """From now on `sam build` makes this."""
+        (self.folder / "built").unlink(missing_ok=True)
+        (self.folder / "built").symlink_to(built)
 
     def answers(self) -> bool:
         try:
@@ -111,7 +120,8 @@ class Account:
         self.log.close()
 
     def client(self, service: str, region: str = FIRST) -> Any:
-        return boto3.client(service, region_name=region, endpoint_url=self.url, aws_access_key_id="test", aws_secret_access_key="test")
+        secrets = {name.lower(): value for name, value in CREDENTIALS.items()}
+        return boto3.client(service, region_name=region, endpoint_url=self.url, **secrets)
 
     def hb(self, *arguments: str, stdin: str = "", code: int | None = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -185,6 +195,7 @@ class Stage:
         self.account, self.name, self.region = account, name, region
         self.dynamodb, self.functions = account.client("dynamodb", region), account.client("lambda", region)
         self.sqs, self.iam = account.client("sqs", region), account.client("iam", region)
+        self.invoked: Counter[str] = Counter()
 
     def output(self, name: str, stack: str = "") -> str:
         [found] = self.account.client("cloudformation", self.region).describe_stacks(
@@ -215,6 +226,7 @@ class Stage:
 
     def invoke(self, function: str) -> Json:
         """What a function answers to the event of its schedule; with `errorType`, it failed."""
+        self.invoked[function] += 1
         task = json.dumps({"task": function}).encode()
         return json.loads(self.functions.invoke(FunctionName=f"hb-{self.name}-{function}", Payload=task)["Payload"].read())
 

@@ -1,7 +1,12 @@
 """One region: from the first beat to the tear down. The `sh` blocks of docs/deployment.md are what runs."""
 
+import os
 import re
+import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -67,12 +72,72 @@ def test_each_alarm_of_the_service_has_its_metric(account: Account, stage: Stage
     assert ("Heartbeat", "RefusedBeats", [("Reason", "unauthenticated"), ("Stage", "dev")]) in there
 
 
+class Fleet:
+    """Hosts that beat every half second, and try again when they are not answered 200, as `curl --retry` does."""
+
+    def __init__(self, stage: Stage, key: str) -> None:
+        self.stage, self.key = stage, key
+        self.hosts, self.beats = [f"till-{number}" for number in range(10)], 0
+        self.stopped = Event()
+        self.thread = Thread(target=self.run)
+
+    def run(self) -> None:
+        while not self.stopped.wait(0.5):
+            for host in self.hosts:
+                while self.stage.request("POST", f"/v1/heartbeat/{host}", self.key, {"intervalMs": 15_000})[0] != 200:
+                    time.sleep(0.1)
+                self.beats += 1
+
+    def __enter__(self) -> "Fleet":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+
+def earlier(account: Account, built: Path) -> Path:
+    """What was built of an earlier version: HB_BUILD_BEFORE, or the same programs under the name of another commit."""
+    if given := os.environ.get("HB_BUILD_BEFORE"):
+        return Path(given)
+    before = account.folder / "before"
+    shutil.copytree(built, before)
+    [commit] = re.findall(r"\((\w+)\)", (built / "built.yaml").read_text())
+    for file in [before / "built.yaml", *before.glob("*/bootstrap")]:
+        file.write_bytes(file.read_bytes().replace(commit.encode(), b"0123456789ab"[: len(commit)]))
+    return before
+
+
+def test_an_upgrade_and_the_way_back_lose_no_beat_and_announce_nothing_twice(
+    account: Account, stage: Stage, key: str, shell: Shell
+) -> None:
+    now = (account.folder / "built").resolve()
+    stage.beat(key, "web-20", intervalMs=1000)
+    assert announced(stage, "web-20") == ["registered"]
+    assert announced(stage, "web-20") == ["missing"]
+    programs = []
+    with Fleet(stage, key) as fleet:
+        for built in (earlier(account, now), now):
+            account.checked_out(built)
+            stage.invoke("canary")
+            stage.sweep()
+            shell.follow("Upgrade and roll back")
+            programs.append(stage.output("Program"))
+            assert programs[-1].split("(")[1][:-1] in stage.request("GET", "/v1/status")[1]
+            stage.sweep()
+    stage.sweep()
+    assert len(set(programs)) == 2 and fleet.beats > 40
+    stored = {item["h"]["S"]: int(item["l"]["N"]) for item in stage.dynamodb.scan(TableName="hb-dev-heartbeats")["Items"]}
+    assert all(stored[f"main/{host}"] > (time.time() - 10) * 1000 for host in fleet.hosts)
+    told = [(host["hostId"], notice["kind"]) for notice in stage.notices() for host in notice["hosts"]]
+    assert not [one for one in told if one[0] in ["web-20", *fleet.hosts] and one[1] != "registered"]
+
+
 def test_the_schedule_sweeps_and_sends_canaries(stage: Stage) -> None:
     """The last one: a minute has passed since the deployment."""
-
-    def started(function: str) -> int:
-        return sum("START" in line for line in stage.log(function))
-
-    before = {function: started(function) for function in ("sweep", "canary")}
-    for function, runs in before.items():
-        until(lambda: started(function) > runs, f"no {function} was started by its schedule", 90)
+    for function in ("sweep", "canary"):
+        until(
+            lambda name=function: sum(line.startswith("START") for line in stage.log(name)) > stage.invoked[name],
+            f"no {function} was started by its schedule", 90,
+        )  # fmt: skip

@@ -1,0 +1,22 @@
+"""Every `sh` block of docs/deployment.md is run by a test of this folder, or has a reason here why none can."""
+
+import re
+from pathlib import Path
+
+from account import ROOT
+
+NOT_RUN = {
+    "Prerequisites": "the step before this one installs the same, without `cargo install`",
+    "A domain name": "the emulator has no health checks of Route 53",
+    "Client certificates": "it has no certificates of clients",
+    "Floods from strangers": "it has no WAF in front of CloudFront",
+}
+
+
+def test_every_block_of_the_page_is_run() -> None:
+    text = (ROOT / "docs/deployment.md").read_text()
+    sections = re.findall(r"^#+ (.*)\n((?:(?!^#+ ).*\n)*)", re.sub(r"^# .*\n", "", text), re.MULTILINE)
+    with_blocks = {heading for heading, section in sections if "```sh" in section}
+    tests = "".join(file.read_text() for file in Path(__file__).parent.glob("*.py"))
+    run = set(re.findall(r'(?:follow|lines)\("([^"]+)"', tests))
+    assert with_blocks == run | set(NOT_RUN)
