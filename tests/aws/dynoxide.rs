@@ -89,7 +89,11 @@ pub(crate) fn config(url: &str) -> aws_types::sdk_config::Builder {
         .region(Region::new("eu-west-1"))
         .endpoint_url(url)
         .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-            "id", "key", None, None, "test",
+            "AKIDTEST",
+            "hunter2hunter2",
+            None,
+            None,
+            "test",
         )))
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
 }

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 from account import FIRST, ROOT, Account, Shell
 
@@ -12,6 +13,6 @@ def test_the_commands_of_an_admin_end_as_everywhere(account: Account, shell: She
     shell.run("sam deploy")
     name = "the_commands_of_an_admin_end_so_on_a_deployed_stage"
     command = ["cargo", "test", "--manifest-path", "tests/aws/Cargo.toml", "--locked", name, "--", "--ignored"]
-    environment = os.environ | {"HB_DEPLOYED": account.url}
+    environment = os.environ | {"HB_DEPLOYED": account.url, "HB_BIN_DIR": str(Path(os.environ["HB_PROGRAM"]).parent)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
