@@ -21,6 +21,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,11 @@ class Account:
             },
             stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        until(lambda: self.answers(), "the emulator does not start; see emulator.log")
+        try:
+            until(self.answers, "the emulator does not start")
+        except BaseException:
+            self.stop()
+            raise
 
     def checked_out(self, built: Path) -> None:
         """From now on `sam build` makes this."""
@@ -162,18 +167,18 @@ class Shell:
             output.append(shown)
         raise AssertionError(f"the shell ended at {line}:\n{''.join(output)}")
 
-    def follow(self, heading: str, page: str = "deployment.md") -> list[str]:
+    def follow(self, heading: str) -> list[str]:
         """Runs all `sh` blocks of a section, without those of its subsections; returns what each line shows."""
-        return [self.run(line) for line in lines(heading, page)]
+        return [self.run(line) for line in lines(heading)]
 
     def close(self) -> None:
         self.bash.kill()
         self.bash.communicate()
 
 
-def lines(heading: str, page: str) -> list[str]:
-    """The commands of a section."""
-    text = (ROOT / "docs" / page).read_text()
+def lines(heading: str) -> list[str]:
+    """The commands of a section of docs/deployment.md."""
+    text = (ROOT / "docs/deployment.md").read_text()
     section = re.split(r"^#+ ", re.split(rf"^#+ {re.escape(heading)}\n", text, flags=re.MULTILINE)[1], flags=re.MULTILINE)[0]
     blocks = re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     return "".join(blocks).splitlines()
@@ -197,20 +202,22 @@ class Stage:
         self.sqs, self.iam = account.client("sqs", region), account.client("iam", region)
         self.invoked: Counter[str] = Counter()
 
-    def output(self, name: str, stack: str = "") -> str:
-        [found] = self.account.client("cloudformation", self.region).describe_stacks(
-            StackName=stack or f"heartbeat-{self.name}"
-        )["Stacks"]
-        return str(next(output["OutputValue"] for output in found["Outputs"] if output["OutputKey"] == name))
+    def output(self, name: str) -> str:
+        [stack] = self.account.client("cloudformation", self.region).describe_stacks(StackName=f"heartbeat-{self.name}")["Stacks"]
+        return str(next(output["OutputValue"] for output in stack["Outputs"] if output["OutputKey"] == name))
+
+    @cached_property
+    def api(self) -> str:
+        """Where its gateway answers."""
+        return f"{self.account.url}/_aws/execute-api/{self.output('RegionUrl').split('//')[1].split('.')[0]}/$default"
 
     # ---- As a host.
 
     def request(self, method: str, path: str, key: str = "", body: Json = None) -> tuple[int, str]:
         """An answer of the gateway."""
-        api = self.output("RegionUrl").split("//")[1].split(".")[0]
         request = urllib.request.Request(
-            f"{self.account.url}/_aws/execute-api/{api}/$default{path}", method=method,
-            data=json.dumps(body).encode() if body else None, headers={"x-api-key": key} if key else {},
+            self.api + path, method=method, data=json.dumps(body).encode() if body else None,
+            headers={"x-api-key": key} if key else {},
         )  # fmt: skip
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:

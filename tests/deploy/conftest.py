@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,10 +22,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+def account(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     made = Account(tmp_path_factory.mktemp("account"), Path(os.environ["HB_BUILD"]) / HERE)
     yield made
     made.stop()
+    if request.session.testsfailed:
+        print((made.folder / "emulator.log").read_text()[-20_000:])
+    shutil.rmtree(made.folder)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,9 @@ Each gap has one function here, and each function says what AWS does. Started by
 import json
 import os
 import re
+import signal
+import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,6 +27,7 @@ import ministack.services.eventbridge as eventbridge
 import ministack.services.lambda_svc as functions
 import ministack.services.scheduler as scheduler
 import ministack.services.sns as sns
+import ministack.services.sqs as sqs
 from ministack.core import iam_actions
 from ministack.core import iam_evaluator as iam
 from ministack.core.responses import get_account_id, get_region, request_scope
@@ -184,6 +188,7 @@ def nested(before: Callable[..., None], physical: str, properties: Json) -> None
 CUT = Path(os.environ["HB_CUT"])
 waiting: list[tuple[str, str, tuple[Json, ...]]] = []
 """Account, region and arguments of each write that the other region does not have yet."""
+one_by_one = threading.Lock()
 
 
 @replaces(dynamodb, "_replicate_write")
@@ -193,11 +198,12 @@ def replicate(before: Callable[..., None], table: Json, *change: Json) -> None:
     if table["TableName"].endswith("-ledger"):
         before(table, *change)
         return
-    waiting.append((get_account_id(), get_region(), (table, *change)))
-    while waiting and not CUT.exists():
-        account, region, late = waiting.pop(0)
-        with request_scope(account, region):
-            before(*late)
+    with one_by_one:
+        waiting.append((get_account_id(), get_region(), (table, *change)))
+        while waiting and not CUT.exists():
+            account, region, late = waiting.pop(0)
+            with request_scope(account, region):
+                before(*late)
 
 
 # ---- The services that act under a role or a key.
@@ -217,10 +223,11 @@ def may(role: str, action: str, resource: str) -> bool:
     return bool(iam.evaluate(context, policies).decision == "Allow")
 
 
-def dead_letter(role: str, queue: str, event: Json, error: str) -> None:
-    """What was not done goes to the dead letters, if the role may send there."""
-    if queue and may(role, "sqs:SendMessage", queue):
-        functions._route_async_failure.before(queue, "", event, {"body": {"errorMessage": error}})
+@replaces(functions, "_route_async_failure")
+def failed(before: Callable[..., None], queue: str, name: str, event: Json, result: Json) -> None:
+    """Lambda sends what failed under the role of the function."""
+    if may(functions._functions[name]["config"]["Role"], "sqs:SendMessage", queue):
+        before(queue, name, event, result)
 
 
 scheduler._SCHEDULE_TICK_INTERVAL = 1
@@ -228,26 +235,13 @@ scheduler._SCHEDULE_TICK_INTERVAL = 1
 
 @replaces(eventbridge, "_invoke_target")
 def start(before: Callable[..., None], target: Json, event: Json, rule: Json, *more: Json) -> None:
-    """The scheduler starts its target under the role of the schedule."""
-    role = target.get("RoleArn")
-    if not role or may(role, "lambda:InvokeFunction", target["Arn"]):
+    """The scheduler starts its target under the role of the schedule, and tells its queue under the same when it may not."""
+    role, queue = target["RoleArn"], target.get("DeadLetterConfig", {}).get("Arn")
+    if may(role, "lambda:InvokeFunction", target["Arn"]):
         before(target, event, rule, *more)
-    else:
-        dead_letter(role, target.get("DeadLetterConfig", {}).get("Arn", ""), event, f"{role} may not lambda:InvokeFunction")
-
-
-send_failure = functions._route_async_failure
-
-
-def failed(queue: str, name: str, event: Json, result: Json) -> None:
-    """Lambda sends what failed under the role of the function."""
-    role = functions._functions[name]["config"]["Role"] if name else ""
-    if not role or may(role, "sqs:SendMessage", queue):
-        send_failure(queue, name, event, result)
-
-
-functions._route_async_failure = failed
-failed.before = send_failure  # type: ignore[attr-defined]
+    elif queue and may(role, "sqs:SendMessage", queue):
+        letter = f"{role} is not authorized to perform: lambda:InvokeFunction"
+        sqs._act_send_message({"MessageBody": letter}, sqs._queue_by_arn(queue)["url"])
 
 
 @replaces(sns, "_get_topic")
@@ -301,5 +295,13 @@ def local(text: str) -> str:
     return re.sub(r"https://(\w+)\.execute-api\.[\w-]+\.amazonaws\.com", rf"{address}/_aws/execute-api/\1/$default", text)
 
 
+def end_with(parent: int) -> None:
+    """Nothing stays behind when the tests are killed."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=end_with, args=[os.getppid()], daemon=True).start()
     app.main()

@@ -28,7 +28,7 @@ def stacks(account: Account) -> dict[str, str]:
 def test_a_failed_one_leaves_nothing(account: Account, terminal: Shell) -> None:
     terminal.run(f"{WRONG} DeletionProtection=false", code=1)
     assert stacks(account) == {"heartbeat-dev": "ROLLBACK_COMPLETE"} and tables(account) == []
-    why, delete, *_ = lines("A first deployment that failed", "deployment.md")
+    why, delete, *_ = lines("A first deployment that failed")
     assert terminal.run(why).split("\t")[0] == "OpsMail"
     terminal.run(delete)
     assert stacks(account) == {}
@@ -37,7 +37,7 @@ def test_a_failed_one_leaves_nothing(account: Account, terminal: Shell) -> None:
 def test_a_failed_one_leaves_protected_tables(account: Account, terminal: Shell) -> None:
     terminal.run(f"{WRONG} DeletionProtection=true", code=1)
     assert stacks(account)["heartbeat-dev"] == "ROLLBACK_FAILED" and tables(account) == TABLES
-    _, _, count, *rest = lines("A first deployment that failed", "deployment.md")
+    _, _, count, *rest = lines("A first deployment that failed")
     assert '"Count": 0' in terminal.run(count)
     for line in rest:
         terminal.run(line)
@@ -61,7 +61,7 @@ def test_what_was_given_is_switched_off(account: Account, terminal: Shell) -> No
 
 
 def test_the_tear_down_keeps_the_data_until_it_is_deleted_as_well(account: Account, terminal: Shell) -> None:
-    delete, data = lines("Tear down", "deployment.md")
+    delete, data = lines("Tear down")
     terminal.run(delete)
     assert stacks(account) == {} and tables(account) == TABLES
     assert account.client("lambda").list_functions()["Functions"] == []

@@ -47,7 +47,7 @@ def test_from_inline_to_apart(account: Account, one: Stage, key: str, shell: She
 
 
 def test_add_a_region(account: Account, one: Stage, key: str, shell: Shell) -> None:
-    empty, *rest = lines("Add a region", "deployment.md")
+    empty, *rest = lines("Add a region")
     before = [item for item in items(one, "ledger") if "#" not in item["h"]["S"]]
     shell.run(empty)
     assert items(one, "ledger") == []
@@ -67,7 +67,7 @@ def test_add_a_region(account: Account, one: Stage, key: str, shell: Shell) -> N
 
 def test_remove_a_region(account: Account, one: Stage, key: str, shell: Shell) -> None:
     shell.run(f"sam delete --stack-name heartbeat-prod --region {SECOND} --no-prompts")
-    for line in lines("Remove a region", "deployment.md"):
+    for line in lines("Remove a region"):
         shell.run(line)
     assert account.client("dynamodb", SECOND).list_tables()["TableNames"] == ["hb-prod-system"]
     one.beat(key, "web-1")
