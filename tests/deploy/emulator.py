@@ -87,6 +87,9 @@ def delete_composite_alarm(physical: str, properties: Json) -> None:
     cloudwatch._composite_alarms.pop(physical, None)
 
 
+HANDLERS["AWS::Route53::HealthCheck"] = {  # It checks nothing.
+    "create": lambda resource, properties, stack: (f"{stack}-{resource}", {}), "delete": lambda physical, properties: None,
+}  # fmt: skip
 HANDLERS["AWS::CloudWatch::CompositeAlarm"] = {
     "create": composite_alarm,
     "update": lambda physical, old, new, stack: composite_alarm("", new, stack),

@@ -7,8 +7,6 @@ from account import ROOT
 
 NOT_RUN = {
     "Prerequisites": "the step before this one installs the same, without `cargo install`",
-    "A domain name": "the emulator has no health checks of Route 53",
-    "Client certificates": "it has no certificates of clients",
     "Floods from strangers": "it has no WAF in front of CloudFront",
 }
 
