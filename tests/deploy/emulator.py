@@ -219,6 +219,19 @@ def action(before: Callable[..., str | None], service: str, *request: Json) -> s
     return found.removesuffix("Batch") if found and service in ("sqs", "sns") else found
 
 
+@replaces(iam_actions, "dynamodb_service_context")
+def context(before: Callable[..., Json], body: bytes) -> Json:
+    """A condition sees every attribute that a request names, and the partition key of what it reads or writes (DynamoDB
+    developer guide, "Using IAM policy conditions for fine-grained access control").
+    """
+    request, known = json.loads(body), before(body)
+    item = request.get("Key") or request.get("Item") or {}
+    names = {*item, *request.get("ExpressionAttributeNames", {}).values()}
+    table = dynamodb._tables.get(request.get("TableName"), {})
+    keys = [value for name, key in item.items() if name == table.get("pk_name") for value in key.values()]
+    return known | {"dynamodb:Attributes": sorted(names) or None, "dynamodb:LeadingKeys": keys or None}
+
+
 def may(role: str, action: str, resource: str) -> bool:
     account = get_account_id()
     context = iam.EvalContext(role, "AssumedRole", account, action, resource, get_region())

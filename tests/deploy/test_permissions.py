@@ -12,23 +12,31 @@ from samtranslator.yaml_helper import yaml_parse
 from account import ROOT, Json, Shell, Stage, until
 
 
-def permissions() -> list[tuple[str, str, str]]:
-    """Role, statement and action of each permission in the template."""
+def statements() -> list[tuple[str, Json]]:
+    """The statements of each role in the template."""
     resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
-    statements = [
+    return [
         (role, statement)
         for role, about in resources.items() if about["Type"] == "AWS::IAM::Role"
         for policy in about["Properties"]["Policies"]
         for statement in policy["PolicyDocument"]["Statement"]
     ]  # fmt: skip
-    return [
-        (role, statement["Sid"], action)
-        for role, statement in statements
-        for action in (statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]])
-    ]
 
 
-PERMISSIONS = permissions()
+def listed(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else [value]
+
+
+PERMISSIONS = [(role, one["Sid"], action) for role, one in statements() for action in listed(one["Action"])]
+"""Role, statement and action of each permission."""
+NARROWED = [
+    (role, one["Sid"], value)
+    for role, one in statements()
+    for condition in one.get("Condition", {}).values()
+    for key, values in condition.items() if key in ("dynamodb:Attributes", "dynamodb:LeadingKeys")
+    for value in listed(values)
+]  # fmt: skip
+"""Role, statement and value of each attribute and leading key that a permission is narrowed to."""
 OF_SERVICES = [one for one in PERMISSIONS if one[0].endswith("ScheduleRole") or one[1] in ("Log", "ReportFailure")]
 """Those that a service of AWS uses, not the program."""
 FUNCTIONS = ("ingest", "sweep", "canary")
@@ -59,16 +67,19 @@ def watched(stage: Stage, shell: Shell) -> Stage:
 
 @contextmanager
 def without(stage: Stage, role: str, *lost: tuple[str, str]) -> Iterator[None]:
-    """Takes actions of statements away from a role, and starts functions that have not read anything yet."""
+    """Takes actions, or values of conditions, of statements away from a role."""
     about = stage.account.client("cloudformation").describe_stack_resource(StackName="heartbeat-dev", LogicalResourceId=role)
     name = about["StackResourceDetail"]["PhysicalResourceId"]
     [policy] = stage.iam.list_role_policies(RoleName=name)["PolicyNames"]
     before = stage.iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
     after = json.loads(json.dumps(before))
     for statement in after["Statement"]:
-        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-        # No role may have an empty list.
-        statement["Action"] = [one for one in actions if (statement["Sid"], one) not in lost] or ["iam:GetUser"]
+        gone = [what for sid, what in lost if sid == statement["Sid"]]
+        # No list may be empty.
+        statement["Action"] = [one for one in listed(statement["Action"]) if one not in gone] or ["iam:GetUser"]
+        for condition in statement.get("Condition", {}).values():
+            for key, values in condition.items():
+                condition[key] = [one for one in listed(values) if one not in gone] or ["none"]
     assert after != before, f"{role} has none of {lost}"
     stage.iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(after))
     try:
@@ -88,7 +99,7 @@ def use(stage: Stage) -> str:
     with suppress(stage.dynamodb.exceptions.ConditionalCheckFailedException):
         stage.dynamodb.update_item(
             TableName="hb-dev-heartbeats", Key={"h": {"S": f"main/{host}"}, "r": {"S": stage.region}},
-            UpdateExpression="SET l = :ahead", ExpressionAttributeValues={":ahead": {"N": ahead}},
+            UpdateExpression="SET l = :ahead, f = :ahead, x = :ahead", ExpressionAttributeValues={":ahead": {"N": ahead}},
             ConditionExpression="attribute_exists(i)",
         )  # fmt: skip
     said.append(str(stage.request("GET", "/v1/status")))
@@ -112,6 +123,14 @@ def test_a_program_names_the_permission_that_it_lacks(watched: Stage, role: str,
         assert "not allowed" not in said
         return
     assert f"allow {action} on" in said or f"perform: {action} on" in said
+
+
+@pytest.mark.parametrize(("role", "sid", "value"), NARROWED)
+def test_no_permission_is_narrowed_too_much(watched: Stage, role: str, sid: str, value: str) -> None:
+    with without(watched, role, (sid, value)):
+        said = use(watched)
+    print(said)
+    assert "not allowed: allow dynamodb:" in said
 
 
 @pytest.mark.parametrize(("role", "sid", "action"), [one for one in OF_SERVICES if one[1] == "Log"])
