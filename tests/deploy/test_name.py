@@ -1,4 +1,4 @@
-"""A name of its own, the certificates of clients, and neither any more: as docs/deployment.md says."""
+"""A name of its own, a limit for each address, certificates of clients, and none any more: as docs/deployment.md says."""
 
 import urllib.error
 import urllib.request
@@ -38,6 +38,20 @@ def test_a_name_leads_to_the_stage(account: Account, stage: Stage, shell: Shell,
     records = account.client("route53").list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
     [record] = [record for record in records if record["Name"] == f"{NAME}."]
     assert record["SetIdentifier"] == stage.region and record["HealthCheckId"]
+
+
+def test_a_limit_for_each_address_stands_before_it(account: Account, stage: Stage, shell: Shell, zone: str) -> None:
+    for line in lines("Floods from strangers"):
+        shell.run(line.replace("Z0123456789", zone).replace("heartbeat-prod ", "heartbeat-dev "))
+    [distribution] = account.client("cloudfront").list_distributions()["DistributionList"]["Items"]
+    assert distribution["Origins"]["Items"][0]["DomainName"] == NAME
+    waf = account.client("wafv2", "us-east-1")
+    [known] = waf.list_web_acls(Scope="CLOUDFRONT")["WebACLs"]
+    about = waf.get_web_acl(Scope="CLOUDFRONT", Name=known["Name"], Id=known["Id"])["WebACL"]
+    assert distribution["WebACLId"] == about["ARN"]
+    assert [int(rule["Statement"]["RateBasedStatement"]["Limit"]) for rule in about["Rules"]] == [3000]
+    alarms = account.client("cloudwatch", "us-east-1").describe_alarms()["MetricAlarms"]
+    assert len(alarms) == 3
 
 
 def test_the_authority_of_clients_is_set_and_replaced(account: Account, stage: Stage, shell: Shell, zone: str) -> None:

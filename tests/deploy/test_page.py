@@ -7,7 +7,6 @@ from account import ROOT
 
 NOT_RUN = {
     "Prerequisites": "the step before this one installs the same, without `cargo install`",
-    "Floods from strangers": "it has no WAF in front of CloudFront",
 }
 
 
