@@ -20,8 +20,8 @@ impl Answer {
         // Where a gateway expects one value of a header, the conversion would take the first.
         let names: Vec<_> = head.headers.keys().cloned().collect();
         for name in names {
-            let values: Vec<_> = head.headers.get_all(&name).iter().collect();
-            let values: Vec<_> = values.into_iter().map(HeaderValue::as_bytes).collect();
+            let values = head.headers.get_all(&name).iter();
+            let values: Vec<_> = values.map(HeaderValue::as_bytes).collect();
             if let Ok(joined) = HeaderValue::from_bytes(&values.join(&b", "[..])) {
                 head.headers.insert(name, joined);
             }
