@@ -254,7 +254,7 @@ async fn what_root_makes_belongs_to_the_owner_of_the_folder() {
     let server = Server::start(&sandbox, &[]).await;
     server.first_key();
     let files: Vec<_> = fs::read_dir(&data).unwrap().map(Result::unwrap).collect();
-    let names: Vec<_> = files.iter().map(|file| file.file_name()).collect();
+    let names: Vec<_> = files.iter().map(fs::DirEntry::file_name).collect();
     for name in ["heartbeat.db", "first.key", "canary.key"] {
         assert!(names.iter().any(|file| file == name), "{names:?}");
     }
