@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from check_permissions import statements
 from facts import FACTS, NAMES
-from registry import as_list, check, in_each_deployment
-from templates import ACCOUNT, ROOT, Deployment, Json, Templates
+from registry import as_list, check, in_each_deployment, in_each_stack
+from templates import ACCOUNT, ROOT, Deployment, Json, Stack, Templates
 
 
 ABSENCE = {"SweepMissing": ("Sweep", "SweepCompleted"), "CanaryMissing": ("Canary", "CanaryAccepted")}
@@ -15,90 +15,76 @@ ABSENCE = {"SweepMissing": ("Sweep", "SweepCompleted"), "CanaryMissing": ("Canar
 PARTS = {first + last for first, _ in ABSENCE.values() for last in ("Absent", "Seen")}
 
 
-def alarms(deployment: Deployment) -> dict[str, Json]:
+def alarms(stack: Stack) -> dict[str, Json]:
     """The alarms that notify people, by logical id."""
-    main = deployment.main
-    of_metrics = {n: a for n, a in main.of_type("AWS::CloudWatch::Alarm").items() if n not in PARTS}
-    return of_metrics | main.of_type("AWS::CloudWatch::CompositeAlarm")
+    of_metrics = {n: a for n, a in stack.of_type("AWS::CloudWatch::Alarm").items() if n not in PARTS}
+    return of_metrics | stack.of_type("AWS::CloudWatch::CompositeAlarm")
+
+
+BY_ACCOUNT = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+
+
+def granted(stack: Stack, resource: str) -> list[Json]:
+    """Who may do what with a topic, a queue or a key, by its own policy."""
+    return [
+        (next(iter(s["Principal"].values())), as_list(s["Action"]), s["Resource"], s.get("Condition"))
+        for name, s in statements(stack) if name == resource
+    ]  # fmt: skip
 
 
 @in_each_deployment
-def topic_and_queue_match_the_code(deployment: Deployment) -> Iterator[str]:
-    """Their names; the echo queue receives every notice unchanged; unreadable messages go to a queue of their own."""
+def topics_and_queues_are_those_of_the_code(deployment: Deployment) -> Iterator[str]:
+    """Their names; the echo queue receives every notice unchanged, and from nobody else; unreadable messages go to a queue
+    of their own.
+    """
     main = deployment.main
-    topics = {n: t["TopicName"] for n, t in main.of_type("AWS::SNS::Topic").items()}
-    queues = {n: q["QueueName"] for n, q in main.of_type("AWS::SQS::Queue").items()}
-    if topics.get("Notices") != NAMES["notices"] or queues.get("Echo") != NAMES["echo"]:
-        yield f"they are called {topics.get('Notices')} and {queues.get('Echo')}"
+    stage = main.values["Stage"]
+    names = {n: r.get("QueueName") or r.get("TopicName") for k in ("SQS::Queue", "SNS::Topic") for n, r in main.of_type(f"AWS::{k}").items()}
+    wanted = {"Notices": NAMES["notices"], "Echo": NAMES["echo"], "Ops": f"hb-{stage}-ops", "EchoDead": f"hb-{stage}-echo-dead", "SweepDead": f"hb-{stage}-sweep-dead"}
+    if names != wanted:
+        yield f"names are {names}"
     echo = main.resources.get("EchoSubscription", {}).get("Properties", {})
-    wanted = {"TopicArn": "Notices", "Protocol": "sqs", "Endpoint": "Echo.Arn", "RawMessageDelivery": True}
-    if echo != wanted:
+    if echo != {"TopicArn": "Notices", "Protocol": "sqs", "Endpoint": "Echo.Arn", "RawMessageDelivery": True}:
         yield f"the echo subscription has {echo}"
     dead = main.resources["Echo"]["Properties"].get("RedrivePolicy", {}).get("deadLetterTargetArn")
     if dead != "EchoDead.Arn":
         yield f"unreadable messages go to {dead}"
-    allowed = [s for n, s in statements(deployment) if n == "EchoPolicy"]
-    if [(s["Action"], s["Resource"], s["Condition"]) for s in allowed] != [
-        ("sqs:SendMessage", "Echo.Arn", {"ArnEquals": {"aws:SourceArn": "Notices"}})
-    ]:
-        yield f"the topic cannot send to the echo queue, or others can: {allowed}"
+    topic = [("sns.amazonaws.com", ["sqs:SendMessage"], "Echo.Arn", {"ArnEquals": {"aws:SourceArn": "Notices"}})]
+    queues = [policy["Queues"] for policy in main.of_type("AWS::SQS::QueuePolicy").values()]
+    if granted(main, "EchoPolicy") != topic or queues != [["Echo"]]:
+        yield f"the topic cannot send to the echo queue, or others can: {granted(main, 'EchoPolicy')} for {queues}"
 
 
-@in_each_deployment
-def nobody_else_uses_topics_and_queues(deployment: Deployment) -> Iterator[str]:
-    """Their names and policies: the topic sends to the echo queue, CloudWatch to the operations topic, whose mail goes to
-    the address that was given; the key turns, and is deleted a week after its stack.
+@in_each_stack
+def alarms_can_use_the_encrypted_topic(stack: Stack) -> Iterator[str]:
+    """CloudWatch, and nobody else, may publish to the operations topic and use its key; otherwise alarms are lost silently.
+    They go to the address that was given. The key turns, and is deleted a week after its stack.
     """
-    main = deployment.main
-    stage, mail = main.values["Stage"], main.values["OpsEmail"]
-    names = {n: r.get("QueueName") or r.get("TopicName") for k in ("SQS::Queue", "SNS::Topic") for n, r in main.of_type(f"AWS::{k}").items()}
-    wanted = {"Notices": "notices", "Ops": "ops", "Echo": "echo", "EchoDead": "echo-dead", "SweepDead": "sweep-dead"}
-    if names != {name: f"hb-{stage}-{end}" for name, end in wanted.items()}:
-        yield f"names are {names}"
-    by_account = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    cloudwatch, mail = "cloudwatch.amazonaws.com", stack.values["OpsEmail"]
     allowed = {
-        "EchoPolicy": [("sns.amazonaws.com", ["sqs:SendMessage"], "Echo.Arn", {"ArnEquals": {"aws:SourceArn": "Notices"}})],
-        "OpsPolicy": [("cloudwatch.amazonaws.com", ["sns:Publish"], "Ops", by_account)],
+        "OpsPolicy": [(cloudwatch, ["sns:Publish"], "Ops", BY_ACCOUNT)],
         "TopicKey": [
             (f"arn:aws:iam::{ACCOUNT}:root", ["kms:*"], "*", None),
-            ("cloudwatch.amazonaws.com", ["kms:GenerateDataKey", "kms:Decrypt"], "*", by_account),
+            (cloudwatch, ["kms:GenerateDataKey", "kms:Decrypt"], "*", BY_ACCOUNT),
         ],
     }
-    given: dict[str, list[Json]] = {}
-    for name, s in statements(deployment):
-        if name in allowed:
-            [who] = s["Principal"].values()
-            given.setdefault(name, []).append((who, as_list(s["Action"]), s["Resource"], s.get("Condition")))
-    if given != allowed:
-        yield f"policies allow {given}"
-    of = [policy.get("Queues") or policy.get("Topics") for k in ("SQS::QueuePolicy", "SNS::TopicPolicy") for policy in main.of_type(f"AWS::{k}").values()]
-    if of != [["Echo"], ["Ops"]]:
-        yield f"policies are those of {of}"
-    key = main.resources["TopicKey"]["Properties"]
+    given = {resource: granted(stack, resource) for resource in allowed}
+    topics = [policy["Topics"] for policy in stack.of_type("AWS::SNS::TopicPolicy").values()]
+    if given != allowed or topics != [["Ops"]]:
+        yield f"policies allow {given} for {topics}"
+    name = f"hb-{stack.values['Stage']}-{'edge-ops' if 'EdgeName' in stack.values else 'ops'}"
+    if stack.resources["Ops"]["Properties"]["TopicName"] != name:
+        yield f"the topic is called {stack.resources['Ops']['Properties']['TopicName']}, not {name}"
+    key = stack.resources["TopicKey"]["Properties"]
     if (key["EnableKeyRotation"], key["PendingWindowInDays"]) != (True, 7):
         yield f"the key is {key}"
-    mails = [s for n, s in main.of_type("AWS::SNS::Subscription").items() if n != "EchoSubscription"]
+    mails = [s for n, s in stack.of_type("AWS::SNS::Subscription").items() if n != "EchoSubscription"]
     if mails != ([{"TopicArn": "Ops", "Protocol": "email", "Endpoint": mail}] if mail else []):
         yield f"alarms go to {mails}"
-
-
-@in_each_deployment
-def alarms_can_use_the_encrypted_topic(deployment: Deployment) -> Iterator[str]:
-    """CloudWatch may publish to the operations topic and use its key; otherwise alarms are lost silently."""
-    main = deployment.main
-    may = {(name, action, statement.get("Principal", {}).get("Service"))
-           for name, statement in statements(deployment) for action in as_list(statement["Action"])}  # fmt: skip
-    for needed in (
-        ("OpsPolicy", "sns:Publish", "cloudwatch.amazonaws.com"),
-        ("TopicKey", "kms:GenerateDataKey", "cloudwatch.amazonaws.com"),
-        ("TopicKey", "kms:Decrypt", "cloudwatch.amazonaws.com"),
-    ):
-        if needed not in may:
-            yield f"{needed[2]} may not {needed[1]} ({needed[0]})"
-    for name, topic in main.of_type("AWS::SNS::Topic").items():
+    for name, topic in stack.of_type("AWS::SNS::Topic").items():
         if topic.get("KmsMasterKeyId") != "TopicKey":
             yield f"{name} is encrypted under {topic.get('KmsMasterKeyId')}"
-    for name, alarm in alarms(deployment).items():
+    for name, alarm in alarms(stack).items():
         if alarm.get("AlarmActions") != ["Ops"] or alarm.get("OKActions") != ["Ops"]:
             yield f"{name} notifies no one when it starts or ends"
 
@@ -128,17 +114,20 @@ def metric_problem(namespace: str, metric: str, dimensions: frozenset[str]) -> s
     return None
 
 
-@in_each_deployment
-def alarms_watch_emitted_metrics(deployment: Deployment) -> Iterator[str]:
-    """Name, namespace and dimensions are those of the code or of AWS; the values are resources of the stack."""
-    main = deployment.main
-    for name, alarm in main.of_type("AWS::CloudWatch::Alarm").items():
+@in_each_stack
+def alarms_watch_emitted_metrics(stack: Stack) -> Iterator[str]:
+    """Name, namespace and dimensions are those of the code or of AWS; the values are resources of the stack, or given to
+    it.
+    """
+    made = {metric for acl in stack.of_type("AWS::WAFv2::WebACL").values() for metric in
+            (of["VisibilityConfig"]["MetricName"] for of in (acl, *acl["Rules"]))}  # fmt: skip
+    for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
         dimensions = {d["Name"]: d["Value"] for d in alarm.get("Dimensions", [])}
         problem = metric_problem(alarm["Namespace"], alarm["MetricName"], frozenset(dimensions))
         if problem:
             yield f"{name}: {problem}"
         for value in dimensions.values():
-            if value != "dev" and value.split(".")[0] not in main.resources:
+            if value.split(".")[0] not in {*stack.resources, *stack.values.values(), *made}:
                 yield f"{name}: {value} is not in the stack"
 
 
@@ -168,9 +157,10 @@ def row_of_alarm(alarm: Json) -> str:
 def table_of_alarms(templates: Templates) -> str:
     found: dict[str, list[int]] = {}
     for number, deployment in enumerate(templates.deployments, 1):
-        for kind in ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"):
-            for alarm in deployment.main.of_type(kind).values():
-                found.setdefault(row_of_alarm(alarm), []).append(number)
+        for stack in (deployment.main, deployment.edge):
+            for kind in ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"):
+                for alarm in stack.of_type(kind).values():
+                    found.setdefault(row_of_alarm(alarm), []).append(number)
     names = "; ".join(f"{n}: {d.scenario.name}" for n, d in enumerate(templates.deployments, 1))
     return "\n".join([
         "# Alarms", "", f"Generated from the templates. {names}.", "",

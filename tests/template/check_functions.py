@@ -71,7 +71,8 @@ def functions_get_the_values_of_parameters(deployment: Deployment) -> Iterator[s
         for variable, value in function["Environment"]["Variables"].items():
             if variable in OF_PARAMETERS and value != values[OF_PARAMETERS[variable]]:
                 yield f"{name} gets {variable}={value}"
-        if function.get("ReservedConcurrentExecutions", 0) != reserved[name]:
+        # With 0 it never runs.
+        if function.get("ReservedConcurrentExecutions") != (reserved[name] or None):
             yield f"{name} has {function.get('ReservedConcurrentExecutions')} environments, not {reserved[name]}"
         if (function["MemorySize"], function["Timeout"]) != (128, SECONDS_OF[name]):
             yield f"{name} has {function['MemorySize']} MB and {function['Timeout']} s"
@@ -124,7 +125,10 @@ def what_fails_is_kept(deployment: Deployment) -> Iterator[str]:
     """
     main = deployment.main
     dead = {"Sweep": "SweepDead.Arn"}
-    for name in (function for function in ("Sweep", "Canary") if function in main.resources):
+    started = [function for function in ("Sweep", "Canary") if function in main.resources]
+    if set(main.of_type("AWS::Lambda::EventInvokeConfig")) != {f"{name}EventInvokeConfig" for name in started}:
+        yield f"what fails is kept of {sorted(main.of_type('AWS::Lambda::EventInvokeConfig'))}"
+    for name in started:
         destination = {"OnFailure": {"Destination": dead[name]}} if name in dead else {}
         wanted = {"DestinationConfig": destination, "FunctionName": name, "MaximumEventAgeInSeconds": 60, "MaximumRetryAttempts": 0, "Qualifier": "$LATEST"}
         invoked = main.resources[f"{name}EventInvokeConfig"]["Properties"]
@@ -137,13 +141,22 @@ def what_fails_is_kept(deployment: Deployment) -> Iterator[str]:
         if schedule["Name"] != main.resources[name]["Properties"]["FunctionName"]:
             yield f"the schedule of {name} is called {schedule['Name']}"
     for name, queue in main.of_type("AWS::SQS::Queue").items():
-        kept = queue["MessageRetentionPeriod"] // DAY
-        if queue.get("SqsManagedSseEnabled") is not True or kept != (4 if name == "Echo" else 14):
-            yield f"{name} keeps {kept} days, encrypted {queue.get('SqsManagedSseEnabled')}"
+        kept = queue["MessageRetentionPeriod"]
+        if queue.get("SqsManagedSseEnabled") is not True or kept != (4 if name == "Echo" else 14) * DAY:
+            yield f"{name} keeps {kept} s, encrypted {queue.get('SqsManagedSseEnabled')}"
     echo = main.resources["Echo"]["Properties"]
     # A message that a sweep holds comes back within the minute, so that the next sweep finds it.
     if echo["VisibilityTimeout"] > SECONDS["minute"] // 2 or echo["RedrivePolicy"]["maxReceiveCount"] < 3:
         yield f"an echo comes back after {echo['VisibilityTimeout']} s, {echo['RedrivePolicy']['maxReceiveCount']} times"
+
+
+@check
+def lambda_keeps_the_lines_of_each_level(templates: Templates) -> Iterator[str]:
+    """It knows no level for `off`, and names the others in capital letters."""
+    template = templates.raw["template.yaml"]
+    wanted = {level: {"Application": {"off": "FATAL"}.get(level, level.upper())} for level in template["Parameters"]["LogLevel"]["AllowedValues"]}
+    if template["Mappings"]["LogLevels"] != wanted:
+        yield f"levels are {template['Mappings']['LogLevels']}, not {wanted}"
 
 
 @in_each_deployment
@@ -163,5 +176,7 @@ def each_function_has_its_own_log_group(deployment: Deployment) -> Iterator[str]
     for name, group in groups.items():
         if group.get("RetentionInDays") != deployment.main.values["LogDays"]:
             yield f"{name} keeps logs for {group.get('RetentionInDays')} days"
+    if set(groups) != {"ApiLog", *(f"{name}Log" for name in deployment.main.of_type("AWS::Lambda::Function"))}:
+        yield f"the log groups are {sorted(groups)}"
     if groups["ApiLog"]["LogGroupName"] != f"/aws/vendedlogs/hb-{deployment.main.values['Stage']}-api":
         yield f"the gateway logs to {groups['ApiLog']}"

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from facts import FACTS, permissions
-from registry import as_list, in_each_deployment
-from templates import ACCOUNT, REGION, Deployment, Json
+from registry import as_list, in_each_deployment, in_each_stack
+from templates import ACCOUNT, REGION, Deployment, Json, Stack
 
 OF_PLATFORM = {
     "logs:CreateLogStream": "Lambda writes the log with the role of the function",
@@ -23,9 +23,9 @@ ANY_RESOURCE = {
 """The statements that may name every resource, with the reason."""
 
 
-def statements(deployment: Deployment) -> Iterator[tuple[str, Json]]:
+def statements(stack: Stack) -> Iterator[tuple[str, Json]]:
     """All statements of policies, with the logical id of their resource."""
-    for name, role in deployment.main.of_type("AWS::IAM::Role").items():
+    for name, role in stack.of_type("AWS::IAM::Role").items():
         for policy in role.get("Policies", []):
             yield from ((name, statement) for statement in as_list(policy["PolicyDocument"]["Statement"]))
     for kind, member in (
@@ -33,7 +33,7 @@ def statements(deployment: Deployment) -> Iterator[tuple[str, Json]]:
         ("AWS::SNS::TopicPolicy", "PolicyDocument"),
         ("AWS::KMS::Key", "KeyPolicy"),
     ):
-        for name, resource in deployment.main.of_type(kind).items():
+        for name, resource in stack.of_type(kind).items():
             yield from ((name, statement) for statement in as_list(resource[member]["Statement"]))
 
 
@@ -43,7 +43,7 @@ def policies_name_resources_of_the_stack(deployment: Deployment) -> Iterator[str
     tables = [table["TableName"] for table in deployment.tables().values()]
     arns = {f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}{end}" for name in tables for end in ("", "/index/open")}
     resources = deployment.main.resources
-    for name, statement in statements(deployment):
+    for name, statement in statements(deployment.main):
         sid = statement.get("Sid")
         excused = (name, sid) in ANY_RESOURCE
         for action in as_list(statement["Action"]):
@@ -58,12 +58,12 @@ def policies_name_resources_of_the_stack(deployment: Deployment) -> Iterator[str
             yield f"{name} has {role['ManagedPolicyArns']}, which allows more than is needed"
 
 
-@in_each_deployment
-def services_act_for_this_account_only(deployment: Deployment) -> Iterator[str]:
+@in_each_stack
+def services_act_for_this_account_only(stack: Stack) -> Iterator[str]:
     """A service of AWS that a policy admits is restricted to this account or to one resource of it."""
-    trusts = ((n, s) for n, r in deployment.main.of_type("AWS::IAM::Role").items()
+    trusts = ((n, s) for n, r in stack.of_type("AWS::IAM::Role").items()
               for s in r["AssumeRolePolicyDocument"]["Statement"])  # fmt: skip
-    for name, statement in [*statements(deployment), *trusts]:
+    for name, statement in [*statements(stack), *trusts]:
         service = statement.get("Principal", {}).get("Service")
         conditions = {key for values in statement.get("Condition", {}).values() for key in values}
         if statement.get("Principal") == "*" or statement.get("Principal", {}).get("AWS") == "*":
@@ -90,11 +90,15 @@ def roles_are_taken_by_the_service_that_acts(deployment: Deployment) -> Iterator
         trust = role["AssumeRolePolicyDocument"]
         if trust != {"Version": "2012-10-17", "Statement": [wanted]}:
             yield f"{name} is taken by {trust}"
-    policies = [p["PolicyDocument"] for r in roles.values() for p in r["Policies"]]
-    policies += [p["PolicyDocument"] for kind in ("SQS::QueuePolicy", "SNS::TopicPolicy") for p in main.of_type(f"AWS::{kind}").values()]
-    policies += [key["KeyPolicy"] for key in main.of_type("AWS::KMS::Key").values()]
+
+
+@in_each_stack
+def policies_are_of_today_and_allow(stack: Stack) -> Iterator[str]:
+    """Their version, without which variables and operators are those of 2008; none denies."""
+    policies = [p["PolicyDocument"] for r in stack.of_type("AWS::IAM::Role").values() for p in r["Policies"]]
+    policies += [p["PolicyDocument"] for kind in ("SQS::QueuePolicy", "SNS::TopicPolicy") for p in stack.of_type(f"AWS::{kind}").values()]
+    policies += [key["KeyPolicy"] for key in stack.of_type("AWS::KMS::Key").values()]
     for policy in policies:
-        # Without it the variables and operators of the language are those of 2008.
         if policy.get("Version") != "2012-10-17" or any(s["Effect"] != "Allow" for s in policy["Statement"]):
             yield f"a policy has version {policy.get('Version')}, or denies: {policy}"
 
@@ -133,7 +137,7 @@ def conditions_restrict_items_and_attributes(deployment: Deployment) -> Iterator
         ("SweepRole", "RememberSweeps"): ("dynamodb:LeadingKeys", {FACTS["sweepKind"]}),
         ("CanaryRole", "RememberCanaries"): ("dynamodb:LeadingKeys", {FACTS["receiverPrefix"] + "*"}),
     }
-    present = dict(((name, s.get("Sid")), s) for name, s in statements(deployment))
+    present = dict(((name, s.get("Sid")), s) for name, s in statements(deployment.main))
     for (role, sid), (key, values) in wanted.items():
         if role not in deployment.main.resources:
             continue

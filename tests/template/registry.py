@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from templates import Deployment, Json, Templates
+from templates import Deployment, Json, Stack, Templates
 
 Check = Callable[[Templates], Iterator[str]]
 CHECKS: dict[str, Check] = {}
@@ -24,6 +24,17 @@ def in_each_deployment(of_one: Callable[[Deployment], Iterator[str]]) -> Check:
 
     all_scenarios.__name__ = of_one.__name__
     return check(all_scenarios)
+
+
+def in_each_stack(of_one: Callable[[Stack], Iterator[str]]) -> Check:
+    """Registers a check of what the main stack and that of the edge both have, for all scenarios."""
+
+    def both(deployment: Deployment) -> Iterator[str]:
+        yield from of_one(deployment.main)
+        yield from (f"edge: {problem}" for problem in of_one(deployment.edge))
+
+    both.__name__ = of_one.__name__
+    return in_each_deployment(both)
 
 
 def as_list(value: Json) -> list[Json]:

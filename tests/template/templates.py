@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class Scenario:
     name: str
     template: dict[str, Json] = field(default_factory=dict)
     data: dict[str, Json] = field(default_factory=dict)
+    edge: dict[str, Json] = field(default_factory=lambda: {"OpsEmail": "ops@example.com", "AWS::Region": "us-east-1"})
 
 
 KEY = "hbk_" + "a" * 10 + "_" + "a" * 59
@@ -74,11 +76,20 @@ SCENARIOS = [
             "Segments": 4, "Concurrency": 50, "RateLimit": 5, "MonthlyBudget": 100,
         },
         {"SecondRegion": "eu-central-1", "WitnessRegion": "eu-west-3"},
+        {"OpsEmail": "ops@example.com", "EdgeName": "beats.example.com", "HostedZoneId": "Z1", "OriginName": "o.example.com",
+         "FirstHealthCheck": "check-1", "SecondHealthCheck": "check-2", "AWS::Region": "us-east-1"},
     ),
     Scenario(
         "client certificates",
         {"DomainName": "heartbeat.example.com", "HostedZoneId": "Z1", "TruststoreUri": "s3://bucket/ca.pem",
-         "CanaryKey": KEY},
+         "TruststoreVersion": "v1", "CanaryKey": KEY},
+    ),
+    Scenario("one region, canaries", {"CanaryKey": KEY, "OpsEmail": "ops@example.com", "LogLevel": "off"}),
+    Scenario(
+        "two regions, client certificates",
+        {"Data": "apart", "OtherRegion": "eu-central-1", "DomainName": "heartbeat.example.com", "HostedZoneId": "Z1",
+         "TruststoreUri": "s3://bucket/ca.pem"},
+        {"SecondRegion": "eu-central-1", "WitnessRegion": "eu-west-3"},
     ),
 ]  # fmt: skip
 
@@ -108,7 +119,7 @@ class Resolver:
     """Resolves parameters, pseudo-parameters and conditions of a template."""
 
     def __init__(self, template: Json, values: dict[str, Json]):
-        unknown = set(values) - set(template["Parameters"])
+        unknown = set(values) - set(template["Parameters"]) - set(PSEUDO)
         if unknown:
             raise LookupError(f"unknown parameters: {sorted(unknown)}")
         defaults = {name: about.get("Default") for name, about in template["Parameters"].items()}
@@ -135,12 +146,18 @@ class Resolver:
     def ref(self, name: str) -> Json:
         if name == "AWS::NoValue":
             return NOTHING
-        return self.values.get(name, name)
+        if name.split(".")[0] in self.template["Resources"]:
+            return name
+        return self.values[name]
 
     def function(self, name: str, argument: Json) -> Json:
         match name:
             case "Fn::If":
-                return self.value(argument[1] if self.holds(argument[0]) else argument[2])
+                # Both, so that a mistake shows in each.
+                then, otherwise = (NOTHING if branch == {"Ref": "AWS::NoValue"} else self.value(branch) for branch in argument[1:])
+                if {} in (then, otherwise):
+                    raise LookupError(f"{argument} has an empty value")
+                return then if self.holds(argument[0]) else otherwise
             case "Fn::Equals":
                 return str(self.value(argument[0])) == str(self.value(argument[1]))
             case "Fn::Not":
@@ -148,7 +165,7 @@ class Resolver:
             case "Fn::And":
                 return all(map(self.value, argument))
             case "Fn::GetAtt":
-                return argument if isinstance(argument, str) else ".".join(argument)
+                return self.ref(argument if isinstance(argument, str) else ".".join(argument))
             case "Fn::Join":
                 return argument[0].join(map(str, self.value(argument[1])))
             case "Fn::FindInMap":
@@ -203,6 +220,15 @@ class Deployment:
     scenario: Scenario
     main: Stack
     data: Stack
+    edge: Stack
+
+    @staticmethod
+    def of(scenario: Scenario, template: Json, raw: dict[str, Json]) -> "Deployment":
+        """`template` is the output of SAM."""
+        return Deployment(
+            scenario, Stack.of(template, scenario.template), Stack.of(raw["data.yaml"], scenario.data),
+            Stack.of(raw["edge.yaml"], scenario.edge),
+        )  # fmt: skip
 
     def tables(self) -> dict[str, Json]:
         """The properties of all tables, by logical id."""
@@ -224,11 +250,9 @@ class Templates:
     @staticmethod
     def of(texts: Texts) -> "Templates":
         raw = {name: parse(text) for name, text in texts.files.items() if name.endswith(".yaml")}
+        raw["samconfig.toml"] = tomllib.loads(texts.files["samconfig.toml"])
         expanded = expand(raw["template.yaml"])
-        deployments = [
-            Deployment(s, Stack.of(expanded, s.template), Stack.of(raw["data.yaml"], s.data)) for s in SCENARIOS
-        ]
-        return Templates(texts, raw, expanded, deployments)
+        return Templates(texts, raw, expanded, [Deployment.of(s, expanded, raw) for s in SCENARIOS])
 
 
 if __name__ == "__main__":
