@@ -1,6 +1,6 @@
 //! The token of a key.
 
-use hb_domain::{KeyId, Secret, Token, TokenError};
+use hb_domain::{KeyId, Secret, Token, TokenError, credential, opaque};
 
 /// Reads any text as a token, and finds any changed character of a right one.
 pub fn token(data: &[u8]) {
@@ -13,6 +13,9 @@ pub fn token(data: &[u8]) {
 }
 
 fn read(text: &str) {
+    let found = credential(text);
+    assert!(text.parse::<Token>().is_err() || opaque(text).is_err(), "a key of one kind");
+    assert_eq!(found.is_ok(), text.parse::<Token>().is_ok() || opaque(text).is_ok());
     match text.parse::<Token>() {
         Ok(token) => {
             assert_eq!(token.reveal(), text, "one key, one token");

@@ -1,10 +1,11 @@
-//! API key tokens: `hbk_<id>_<secret><checksum>`.
+//! API key tokens, `hbk_<id>_<secret><checksum>`, and the keys of other systems.
 //!
 //! The prefix lets scanners find a leaked key; the checksum finds typos without a database.
 //! All parts are lower-case base32 (RFC 4648), so that a double click selects a whole token:
 //! `hbk_[a-z2-7]{10}_[a-z2-7]{59}`.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use data_encoding::{Encoding, Specification};
@@ -218,6 +219,42 @@ impl FromStr for Token {
     }
 }
 
+/// How many characters an API key of Amazon API Gateway has ("API Gateway API key file format" of its developer guide).
+const OPAQUE_CHARS: RangeInclusive<usize> = 20..=128;
+
+/// A string that is not the key of another system.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "a key of another system is {} to {} visible ASCII characters, and does not start with {PREFIX}",
+    OPAQUE_CHARS.start(), OPAQUE_CHARS.end()
+)]
+pub struct OpaqueError;
+
+/// The id and the secret of a key that another system made.
+///
+/// It has neither: the secret is its hash, and the id is the beginning of the hash that is stored. So it is found by one
+/// read, as a token is, and its id says no more of it than what is stored.
+pub fn opaque(text: &str) -> Result<(KeyId, Secret), OpaqueError> {
+    let allowed = OPAQUE_CHARS.contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && !text.starts_with(PREFIX);
+    if !allowed {
+        return Err(OpaqueError);
+    }
+    let secret = Secret(Sha256::digest(text).into());
+    let stored = secret.hash();
+    let id = KeyId::from_random(std::array::from_fn(|i| stored.0[i]));
+    Ok((id, secret))
+}
+
+/// The id and the secret of what a client sent: of a [`Token`], or of a key of another system.
+pub fn credential(text: &str) -> Result<(KeyId, Secret), TokenError> {
+    match text.parse() {
+        Ok(Token { id, secret }) => Ok((id, secret)),
+        Err(error) => opaque(text).map_err(|OpaqueError| error),
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token({PREFIX}{}_hidden)", self.id)
@@ -266,6 +303,35 @@ mod tests {
     }
 
     #[test]
+    fn the_id_and_the_hash_of_an_opaque_key_never_change() {
+        let (id, secret) = opaque("apikey1234abcdefghij0123456789").unwrap();
+        let stored = data_encoding::HEXLOWER.encode(secret.hash().as_bytes());
+        insta::assert_snapshot!(format!("{id} {stored}"), @"mempi2kwoj 6118f46956726337787db90cbdf71c79468028eb057e8bdb7dfe7624464b0ca6");
+    }
+
+    #[test]
+    fn an_opaque_key_is_long_visible_and_no_token() {
+        for right in ["a".repeat(20), "~".repeat(128)] {
+            let (id, secret) = opaque(&right).unwrap();
+            assert_eq!(credential(&right), Ok((id, secret.clone())));
+            assert!(!secret.hash().fits(&opaque(&("b".to_owned() + &right[1..])).unwrap().1));
+        }
+        let token = token().reveal();
+        for wrong in [
+            "a".repeat(19),
+            "a".repeat(129),
+            "a".repeat(20) + " ",
+            "\u{e4}".repeat(10),
+            token.clone(),
+            token[..70].to_owned(),
+        ] {
+            assert_eq!(opaque(&wrong), Err(OpaqueError), "{wrong}");
+        }
+        assert_eq!(credential(&token[..70]), Err(TokenError::Format));
+        assert_eq!(credential(&token).unwrap().0, *super::tests::token().id());
+    }
+
+    #[test]
     fn only_the_right_secret_matches_a_hash() {
         assert!(token().secret().hash().fits(token().secret()));
         assert!(!token().secret().hash().fits(&Secret::from_random([43; 32])));
@@ -281,6 +347,7 @@ mod tests {
         #[test]
         fn no_string_panics(text in "\\PC*|hbk_[a-z2-7]{10}_.{59}|hbk_[a-z2-7]{10}_[a-z0-9]{59}") {
             let _ = text.parse::<Token>();
+            let _ = credential(&text);
         }
     }
 }

@@ -49,7 +49,9 @@ pub use entry::{Entry, HostSettings, Pause, PauseError};
 pub use host::{Fleet, FleetError, HostId, HostIdError, HostKey, Region, RegionError};
 pub use incarnation::Incarnation;
 pub use inquiry::{Inquiry, Regions, decide_among};
-pub use key::{KeyId, KeyIdError, Secret, SecretHash, Token, TokenError};
+pub use key::{
+    KeyId, KeyIdError, OpaqueError, Secret, SecretHash, Token, TokenError, credential, opaque,
+};
 pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Subject};
 pub use pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
 pub use subscription::{

@@ -108,14 +108,19 @@ pub fn router(app: App) -> Router {
             beat::by_path,
         )
     };
-    Router::new()
+    let routes = Router::new()
         .route("/v1/heartbeat", post(beat::by_body))
         // Misspelt since 2018, in crontabs that will never be edited.
         .route("/v1/hearbeat", post(beat::by_body))
         // Without a name: refused with a reason rather than as an unknown path.
         .route(BY_PATH, by_path())
         .route("/v1/heartbeat/{*path}", by_path())
-        .route("/v1/status", get(status::status))
+        .route("/v1/status", get(status::status));
+    // Paths of Amazon API Gateway may begin with the name of a stage, and machines that beat there keep their paths. It is
+    // empty in an address that ends with a slash.
+    let with_stage = routes.clone();
+    routes
+        .nest("/{stage}", with_stage)
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .layer(from_fn(answer::guard))

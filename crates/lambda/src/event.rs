@@ -65,10 +65,8 @@ impl HttpEvent {
             return Err(UNKNOWN);
         };
         // The conversion adds the stage to some paths, and panics at a host that is none.
-        let (stage, domain) = (
-            text(&mut context, "stage"),
-            text(&mut context, "domainName"),
-        );
+        context.remove("stage");
+        let domain = text(&mut context, "domainName");
         mend_headers(&mut event);
         let broken = mend_body(&mut event);
         let parameters = parameters(&mut event);
@@ -95,7 +93,7 @@ impl HttpEvent {
             client = member("identity", "sourceIp");
             read = |event| from_value(event).map(LambdaRequest::ApiGatewayV1);
         }
-        let uri = target::uri(&path.ok_or(NotHttp("no path"))?, stage.as_deref(), &query);
+        let uri = target::uri(&path.ok_or(NotHttp("no path"))?, &query);
         event.insert("requestContext".to_owned(), context.into());
         Ok(Self {
             // The parser's message would quote the event.

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hb_domain::{Key, KeyId, Timestamp, Token, limits};
+use hb_domain::{Key, KeyId, Secret, Timestamp, credential, limits};
 use lru::LruCache;
 use sha2::{Digest, Sha256};
 
@@ -149,14 +149,13 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Arc<Key>, AuthError> {
         let presented = presented.ok_or(AuthError::Refused(Refusal::Absent))?;
-        let token: Token = presented
-            .parse()
-            .map_err(|_| AuthError::Refused(Refusal::Malformed))?;
+        let (id, secret) =
+            credential(presented).map_err(|_| AuthError::Refused(Refusal::Malformed))?;
         let digest: Digest32 = Sha256::digest(presented).into();
         let cached = lock(&self.found).keys.get(&digest).cloned();
         let key = match cached {
             Some(Found { key, read, .. }) if is_valid(read, self.policy.positive, now) => key,
-            cached => self.look_up(&token, digest, cached, now).await?,
+            cached => self.look_up(id, &secret, digest, cached, now).await?,
         };
         if key.is_live(now) {
             Ok(key)
@@ -167,21 +166,22 @@ impl Authenticator {
 
     async fn look_up(
         &self,
-        token: &Token,
+        id: KeyId,
+        secret: &Secret,
         digest: Digest32,
         cached: Option<Found>,
         now: Timestamp,
     ) -> Result<Arc<Key>, AuthError> {
         let refused = lock(&self.refused).get(&digest).copied();
         if refused.is_some_and(|read| is_valid(read, self.policy.negative, now)) {
-            return Err(AuthError::Refused(Refusal::Unknown(*token.id())));
+            return Err(AuthError::Refused(Refusal::Unknown(id)));
         }
-        let loaded = self.keys.load(token.id()).await;
+        let loaded = self.keys.load(&id).await;
         if loaded.is_ok() {
             self.troubles.worked(ACTIVITY, now);
         }
         match loaded {
-            Ok(Some(key)) if key.hash.fits(token.secret()) => {
+            Ok(Some(key)) if key.hash.fits(secret) => {
                 let noted = self
                     .note_use(&key, cached.and_then(|cached| cached.noted), now)
                     .await;
@@ -199,7 +199,7 @@ impl Authenticator {
             Ok(_) => {
                 lock(&self.found).pop(&digest);
                 lock(&self.refused).put(digest, now);
-                Err(AuthError::Refused(Refusal::Unknown(*token.id())))
+                Err(AuthError::Refused(Refusal::Unknown(id)))
             }
             Err(error) => {
                 self.troubles.failed(ACTIVITY, &error, now);

@@ -61,7 +61,7 @@ pub(crate) enum KeyCommand {
         /// The key's id, its name, or the whole key.
         key: KeyRef,
     },
-    /// Show the id of a token and whether its checksum is right. Works offline.
+    /// Show the id of a key and whether its checksum is right. Works offline.
     Inspect {
         /// The whole key, or - to read it from standard input, where no list of processes shows it.
         token: String,
@@ -72,6 +72,9 @@ pub(crate) enum KeyCommand {
     Import {
         /// The file, or - for standard input.
         file: PathBuf,
+        /// The column `key` has keys of another system, such as Amazon API Gateway, which machines go on using.
+        #[arg(long)]
+        opaque: bool,
         /// Leave out wrong rows, instead of doing nothing.
         #[arg(long)]
         skip_invalid: bool,

@@ -104,7 +104,8 @@ async fn not_found() {
         "POST /v1/heartbeats",
         "POST /v1/hearbeat/",
         "GET /v1/hearbeat/web-01",
-        "POST //v1/heartbeat",
+        "POST /prod/dev/v1/heartbeat",
+        "POST /prod",
         "POST /v1/Heartbeat",
         "DELETE /%ff",
     ] {

@@ -20,9 +20,6 @@ const IN_PATH: &AsciiSet = &FORBIDDEN.add(b'?');
 /// What a decoded path cannot contain: there a percent sign is literal.
 const IN_DECODED_PATH: &AsciiSet = &IN_PATH.add(b'%');
 
-/// What follows the stage that an HTTP API prepends to its paths.
-const ROOT: &str = "/v1/";
-
 pub(super) struct Path {
     path: String,
     /// Whether the gateway percent-decoded it.
@@ -35,22 +32,16 @@ impl Path {
     }
 }
 
-/// The target that the client requested. HTTP APIs, unless their stage is `$default`, prepend the stage to the path.
-pub(super) fn uri(path: &Path, stage: Option<&str>, query: &str) -> Result<Uri, InvalidUri> {
-    let named = |stage| path.path.strip_prefix('/')?.strip_prefix(stage);
-    // Removed only in front of a path of ours: a REST API with a stage `v1` sends `/v1/heartbeat` without it.
-    let bare = stage
-        .and_then(named)
-        .filter(|rest| rest.starts_with(ROOT))
-        .unwrap_or(&path.path);
+/// The target that the client requested, behind the stage if the gateway put it there.
+pub(super) fn uri(path: &Path, query: &str) -> Result<Uri, InvalidUri> {
     let set = if path.decoded {
         IN_DECODED_PATH
     } else {
         IN_PATH
     };
-    let slash = if bare.starts_with('/') { "" } else { "/" };
+    let slash = if path.path.starts_with('/') { "" } else { "/" };
     let mark = if query.is_empty() { "" } else { "?" };
-    let bare = utf8_percent_encode(bare, set);
+    let bare = utf8_percent_encode(&path.path, set);
     let query = utf8_percent_encode(query, FORBIDDEN);
     format!("{slash}{bare}{mark}{query}").parse()
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Fleet, KeyId, KeyLimits, Scope, Secret, Token};
+use hb_domain::{Fleet, Key, KeyId, KeyLimits, Scope, Secret, Token, opaque};
 use hb_service::admin::{Created, KeyAdmin, KeyRequest};
 use hb_service::ports::{Clock, Keys};
 use hb_service::testing::memory::auditor;
@@ -133,6 +133,31 @@ async fn a_wrong_token_is_cached_for_10_s_without_affecting_the_right_one() {
     assert_eq!(fixture.authenticate(&wrong).await, result("unknown key", 0));
     fixture.bench.pass(1);
     assert_eq!(fixture.authenticate(&wrong).await, result("unknown key", 1));
+}
+
+#[tokio::test]
+async fn a_key_of_another_system_is_found_with_one_read() {
+    let fixture = Fixture::new();
+    let Created { key, .. } = fixture.create(None).await;
+    let text = "an-API-key-of-another/system";
+    let (id, secret) = opaque(text).unwrap();
+    let imported = Key {
+        id,
+        hash: secret.hash(),
+        ..key
+    };
+    assert!(fixture.bench.memory.create(&imported).await.unwrap());
+    // The key and the day of its use; then neither.
+    assert_eq!(fixture.authenticate(text).await, result("ok", 2));
+    assert_eq!(fixture.authenticate(text).await, result("ok", 0));
+    for wrong in [&text[1..], "an-api-key-of-another/system"] {
+        assert_eq!(fixture.authenticate(wrong).await, result("unknown key", 1));
+        assert_eq!(fixture.authenticate(wrong).await, result("unknown key", 0));
+    }
+    assert_eq!(
+        fixture.authenticate(&text[..19]).await,
+        result("malformed key", 0)
+    );
 }
 
 #[tokio::test]

@@ -59,6 +59,7 @@ pub(super) async fn import(
     key_admin: &KeyAdmin,
     format: Format,
     file: &Path,
+    opaque: bool,
     skip_invalid: bool,
 ) -> Result<(), Failure> {
     let input = |cause| Failure::Input {
@@ -72,7 +73,7 @@ pub(super) async fn import(
     let mut wrong = 0;
     let mut seen = HashSet::new();
     for (line, row) in rows {
-        let key = row.and_then(|row| row.key(key_admin));
+        let key = row.and_then(|row| row.key(key_admin, opaque));
         let key = key.and_then(|(key, token)| {
             if seen.insert(key.id) {
                 Ok(Import { line, key, token })

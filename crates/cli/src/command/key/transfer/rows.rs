@@ -5,7 +5,9 @@ use std::io;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
-use hb_domain::{Fleet, Key, KeyLimits, Scope, SecretHash, Timestamp, Token, human_duration};
+use hb_domain::{
+    Fleet, Key, KeyLimits, Scope, SecretHash, Timestamp, Token, human_duration, opaque,
+};
 use hb_service::admin::{Created, KeyAdmin, KeyRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -50,6 +52,9 @@ pub(crate) struct Row {
     /// SHA-256 of the secret, in hexadecimal digits; without it, a new key is created.
     #[serde(default)]
     hash: Option<String>,
+    /// A key of another system. It is only ever read.
+    #[serde(default, skip_serializing)]
+    key: Option<String>,
     #[serde(default)]
     max_hosts: Option<String>,
     /// A duration.
@@ -69,6 +74,7 @@ impl Row {
             expires: key.expires.map(|at| at.to_string()),
             revoked: key.revoked.map(|at| at.to_string()),
             hash: Some(HEXLOWER.encode(key.hash.as_bytes())),
+            key: None,
             max_hosts: key.limits.hosts.map(|hosts| hosts.to_string()),
             max_interval: key
                 .limits
@@ -95,8 +101,12 @@ impl Row {
         cells.map(Option::unwrap_or_default)
     }
 
-    /// The key of this row, and the token of a new one.
-    pub(crate) fn key(&self, key_admin: &KeyAdmin) -> Result<(Key, Option<Token>), String> {
+    /// The key of this row, and the token of a new one. `of_others` says that the rows have keys of another system.
+    pub(crate) fn key(
+        &self,
+        key_admin: &KeyAdmin,
+        of_others: bool,
+    ) -> Result<(Key, Option<Token>), String> {
         let now = key_admin.ports.clock.now();
         let fleet = self.fleet.as_deref();
         let scope = self.scope.as_deref();
@@ -119,9 +129,18 @@ impl Row {
             revoked: instant("revoked", self.revoked.as_ref(), now)?,
             ..key
         };
-        match (&self.id, &self.hash) {
-            (None, None) => Ok((key, Some(token))),
-            (Some(id), Some(hash)) => {
+        match (&self.id, &self.hash, &self.key) {
+            (None, None, Some(text)) if of_others => {
+                let (id, secret) = opaque(text).map_err(|error| error.to_string())?;
+                let hash = secret.hash();
+                Ok((Key { id, hash, ..key }, None))
+            }
+            _ if of_others => {
+                Err("with --opaque each row has a key, and neither id nor hash".to_owned())
+            }
+            (_, _, Some(_)) => Err("key: only with --opaque, which stores keys of another system".to_owned()),
+            (None, None, None) => Ok((key, Some(token))),
+            (Some(id), Some(hash), None) => {
                 let hash = HEXLOWER.decode(hash.to_lowercase().as_bytes()).ok();
                 let hash = hash.and_then(|hash| hash.try_into().ok());
                 let key = Key {
