@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hb_cli::testing::Numbered;
 use hb_domain::{Key, Timestamp};
 use hb_service::admin::KeyAdmin;
 use hb_service::testing::memory::{self, CountingIds, ManualClock, Memory};
@@ -34,9 +35,14 @@ pub fn csv(data: &[u8]) {
         auditor: memory::auditor(&ports),
         ports,
     };
-    let Ok(rows) = hb_cli::testing::import(text, &key_admin) else {
-        return;
-    };
+    for opaque in [false, true] {
+        if let Ok(rows) = hb_cli::testing::import(text, &key_admin, opaque) {
+            read(text, rows, &key_admin);
+        }
+    }
+}
+
+fn read(text: &str, rows: Vec<Numbered>, key_admin: &KeyAdmin) {
     let mut before = 0;
     for (line, key) in rows {
         assert!(line > before, "line {line} after line {before}");
@@ -44,7 +50,7 @@ pub fn csv(data: &[u8]) {
         let Ok(key) = key else { continue };
         let key = in_seconds(key);
         let exported = hb_cli::testing::export(&key).expect("an export");
-        let read = hb_cli::testing::import(&exported, &key_admin).expect("a file");
+        let read = hb_cli::testing::import(&exported, key_admin, false).expect("a file");
         let [(2, Ok(again))] = &read[..] else {
             panic!("{exported}: {read:?}");
         };

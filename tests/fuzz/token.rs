@@ -14,8 +14,14 @@ pub fn token(data: &[u8]) {
 
 fn read(text: &str) {
     let found = credential(text);
-    assert!(text.parse::<Token>().is_err() || opaque(text).is_err(), "a key of one kind");
-    assert_eq!(found.is_ok(), text.parse::<Token>().is_ok() || opaque(text).is_ok());
+    assert!(
+        text.parse::<Token>().is_err() || opaque(text).is_err(),
+        "a key of one kind"
+    );
+    assert_eq!(
+        found.is_ok(),
+        text.parse::<Token>().is_ok() || opaque(text).is_ok()
+    );
     match text.parse::<Token>() {
         Ok(token) => {
             assert_eq!(token.reveal(), text, "one key, one token");

@@ -8,9 +8,9 @@ use crate::command::key::transfer::rows::{self, Row};
 /// The line of a row, and its key or what is wrong with it.
 pub type Numbered = (u64, Result<Key, String>);
 
-/// The keys of a file, or what is wrong with it.
-pub fn import(text: &str, key_admin: &KeyAdmin) -> Result<Vec<Numbered>, String> {
-    let key = |row: Row| row.key(key_admin).map(|(key, _)| key);
+/// The keys of a file, of another system if `opaque`, or what is wrong with it.
+pub fn import(text: &str, key_admin: &KeyAdmin, opaque: bool) -> Result<Vec<Numbered>, String> {
+    let key = |row: Row| row.key(key_admin, opaque).map(|(key, _)| key);
     let rows = rows::parse(text)?.into_iter();
     Ok(rows.map(|(line, row)| (line, row.and_then(key))).collect())
 }

@@ -314,7 +314,11 @@ mod tests {
         for right in ["a".repeat(20), "~".repeat(128)] {
             let (id, secret) = opaque(&right).unwrap();
             assert_eq!(credential(&right), Ok((id, secret.clone())));
-            assert!(!secret.hash().fits(&opaque(&("b".to_owned() + &right[1..])).unwrap().1));
+            assert!(
+                !secret
+                    .hash()
+                    .fits(&opaque(&("b".to_owned() + &right[1..])).unwrap().1)
+            );
         }
         let token = token().reveal();
         for wrong in [

@@ -288,7 +288,9 @@ pub(crate) fn inspect(format: Format, token: &str) -> Result<(), Failure> {
     let value = serde_json::json!({ "id": id, "valid": valid });
     let text = match valid {
         Some(_) => format!("{id}: the checksum is right; `hb key list` shows the key"),
-        None => format!("{id}, if it is a key of another system; `hb key list` shows it if it was imported"),
+        None => format!(
+            "{id}, if it is a key of another system; `hb key list` shows it if it was imported"
+        ),
     };
     Ok(output::one(format, &text, &value)?)
 }

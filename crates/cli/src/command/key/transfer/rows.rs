@@ -138,7 +138,9 @@ impl Row {
             _ if of_others => {
                 Err("with --opaque each row has a key, and neither id nor hash".to_owned())
             }
-            (_, _, Some(_)) => Err("key: only with --opaque, which stores keys of another system".to_owned()),
+            (_, _, Some(_)) => {
+                Err("key: only with --opaque, which stores keys of another system".to_owned())
+            }
             (None, None, None) => Ok((key, Some(token))),
             (Some(id), Some(hash), None) => {
                 let hash = HEXLOWER.decode(hash.to_lowercase().as_bytes()).ok();
