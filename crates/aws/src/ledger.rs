@@ -112,9 +112,12 @@ impl<T: Record> Ledger<T> for DynamoLedger {
             .collect();
         let mut known = HashSet::new();
         for part in addresses.chunks(limits::BATCH) {
-            if let Ok((items, rest)) = self.batch(part).await {
-                known.extend(part.iter().filter(|one| !rest.contains(*one)).cloned());
-                found.extend(items);
+            match self.batch(part).await {
+                Ok((items, rest)) => {
+                    known.extend(part.iter().filter(|one| !rest.contains(*one)).cloned());
+                    found.extend(items);
+                }
+                Err(error) => tracing::warn!(%error, "the entries are read one by one"),
             }
         }
         let mut loaded = Vec::with_capacity(keys.len());
