@@ -31,8 +31,10 @@ class Predecessor:
         self.gateway.put_method_response(**of, statusCode="200")
         self.gateway.put_integration_response(**of, statusCode="200", responseTemplates={"application/json": '{"message": "old"}'})
         self.gateway.create_deployment(restApiId=self.api, stageName="dev")
+        plan = self.gateway.create_usage_plan(name="plan", apiStages=[{"apiId": self.api, "stage": "dev"}])["id"]
         for name, key, enabled in (("web", KEY, True), ("gone", OFF, False)):
-            self.gateway.create_api_key(name=name, value=key, enabled=enabled)
+            made = self.gateway.create_api_key(name=name, value=key, enabled=enabled)["id"]
+            self.gateway.create_usage_plan_key(usagePlanId=plan, keyId=made, keyType="API_KEY")
         self.gateway.create_domain_name(domainName=NAME, endpointConfiguration={"types": ["REGIONAL"]})
         self.gateway.create_base_path_mapping(domainName=NAME, restApiId=self.api, stage="dev")
         config = {"Type": "HTTPS", "FullyQualifiedDomainName": f"{self.api}.execute-api.eu-west-1.amazonaws.com", "ResourcePath": "/dev/v1/status"}
