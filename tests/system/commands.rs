@@ -75,18 +75,27 @@ fn the_total_cost_is_the_sum_of_its_items() {
     assert_eq!(total["item"], "total");
     let sum: f64 = items.iter().map(dollars).sum();
     assert!(sum > 30.0 && (sum - dollars(total)).abs() < 0.05, "{bill}");
-    for (hosts, interval, regions) in [("many", "10m", "1"), ("1", "0s", "1"), ("1", "10m", "3")] {
-        let done = sandbox.run(&[
-            "cost",
-            "--hosts",
-            hosts,
-            "--interval",
-            interval,
-            "--regions",
-            regions,
-        ]);
-        assert_eq!(done.code, 2, "{}", done.stderr);
+    for wrong in [
+        "--hosts many",
+        "--hosts 1000000001",
+        "--hosts 1 --interval 0s",
+        "--hosts 1 --interval 366d",
+        "--hosts 1 --regions 3",
+        "--hosts 1 --sweep-every 9s",
+        "--hosts 1 --keys 0",
+    ] {
+        let words: Vec<_> = std::iter::once("cost").chain(wrong.split(' ')).collect();
+        let done = sandbox.run(&words);
+        assert_eq!(done.code, 2, "{wrong}: {}", done.stderr);
     }
+    let most = "cost --hosts 1000000000 --interval 1s --regions 2 --edge --sms-a-month 1000000000";
+    let bill = sandbox.json(&most.split(' ').collect::<Vec<_>>());
+    assert!(
+        bill.as_array()
+            .unwrap()
+            .iter()
+            .all(|row| dollars(row).is_finite())
+    );
 }
 
 #[test]

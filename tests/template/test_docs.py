@@ -156,13 +156,6 @@ def test_an_import_names_each_table_and_has_no_outputs(templates: Templates) -> 
     assert "Outputs" not in imported and imported["Resources"] == resources
 
 
-def test_the_cost_of_a_flood_is_that_of_the_routes() -> None:
-    rates = re.findall(r"of (\d+) and these (\d+) are at most ([\d,]+) dollars", " ".join(page("costs.md").split()))
-    [(rate, own, dollars)] = rates
-    seconds = 730 * 3600
-    assert int(dollars.replace(",", "")) == round((int(rate) + int(own)) * seconds / 1e6 * 1.49, -1)
-
-
 def test_outputs_exist(templates: Templates) -> None:
     outputs = templates.raw["template.yaml"]["Outputs"]
     named = 0

@@ -187,15 +187,39 @@ pub(crate) struct ManArgs {
 #[derive(Debug, Args)]
 pub(crate) struct Cost {
     /// The number of hosts.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MOST))]
     pub(crate) hosts: u64,
-    /// How often each host beats.
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
-    pub(crate) interval: Duration,
+    /// How often each host beats, 1s to 365d.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = interval)]
+    pub(crate) interval: Interval,
     /// The number of regions, 1 or 2.
     #[arg(long = "regions", value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub(crate) in_regions: u8,
+    /// How often all hosts are checked, 10s to 60s: the template's SweepEvery.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = stage_sweep_period)]
+    pub(crate) sweep_every: Duration,
+    /// The number of API keys of these hosts.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=MOST))]
+    pub(crate) keys: u64,
+    /// Notices a month, each by e-mail to one address; a digest is one.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MOST))]
+    pub(crate) notices_a_month: u64,
+    /// SMS a month, to numbers in the United States.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MOST))]
+    pub(crate) sms_a_month: u64,
+    /// Without canaries.
+    #[arg(long)]
+    pub(crate) no_canaries: bool,
+    /// Without a domain name, which Route 53 checks.
+    #[arg(long)]
+    pub(crate) no_domain: bool,
+    /// With CloudFront and WAF before the service.
+    #[arg(long)]
+    pub(crate) edge: bool,
 }
+
+/// Most hosts, keys, notices and SMS that a cost is calculated for.
+const MOST: u64 = 1_000_000_000;
 
 /// Where `hb serve` listens by default.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -222,13 +246,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 fn sweep_period(text: &str) -> Result<Duration, String> {
     let range = Duration::from_secs(1)..=Duration::from_hours(1);
-    duration(text).and_then(|d| {
-        if range.contains(&d) {
-            Ok(d)
-        } else {
-            Err("it must be 1s to 1h".to_owned())
-        }
-    })
+    let right = duration(text).map(|d| range.contains(&d).then_some(d));
+    right?.ok_or_else(|| "it must be 1s to 1h".to_owned())
+}
+
+fn stage_sweep_period(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_secs(10)..=Duration::from_mins(1);
+    let right = duration(text).map(|d| range.contains(&d).then_some(d));
+    right?.ok_or_else(|| "it must be 10s to 60s".to_owned())
 }
 
 fn public_url(text: &str) -> Result<Url, String> {
