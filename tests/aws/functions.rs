@@ -1,5 +1,6 @@
 //! The functions as they are deployed: the real binaries, a Lambda Runtime API and emulated AWS over sockets.
 
+mod bill;
 mod events;
 mod fleet_of_100_000;
 mod front;

@@ -55,13 +55,14 @@ async fn a_large_fleet_fits_into_the_smallest_function_and_failing_pages_lose_no
         .await
         .unwrap();
     let (pass, peak) = (&done["passes"][0], function.peak_kib());
+    let processor = function.processor();
     let (failed, counted) = (
         failed.load(Ordering::SeqCst),
         counted.load(Ordering::SeqCst),
     );
     let millis = pass["ended"].as_i64().unwrap() - pass["began"].as_i64().unwrap();
     println!(
-        "{HOSTS} hosts: {millis} ms, {counted} scans of which {failed} failed, {peak} KiB at most"
+        "{HOSTS} hosts: {millis} ms, {processor:?} of processors, {counted} scans of which {failed} failed, {peak} KiB at most"
     );
     assert!(failed > 0, "otherwise this shows less");
     let silent = HOSTS / SILENT;

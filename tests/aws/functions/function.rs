@@ -208,6 +208,14 @@ impl Function {
         printed(&self.err, count).await.iter().map(read).collect()
     }
 
+    /// The time that processors spent on it (fields `utime` and `stime`, in hundredths of a second, proc(5)).
+    pub(crate) fn processor(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.process.lock().unwrap().id());
+        let stat = std::fs::read_to_string(path).unwrap();
+        let ticks = stat.split(' ').skip(13).take(2);
+        Duration::from_millis(ticks.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
+    }
+
     /// The most memory it ever held, in KiB (`VmHWM`, proc(5)).
     pub(crate) fn peak_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!(
