@@ -66,7 +66,6 @@ impl Gateway {
                 query,
                 &headers,
                 "x.lambda-url.eu-west-1.on.aws",
-                "",
             ),
             Self::HttpApi => version_2(
                 method,
@@ -74,7 +73,6 @@ impl Gateway {
                 query,
                 &headers,
                 "x.execute-api.eu-west-1.amazonaws.com",
-                "/prod",
             ),
             Self::HttpApiOld => version_1(method, &format!("/prod{path}"), query, &headers, true),
             Self::RestApi => version_1(method, &path, query, &headers, false),
@@ -127,20 +125,13 @@ fn version_2(
     query: &str,
     headers: &BTreeMap<String, String>,
     domain: &str,
-    stage: &str,
 ) -> Value {
-    let path = format!("{stage}{path}");
-    let name = if stage.is_empty() {
-        "$default"
-    } else {
-        &stage[1..]
-    };
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query, "headers": headers,
         "requestContext": {
             "accountId": "123456789012", "apiId": "x", "domainName": domain, "domainPrefix": "x",
             "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "curl/8"},
-            "requestId": "id", "routeKey": "$default", "stage": name,
+            "requestId": "id", "routeKey": "$default", "stage": "$default",
             "time": "12/Mar/2020:19:03:58 +0000", "timeEpoch": 1_583_348_638_390_u64,
         },
     })
