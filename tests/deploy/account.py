@@ -22,6 +22,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ Json = Any
 FIRST, SECOND = "eu-west-1", "eu-central-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDTEST", "AWS_SECRET_ACCESS_KEY": "hunter2hunter2"}
 """Those of the account's owner, whom nothing is forbidden."""
+SCHEMAS = Path(str(find_spec("cfnlint").origin)).parent / "data/schemas"  # type: ignore[union-attr]
 KEY = re.compile(r"hbk_[a-z2-7]{10}_[a-z2-7]{59}")
 
 SHIMS = {
@@ -73,7 +75,7 @@ class Account:
 
     def __init__(self, folder: Path, built: Path) -> None:
         self.folder, self.cut = folder, folder / "cut"
-        for name in ("template.yaml", "data.yaml", "edge.yaml", "samconfig.toml", "scripts/ledger.py"):
+        for name in ("template.yaml", "data.yaml", "edge.yaml", "deploy-role.yaml", "samconfig.toml", "scripts/deploy.py", "scripts/ledger.py"):
             (folder / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / "clone" / name)
         (folder / "bin").mkdir()
@@ -95,6 +97,7 @@ class Account:
             [os.environ["HB_EMULATOR"], ROOT / "tests/deploy/emulator.py"],
             env={
                 **self.environment, "HB_CUT": str(self.cut), "AUTH": "true", "LAMBDA_EXECUTOR": "local",
+                "HB_ASKED": str(folder / "asked"), "HB_SCHEMAS": str(SCHEMAS), "PYTHONDONTWRITEBYTECODE": "1",
                 "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": self.url.rsplit(":", 1)[1], "IOT_MTLS_ENABLED": "0",
                 "STATE_DIR": str(folder / "state"),
             },
@@ -176,9 +179,9 @@ class Shell:
         self.bash.communicate()
 
 
-def lines(heading: str) -> list[str]:
-    """The commands of a section of docs/deployment.md."""
-    text = (ROOT / "docs/deployment.md").read_text()
+def lines(heading: str, page: str = "deployment") -> list[str]:
+    """The commands of a section of a page."""
+    text = (ROOT / f"docs/{page}.md").read_text()
     section = re.split(r"^#+ ", re.split(rf"^#+ {re.escape(heading)}\n", text, flags=re.MULTILINE)[1], flags=re.MULTILINE)[0]
     blocks = re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     return "".join(blocks).splitlines()

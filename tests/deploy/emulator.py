@@ -20,10 +20,13 @@ from typing import Any
 import ministack.app as app
 import ministack.services.apigateway as gateway
 import ministack.services.cloudformation.changesets as changesets
+import ministack.services.cloudformation.handlers as requests
 import ministack.services.cloudformation.provisioners as cloudformation
+import ministack.services.cloudformation.stacks as engine
 import ministack.services.cloudwatch as cloudwatch
 import ministack.services.dynamodb as dynamodb
 import ministack.services.eventbridge as eventbridge
+import ministack.services.iam as roles
 import ministack.services.lambda_svc as functions
 import ministack.services.scheduler as scheduler
 import ministack.services.sns as sns
@@ -32,6 +35,9 @@ from ministack.core import iam_actions
 from ministack.core import iam_evaluator as iam
 from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services.cloudformation import _stacks as stacks
+
+import service_role
+from service_role import allows as may
 
 Json = Any
 HANDLERS: dict[str, dict[str, Callable[..., Json]]] = cloudformation._RESOURCE_HANDLERS
@@ -87,9 +93,15 @@ def delete_composite_alarm(physical: str, properties: Json) -> None:
     cloudwatch._composite_alarms.pop(physical, None)
 
 
-HANDLERS["AWS::Route53::HealthCheck"] = {  # It checks nothing.
-    "create": lambda resource, properties, stack: (f"{stack}-{resource}", {}), "delete": lambda physical, properties: None,
-}  # fmt: skip
+# Nothing checks, counts or moves: an alias leads to a new version at once, whatever the alarms say.
+for nothing in ("Route53::HealthCheck", "Budgets::Budget", "CodeDeploy::Application", "CodeDeploy::DeploymentGroup"):
+    HANDLERS[f"AWS::{nothing}"] = {
+        "create": lambda resource, properties, stack: (f"{stack}-{resource}", {}), "delete": lambda physical, properties: None,
+    }  # fmt: skip
+HANDLERS["AWS::IAM::OIDCProvider"] = {
+    "create": lambda resource, properties, stack: (f"arn:aws:iam::{get_account_id()}:oidc-provider/{properties['Url'].split('//')[1]}", {}),
+    "delete": lambda physical, properties: None,
+}
 HANDLERS["AWS::CloudWatch::CompositeAlarm"] = {
     "create": composite_alarm,
     "update": lambda physical, old, new, stack: composite_alarm("", new, stack),
@@ -144,6 +156,11 @@ def encrypted(topic: str, properties: Json) -> None:
     sns._topics[topic]["attributes"]["KmsMasterKeyId"] = properties["KmsMasterKeyId"]
 
 
+@after("AWS::IAM::Role")
+def bounded(role: str, properties: Json) -> None:
+    roles._roles[role]["PermissionsBoundary"] = properties.get("PermissionsBoundary")
+
+
 @after("AWS::DynamoDB::Table")
 def protected(table: str, properties: Json) -> None:
     """A value of a parameter is text; the property is true or false."""
@@ -186,6 +203,12 @@ def nested(before: Callable[..., None], physical: str, properties: Json) -> None
     before(physical, properties)
 
 
+requests._ACTION_HANDLERS["CreateChangeSet"] = partial(service_role.create, requests._ACTION_HANDLERS["CreateChangeSet"])
+replaces(engine, "_provision_resource")(service_role.provision)
+replaces(engine, "_update_resource")(service_role.update)
+replaces(engine, "_delete_resource")(service_role.delete)
+
+
 # ---- DynamoDB.
 
 CUT = Path(os.environ["HB_CUT"])
@@ -212,11 +235,25 @@ def replicate(before: Callable[..., None], table: Json, *change: Json) -> None:
 # ---- The services that act under a role or a key.
 
 
+@replaces(app, "pin_request_origin")
+def origin(before: Callable[..., None], address: str, secure: bool) -> None:
+    """All requests come over TLS: the bucket of `sam` refuses others."""
+    before(address, True)
+
+
+
 @replaces(iam_actions, "extract_iam_action")
 def action(before: Callable[..., str | None], service: str, *request: Json) -> str | None:
     """A batch needs the permission of the single call (Service authorization reference, SQS and SNS)."""
     found = before(service, *request)
     return found.removesuffix("Batch") if found and service in ("sqs", "sns") else found
+
+
+@replaces(iam_actions, "extract_resource_arn")
+def resource(before: Callable[..., str], service: str, method: str, path: str, headers: Json, body: bytes, query: Json, *where: str) -> str:
+    """The resource of a request about a subscription is its topic (Service authorization reference, SNS)."""
+    subscription = query.get("SubscriptionArn")
+    return subscription[0].rsplit(":", 1)[0] if subscription else before(service, method, path, headers, body, query, *where)
 
 
 @replaces(iam_actions, "dynamodb_service_context")
@@ -232,18 +269,17 @@ def context(before: Callable[..., Json], body: bytes) -> Json:
     return known | {"dynamodb:Attributes": sorted(names) or None, "dynamodb:LeadingKeys": keys or None}
 
 
-def may(role: str, action: str, resource: str) -> bool:
-    account = get_account_id()
-    context = iam.EvalContext(role, "AssumedRole", account, action, resource, get_region())
-    policies = iam._gather_role_policies(role.rsplit("/", 1)[1], account)
-    return bool(iam.evaluate(context, policies).decision == "Allow")
-
-
 @replaces(functions, "_route_async_failure")
 def failed(before: Callable[..., None], queue: str, name: str, event: Json, result: Json) -> None:
     """Lambda sends what failed under the role of the function."""
     if may(functions._functions[name]["config"]["Role"], "sqs:SendMessage", queue):
         before(queue, name, event, result)
+
+
+@replaces(functions, "_reserved_concurrency")
+def reserved(before: Callable[..., int | None], function: Json, config: Json) -> int | None:
+    """Versions and aliases share the reserved concurrency of their function (Lambda developer guide, "Reserved concurrency")."""
+    return before(functions._functions.get(config["FunctionName"], function), config)
 
 
 scheduler._SCHEDULE_TICK_INTERVAL = 1
@@ -268,7 +304,7 @@ def topic(before: Callable[..., Json], arn: str, action: str | None = None) -> J
     if action == "sns:Publish" and key and ":assumed-role/" in caller:
         arn = f"arn:aws:kms:{get_region()}:{get_account_id()}:key/{key}"
         for needed in ("kms:GenerateDataKey", "kms:Decrypt"):
-            if not may("/" + caller.split("/")[1], needed, arn):
+            if not may("/" + caller.split("/")[1], needed, arn, kms_ViaService=f"sns.{get_region()}.amazonaws.com"):
                 text = f"User: {caller} is not authorized to perform: {needed} on resource: {arn}"
                 return None, sns._error("KMSAccessDenied", text, 400)
     return found, refused

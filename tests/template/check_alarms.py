@@ -13,11 +13,13 @@ from templates import ACCOUNT, ROOT, Deployment, Json, Stack, Templates
 ABSENCE = {"SweepMissing": ("Sweep", "SweepCompleted"), "CanaryMissing": ("Canary", "CanaryAccepted")}
 """Alarms on the absence of an event: the first word of the two alarms that they are made of, and the metric of these."""
 PARTS = {first + last for first, _ in ABSENCE.values() for last in ("Absent", "Seen")}
+SILENT = {*PARTS, "IngestVersionErrors"}
+"""Alarms that tell nobody: other alarms ask the parts, and CodeDeploy asks the other one."""
 
 
 def alarms(stack: Stack) -> dict[str, Json]:
     """The alarms that notify people, by logical id."""
-    of_metrics = {n: a for n, a in stack.of_type("AWS::CloudWatch::Alarm").items() if n not in PARTS}
+    of_metrics = {n: a for n, a in stack.of_type("AWS::CloudWatch::Alarm").items() if n not in SILENT}
     return of_metrics | stack.of_type("AWS::CloudWatch::CompositeAlarm")
 
 
@@ -101,6 +103,10 @@ OF_AWS: dict[str, dict[str, tuple[str, ...]]] = {
 Lambda, API Gateway (HTTP APIs), SNS, SQS, Route 53 and WAF (of CloudFront, without a region)."""
 
 
+OF_VERSION = frozenset({"Resource", "ExecutedVersion"})
+"""Metrics of Lambda are also by alias and version ("View metrics for Lambda functions")."""
+
+
 def metric_problem(namespace: str, metric: str, dimensions: frozenset[str]) -> str | None:
     if namespace == FACTS["namespace"]:
         known = FACTS["metrics"].get(metric)
@@ -109,6 +115,8 @@ def metric_problem(namespace: str, metric: str, dimensions: frozenset[str]) -> s
         emitted = {frozenset(by) for by in known["dimensions"]}
         return None if dimensions in emitted else f"{metric} is emitted by {known}, not by {set(dimensions)}"
     of_aws = OF_AWS.get(namespace, {}).get(metric)
+    if namespace == "AWS/Lambda" and dimensions > OF_VERSION:
+        dimensions -= OF_VERSION
     if of_aws is None or frozenset(of_aws) != dimensions:
         return f"{namespace} has no {metric} by {set(dimensions)}"
     return None
@@ -127,7 +135,7 @@ def alarms_watch_emitted_metrics(stack: Stack) -> Iterator[str]:
         if problem:
             yield f"{name}: {problem}"
         for value in dimensions.values():
-            if value.split(".")[0] not in {*stack.resources, *stack.values.values(), *made}:
+            if re.split("[.:]", value)[0] not in {*stack.resources, *stack.values.values(), *made}:
                 yield f"{name}: {value} is not in the stack"
 
 
@@ -143,7 +151,8 @@ def row_of_alarm(alarm: Json) -> str:
     if "AlarmRule" in alarm:
         when, missing = f"`{alarm['AlarmRule']}`", ""
     else:
-        by = ", ".join(f"{d['Name']} {d['Value']}" for d in alarm.get("Dimensions", [])) or "all"
+        # SAM puts a hash behind the name of a version.
+        by = re.sub(r"(Version)[0-9a-f]{10}", r"\1", ", ".join(f"{d['Name']} {d['Value']}" for d in alarm.get("Dimensions", []))) or "all"
         of = alarm["EvaluationPeriods"]
         when = (
             f"{alarm.get('Statistic') or alarm['ExtendedStatistic']} of {alarm['Namespace']} {alarm['MetricName']} ({by}) "

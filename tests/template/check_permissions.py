@@ -19,6 +19,7 @@ OF_PLATFORM = {
 ANY_RESOURCE = {
     ("TopicKey", "Account"): "the policy of a key: * is the key itself, and without this no one could ever change it",
     ("TopicKey", "Alarms"): "the policy of a key: * is the key itself",
+    ("ShiftRole", "WatchAlarms"): "it reads the state of alarms, and changes nothing",
 }
 """The statements that may name every resource, with the reason."""
 
@@ -50,7 +51,7 @@ def policies_name_resources_of_the_stack(deployment: Deployment) -> Iterator[str
             if "*" in action and (name, sid) != ("TopicKey", "Account"):
                 yield f"{name} {sid} allows {action}"
         for resource in as_list(statement["Resource"]):
-            own = resource in arns or resource in resources or resource.removesuffix(".Arn") in resources
+            own = resource in arns or resource in resources or resource.removesuffix(":live").removesuffix(".Arn") in resources
             if not own and not (excused and resource == "*"):
                 yield f"{name} {sid} names {resource}"
     for name, role in deployment.main.of_type("AWS::IAM::Role").items():
@@ -74,13 +75,17 @@ def services_act_for_this_account_only(stack: Stack) -> Iterator[str]:
 
 @in_each_deployment
 def roles_are_taken_by_the_service_that_acts(deployment: Deployment) -> Iterator[str]:
-    """Lambda takes the role of a function, the scheduler that of a schedule, and nobody another one."""
+    """Lambda takes the role of a function, the scheduler that of a schedule, CodeDeploy its own, and nobody another one. All
+    of them have the boundary, if there is one.
+    """
     main = deployment.main
     lambda_, scheduler = "lambda.amazonaws.com", "scheduler.amazonaws.com"
     used = {f["Role"]: (lambda_, {}) for f in main.of_type("AWS::Lambda::Function").values()}
     of_account = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
     used |= {s["Target"]["RoleArn"]: (scheduler, of_account) for s in main.of_type("AWS::Scheduler::Schedule").values()}
+    used |= {g["ServiceRoleArn"]: ("codedeploy.amazonaws.com", of_account) for g in main.of_type("AWS::CodeDeploy::DeploymentGroup").values()}
     roles = main.of_type("AWS::IAM::Role")
+    boundary = f"arn:aws:iam::{ACCOUNT}:policy/hb-{main.values['Stage']}-boundary" if main.values["Boundary"] == "true" else None
     for unknown in set(used) ^ {f"{name}.Arn" for name in roles}:
         yield f"{unknown} is no role, or nobody takes it"
     for name, role in roles.items():
@@ -90,6 +95,8 @@ def roles_are_taken_by_the_service_that_acts(deployment: Deployment) -> Iterator
         trust = role["AssumeRolePolicyDocument"]
         if trust != {"Version": "2012-10-17", "Statement": [wanted]}:
             yield f"{name} is taken by {trust}"
+        if role.get("PermissionsBoundary") != boundary:
+            yield f"{name} has the boundary {role.get('PermissionsBoundary')}"
 
 
 @in_each_stack

@@ -70,7 +70,8 @@ def capabilities(template: Json) -> set[str]:
     """What must be acknowledged: roles, and templates within templates."""
     kinds = {resource["Type"] for resource in template["Resources"].values()}
     roles, nested = "AWS::IAM::Role" in kinds, "AWS::Serverless::Application" in kinds
-    return ({"CAPABILITY_IAM"} if roles else set()) | ({"CAPABILITY_AUTO_EXPAND"} if nested else set())
+    named = any("RoleName" in resource.get("Properties", {}) for resource in template["Resources"].values())
+    return ({"CAPABILITY_NAMED_IAM" if named else "CAPABILITY_IAM"} if roles else set()) | ({"CAPABILITY_AUTO_EXPAND"} if nested else set())
 
 
 @check
@@ -79,13 +80,13 @@ def environments_set_existing_parameters(templates: Templates) -> Iterator[str]:
     acknowledges what it makes; the two regions name each other, and the data stack both.
     """
     config = templates.raw["samconfig.toml"]
-    ends = {"default": "", "data": "-data", "region-1": "", "region-2": "", "edge": "-edge"}
+    ends = {"default": "", "data": "-data", "region-1": "", "region-2": "", "edge": "-edge", "deploy-role": "-deploy-role"}
     if set(config) != {"version", *ends}:
         yield f"there are the environments {sorted(config)}"
     given = {environment: given_by(config[environment]) for environment in ends}
     for environment, values in given.items():
         deploy = config[environment]["deploy"]["parameters"]
-        file = {"-data": "data.yaml", "-edge": "edge.yaml"}.get(ends[environment], "template.yaml")
+        file = {"-data": "data.yaml", "-edge": "edge.yaml", "-deploy-role": "deploy-role.yaml"}.get(ends[environment], "template.yaml")
         template = templates.raw[file]
         built = file == "template.yaml"
         stack = f"heartbeat-{values['Stage']}{ends[environment]}"
@@ -118,10 +119,10 @@ def environments_set_existing_parameters(templates: Templates) -> Iterator[str]:
 
 @check
 def stage_names_match_the_code(templates: Templates) -> Iterator[str]:
-    """All templates accept the stages that the code accepts."""
-    for name in ("template.yaml", "data.yaml", "edge.yaml"):
+    """The templates accept the stages that the code accepts; that of the pipeline only those whose roles keep their names."""
+    for name in ("template.yaml", "data.yaml", "edge.yaml", "deploy-role.yaml"):
         pattern = templates.raw[name]["Parameters"]["Stage"]["AllowedPattern"]
-        if pattern != f"[a-z0-9-]{{1,{FACTS['stageChars']}}}":
+        if pattern != f"[a-z0-9-]{{1,{14 if name == 'deploy-role.yaml' else FACTS['stageChars']}}}":
             yield f"{name} accepts {pattern}"
 
 

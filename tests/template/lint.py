@@ -15,7 +15,7 @@ def problems_of(text: str, region: str = REGION) -> list[str]:
     return [f"{match.rule.id} {match.message}" for match in lint(text, config=config)]
 
 
-def lint_problems(texts: Texts, files: tuple[str, ...] = ("template.yaml", "data.yaml", "edge.yaml")) -> Iterator[tuple[str, str]]:
+def lint_problems(texts: Texts, files: tuple[str, ...] = ("template.yaml", "data.yaml", "edge.yaml", "deploy-role.yaml")) -> Iterator[tuple[str, str]]:
     """Problems of these files, each with the name of the check: `cfn-lint` or `cfn-lint expanded`."""
     for name in files:
         for problem in problems_of(texts.files[name], "us-east-1" if name == "edge.yaml" else REGION):

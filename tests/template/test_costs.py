@@ -33,8 +33,9 @@ BILLED = {
 """The price of each kind of resource, or one of its prices."""
 FREE = {
     "AWS::ApiGatewayV2::ApiMapping", "AWS::ApiGatewayV2::DomainName", "AWS::ApiGatewayV2::Stage", "AWS::Budgets::Budget",
-    "AWS::CertificateManager::Certificate", "AWS::CloudFormation::Stack", "AWS::IAM::Role", "AWS::Lambda::EventInvokeConfig",
-    "AWS::Lambda::Permission", "AWS::Route53::RecordSet", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy",
+    "AWS::CertificateManager::Certificate", "AWS::CloudFormation::Stack", "AWS::CodeDeploy::Application",
+    "AWS::CodeDeploy::DeploymentGroup", "AWS::IAM::Role", "AWS::Lambda::Alias", "AWS::Lambda::EventInvokeConfig",
+    "AWS::Lambda::Permission", "AWS::Lambda::Version", "AWS::Route53::RecordSet", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy",
 }  # fmt: skip
 
 
@@ -70,6 +71,8 @@ def test_stages_have_as_many_things_as_hb_cost_counts(templates: Templates) -> N
         both = canaries and bool(deployment.main.values["OtherRegion"])
         seen.add((canaries, both))
         alarms = COUNTS["alarms"] - (not canaries) * COUNTS["canaryAlarms"] - (not both) * COUNTS["otherRegionAlarms"]
+        # That of a new version, which `hb cost` does not count.
+        alarms += deployment.main.values["Gradual"] == "true"
         assert count(deployment, "CloudWatch::Alarm") == alarms, deployment.scenario.name
         composites = COUNTS["composites"] - (not canaries) * COUNTS["canaryComposites"]
         assert count(deployment, "CloudWatch::CompositeAlarm") == composites, deployment.scenario.name

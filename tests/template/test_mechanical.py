@@ -27,6 +27,7 @@ REASONS = [
     (r"(Policy Properties\.PolicyDocument|KeyPolicy)\.Statement", "Sid, for people"),
     (r"Rules .*Assertions", "AssertDescription, for people"),
     (r"default deploy.*overrides", "what is particular to the stage dev"),
+    (r"deploy-role global", "roles are of the whole account, in any region"),
     (r"default build", "`test_build.py` builds with it"),
     (r"Function Properties\.Code|Stack Properties\.TemplateURL", "`sam deploy` puts it in"),
     (r"Body\.paths", "SAM writes it"),
@@ -34,6 +35,7 @@ REASONS = [
     (r"Role Properties\.Policies", "`tests/deploy/test_permissions.py` takes each action away; Sid and PolicyName are for people"),
     (r"maxReceiveCount", "more than 3 is as good"),
     (r"DetailedMetricsEnabled", "false is the default"),
+    (r"Lambda::Permission (whole|Properties.SourceArn)", "SAM adds it beside the one for all routes"),
     (r" Type$", "cfn-lint"),
 ]  # fmt: skip
 """Why what survives may: the first that matches file, type and property. Others wait for a check."""
