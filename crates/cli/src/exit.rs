@@ -314,7 +314,7 @@ const DATA_FOLDER: &str = "check that the data folder exists, belongs to you, an
 
 /// What to check when a server does not answer.
 pub(crate) const SERVER: &str =
-    "check that `hb serve` runs there and that no firewall is between; --url names another address";
+    "check the address, that `hb serve` or the stage runs there, and that no firewall is between; --url names another one";
 
 fn port(error: &PortError, on_stage: bool) -> Facts {
     match error {
