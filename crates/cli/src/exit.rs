@@ -313,8 +313,7 @@ impl Failure {
 const DATA_FOLDER: &str = "check that the data folder exists, belongs to you, and has free space; --data-dir names another";
 
 /// What to check when a server does not answer.
-pub(crate) const SERVER: &str =
-    "check the address, that `hb serve` or the stage runs there, and that no firewall is between; --url names another one";
+pub(crate) const SERVER: &str = "check the address, that `hb serve` or the stage runs there, and that no firewall is between; --url names another one";
 
 fn port(error: &PortError, on_stage: bool) -> Facts {
     match error {
