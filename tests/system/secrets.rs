@@ -134,13 +134,17 @@ async fn the_first_key_is_in_a_file_for_its_owner_alone_and_serves_hb_and_curl()
 
 #[tokio::test]
 async fn a_terminal_shows_the_first_key_and_no_file_has_it() {
-    if !have(&["script"]) {
+    if !have(&["script", "setpriv"]) {
         return;
     }
     let sandbox = Sandbox::new();
     let hb = sandbox.hb(&["serve", "--listen", "127.0.0.1:0"]);
     let mut terminal = Command::new("script");
-    let line = format!("{} serve --listen 127.0.0.1:0", env!("CARGO_BIN_EXE_hb"));
+    // It ends with the terminal.
+    let line = format!(
+        "exec setpriv --pdeathsig KILL {} serve --listen 127.0.0.1:0",
+        env!("CARGO_BIN_EXE_hb")
+    );
     terminal
         .args(["-qefc", &line, "/dev/null"])
         .env_clear()
