@@ -17,6 +17,7 @@ use std::error::Error;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -245,15 +246,19 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn sweep_period(text: &str) -> Result<Duration, String> {
-    let range = Duration::from_secs(1)..=Duration::from_hours(1);
-    let right = duration(text).map(|d| range.contains(&d).then_some(d));
-    right?.ok_or_else(|| "it must be 1s to 1h".to_owned())
+    let (least, most) = (Duration::from_secs(1), Duration::from_hours(1));
+    within(text, least..=most, "it must be 1s to 1h")
 }
 
 fn stage_sweep_period(text: &str) -> Result<Duration, String> {
-    let range = Duration::from_secs(10)..=Duration::from_mins(1);
-    let right = duration(text).map(|d| range.contains(&d).then_some(d));
-    right?.ok_or_else(|| "it must be 10s to 60s".to_owned())
+    let (least, most) = (Duration::from_secs(10), Duration::from_mins(1));
+    within(text, least..=most, "it must be 10s to 60s")
+}
+
+fn within(text: &str, range: RangeInclusive<Duration>, refusal: &str) -> Result<Duration, String> {
+    let found = duration(text)?;
+    let right = range.contains(&found).then_some(found);
+    right.ok_or_else(|| refusal.to_owned())
 }
 
 fn public_url(text: &str) -> Result<Url, String> {
