@@ -146,6 +146,8 @@ async def check(hb, directory, inbox, mail_port, servers):
     url = (await server.until("line `listening on` on stderr", lambda: first(ADDRESS, server.errors)))[1]
     file = await server.until("file with the API key on stdout", lambda: first(KEY_FILE, server.output))
     key = API_KEY.search(Path(file[0].strip()).read_text())[0]
+    times = ("--group-wait", "0s", "--group-interval", "0s")
+    await run(hb, "fleet", "set", "main", *times, "--data-dir", directory, env=env)
     await run(hb, "subscription", "add", "email", RECIPIENT, "--data-dir", directory, env=env)
     token = await server.until("confirmation e-mail", lambda: inbox.token)
     await run(hb, "subscription", "confirm", "--token", token, "--data-dir", directory, env=env)

@@ -5,19 +5,24 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::stream::{self, StreamExt};
-use hb_aws::{Clients, Stage};
-use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Timestamp};
-use hb_service::ports::{Heard, Heartbeats};
+use hb_aws::{Clients, DynamoLedger, Stage};
+use hb_domain::{
+    Beat, FleetRecord, FleetSettings, Heartbeat, HostKey, Interval, Region, Timestamp,
+};
+use hb_service::ports::{Heard, Heartbeats, Ledger};
 use hb_service::testing::contract::World;
 use hb_service::testing::memory::{CountingIds, ManualClock};
 use hb_service::{Sweep, SweepSettings};
+use uuid::Uuid;
 
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis((1_700_000_000 + seconds) * 1_000).unwrap()
 }
 
+/// A host of fleet `main`, or of another one: `lab|web-01`.
 pub(crate) fn host(name: &str) -> HostKey {
-    HostKey::new(Fleet::main(), name.parse().unwrap())
+    let (fleet, name) = name.split_once('|').unwrap_or(("main", name));
+    HostKey::new(fleet.parse().unwrap(), name.parse().unwrap())
 }
 
 /// A beat of `name` with an interval of a minute.
@@ -45,6 +50,18 @@ pub(crate) async fn beat(heartbeats: &dyn Heartbeats, count: usize, seconds: i64
         .await;
 }
 
+/// Lets the notices of the fleets `main` and `lab` leave with the sweep that decides them.
+pub(crate) async fn send_at_once(clients: &Clients, stage: &Stage) {
+    let ledger = DynamoLedger::new(clients, stage);
+    for fleet in ["main", "lab"] {
+        let record = FleetRecord {
+            settings: FleetSettings::AT_ONCE,
+            ..FleetRecord::new(fleet.parse().unwrap())
+        };
+        ledger.swap(&record, None, Uuid::nil()).await.unwrap();
+    }
+}
+
 /// The sweep of a stage, and its clock.
 pub(crate) fn sweep(clients: &Clients, stage: &Stage) -> (Sweep, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::new(at(0)));
@@ -58,6 +75,7 @@ pub(crate) fn sweep(clients: &Clients, stage: &Stage) -> (Sweep, Arc<ManualClock
         SweepSettings {
             skew: Duration::ZERO,
             messages_per_second: None,
+            groups: FleetSettings::AT_ONCE,
             ..SweepSettings::distributed(Region::local(), Duration::from_mins(1))
         },
     );

@@ -30,7 +30,7 @@ def announced(stage: Stage, host: str) -> list[str]:
 
 
 def test_a_silent_host_is_announced_once_and_so_is_its_return(stage: Stage, key: str) -> None:
-    stage.beat(key, "web-10", intervalMs=1000)
+    stage.beat(key, "web-10", intervalMs=4000)
     assert announced(stage, "web-10") == ["registered"]
     assert announced(stage, "web-10") == ["missing"]
     stage.beat(key, "web-10", intervalMs=600_000)
@@ -113,7 +113,7 @@ def test_an_upgrade_and_the_way_back_lose_no_beat_and_announce_nothing_twice(
     account: Account, stage: Stage, key: str, shell: Shell
 ) -> None:
     now = (account.folder / "built").resolve()
-    stage.beat(key, "web-20", intervalMs=1000)
+    stage.beat(key, "web-20", intervalMs=4000)
     assert announced(stage, "web-20") == ["registered"]
     assert announced(stage, "web-20") == ["missing"]
     programs = []

@@ -292,7 +292,13 @@ impl World {
             let unknown = !history.iter().any(|last| last.epoch == epoch);
             let overtakes = history
                 .iter()
-                .any(|last| last.epoch < epoch && last.accepted.is_none());
+                .any(|last| last.epoch < epoch && last.accepted.is_none() && !last.withdrawn);
+            if history
+                .iter()
+                .any(|last| last.epoch == epoch && last.withdrawn)
+            {
+                self.violation = Some("a notice is accepted that was withdrawn");
+            }
             if unknown {
                 self.violation = Some("a notice is accepted whose transition is not in the ledger");
             }
@@ -383,7 +389,7 @@ impl World {
                     && entry
                         .history
                         .iter()
-                        .all(|transition| transition.accepted.is_some())
+                        .all(|last| last.accepted.is_some() || last.withdrawn)
             }
             Record::Digest(digest) => !digest.is_open(),
         });

@@ -3,14 +3,15 @@
 use std::any::Any;
 
 use hb_domain::{
-    Entry, Heartbeat, HostKey, Kind, Notice, Phase, Receiver, Region, State, Subject, Transition,
-    limits,
+    Digest, DigestStage, Entry, FleetRecord, Heartbeat, HostKey, Kind, Notice, Pending, Phase,
+    Receiver, Region, State, Subject, Transition,
 };
 
 use hb_service::ports::Record;
 
 use crate::alarms;
 use crate::intervals::in_time;
+use crate::ports::SimulatedPorts;
 use crate::run::LEASE;
 use crate::world::{Accepted, Message, World};
 
@@ -35,8 +36,10 @@ pub(crate) const TRUE_RECEIVER: &str = "a receiver is reported only when no cana
 pub(crate) const TRUE_RAISE: &str = "an interval is reported as raised only when a host sent it";
 /// A digest's member is in no other notice.
 pub(crate) const IN_ONE_NOTICE: &str = "each transition is in one notice";
-/// More are in a digest: 5 at most of those that were left, and 5 of those that are new.
-pub(crate) const ONE_BY_ONE: &str = "at most 10 notices of one fleet and kind in a sweep";
+/// Whatever happens to its hosts.
+pub(crate) const IN_GROUPS: &str = "one message of a fleet and kind at a time, and not too soon";
+/// Nobody gets what was withdrawn.
+pub(crate) const WITHDRAWN_UNSENT: &str = "what was withdrawn was never sent";
 /// SNS would deactivate the subscription.
 pub(crate) const NOT_TOO_FAST: &str = "at most 10 messages a second to a topic";
 /// When faults end, everything pending is published.
@@ -69,9 +72,88 @@ const NEW: i64 = 180_000;
 /// How long a copy of a beat is under way at most.
 const COPY: i64 = 122_000;
 
-/// A record was stored by a process whose clock was so much ahead of the right time when it began, and is so much ahead
-/// of the others.
-pub(crate) fn swapped(world: &mut World, record: &dyn Any, ahead: i64, skew: i64) {
+/// A process stored the record of a fleet: it sends what is pending of a kind.
+fn sending(world: &mut World, record: &FleetRecord, process: u64) {
+    let before = world.fleets.insert(record.fleet.clone(), record.clone());
+    let now = record.sent.values().max();
+    for (kind, at) in &record.sent {
+        let last = before.as_ref().and_then(|before| before.sent.get(kind));
+        // Two sweeps may begin in the same millisecond.
+        if last != Some(at) || Some(at) == now {
+            world.sends.insert((process, record.fleet.clone(), *kind));
+        }
+        if last == Some(at) {
+            continue;
+        }
+        let soon = last.filter(|last| **last <= *at && at.since(**last) < world.groups.interval());
+        // A backup has the times of then.
+        if let Some(last) = soon.filter(|_| world.operations.restored.is_none()) {
+            let words = format!("{} {kind:?} at {last} and {at}", record.fleet);
+            world.violated(IN_GROUPS, words);
+        }
+    }
+}
+
+/// Notes what was withdrawn, and until when a recovery is held.
+fn noted(world: &mut World, entry: &Entry) {
+    for last in entry.history.iter().filter(|last| last.withdrawn) {
+        let id = (entry.key.clone(), last.epoch);
+        // What was pending in a backup may have been sent since: a limit of the product.
+        let restored = world.operations.restored;
+        let of_backup = restored.is_some_and(|at| world.claimed.get(&id).is_none_or(|on| *on < at));
+        if world.published_by.contains_key(&id) && !of_backup {
+            world.violated(WITHDRAWN_UNSENT, format!("{id:?}"));
+        }
+        if world.withdrawn.insert(id) {
+            world.faults.note("a notice was withdrawn");
+        }
+    }
+    if let Some((last, held)) = entry
+        .history
+        .last()
+        .and_then(|last| Some((last, held(entry, last)?)))
+    {
+        let id = (entry.key.clone(), last.epoch);
+        let until = world.now + held;
+        world.held_until.entry(id).or_insert(until);
+        world.faults.note("a host that flaps is held");
+    }
+}
+
+/// For how long people are not to hear of the recovery of a host that flaps.
+pub(crate) fn held(entry: &Entry, last: &Transition) -> Option<i64> {
+    let Pending {
+        phase: Phase::Pending { not_before },
+        attempt: 0,
+        ..
+    } = entry.pending.as_ref()?
+    else {
+        return None;
+    };
+    let held = i64::try_from(not_before.since(last.at).as_millis()).unwrap();
+    (held > 0 && last.kind == Kind::Recovered).then_some(held)
+}
+
+/// A process stored a record. Its clock was so much `ahead` of the right time when it began, and is `skew` ahead of the
+/// others.
+pub(crate) fn swapped(world: &mut World, record: &dyn Any, ports: &SimulatedPorts) {
+    let &SimulatedPorts {
+        ahead,
+        skew,
+        process,
+        ..
+    } = ports;
+    if let Some(record) = record.downcast_ref::<FleetRecord>() {
+        sending(world, record, process);
+    }
+    if let Some(digest) = record.downcast_ref::<Digest>()
+        && digest.stage == DigestStage::Open
+        && !world
+            .sends
+            .contains(&(process, digest.fleet.clone(), digest.kind))
+    {
+        world.violated(IN_GROUPS, format!("{digest:?} by process {process}"));
+    }
     if let Some(receiver) = record.downcast_ref::<Receiver>() {
         let now = world.now;
         let region = receiver.region.clone();
@@ -89,6 +171,7 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any, ahead: i64, skew: i64
     let Some(entry) = record.downcast_ref::<Entry>() else {
         return;
     };
+    noted(world, entry);
     let asked = world.asked.remove(&entry.key);
     let mut wrong_clock = skew > SKEW;
     if let Some(inquiry) = &entry.inquiry {
@@ -136,6 +219,7 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any, ahead: i64, skew: i64
 fn decided(last: &Transition) -> Transition {
     Transition {
         key: None,
+        withdrawn: false,
         accepted: None,
         ..last.clone()
     }
@@ -207,16 +291,18 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
             );
         }
         let before = |(key, earlier): &(HostKey, u64)| key == host && earlier < epoch;
-        let unpublished = world
-            .claims
-            .keys()
-            .find(|id| before(id) && !world.published_by.contains_key(id));
+        let unpublished = world.claims.keys().find(|id| {
+            before(id) && !world.published_by.contains_key(id) && !world.withdrawn.contains(id)
+        });
         let unpublished = unpublished.filter(|(host, _)| !world.forgotten.contains(host));
         if let Some((_, earlier)) = unpublished.cloned() {
             world.violated(
                 IN_ORDER,
                 format!("{host}: epoch {epoch} before epoch {earlier}"),
             );
+        }
+        if world.withdrawn.contains(&(host.clone(), *epoch)) {
+            world.violated(WITHDRAWN_UNSENT, format!("{host} epoch {epoch}"));
         }
         if !world.published_by.contains_key(&(host.clone(), *epoch)) {
             world.settled(host, *epoch);
@@ -239,23 +325,13 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
     if second.filter(|other| other.region == copy.region).count() >= 10 {
         world.violated(NOT_TOO_FAST, format!("at {:.3} s", world.seconds()));
     }
-    let together = world.accepted.iter().filter(|other| {
-        let single = matches!(other.subject, Subject::Host(..));
-        let same = (other.process, other.attempt) == (copy.process, 1);
-        single && same && other.kind == copy.kind && other.fleet() == copy.fleet()
-    });
     let single = matches!(copy.subject, Subject::Host(..)) && copy.attempt == 1;
-    let together = together.count() + 1;
-    // What an earlier sweep has left, and what this one decides.
-    let most = 2 * limits::DIGEST_ABOVE;
-    if single && together > limits::DIGEST_ABOVE {
-        world
-            .faults
-            .note("more notices than are one by one at once");
-    }
-    if single && together > most {
-        let words = format!("{together} of {:?} by process {}", copy.kind, copy.process);
-        world.violated(ONE_BY_ONE, words);
+    let group = (copy.process, notice.fleet.clone(), notice.kind);
+    if single && !world.sends.contains(&group) {
+        world.violated(
+            IN_GROUPS,
+            format!("{:?} by process {}", copy.subject, copy.process),
+        );
     }
     world.accepted.push(copy);
 }
@@ -277,16 +353,15 @@ pub(crate) fn at_the_end(world: &mut World) {
             broken.push((NOTHING_PENDING, format!("digest {key} is open")));
         }
     }
-    for (host, epoch) in world
+    for id in world
         .claims
         .keys()
         .filter(|(host, _)| !world.forgotten.contains(host))
     {
-        if !world.published_by.contains_key(&(host.clone(), *epoch)) {
-            broken.push((
-                NOTHING_PENDING,
-                format!("{host} epoch {epoch} was never published"),
-            ));
+        let told = world.published_by.contains_key(id) || world.withdrawn.contains(id);
+        if !told && !world.still_waits(id) {
+            let words = format!("{} epoch {} was never published", id.0, id.1);
+            broken.push((NOTHING_PENDING, words));
         }
     }
     for (key, truth) in &world.truth {
@@ -307,18 +382,23 @@ pub(crate) fn at_the_end(world: &mut World) {
             .range((key.clone(), 0)..=(key.clone(), u64::MAX));
         let mut claims = claims.rev();
         let (claim, before) = (claims.next(), claims.next());
-        // A failure of before, whose copy was late, is decided first, and delays it by a sweep.
-        let failed = before
-            .is_some_and(|(id, _)| world.claimed[id] > until - in_time(world.truth[key].interval));
-        let mut until = until + if failed { 60_000 } else { 0 };
+        // A failure of before, whose copy was late, is decided first, and delays it by a sweep and by the wait of its group.
+        let delay = world.waits_in_group();
+        let failed = before.is_some_and(|(id, _)| {
+            world.claimed[id] > until - delay - in_time(world.truth[key].interval)
+        });
+        let mut until = until + if failed { delay } else { 0 };
         // The entry is of a clock that was ahead, and its time has come: the last beat that it knows counts as one that has
         // yet to arrive here, a limit of the product.
         let basis = claim.map(|(_, last)| last.last_beat);
         if world.stepped.is_some() && stored(world, key).map(|beats| beats.last) < basis {
             until += world.truth[key].interval + 60_000;
         }
-        let in_time = claim
-            .is_some_and(|(id, last)| last.kind == Kind::Missing && world.claimed[id] <= until);
+        let waits =
+            claim.is_some_and(|(id, last)| last.kind == Kind::Failing && world.still_waits(id));
+        let in_time = waits
+            || claim
+                .is_some_and(|(id, last)| last.kind == Kind::Missing && world.claimed[id] <= until);
         if !in_time {
             let words =
                 format!("{key} is silent, by {until}, and the last transition is {claim:?}");
@@ -344,6 +424,7 @@ fn was_failing(world: &World, key: &HostKey, at: i64) -> bool {
     let claims = world
         .claims
         .range((key.clone(), 0)..=(key.clone(), u64::MAX));
+    let claims = claims.filter(|(id, _)| !world.withdrawn.contains(id));
     let claims: Vec<_> = claims.map(|(_, last)| last).collect();
     claims.windows(2).any(|pair| {
         let until = pair[1].last_beat.as_millis();
@@ -367,9 +448,10 @@ fn raise_is_unknown(world: &World, entry: &Entry) -> bool {
         first.is_some_and(|first| beats.has_raised(first))
     });
     let claims = (entry.key.clone(), 0)..=(entry.key.clone(), u64::MAX);
-    let slowed = |last: &&Transition| last.kind == Kind::Slowed;
-    let mut known = world.claims.range(claims).map(|(_, last)| last);
-    let known = known.rfind(slowed).map(|last| last.interval);
+    let claims = world.claims.range(claims);
+    let mut told = claims.filter(|(id, _)| !world.withdrawn.contains(id));
+    let known = told.rfind(|(_, last)| last.kind == Kind::Slowed);
+    let known = known.map(|(_, last)| last.interval);
     entry.state == State::Up
         && entry.settings.interval.is_none()
         && raised.is_some_and(|beats| known.is_none_or(|known| beats.has_raised(known)))
@@ -379,7 +461,9 @@ fn raise_is_unknown(world: &World, entry: &Entry) -> bool {
 fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)> {
     let key = &entry.key;
     let mut broken = Vec::new();
-    if let Some(pending) = &entry.pending {
+    let waits = world.still_waits(&(key.clone(), entry.epoch));
+    let pending = entry.pending.as_ref();
+    if let Some(pending) = pending.filter(|pending| !(waits && pending.is_untouched())) {
         let batched = matches!(pending.phase, Phase::Batched { .. });
         broken.push((
             NOTHING_PENDING,
@@ -405,7 +489,9 @@ fn entry_at_the_end(world: &World, entry: &Entry) -> Vec<(&'static str, String)>
         let restored = world.operations.restored.is_some();
         let taken_for_known =
             entry.epoch == 0 && (world.stepped.is_some() || world.damage.since(key, 0) || restored);
-        if entry.state != expected && !later && !taken_for_known {
+        // People get to know that it failed before anything else is decided.
+        let waits = entry.state == State::Failing && world.still_waits(&(key.clone(), entry.epoch));
+        if entry.state != expected && !later && !taken_for_known && !waits {
             let words = format!("{key} is {expected} and is reported {}", entry.state);
             broken.push((STATE_IS_REPORTED, words));
         }

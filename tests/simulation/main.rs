@@ -133,7 +133,8 @@ fn no_seed_violates_an_invariant() {
     for premise in [
         "left when faults ended",
         "out of time",
-        "more notices than are one by one at once",
+        "a notice was withdrawn",
+        "a host that flaps is held",
         "a host that beats is missing, with a caveat",
         "a receiver is reported",
         "an interval was raised",

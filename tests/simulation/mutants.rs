@@ -1,4 +1,4 @@
-//! The production protocol, and thirteen broken variants. Each wraps the production code with one fault, so that the
+//! The production protocol, and fifteen broken variants. Each wraps the production code with one fault, so that the
 //! production code contains no switches for it.
 
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    Digest, DigestStage, Entry, HostKey, Notice, NoticeId, Publication, Receiver, Region, Timestamp,
+    Digest, DigestStage, Entry, Fleet, FleetRecord, FleetSettings, HostKey, Notice, NoticeId,
+    Publication, Receiver, Region, Timestamp,
 };
 use hb_service::Sweep;
 use hb_service::ports::{
@@ -49,11 +50,15 @@ pub(crate) enum Variant {
     LongLease,
     /// Mends although the last canary is ahead of its clock.
     MendsBlindly,
+    /// Sends what is pending at once.
+    Impatient,
+    /// Two sweeps at the same time both take the turn of a group.
+    SharedTurn,
 }
 
 impl Variant {
     /// The broken variants, each with the invariant that it violates.
-    pub(crate) const MUTANTS: [(Self, &str); 13] = [
+    pub(crate) const MUTANTS: [(Self, &str); 15] = [
         (Self::EventualLedger, invariants::ONE_TRANSITION),
         (Self::NoOutbox, invariants::NOTHING_PENDING),
         (Self::NoEchoResend, invariants::ACCEPTED_ONCE),
@@ -67,6 +72,8 @@ impl Variant {
         (Self::Unmended, invariants::STATE_IS_REPORTED),
         (Self::LongLease, invariants::SETTLES),
         (Self::MendsBlindly, invariants::NO_FALSE_ALARM),
+        (Self::Impatient, invariants::IN_GROUPS),
+        (Self::SharedTurn, invariants::IN_GROUPS),
     ];
 
     /// How many regions it needs, if it needs a certain number.
@@ -97,7 +104,8 @@ impl Variant {
             Self::MendsBlindly => faults
                 .with(Fault::ClockDrift, 300)
                 .with(Fault::DoubleInvocation, 900),
-            Self::Sound | Self::EventualLedger => faults,
+            Self::SharedTurn => faults.with(Fault::DoubleInvocation, 1_000),
+            Self::Sound | Self::EventualLedger | Self::Impatient => faults,
         }
     }
 
@@ -121,6 +129,8 @@ impl Variant {
             }
             Self::LongLease => sweep.settings.delivery.lease = Duration::from_mins(30),
             Self::HiddenRetry => sweep.ports.topic = broken,
+            Self::Impatient => sweep.settings.groups = FleetSettings::AT_ONCE,
+            Self::SharedTurn => sweep.ports.fleets = broken,
             Self::NoOrphanRule => sweep.ports.digests = broken,
             Self::Unconfirmed => sweep.ports.heartbeats = broken,
             Self::QuickEchoes => sweep.ports.echoes = Arc::new(Quick(ports.clone())),
@@ -226,6 +236,34 @@ impl Ledger<Receiver> for Broken {
         after: Option<Cursor>,
     ) -> PortResult<Page<Stored<Receiver>>> {
         Ledger::<Receiver>::open(&self.0, segment, after).await
+    }
+}
+
+#[async_trait]
+impl Ledger<FleetRecord> for Broken {
+    async fn load(&self, fleet: &Fleet) -> PortResult<Option<Stored<FleetRecord>>> {
+        Ledger::load(&self.0, fleet).await
+    }
+
+    /// Whoever wrote last has it.
+    async fn swap(
+        &self,
+        record: &FleetRecord,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<FleetRecord>> {
+        match self.0.swap(record, expected, writer).await? {
+            Swap::Conflict(Some(stored)) => self.0.swap(record, Some(stored.version), writer).await,
+            swap => Ok(swap),
+        }
+    }
+
+    async fn open(
+        &self,
+        segment: Segment,
+        after: Option<Cursor>,
+    ) -> PortResult<Page<Stored<FleetRecord>>> {
+        Ledger::<FleetRecord>::open(&self.0, segment, after).await
     }
 }
 

@@ -211,6 +211,7 @@ impl World {
         for id in since {
             self.claims.remove(&id);
             self.claimed.remove(&id);
+            self.held_until.remove(&id);
         }
         let claims = &self.claims;
         self.published_by.retain(|id, _| claims.contains_key(id));
@@ -221,11 +222,23 @@ impl World {
                 by.and_modify(BTreeSet::clear);
             }
         }
+        self.withdrawn = self.withdrawn_on_record();
         let pending = self.pending();
         self.accepted
             .retain(|copy| copy.at <= at && !pending.contains(&copy.subject));
         self.echoed.retain(|_, read| *read <= at);
         self.asked.clear();
+    }
+
+    /// What the records say was withdrawn.
+    fn withdrawn_on_record(&self) -> BTreeSet<(HostKey, u64)> {
+        let rows = self.tables.records.values().flat_map(BTreeMap::values);
+        let entries = rows.filter_map(|row| row.record.downcast_ref::<Entry>());
+        let withdrawn = entries.flat_map(|entry| {
+            let withdrawn = entry.history.iter().filter(|last| last.withdrawn);
+            withdrawn.map(|last| (entry.key.clone(), last.epoch))
+        });
+        withdrawn.collect()
     }
 
     /// What notices are pending.

@@ -25,7 +25,7 @@ pub(crate) struct SimulatedPorts {
     pub(crate) world: Shared,
     pub(crate) region: Region,
     /// How far its clock differs from the others, in milliseconds.
-    skew: i64,
+    pub(crate) skew: i64,
     /// How far its clock was ahead of the right time when it began.
     pub(crate) ahead: i64,
     /// How long half a call takes, at most, in milliseconds.
@@ -86,6 +86,7 @@ impl SimulatedPorts {
             heartbeats: all.clone(),
             ledger: all.clone(),
             digests: all.clone(),
+            fleets: all.clone(),
             receivers: all.clone(),
             incarnations: all.clone(),
             keys: unused.clone(),

@@ -1,6 +1,8 @@
 //! Progress: when faults have ended, and even while all calls are still slow for some minutes, everything that was decided
 //! is published within a bound.
 
+use std::time::Duration;
+
 use hb_domain::{HostKey, limits};
 
 use crate::faults::Fault;
@@ -41,7 +43,21 @@ impl World {
         let each_sweep = (IN_TIME / CALL / CALLS).max(1);
         let sweeps = (hosts + each_sweep - 1) / each_sweep;
         let pause = i64::try_from(limits::PAUSE_LONGEST.as_millis()).unwrap();
-        LEASE + ECHO_WAIT + pause + DIGEST + sweeps * MINUTE
+        LEASE + ECHO_WAIT + pause + DIGEST + sweeps * MINUTE + self.waits_in_group()
+    }
+
+    /// How long a notice waits in its group at most: another sweep may take the turn of the group, and end before it sends.
+    /// The end of each wait is seen by the next sweep.
+    pub(crate) fn waits_in_group(&self) -> i64 {
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap();
+        let (wait, interval) = (self.groups.wait(), self.groups.interval());
+        millis(wait) + 2 * millis(interval) + 3 * MINUTE
+    }
+
+    /// Whether people need not have heard of a transition yet.
+    pub(crate) fn still_waits(&self, id: &(HostKey, u64)) -> bool {
+        let since = self.held_until.get(id).or_else(|| self.claimed.get(id));
+        since.is_some_and(|since| since + self.waits_in_group() > self.now)
     }
 
     /// A transition is published for the first time.
@@ -51,7 +67,8 @@ impl World {
         };
         // Its own entry may be unreadable for longer; no other host waits for that.
         let readable = self.damage.end(host, CALM_FROM);
-        let waited = self.now - readable.max(*claimed);
+        let held = self.held_until.get(&(host.clone(), epoch));
+        let waited = self.now - readable.max(*held.unwrap_or(claimed));
         let bound = self.settles_within();
         if claimed < &CALM_FROM && waited > 0 {
             self.faults.note("left when faults ended");

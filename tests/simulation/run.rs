@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{CanaryPolicy, DeliveryPolicy, Fleet, HostId, HostKey, Receiver};
+use hb_domain::{CanaryPolicy, DeliveryPolicy, Fleet, FleetSettings, HostId, HostKey, Receiver};
 use hb_service::admin::HostAdmin;
 use hb_service::ports::Clock;
 use hb_service::testing::memory::{CountingIds, Memory, auditor, ports};
@@ -64,6 +64,8 @@ pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> R
     if faults_for.regions().is_none() {
         world.get().plan_region();
     }
+    world.get().groups = groups(&mut rng);
+    world.get().flapper = (rng.u8(0..8) == 0).then_some(0);
     let mut executor = Executor::new(world.clone());
     populate(&world, &mut executor);
     for minute in 0..FAULTY + CALM {
@@ -97,6 +99,16 @@ pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> R
     executor.run_until(START + (FAULTY + CALM) * MINUTE);
     invariants::at_the_end(&mut world.get());
     outcome(&world)
+}
+
+/// How long notices wait in groups: not at all, or for a sweep or two, so that a run sees several messages of a group.
+pub(crate) fn groups(rng: &mut fastrand::Rng) -> FleetSettings {
+    let (wait, interval) = [(0, 0), (30, 60), (60, 120)][rng.usize(0..3)];
+    let time = |seconds| Duration::from_secs(seconds).try_into().ok();
+    FleetSettings {
+        group_wait: time(wait),
+        group_interval: time(interval),
+    }
 }
 
 fn outcome(world: &Shared) -> RunResult {
@@ -173,6 +185,12 @@ fn disturb(world: &Shared) {
                 .filter(|key| key.fleet.is_main())
                 .map(|key| (key.clone(), up)),
         );
+    } else if let Some(place) = world.flapper
+        && world.rng.bool()
+    {
+        let key = hosts[place].clone();
+        let up = !world.truth[&key].up;
+        flips.push((key, up));
     } else if world.rng.u8(0..3) == 0 {
         let key = hosts[world.rng.usize(0..hosts.len())].clone();
         let up = !world.truth[&key].up;
@@ -364,6 +382,7 @@ pub(crate) fn sweep(ports: &SimulatedPorts) -> Sweep {
         },
         segments: 1,
         concurrency: 4,
+        groups: ports.world.get().groups,
         ..SweepSettings::distributed(ports.region.clone(), Duration::ZERO)
     };
     Sweep::new(ports.all(), settings)

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hb_domain::{Fleet, HostKey, Kind, Region, Subject, Timestamp, Transition};
+use hb_domain::{
+    Fleet, FleetRecord, FleetSettings, HostKey, Kind, Region, Subject, Timestamp, Transition,
+};
 
 use crate::faults::{Fault, Faults};
 use crate::operations::Operations;
@@ -27,7 +29,6 @@ pub(crate) struct Violation {
 #[derive(Clone, Debug)]
 pub(crate) struct Accepted {
     pub(crate) subject: Subject,
-    pub(crate) kind: Kind,
     pub(crate) attempt: u32,
     /// The hosts and epochs in it.
     pub(crate) transitions: Vec<(HostKey, u64)>,
@@ -37,13 +38,6 @@ pub(crate) struct Accepted {
     pub(crate) at: i64,
     /// When its echo can be received; `None` when it is lost.
     pub(crate) echo: Option<i64>,
-}
-
-impl Accepted {
-    /// The fleet of its hosts.
-    pub(crate) fn fleet(&self) -> Option<&Fleet> {
-        self.transitions.first().map(|(host, _)| &host.fleet)
-    }
 }
 
 /// An echo in the queue of a region.
@@ -152,6 +146,17 @@ pub(crate) struct World {
     /// When.
     pub(crate) claimed: BTreeMap<(HostKey, u64), i64>,
     pub(crate) accepted: Vec<Accepted>,
+    /// Transitions that were withdrawn.
+    pub(crate) withdrawn: BTreeSet<(HostKey, u64)>,
+    /// Until when people are not to hear of the recovery of a host that flaps.
+    pub(crate) held_until: BTreeMap<(HostKey, u64), i64>,
+    /// How long notices wait in groups.
+    pub(crate) groups: FleetSettings,
+    /// Which host, by its place among all, goes missing and comes back again and again.
+    pub(crate) flapper: Option<usize>,
+    /// The records of the fleets, and which process has sent what.
+    pub(crate) fleets: BTreeMap<Fleet, FleetRecord>,
+    pub(crate) sends: BTreeSet<(u64, Fleet, Kind)>,
     /// The notices of each transition.
     pub(crate) published_by: BTreeMap<(HostKey, u64), BTreeSet<Subject>>,
     /// Echoes that were not acknowledged yet.
@@ -245,6 +250,12 @@ impl Shared {
             claims: BTreeMap::new(),
             claimed: BTreeMap::new(),
             accepted: Vec::new(),
+            withdrawn: BTreeSet::new(),
+            held_until: BTreeMap::new(),
+            groups: FleetSettings::default(),
+            flapper: None,
+            fleets: BTreeMap::new(),
+            sends: BTreeSet::new(),
             published_by: BTreeMap::new(),
             echoes: Vec::new(),
             echoed: BTreeMap::new(),

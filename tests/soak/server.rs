@@ -77,6 +77,13 @@ impl Server {
                 break address.rsplit(':').next().unwrap().parse().unwrap();
             }
         };
+        // What is judged is when a silence is decided.
+        let at_once = "fleet set main --group-wait 0s --group-interval 0s --output json";
+        json(command(
+            hb,
+            dir.path(),
+            &at_once.split(' ').collect::<Vec<_>>(),
+        ));
         let created = ["key", "create", "soak", "--output", "json"];
         let key = json(command(hb, dir.path(), &created));
         Self {

@@ -249,6 +249,7 @@ async fn three_servers_under_random_kills_notify_once_per_host() {
     let three = Arc::new(Three::default());
     say(&format!("chaos: HB_CHAOS_SEED={}", extent.seed));
     let first = Server::start_by(sandbox.hb(&SERVE)).await;
+    sandbox.send_at_once();
     let key = first.first_key();
     sandbox.json(&["subscription", "add", "http", &webhook.url()]);
     webhook.answer_within(Duration::from_millis(100));

@@ -20,6 +20,7 @@ mod data_folder;
 mod docs;
 mod doctor;
 mod feel;
+mod fleets;
 mod listener;
 mod power_cut;
 mod secrets;

@@ -21,6 +21,7 @@ async fn no_secret_is_logged_or_stored() {
         .env("HB_LOG", "trace")
         .env("HB_SMTP_URL", "smtp://user:hunter2hunter2@127.0.0.1:9");
     let server = Server::start_by(command).await;
+    sandbox.send_at_once();
     let (first, wrong) = (server.first_key(), sandbox.key(&["--scope", "read"]));
     let secret_path = "T0SECRETPATH";
     sandbox.json(&[

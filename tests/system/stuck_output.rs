@@ -10,6 +10,7 @@ async fn stuck(sandbox: &Sandbox) -> (Server, String) {
     let mut command = sandbox.hb(&["serve", "--listen", "127.0.0.1:0", "--sweep-every", "1s"]);
     command.args(["--output", "json"]).env("HB_LOG", "trace");
     let server = Server::start_by(command).await;
+    sandbox.send_at_once();
     let key = sandbox.key(&[]);
     (server, key)
 }

@@ -26,7 +26,7 @@ pub(crate) const SOME_KEY: &str =
 
 /// Takes what is newer than version 5 out of a database, as an earlier build left it.
 pub(crate) const TO_VERSION_5: &str = "
-    DROP TABLE audit;
+    DROP TABLE fleets; DROP TABLE audit;
     ALTER TABLE subscriptions DROP COLUMN webhook;
     DROP TRIGGER hosts_new; DROP TRIGGER hosts_gone; DROP TRIGGER hosts_moved;
     ALTER TABLE heartbeats DROP COLUMN key; ALTER TABLE heartbeats DROP COLUMN first_interval;
@@ -88,6 +88,20 @@ impl Sandbox {
         let mut command = self.hb(&[&["send", "web-01", "--url", url], args].concat());
         command.env("HB_API_KEY", SOME_KEY);
         command
+    }
+
+    /// Lets notices of fleet `main` leave with the sweep that decides them.
+    pub(crate) fn send_at_once(&self) {
+        let done = self.run(&[
+            "fleet",
+            "set",
+            "main",
+            "--group-wait",
+            "0s",
+            "--group-interval",
+            "0s",
+        ]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
     }
 
     /// A key for the fleet `main`, with further options.

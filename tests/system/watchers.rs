@@ -139,7 +139,9 @@ async fn two_servers_watch_each_other() {
         let ping = format!("http://:{key}@{other}/v1/heartbeat/{name}?intervalMs=5000&x=T0PSECRET");
         let mut hb = sandbox.hb(&["serve", "--listen", &urls[own].0, "--sweep-every", "1s"]);
         hb.env("HB_PING_URL", ping).env("HB_LOG", "trace");
-        Server::start_by(hb).await
+        let server = Server::start_by(hb).await;
+        sandbox.send_at_once();
+        server
     };
     let mut servers = (start(&a, 0, "hb-a").await, start(&b, 1, "hb-b").await);
     for (sandbox, other) in [(&a, "hb-b"), (&b, "hb-a")] {

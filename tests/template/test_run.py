@@ -98,6 +98,11 @@ def api_key(stage: Stage, scope: str) -> str:
 def test_a_silent_host_is_reported_once(stage: Stage, running: Running) -> None:
     ingest, sweep = running.start("Ingest"), running.start("Sweep")
     queue, key = stage.listen("on-call"), api_key(stage, "ingest")
+    # As `hb fleet set main --group-wait 0s --group-interval 0s` stores it.
+    record = '{"fleet": "main", "settings": {"groupWait": 0, "groupInterval": 0}}'
+    fleet = {"h": {"S": "#fleet/main"}, "entry": {"S": record}, "version": {"N": "1"}, "open": {"N": "19"},
+             "writer": {"S": "00000000-0000-0000-0000-000000000000"}}  # fmt: skip
+    stage.dynamodb.put_item(TableName="hb-dev-ledger", Item=fleet)
     beat = http_event("POST", "/v1/heartbeat", {"x-api-key": key}, '{"hostId": "web-01", "intervalMs": 1000}')
     kind, answer = ingest.invoke(beat)
     assert (kind, answer["statusCode"], answer["body"]) == ("response", 200, '{"message":"OK"}')

@@ -78,6 +78,7 @@ pub fn ports(clients: &Clients, stage: &Stage, clock: Arc<dyn Clock>, ids: Arc<d
         heartbeats: Arc::new(DynamoHeartbeats::new(clients, stage)),
         ledger: ledger.clone(),
         digests: ledger.clone(),
+        fleets: ledger.clone(),
         receivers: ledger.clone(),
         incarnations: ledger,
         keys: Arc::new(DynamoKeys::new(clients, stage)),

@@ -209,7 +209,7 @@ mod tests {
         let ready = open.frozen(&joined, at).unwrap();
         let notice = Notice::of_digest(&ready, &Region::local()).unwrap();
         assert!(
-            notice.count() > 1_800,
+            notice.count() > 1_600,
             "bytes are the limit, not hosts: {}",
             notice.count()
         );

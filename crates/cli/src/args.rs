@@ -7,6 +7,7 @@
 )]
 
 mod audit;
+mod fleet;
 mod host;
 mod key;
 mod send;
@@ -31,6 +32,7 @@ use reqwest::Url;
 use crate::output::Format;
 
 pub(crate) use audit::*;
+pub(crate) use fleet::*;
 pub(crate) use host::*;
 pub(crate) use key::*;
 pub(crate) use send::*;
@@ -60,6 +62,9 @@ pub(crate) enum Command {
     /// Who is notified, and how.
     #[command(subcommand)]
     Subscription(SubscriptionCommand),
+    /// Fleets, and how their notices are sent.
+    #[command(subcommand)]
+    Fleet(FleetCommand),
     /// The machines and jobs that are watched.
     #[command(subcommand)]
     Host(HostCommand),
@@ -234,10 +239,13 @@ where
         .try_map(|word| word.parse())
 }
 
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a number and a unit, such as 30s, 10m, 2h or 90d"))
+}
+
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| {
-        format!("{error}; write a number and a unit, such as 30s, 10m, 2h or 90d")
-    })?;
+    let duration = parse_duration(text)?;
     if duration.is_zero() {
         Err("it must be longer than zero".to_owned())
     } else {

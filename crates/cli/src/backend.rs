@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use hb_delivery::UnsupportedError;
 use hb_domain::{Protocol, Region};
-use hb_service::admin::{Auditor, HostAdmin, KeyAdmin, RegionalTopic, SubscriptionAdmin};
+use hb_service::admin::{
+    Auditor, FleetAdmin, HostAdmin, KeyAdmin, RegionalTopic, SubscriptionAdmin,
+};
 use hb_service::ports::Ports;
 
 use crate::args::Chosen;
@@ -59,6 +61,13 @@ impl Backend {
 
     pub(crate) fn keys(&self) -> KeyAdmin {
         KeyAdmin {
+            ports: self.ports.clone(),
+            auditor: self.auditor.clone(),
+        }
+    }
+
+    pub(crate) fn fleets(&self) -> FleetAdmin {
+        FleetAdmin {
             ports: self.ports.clone(),
             auditor: self.auditor.clone(),
         }

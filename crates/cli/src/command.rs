@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod cost;
 pub(crate) mod data;
 pub(crate) mod doctor;
+pub(crate) mod fleet;
 pub(crate) mod host;
 pub(crate) mod key;
 pub(crate) mod man;

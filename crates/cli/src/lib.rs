@@ -89,6 +89,10 @@ async fn dispatch(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
             let backend = Backend::open(target()?).await?;
             backend.end(command::subscription::run(&backend, format, command).await)?;
         }
+        Command::Fleet(command) => {
+            let backend = Backend::open(target()?).await?;
+            backend.end(command::fleet::run(&backend, format, command).await)?;
+        }
         Command::Host(command) => {
             let backend = Backend::open(target()?).await?;
             backend.end(command::host::run(&backend, format, command).await)?;

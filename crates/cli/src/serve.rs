@@ -265,11 +265,12 @@ fn log_sweep(result: &Result<SweepReport, SweepError>, troubles: &Troubles) {
         ended,
         hosts,
         decided,
+        withdrawn,
         accepted,
         ..
     } = report;
     let millis = ended.since(*began).as_millis();
-    if decided.total() + accepted > 0 {
+    if decided.total() + withdrawn + accepted > 0 {
         tracing::info!(
             hosts,
             registered = decided[Kind::Registered],
@@ -277,6 +278,7 @@ fn log_sweep(result: &Result<SweepReport, SweepError>, troubles: &Troubles) {
             failing = decided[Kind::Failing],
             recovered = decided[Kind::Recovered],
             slowed = decided[Kind::Slowed],
+            withdrawn,
             accepted,
             millis,
             "swept"

@@ -31,6 +31,8 @@ words! {
         SubscriptionRotateSecret = "subscription rotate-secret",
         /// A subscription was removed.
         SubscriptionRemove = "subscription remove",
+        /// How notices of a fleet are sent was set.
+        FleetSet = "fleet set",
         /// A host was paused.
         HostPause = "host pause",
         /// The pause of a host was ended.
@@ -103,7 +105,7 @@ pub struct Act {
     /// What was done.
     #[serde(rename = "act")]
     pub kind: ActKind,
-    /// To which key, subscription, host or file.
+    /// To which key, subscription, fleet, host or file.
     pub target: String,
     /// What was there before, as an object; `None` when there was nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]

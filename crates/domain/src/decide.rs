@@ -73,8 +73,9 @@ fn deadline_after(
 /// | failing | missing | - | - | recovered |
 ///
 /// The failure of a host that is up is decided before its silence. An interval was raised if it is many times the one of
-/// which people were last notified, or else of the first beat, and no admin has set another. Nothing changes while a notice is
-/// pending (`recovered` must never overtake `missing`) or while the host is paused.
+/// which people were last notified, or else of the first beat, and no admin has set another. Nothing changes while the host is
+/// paused, nor while its notice is pending (`recovered` must never overtake `missing`); but a notice that nobody was ever to
+/// send is withdrawn when it is no longer so, unless it says that the host failed. People get what differs from what they know.
 #[must_use]
 pub fn decide(
     entry: &Entry,
@@ -82,9 +83,29 @@ pub fn decide(
     now: Timestamp,
     rules: &Rules,
 ) -> Option<Entry> {
-    if entry.pending.is_some() || entry.settings.is_paused(now) {
+    if entry.settings.is_paused(now) {
         return None;
     }
+    if entry.pending.is_none() {
+        return next(entry, heartbeat, now, rules);
+    }
+    let before = entry.withdrawn()?;
+    let notified = Entry {
+        state: entry.state,
+        ..before.clone()
+    };
+    let undone = next(&notified, heartbeat, now, rules)?.undoing(&before)?;
+    // People know what was before: perhaps that has changed as well.
+    let next = next(&before, heartbeat, now, rules).unwrap_or(undone);
+    let needs_recheck = next.pending.is_none() && entry.was_decided_long_ago(now);
+    Some(Entry {
+        needs_recheck,
+        ..next
+    })
+}
+
+/// The same while no notice is pending.
+fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> Option<Entry> {
     let beat_since = heartbeat.last > entry.basis;
     // The ledger may know of a beat that has yet to arrive here from another region.
     let last = heartbeat.last.max(entry.basis);
@@ -137,6 +158,7 @@ pub fn decide(
         at: now,
         caveat: (kind == Kind::Missing).then(caveat).flatten(),
         key: heartbeat.key,
+        withdrawn: false,
         accepted: None,
     };
     // A copy that lags behind must not take back a failure that was accounted for.
@@ -153,7 +175,8 @@ pub fn decide(
 /// The interval that people know of a host which has raised it so much that they are to be notified.
 fn raised_from(entry: &Entry, heartbeat: &Heartbeat) -> Option<Interval> {
     let mut notified = entry.history.iter().rev();
-    let notified = notified.find(|transition| transition.kind == Kind::Slowed);
+    let notified =
+        notified.find(|transition| transition.kind == Kind::Slowed && !transition.withdrawn);
     let known = notified.map(|transition| transition.interval);
     let known = known.or(heartbeat.first_interval)?;
     // An old copy of the heartbeat does not show the interval of the last beat.
@@ -179,6 +202,46 @@ impl Entry {
         let resumed = self.settings.pause.and_then(|pause| pause.until);
         let known = self.failure.max(resumed);
         known.is_some_and(|known| failure <= known)
+    }
+
+    /// Whether its notice is withdrawn when what it says is over.
+    #[must_use]
+    pub fn can_withdraw(&self) -> bool {
+        self.withdrawn().is_some()
+    }
+
+    /// The entry as it was before its last transition, which is withdrawn; `None` unless that may be: nobody was ever to send
+    /// its notice, and people need not know of it when something else is to be said.
+    fn withdrawn(&self) -> Option<Self> {
+        self.pending
+            .as_ref()
+            .filter(|pending| pending.is_untouched())?;
+        let mut before = self.clone();
+        before.pending = None;
+        let (last, earlier) = before.history.split_last_mut()?;
+        last.withdrawn = true;
+        let mut known = earlier.iter().rev().filter(|known| !known.withdrawn);
+        before.state = match (last.kind, known.next()) {
+            // People are to know that it failed, and why, whatever comes next.
+            (Kind::Failing, _) | (Kind::Recovered | Kind::Slowed, None) => return None,
+            (Kind::Missing | Kind::Registered, None) => State::Forgotten,
+            (_, Some(known)) => known.kind.leads_to(),
+        };
+        Some(before)
+    }
+
+    /// This entry, whose last transition undoes the one that was withdrawn `before`: people get neither when the state is as
+    /// it was then. `None` when it does not undo that.
+    fn undoing(mut self, before: &Self) -> Option<Self> {
+        let last = self.history.last_mut()?;
+        if last.kind == Kind::Slowed {
+            return None;
+        }
+        if self.state == before.state {
+            last.withdrawn = true;
+            self.pending = None;
+        }
+        Some(self)
     }
 
     /// Keeps the entry open until region `home` has judged the host once more, because its failure at `failure` was left

@@ -78,6 +78,19 @@ impl Entry {
             .is_some_and(|pending| pending.can_batch(now))
     }
 
+    /// Whether it has a notice that nobody was ever to send.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.pending.as_ref().is_some_and(Pending::is_untouched)
+    }
+
+    /// Whether such a notice may leave with its group at `now`: unless the host has to beat steadily before, or seems silent
+    /// again.
+    #[must_use]
+    pub fn waits_in_group(&self, now: Timestamp) -> bool {
+        self.is_untouched() && self.inquiry.is_none() && self.can_batch(now)
+    }
+
     /// Whether the pending notice may have been accepted unnoticed.
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
@@ -104,13 +117,18 @@ impl Entry {
 
     pub(crate) fn with_acceptance(mut self, acceptance: Acceptance, now: Timestamp) -> Self {
         self.pending = None;
+        self.needs_recheck |= self.was_decided_long_ago(now);
         if let Some(last) = self.history.last_mut() {
-            // Half, since clocks differ.
-            let long = now.since(last.at) >= limits::NEWS_MARGIN / 2;
-            self.needs_recheck |= long || last.at.is_ahead(now);
             last.accepted = Some(acceptance);
         }
         self
+    }
+
+    /// Whether failures from before the last completed sweep may be undecided, because a notice was pending.
+    pub(crate) fn was_decided_long_ago(&self, now: Timestamp) -> bool {
+        // Half, since clocks differ.
+        let long = |at: Timestamp| now.since(at) >= limits::NEWS_MARGIN / 2 || at.is_ahead(now);
+        self.history.last().is_some_and(|last| long(last.at))
     }
 }
 

@@ -26,7 +26,7 @@ use crate::transition::{Caveat, Kind};
 
 /// A host of a digest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "(HostId, u64, Timestamp)", into = "(HostId, u64, Timestamp)")]
+#[serde(from = "MemberParts", into = "MemberParts")]
 pub struct Member {
     /// Which host of the fleet.
     pub host: HostId,
@@ -34,6 +34,16 @@ pub struct Member {
     pub epoch: u64,
     /// Since when it is so.
     pub since: Timestamp,
+    /// Whether a missing host beat again before the digest was sent.
+    pub back: bool,
+}
+
+/// As it is stored. Version 0.1.0 reads and wrote the short form.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum MemberParts {
+    Short(HostId, u64, Timestamp),
+    Long(HostId, u64, Timestamp, bool),
 }
 
 impl Member {
@@ -45,25 +55,47 @@ impl Member {
             host: entry.key.host.clone(),
             epoch: entry.epoch,
             since,
+            back: false,
         })
     }
 
     /// Its size in the digest's JSON, at most.
     fn bytes(&self) -> usize {
-        const AROUND: usize = r#"{"hostId":"","since":"2026-01-31T10:02:00.000Z"},"#.len();
+        const AROUND: usize =
+            r#"{"back":true,"hostId":"","since":"2026-01-31T10:02:00.000Z"},"#.len();
         AROUND + self.host.as_str().len()
     }
 }
 
-impl From<(HostId, u64, Timestamp)> for Member {
-    fn from((host, epoch, since): (HostId, u64, Timestamp)) -> Self {
-        Self { host, epoch, since }
+impl From<MemberParts> for Member {
+    fn from(parts: MemberParts) -> Self {
+        let (host, epoch, since, back) = match parts {
+            MemberParts::Short(host, epoch, since) => (host, epoch, since, false),
+            MemberParts::Long(host, epoch, since, back) => (host, epoch, since, back),
+        };
+        Self {
+            host,
+            epoch,
+            since,
+            back,
+        }
     }
 }
 
-impl From<Member> for (HostId, u64, Timestamp) {
-    fn from(Member { host, epoch, since }: Member) -> Self {
-        (host, epoch, since)
+impl From<Member> for MemberParts {
+    fn from(
+        Member {
+            host,
+            epoch,
+            since,
+            back,
+        }: Member,
+    ) -> Self {
+        if back {
+            Self::Long(host, epoch, since, back)
+        } else {
+            Self::Short(host, epoch, since)
+        }
     }
 }
 
@@ -197,6 +229,15 @@ impl Digest {
                 ..self
             }
         })
+    }
+
+    /// With a mark at each host that beat again since it went missing: its last beat is `heard`.
+    #[must_use]
+    pub fn with_back(mut self, heard: impl Fn(&HostId) -> Option<Timestamp>) -> Self {
+        for member in &mut self.members {
+            member.back = heard(&member.host).is_some_and(|last| last > member.since);
+        }
+        self
     }
 
     /// Leases the notice to `owner`; `None` when there is none, or it is not ready at `now`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::beat::{Heartbeat, Interval, Message};
+use crate::flapping::Flapping;
 use crate::host::{HostKey, Region};
 use crate::incarnation::Incarnation;
 use crate::inquiry::Inquiry;
@@ -86,7 +87,8 @@ pub struct Entry {
     /// Set by admins.
     #[serde(default)]
     pub settings: HostSettings,
-    /// Whether other regions were asked if they have heard the host, which seems missing. Never while a notice is pending.
+    /// Whether other regions were asked if they have heard the host, which seems missing. Only while no notice is pending, or
+    /// one that may be withdrawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inquiry: Option<Inquiry>,
     /// The notice of the last transition, until the topic has accepted it.
@@ -288,6 +290,7 @@ impl Entry {
             at: now,
             caveat: None,
             key: None,
+            withdrawn: false,
             accepted: None,
         };
         Some(self.transit(transition))
@@ -314,11 +317,37 @@ impl Entry {
         self.settings
             .pause
             .take_if(|pause| pause.until.is_some_and(ended_before));
-        self.pending = Some(Pending::new(transition.at));
+        let (kind, at) = (transition.kind, transition.at);
         self.history.push(transition);
-        let surplus = self.history.len().saturating_sub(limits::HISTORY);
-        self.history.drain(..surplus);
+        self.forget_history(at);
+        let flapping = Flapping::of(&self.history, at).filter(|_| kind == Kind::Recovered);
+        let steady = flapping.map_or(Duration::ZERO, Flapping::steady_for);
+        self.pending = Some(Pending::new(at.plus(steady)));
         self
+    }
+
+    /// Drops transitions that are too many at `now`: more of a host that flaps are kept, and the last one of which people were
+    /// notified.
+    fn forget_history(&mut self, now: Timestamp) {
+        let recent = now.minus(limits::FLAPPING_WITHIN);
+        let old = self.history.iter().take_while(|old| old.at <= recent);
+        let (old, all) = (old.count(), self.history.len());
+        let surplus = |most| all.saturating_sub(most);
+        let dropped = surplus(limits::HISTORY)
+            .min(old)
+            .max(surplus(limits::HISTORY_FLAPPING));
+        let notified = self
+            .history
+            .iter()
+            .rev()
+            .skip(1)
+            .position(|last| !last.withdrawn);
+        let notified = notified.map(|behind| all - 2 - behind);
+        let mut place = 0..;
+        self.history.retain(|_| {
+            let place = place.next();
+            place >= Some(dropped) || place == notified
+        });
     }
 }
 

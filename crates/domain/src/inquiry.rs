@@ -86,7 +86,7 @@ impl Entry {
         let recovered = before.state == State::Failing && self.state == State::Up;
         let due = before.needs_recheck && before.state != State::Forgotten;
         Self {
-            needs_recheck: (recovered || due) && !regions.living.is_empty(),
+            needs_recheck: self.needs_recheck || (recovered || due) && !regions.living.is_empty(),
             ..self
         }
     }

@@ -41,8 +41,19 @@ pub const INTERVAL_DEFAULT: Duration = Duration::from_mins(10);
 pub const MESSAGE_BYTES: usize = 1024;
 /// Longest body of a request, in bytes, checked before it is parsed.
 pub const BODY_BYTES: usize = 4096;
-/// Transitions that a ledger entry keeps: enough to see a host flap, small enough to swap as a whole.
+/// Transitions that a ledger entry keeps: enough to see what became of a host, small enough to swap as a whole.
 pub const HISTORY: usize = 8;
+/// Transitions that it keeps of the last [`FLAPPING_WITHIN`]: enough to count how often a host flaps until
+/// [`FLAPPING_STEADIEST`] is reached.
+pub const HISTORY_FLAPPING: usize = 16;
+/// A host that went missing so often within [`FLAPPING_WITHIN`] flaps: twice is a restart that went wrong.
+pub const FLAPPING: u32 = 3;
+/// How far back it is counted how often a host went missing.
+pub const FLAPPING_WITHIN: Duration = Duration::from_hours(1);
+/// For how long a host that flaps must beat before people are notified that it recovered; twice as long each time.
+pub const FLAPPING_STEADY: Duration = Duration::from_mins(2);
+/// The longest such time: half of [`FLAPPING_WITHIN`], so that a host which flaps on is still known to.
+pub const FLAPPING_STEADIEST: Duration = Duration::from_mins(30);
 /// Longest subject of an e-mail, in characters. SNS wants fewer than 100, printable ASCII
 /// (Amazon SNS API reference, `Publish`, parameter `Subject`).
 pub const SUBJECT_CHARS: usize = 99;
@@ -88,9 +99,13 @@ pub const STEP_FOR: Duration = Duration::from_mins(1);
 pub const STEP_SHOWN: Duration = Duration::from_mins(65);
 /// How long before the last completed sweep a first beat still counts as news, for copies that lag behind.
 pub const NEWS_MARGIN: Duration = Duration::from_mins(2);
-/// More notices of one fleet and kind than this in one sweep are sent as a digest: a person still reads this many one
-/// by one.
-pub const DIGEST_ABOVE: usize = 5;
+/// How long the first notice of a quiet group waits for others: the registers of a site whose line is cut miss their
+/// deadlines one after the other. Alertmanager's default (Prometheus documentation, "Alerting configuration", `group_wait`).
+pub const GROUP_WAIT: Duration = Duration::from_secs(30);
+/// How far two messages of a group are apart. Alertmanager's default (likewise, `group_interval`).
+pub const GROUP_INTERVAL: Duration = Duration::from_mins(5);
+/// The longest that an admin may set either: a notice that waits for more than a day is none.
+pub const GROUP_LONGEST: Duration = Duration::from_hours(24);
 /// Candidates of a kind that a sweep keeps at a time, with their beats: about 5 MB. The others are scanned again when
 /// these are settled.
 pub const CANDIDATES: usize = 20_000;

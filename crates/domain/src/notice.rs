@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::beat::{Interval, Message};
 use crate::digest::{Digest, Member};
 use crate::entry::Entry;
+use crate::flapping::Flapping;
 use crate::host::{Fleet, HostId, HostKey, Region};
 use crate::time::Timestamp;
-use crate::transition::{Caveat, Kind, Severity, Transition};
+use crate::transition::{Caveat, Kind, Severity};
 
 pub use id::{NoticeId, NoticeIdError};
 
@@ -37,6 +38,9 @@ pub struct NoticeHost {
     pub message: Option<Message>,
     /// For `recovered`: the kind of the transition before, and its instant.
     pub before: Option<(Kind, Timestamp)>,
+    /// Whether it goes missing again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flapping: Option<Flapping>,
 }
 
 /// The hosts of a notice.
@@ -92,7 +96,9 @@ impl Notice {
     pub fn of(entry: &Entry, region: &Region) -> Option<Self> {
         let pending = entry.pending.as_ref()?;
         let (last, earlier) = entry.history.split_last()?;
-        let before = |t: &Transition| (last.kind == Kind::Recovered).then_some((t.kind, t.since));
+        let mut known = earlier.iter().rev().filter(|earlier| !earlier.withdrawn);
+        let before = known.next().filter(|_| last.kind == Kind::Recovered);
+        let flaps = matches!(last.kind, Kind::Missing | Kind::Recovered);
         Some(Self {
             id: pending_id(entry)?,
             attempt: pending.attempt.max(1),
@@ -105,7 +111,8 @@ impl Notice {
                 interval: last.interval,
                 epoch: last.epoch,
                 message: last.message.clone(),
-                before: earlier.last().and_then(before),
+                before: before.map(|before| (before.kind, before.since)),
+                flapping: Flapping::of(&entry.history, last.at).filter(|_| flaps),
             }),
             at: last.at,
             region: region.clone(),
@@ -150,6 +157,7 @@ impl Notice {
                 epoch,
                 message: None,
                 before: None,
+                flapping: None,
             }),
             at: now,
             region,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::backoff::pause;
+use crate::limits;
 use crate::notice::id::NoticeId;
 use crate::time::Timestamp;
 
@@ -17,7 +18,7 @@ use crate::time::Timestamp;
 pub enum Phase {
     /// To be published, once the instant has come.
     Pending {
-        /// The end of the pause after a refusal.
+        /// The end of the pause after a refusal, or of the time for which a host that flaps must beat.
         not_before: Timestamp,
     },
     /// Leased to a sender. After the lease, whether it was published is unknown.
@@ -101,9 +102,9 @@ pub enum Echoed<T> {
 }
 
 impl Pending {
-    pub(crate) fn new(at: Timestamp) -> Self {
+    pub(crate) fn new(not_before: Timestamp) -> Self {
         Self {
-            phase: Phase::Pending { not_before: at },
+            phase: Phase::Pending { not_before },
             attempt: 0,
             doubt: false,
             incarnation: None,
@@ -121,12 +122,21 @@ impl Pending {
         }
     }
 
-    /// Whether it is to be published and waits for nothing. The end of a pause that is too far away for any pause was
+    /// Whether it is to be published and waits for nothing. The end of a pause that is too far away for any was
     /// written by a wrong clock.
     fn is_due(&self, now: Timestamp) -> bool {
-        let longest = pause(self.attempt, 0);
+        let longest = match self.attempt {
+            0 => limits::FLAPPING_STEADIEST,
+            attempt => pause(attempt, 0),
+        };
         matches!(self.phase, Phase::Pending { not_before }
             if not_before <= now || not_before.is_ahead(now.plus(longest)))
+    }
+
+    /// Whether nobody was ever to send it: then nobody has it, and it may be withdrawn.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        matches!(self.phase, Phase::Pending { .. }) && self.attempt == 0 && !self.doubt
     }
 
     /// Whether it may be leased at `now`, waits for nothing in a digest, or is to be mended.

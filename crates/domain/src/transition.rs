@@ -117,6 +117,9 @@ pub struct Transition {
     /// The key of the last beat, where one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
+    /// Whether it was undone before anybody was notified, or undid one that was: people never get it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
     /// When and how the topic accepted its notice; `None` before that.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "told")]
     pub accepted: Option<Acceptance>,

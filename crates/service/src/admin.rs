@@ -1,6 +1,7 @@
-//! Administration of keys, subscriptions and hosts.
+//! Administration of keys, subscriptions, fleets and hosts.
 
 mod audit;
+mod fleets;
 mod hosts;
 mod keys;
 mod listing;
@@ -8,6 +9,7 @@ mod subscriptions;
 mod view;
 
 pub use audit::{Auditor, Unrecorded};
+pub use fleets::FleetAdmin;
 pub use hosts::{HostAdmin, HostError};
 pub use keys::{Created, Imported, KeyAdmin, KeyError, KeyRequest, Rotated};
 pub use listing::Listing;

@@ -191,10 +191,17 @@ impl Doctor {
             .into_iter()
             .map(|Stored { record: entry, .. }| entry)
             .collect();
+        let fleets = &self.ports.fleets;
+        let (fleets, unreadable_fleets) =
+            every_page(|after| fleets.open(Segment::WHOLE, after)).await?;
+        let fleets = fleets.into_iter().map(|stored| stored.record);
+        let settings = fleets.map(|fleet| (fleet.fleet, fleet.settings)).collect();
+        let revive = self.expectations.revive;
         Ok([
-            vec![rules::notices(&open, self.expectations.revive, now)],
+            vec![rules::notices(&open, &settings, revive, now)],
             rules::clock(&open).into_iter().collect(),
             rules::unreadable("ledger", &unreadable),
+            rules::unreadable("fleets", &unreadable_fleets),
         ]
         .concat())
     }

@@ -20,7 +20,7 @@ mod topic;
 
 use std::sync::Arc;
 
-use hb_domain::{Digest, Incarnation, Receiver};
+use hb_domain::{Digest, FleetRecord, Incarnation, Receiver};
 
 pub use audit::{Audit, Identity};
 pub use clock::Clock;
@@ -49,6 +49,8 @@ pub struct Ports {
     pub ledger: Arc<dyn Ledger>,
     /// Digests, under way and closed.
     pub digests: Arc<dyn Ledger<Digest>>,
+    /// Fleets that have settings, or of which a notice was sent.
+    pub fleets: Arc<dyn Ledger<FleetRecord>>,
     /// Receivers of all regions.
     pub receivers: Arc<dyn Ledger<Receiver>>,
     /// The incarnation of the stored data.

@@ -1,6 +1,6 @@
 //! Compare-and-swap of records, over a connection that may lose replies.
 
-use hb_domain::{Digest, Entry, Incarnation, Receiver};
+use hb_domain::{Digest, Entry, FleetRecord, Incarnation, Receiver};
 
 use crate::ports::{Ledger, PortError, PortResult, Ports, Proposal, Record, Stored, Swap, Version};
 
@@ -21,6 +21,12 @@ impl Kept for Entry {
 impl Kept for Digest {
     fn ledger(ports: &Ports) -> &dyn Ledger<Self> {
         &*ports.digests
+    }
+}
+
+impl Kept for FleetRecord {
+    fn ledger(ports: &Ports) -> &dyn Ledger<Self> {
+        &*ports.fleets
     }
 }
 

@@ -9,6 +9,7 @@ mod crowd;
 mod deliver;
 mod digest;
 mod echo;
+mod groups;
 mod hold;
 mod mend;
 mod open;
@@ -17,16 +18,18 @@ mod scan;
 mod settled;
 mod silence;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use hb_domain::{CanaryPolicy, DeliveryPolicy, Entry, Incarnation, Region, Timestamp, limits};
+use hb_domain::{
+    CanaryPolicy, DeliveryPolicy, Entry, FleetSettings, Incarnation, Region, Timestamp, limits,
+};
 use tokio::sync::{Mutex, OnceCell};
 
 use self::crowd::Crowd;
-use self::deliver::{Group, Pace};
+use self::deliver::Pace;
+use self::groups::Groups;
 use self::report::Step;
 pub use self::report::{HostCounts, KindCounts, SweepReport};
 use self::settled::Settled;
@@ -58,6 +61,8 @@ pub struct SweepSettings {
     pub part: usize,
     /// Most messages a second to the topic; `None` for no limit.
     pub messages_per_second: Option<u32>,
+    /// What counts for fleets that have no such settings of their own.
+    pub groups: FleetSettings,
 }
 
 impl SweepSettings {
@@ -83,6 +88,7 @@ impl SweepSettings {
             concurrency: 8,
             part: 250,
             messages_per_second: None,
+            groups: FleetSettings::default(),
         }
     }
 
@@ -110,6 +116,7 @@ impl SweepSettings {
             concurrency: 32,
             part: limits::BATCH,
             messages_per_second: Some(limits::MESSAGES_PER_SECOND),
+            groups: FleetSettings::default(),
         }
     }
 }
@@ -149,8 +156,7 @@ struct Pass<'a> {
     /// No new work starts after this.
     until: Timestamp,
     pace: &'a Pace,
-    /// The groups of which this sweep has sent a digest: whatever else there is of them goes into one as well.
-    batched: &'a Mutex<BTreeSet<Group>>,
+    groups: &'a Mutex<Groups>,
     /// Read, or drawn, with the first claim.
     incarnation: &'a OnceCell<Option<Incarnation>>,
 }
@@ -190,7 +196,7 @@ impl Sweep {
             now: report.began,
             until,
             pace: &Pace::new(self.settings.messages_per_second),
-            batched: &Mutex::default(),
+            groups: &Mutex::default(),
             incarnation: &OnceCell::new(),
         }
         .run(&mut report)
@@ -217,8 +223,8 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Old notices, then changes, then the old notices that are left: each gets its part of the time, so that none of
-    /// them waits for ever behind the others.
+    /// Old notices, then changes, then the notices that are left: each gets its part of the time, so that none of
+    /// them waits for ever behind the others. What waits in a group is sent last, when the changes show that it is still so.
     async fn run(&self, report: &mut SweepReport) -> Result<(), Stop> {
         let early = self.with_share(1, 3);
         // Without the echoes it is unknown which notices of unknown outcome were accepted: those wait.
@@ -234,7 +240,9 @@ impl<'a> Pass<'a> {
             Ok(()) => old.send_waiting(open.doubtful, report).await,
             Err(_) => Ok(()),
         };
-        let claimed = self.claim(&open.hosts, &open.fleets, report).await;
+        let due = self.is_any_group_due().await;
+        let changes = if due { self.with_share(3, 4) } else { *self };
+        let claimed = changes.claim(&open.hosts, &open.fleets, report).await;
         let recorded = match &claimed {
             Ok(None) | Err(_) => Ok(()),
             Ok(Some(sweep)) => {
@@ -243,7 +251,8 @@ impl<'a> Pass<'a> {
             }
         };
         let sent = match sent.and(doubtful) {
-            Err(Stop::OutOfTime) => self.send_rest(echoes.is_ok(), report).await,
+            Ok(()) if !due => Ok(()),
+            Ok(()) | Err(Stop::OutOfTime) => self.send_rest(echoes.is_ok(), report).await,
             sent => sent,
         };
         echoes

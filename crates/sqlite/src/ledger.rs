@@ -1,4 +1,4 @@
-//! Records in SQLite: ledger entries, digests and receivers. Each kind has a table of its own, all tables look alike,
+//! Records in SQLite: ledger entries, digests, fleets and receivers. Each kind has a table of its own, all tables look alike,
 //! and a record is one row that is swapped by its version.
 
 use async_trait::async_trait;
@@ -212,13 +212,18 @@ pub(crate) fn stored<T: Record>(row: &Row<'_>) -> Result<Stored<T>, row::Cause> 
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Digest, Entry, Receiver};
+    use hb_domain::{Digest, Entry, FleetRecord, Receiver};
 
     use super::*;
 
     #[test]
     fn a_page_of_open_records_is_a_seek() {
-        for table in [Entry::TABLE, Digest::TABLE, Receiver::TABLE] {
+        for table in [
+            Entry::TABLE,
+            Digest::TABLE,
+            FleetRecord::TABLE,
+            Receiver::TABLE,
+        ] {
             let plan = crate::schema::plan(&open_sql(table));
             assert_eq!(
                 plan,

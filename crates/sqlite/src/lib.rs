@@ -48,6 +48,7 @@ pub fn ports(store: &Store, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Ports {
         heartbeats: store.clone(),
         ledger: store.clone(),
         digests: store.clone(),
+        fleets: store.clone(),
         receivers: store.clone(),
         incarnations: store.clone(),
         keys: store.clone(),

@@ -195,7 +195,7 @@ mod tests {
             let connection = Connection::open(&path).unwrap();
             connection
                 .execute_batch(
-                    "DROP TABLE incarnations; DROP TABLE audit;
+                    "DROP TABLE fleets; DROP TABLE incarnations; DROP TABLE audit;
                      ALTER TABLE subscriptions DROP COLUMN webhook;
                      DROP TRIGGER hosts_new; DROP TRIGGER hosts_gone; DROP TRIGGER hosts_moved;
                      ALTER TABLE heartbeats DROP COLUMN key; ALTER TABLE heartbeats DROP COLUMN first_interval;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 use hb_aws::{Clients, DynamoHeartbeats, DynamoKeys, Operation, Stage, Usage};
-use hb_domain::{Beat, Heartbeat, HostId, KeyId, Region, Secret, Token};
+use hb_domain::{Beat, FleetSettings, Heartbeat, HostId, KeyId, Region, Secret, Token};
 use hb_service::ports::{Heard, Heartbeats, Keys};
 use hb_service::testing::memory::{CountingIds, ManualClock};
 use hb_service::{Caller, Canaries, Sweep};
@@ -73,7 +73,9 @@ struct World {
 impl World {
     async fn new(hosts: u32) -> Self {
         let (clients, stage) = Account::new().stage().await;
-        let (sweep, clock) = fleet::sweep(&clients, &stage);
+        let (mut sweep, clock) = fleet::sweep(&clients, &stage);
+        // As people have it.
+        sweep.settings.groups = FleetSettings::default();
         Self {
             hosts,
             heartbeats: DynamoHeartbeats::new(&clients, &stage),
@@ -152,13 +154,14 @@ fn calculated(month: &Month) -> BTreeMap<&'static str, f64> {
 /// Compares a few minutes; in those that are so marked the first host is silent.
 async fn compare<const MINUTES: usize>(hosts: u32, silent: [bool; MINUTES], notices: u64) {
     let world = World::new(hosts).await;
-    // Each host is registered once, and the echo of that is read in the minute after: not a part of any month.
-    world.minute(0, false).await;
-    world.minute(1, false).await;
+    // Each host is registered once, which is sent, echoed and looked at again in the minutes after: not a part of any month.
+    for minute in 0..4 {
+        world.minute(minute, false).await;
+    }
 
     let before = world.clients.meter().usage();
     let mut accepted = 0;
-    for (minute, silent) in (2..).zip(silent) {
+    for (minute, silent) in (4..).zip(silent) {
         accepted += world.minute(minute, silent).await;
     }
     let metered = metered(&before, &world.clients.meter().usage());
@@ -208,7 +211,7 @@ async fn hb_cost_calculates_what_a_quiet_fleet_is_metered_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hb_cost_calculates_what_a_silence_and_a_return_are_metered_for() {
-    compare(20, [true, true, false, false], 2).await;
+    compare(20, [true, true, true, false, false, false], 2).await;
 }
 
 /// The length of a line, with its end.

@@ -14,7 +14,8 @@ use super::function::{Function, told};
 use super::sweep::{World, heard, scheduled};
 use crate::fleet::host;
 
-const HOSTS: [&str; 2] = ["web-01", "web-02"];
+/// Of two fleets, so that each notice is a message of its own.
+const HOSTS: [&str; 2] = ["web-01", "lab|web-02"];
 
 impl World {
     /// The entries with a pending notice.

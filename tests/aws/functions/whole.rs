@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::function::{Function, told};
 use super::ingest::{beat, key, key_admin};
 use super::sweep::{Queue, heard, now, region, scheduled};
-use crate::{dynoxide, moto};
+use crate::{dynoxide, fleet, moto};
 
 #[tokio::test]
 async fn a_host_falls_silent_and_speaks_again() {
@@ -20,6 +20,7 @@ async fn a_host_falls_silent_and_speaks_again() {
     let queue = Queue::listen(url, &stage).await;
     let clients = Clients::new(&dynoxide::config(url).http_client(https()).build());
     create_stage(&clients, &stage).await.unwrap();
+    fleet::send_at_once(&clients, &stage).await;
     let key = key(&key_admin(&clients, &stage), Scope::Ingest, &[]).await;
     // Silent for 50 minutes of the hour since its last beat, and a fleet that is known.
     let heartbeats = DynamoHeartbeats::new(&clients, &stage);

@@ -261,8 +261,16 @@ impl World {
 
     /// Stores the entry. What no rule reads is set to the same value everywhere.
     pub(crate) fn store(&mut self, mut entry: Entry) {
-        let surplus = entry.history.len().saturating_sub(1);
-        entry.history.drain(..surplus);
+        for last in entry.history.iter().filter(|last| last.withdrawn) {
+            // Nobody gets it.
+            self.told += u64::from(last.epoch == self.told + 1);
+        }
+        // The last transition, and what people know besides it.
+        if let Some(last) = entry.history.pop() {
+            entry.history.retain(|known| !known.withdrawn);
+            let known = entry.history.pop();
+            entry.history = known.into_iter().chain([last]).collect();
+        }
         for last in &mut entry.history {
             (last.since, last.last_beat, last.caveat) = (start(), start(), None);
             if let Some(accepted) = &mut last.accepted {

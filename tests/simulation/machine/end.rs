@@ -12,6 +12,8 @@ const SECOND: i64 = 1_000;
 const SWEEP: i64 = 20 * SECOND + SECOND;
 /// How long the process does not run when faults end, at most.
 const START_AGAIN: i64 = 90 * SECOND;
+/// How long a notice waits in its group at most, and is sent then.
+const GROUPS: i64 = 360 * SECOND;
 /// How long notices are held at most, and how many graces follow.
 const HOLD: i64 = 900 * SECOND;
 const GRACES: i64 = 3;
@@ -40,7 +42,8 @@ pub(crate) async fn check(machine: &Machine) {
 
 impl World {
     fn check_entry(&mut self, key: &HostKey, entry: &Entry) {
-        if let Some(pending) = &entry.pending {
+        let held = self.is_held(&(key.clone(), entry.epoch));
+        if let Some(pending) = entry.pending.as_ref().filter(|_| !held) {
             self.violated(NOTHING_PENDING, format!("{key}: {pending:?}"));
         }
         let host = &self.hosts[key];
@@ -61,11 +64,20 @@ impl World {
         }
     }
 
+    /// Whether people need not have heard yet of the recovery of a host that flaps.
+    fn is_held(&self, id: &Id) -> bool {
+        let until = self.held_until.get(id);
+        until.is_some_and(|until| until + GROUPS > self.now())
+    }
+
     fn check_receipts(&mut self) {
         let mut receivers: Vec<_> = self.receivers.keys().cloned().collect();
         receivers.extend(hb_service::ports::CONSOLE.parse());
         let claimed: Vec<_> = self.claims.keys().cloned().collect();
         for id in claimed {
+            if self.withdrawn.contains(&id) || self.is_held(&id) {
+                continue;
+            }
             if !self.accepted.contains_key(&id) {
                 self.violated(NOTHING_PENDING, format!("{id:?} was never accepted"));
             }

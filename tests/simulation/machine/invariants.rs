@@ -6,6 +6,7 @@ use super::receivers::transitions;
 use super::world::World;
 use crate::invariants::{
     IN_ONE_NOTICE, IN_ORDER, NO_FALSE_ALARM, NOTICE_OF_TRANSITION, ONE_TRANSITION,
+    WITHDRAWN_UNSENT, held,
 };
 
 /// An entry was stored.
@@ -16,10 +17,18 @@ pub(crate) fn claimed(world: &mut World, entry: &Entry) {
     };
     let decided = Transition {
         key: None,
+        withdrawn: false,
         accepted: None,
         ..last.clone()
     };
     let id = (entry.key.clone(), last.epoch);
+    for last in entry.history.iter().filter(|last| last.withdrawn) {
+        world.withdrawn.insert((entry.key.clone(), last.epoch));
+    }
+    if let Some(held) = held(entry, last) {
+        let until = world.now() + held;
+        world.held_until.entry(id.clone()).or_insert(until);
+    }
     match world.claims.get(&id) {
         None => {
             let now = world.now();
@@ -84,6 +93,9 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice) {
             }
             None => {}
         }
+        if world.withdrawn.contains(&id) {
+            world.violated(WITHDRAWN_UNSENT, format!("{id:?}"));
+        }
         let claim = world.claims.get(&id);
         if claim.is_none_or(|(last, _)| last.kind != notice.kind) {
             world.violated(NOTICE_OF_TRANSITION, format!("{id:?} {:?}", notice.kind));
@@ -91,7 +103,7 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice) {
         let earlier = world.claims.range((id.0.clone(), 0)..id.clone());
         let missing = earlier
             .map(|(id, _)| id)
-            .find(|id| !world.accepted.contains_key(id));
+            .find(|id| !world.accepted.contains_key(id) && !world.withdrawn.contains(id));
         if let Some(missing) = missing.cloned() {
             world.violated(IN_ORDER, format!("{id:?} before {missing:?}"));
         }

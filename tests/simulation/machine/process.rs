@@ -66,6 +66,7 @@ impl Process {
             heartbeats: all.clone(),
             ledger: all.clone(),
             digests: all.clone(),
+            fleets: all.clone(),
             receivers: all.clone(),
             incarnations: all.clone(),
             topic: all.clone(),

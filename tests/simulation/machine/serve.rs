@@ -14,14 +14,17 @@ use super::hosts::Itself;
 use super::process::Process;
 use super::receivers::Network;
 
-/// The defaults of `hb serve`.
+/// The defaults of `hb serve`, but for the waits of groups.
 const SWEEP_EVERY: Duration = Duration::from_secs(20);
 const CANARY_EVERY: Duration = Duration::from_secs(3);
 
 /// Runs until the process is told to stop, and then until what is under way is done. To drop this kills the process.
 pub(crate) async fn serve(process: Process, stop: watch::Receiver<bool>) {
     let ports = process.ports();
-    let settings = SweepSettings::local();
+    let settings = SweepSettings {
+        groups: process.machine.get().groups,
+        ..SweepSettings::local()
+    };
     let canaries = Canaries {
         caller: Arc::new(Itself(process.clone())),
         ports: ports.clone(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hb_domain::{HostKey, SubscriptionId, Timestamp, Transition, limits};
+use hb_domain::{FleetSettings, HostKey, SubscriptionId, Timestamp, Transition, limits};
 use hb_service::testing::memory::Memory;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -101,6 +101,11 @@ pub(crate) struct World {
     pub(crate) receivers: BTreeMap<SubscriptionId, Receiver>,
     pub(crate) dislikes: BTreeMap<(SubscriptionId, String), Dislike>,
     pub(crate) claims: BTreeMap<Id, (Transition, i64)>,
+    /// Transitions that were withdrawn, and until when people are not to hear of a recovery.
+    pub(crate) withdrawn: BTreeSet<Id>,
+    pub(crate) held_until: BTreeMap<Id, i64>,
+    /// How long notices wait in groups.
+    pub(crate) groups: FleetSettings,
     /// When the topic accepted each transition, in which notice.
     pub(crate) accepted: BTreeMap<Id, (i64, String)>,
     pub(crate) fates: BTreeMap<(SubscriptionId, Id), Fate>,
@@ -122,6 +127,7 @@ impl Machine {
     pub(crate) fn new(seed: u64, variant: Variant) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let chances = variant.chances(Chances::drawn(&mut rng));
+        let groups = crate::run::groups(&mut rng);
         #[expect(
             clippy::disallowed_methods,
             reason = "it stands still until all tasks wait"
@@ -160,6 +166,9 @@ impl Machine {
             receivers: BTreeMap::new(),
             dislikes: BTreeMap::new(),
             claims: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
+            held_until: BTreeMap::new(),
+            groups,
             accepted: BTreeMap::new(),
             fates: BTreeMap::new(),
             refused: BTreeMap::new(),

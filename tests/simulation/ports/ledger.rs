@@ -86,7 +86,7 @@ impl SimulatedPorts {
         }
         let records = world.tables.records.entry(ledger).or_default();
         records.insert(place, row);
-        invariants::swapped(&mut world, &*record, self.ahead, self.skew);
+        invariants::swapped(&mut world, &*record, self);
         Swap::Done(version)
     }
 }

@@ -98,7 +98,6 @@ fn accept(world: &mut World, ports: &SimulatedPorts, notice: &Notice) {
     };
     let accepted = Accepted {
         subject,
-        kind: notice.kind,
         attempt,
         transitions,
         region: region.clone(),

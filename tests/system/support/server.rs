@@ -57,9 +57,15 @@ pub(crate) fn client() -> reqwest::Client {
 }
 
 impl Server {
-    /// Starts on a free port and waits until it is ready.
+    /// Starts on a free port and waits until it is ready. One that sweeps more often than usual is of a test that waits for
+    /// notices: those of fleet `main` leave at once.
     pub(crate) async fn start(sandbox: &Sandbox, options: &[&str]) -> Self {
-        Self::start_by(sandbox.hb(&[&["serve", "--listen", "127.0.0.1:0"], options].concat())).await
+        let serve = sandbox.hb(&[&["serve", "--listen", "127.0.0.1:0"], options].concat());
+        let server = Self::start_by(serve).await;
+        if options.contains(&"--sweep-every") {
+            sandbox.send_at_once();
+        }
+        server
     }
 
     /// Starts with a command of one's own.

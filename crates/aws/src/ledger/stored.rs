@@ -1,9 +1,9 @@
 //! How a record is stored: one item, with the record as JSON.
 //!
-//! Digests and receivers share the ledger's table because they need its consistency. Their keys cannot collide with a
+//! Digests, fleets and receivers share the ledger's table because they need its consistency. Their keys cannot collide with a
 //! host's, and their shards of the index are their own, so that each kind is listed without the others.
 
-use hb_domain::{Digest, Incarnation, Receiver};
+use hb_domain::{Digest, FleetRecord, Incarnation, Receiver};
 use hb_service::codec;
 use hb_service::ports::{Record, Stored};
 
@@ -56,6 +56,11 @@ impl RecordLocation {
             Incarnation::TABLE => Self {
                 prefix: "#incarnation/",
                 first: SHARDS + 2,
+                count: 1,
+            },
+            FleetRecord::TABLE => Self {
+                prefix: "#fleet/",
+                first: SHARDS + 3,
                 count: 1,
             },
             _ => Self {
@@ -207,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_and_receivers_have_keys_and_shards_of_their_own() {
+    fn digests_receivers_and_fleets_have_keys_and_shards_of_their_own() {
         let id = NoticeId::of_bytes([7; 32]);
         let entry = stored("web-01").record;
         let transition = hb_domain::Transition {
@@ -220,6 +225,7 @@ mod tests {
             at: Timestamp::MIN,
             caveat: None,
             key: None,
+            withdrawn: false,
             accepted: None,
         };
         let entry = Entry {
@@ -250,5 +256,15 @@ mod tests {
             (&item::text("#receiver/eu-west-1"), &item::number(17))
         );
         assert_eq!(decode::<Receiver>(&item).unwrap().record, receiver);
+        let item = encode(&Stored {
+            record: FleetRecord::new(Fleet::main()),
+            version: 1,
+            writer: Uuid::nil(),
+        })
+        .unwrap();
+        assert_eq!(
+            (&item[HOST], &item[SHARD]),
+            (&item::text("#fleet/main"), &item::number(19))
+        );
     }
 }

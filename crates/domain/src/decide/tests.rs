@@ -4,8 +4,10 @@ use uuid::Uuid;
 use super::*;
 use crate::beat::{Beat, Interval, Message};
 use crate::coverage::Blackout;
-use crate::host::Fleet;
-use crate::pending::Publication;
+use crate::host::{Fleet, Region};
+use crate::inquiry::Inquiry;
+use crate::notice::Notice;
+use crate::pending::{DeliveryPolicy, Publication};
 
 const RULES: Rules = Rules {
     skew: Duration::ZERO,
@@ -510,8 +512,16 @@ fn the_entry_that_a_scan_assumes_finds_every_candidate() {
     );
 }
 
+/// What people know of the host, or are about to: the state of the last transition that was not withdrawn.
+fn known(history: &[Transition]) -> State {
+    let mut notified = history.iter().rev().filter(|last| !last.withdrawn);
+    notified
+        .next()
+        .map_or(State::Forgotten, |last| last.kind.leads_to())
+}
+
 fn event() -> impl Strategy<Value = (i64, u8)> {
-    (1..120_i64, 0..12_u8)
+    (1..120_i64, 0..13_u8)
 }
 
 proptest! {
@@ -534,6 +544,17 @@ proptest! {
                     host.entry = accepted.unwrap_or(before);
                     continue;
                 }
+                8 if step % 2 == 0 => {
+                    let refused = Publication::Refused(String::new());
+                    let refused = before.clone().published(before.epoch, Uuid::nil(), 1, &refused, at(now));
+                    host.entry = refused.unwrap_or(before);
+                    continue;
+                }
+                8 => {
+                    let policy = DeliveryPolicy { lease: Duration::from_mins(1), echo_wait: Duration::ZERO };
+                    host.entry = before.clone().leased(Uuid::nil(), at(now), &policy).unwrap_or(before);
+                    continue;
+                }
                 _ => Sweep(now),
             });
             let after = &host.entry;
@@ -542,16 +563,23 @@ proptest! {
             let beats = host.heartbeat.as_ref().unwrap();
             prop_assert_eq!(after.epoch, before.epoch + 1, "epochs rise by one");
             prop_assert_eq!((last.epoch, last.kind.leads_to()), (after.epoch, after.state));
-            prop_assert!(before.pending.is_none() && after.pending.is_some(), "one notice at a time");
             prop_assert!(!before.settings.is_paused(at(now)), "a paused host has no transitions");
-            prop_assert_ne!(before.state, after.state, "a transition changes the state");
+            let earlier = &after.history[..after.history.len() - 1];
+            if let Some(pending) = &before.pending {
+                prop_assert!(pending.is_untouched(), "what somebody may have is not withdrawn");
+                prop_assert!(earlier.last().unwrap().withdrawn, "one notice at a time");
+            }
+            prop_assert_ne!(after.pending.is_some(), last.withdrawn, "either people get it or they do not");
+            // Whatever was withdrawn, people are told when the host is not as they know, and only then.
+            prop_assert_eq!(known(earlier) == after.state, last.withdrawn);
             if last.kind == Kind::Missing {
                 prop_assert!(now > seconds(beats.last) + 60, "a beating host is never missing");
                 prop_assert!(last.since < last.at);
             }
             if last.kind == Kind::Recovered {
-                prop_assert!(matches!(before.state, State::Missing | State::Failing));
-                prop_assert!(before.state == State::Failing || beats.last > before.basis);
+                let from = if last.withdrawn { before.state } else { known(earlier) };
+                prop_assert!(matches!(from, State::Missing | State::Failing));
+                prop_assert!(from == State::Failing || beats.last > before.basis);
             }
         }
     }
@@ -571,6 +599,237 @@ proptest! {
             prop_assert_eq!(kind, if i % 2 == 0 { Kind::Missing } else { Kind::Recovered });
         }
     }
+}
+
+/// Each transition, with whether it was withdrawn; the story begins when the host is known, and ends with the pending notice.
+fn withdrawals(story: &[Event]) -> (Vec<(Kind, bool)>, Option<Kind>) {
+    let mut host = Host::default();
+    host.live(&[Good(0), Sweep(1)]);
+    host.deliver = false;
+    host.live(story);
+    let pending = host.entry.pending.as_ref();
+    let last = pending.and_then(|_| host.entry.history.last());
+    let pending = last.map(|last| last.kind);
+    let transitions = host.entry.history.iter().skip(1);
+    let transitions = transitions.map(|last| (last.kind, last.withdrawn));
+    (transitions.collect(), pending)
+}
+
+#[test]
+fn a_silence_that_ends_before_its_notice_is_sent_is_withdrawn() {
+    let (missing, recovered, failing) = (Kind::Missing, Kind::Recovered, Kind::Failing);
+    assert_eq!(
+        withdrawals(&[Sweep(61), Good(70), Sweep(71)]),
+        (vec![(missing, true), (recovered, true)], None)
+    );
+    // Silent again, which is another silence.
+    assert_eq!(
+        withdrawals(&[Sweep(61), Good(70), Sweep(131)]),
+        (vec![(missing, false)], Some(missing))
+    );
+    assert_eq!(
+        withdrawals(&[Sweep(61), Good(70), Sweep(71), Sweep(131)]).1,
+        Some(missing)
+    );
+    // It comes back and fails: people get that alone.
+    assert_eq!(
+        withdrawals(&[Sweep(61), Fail(70), Sweep(71)]),
+        (vec![(missing, true), (failing, false)], Some(failing))
+    );
+}
+
+#[test]
+fn people_are_told_what_differs_from_what_they_know() {
+    let mut host = Host::default();
+    host.live(&[Good(0), Sweep(1), Fail(10), Sweep(11)]);
+    host.deliver = false;
+    let failing = host.entry.clone();
+    // Failing as before.
+    host.live(&[Sweep(71), Fail(80), Sweep(81)]);
+    assert_eq!(
+        (host.entry.state, &host.entry.pending),
+        (State::Failing, &None)
+    );
+    // Well, which people do not know yet.
+    let mut host = Host {
+        entry: failing,
+        ..host
+    };
+    host.live(&[Sweep(141), Good(150), Sweep(151)]);
+    let expected = [
+        Kind::Registered,
+        Kind::Failing,
+        Kind::Missing,
+        Kind::Recovered,
+    ];
+    assert_eq!(kinds(&host), expected);
+    assert!(host.entry.history[2].withdrawn && host.entry.pending.is_some());
+    let text = Notice::of(&host.entry, &Region::local()).unwrap().text();
+    assert!(text.ends_with("after 2 min 20 s failing"), "{text}");
+    // A host of which they never heard is registered.
+    let mut host = Host {
+        deliver: false,
+        ..Host::default()
+    };
+    host.live(&[Good(0), Sweep(61), Good(70), Sweep(71)]);
+    assert_eq!(kinds(&host), [Kind::Missing, Kind::Registered]);
+    assert!(host.entry.pending.is_some());
+}
+
+#[test]
+fn a_registration_that_waits_holds_back_no_silence_and_no_failure() {
+    for (event, kind) in [
+        (Good(61), Kind::Registered),
+        (Sweep(61), Kind::Missing),
+        (Fail(40), Kind::Failing),
+    ] {
+        let mut host = Host {
+            deliver: false,
+            ..Host::default()
+        };
+        host.live(&[Good(0), Sweep(1), event, Sweep(62)]);
+        let last = host.entry.history.last().unwrap();
+        assert_eq!((last.kind, host.entry.pending.is_some()), (kind, true));
+        assert_eq!(host.entry.history[0].withdrawn, kind != Kind::Registered);
+    }
+}
+
+#[test]
+fn a_failure_that_waits_is_told_before_anything_else() {
+    let mut host = Host {
+        deliver: false,
+        ..Host::default()
+    };
+    host.live(&[Fail(0), Sweep(1), Good(10), Sweep(11), Sweep(100)]);
+    assert_eq!(kinds(&host), [Kind::Failing]);
+}
+
+#[test]
+fn an_interval_that_was_raised_is_told_after_what_was_more_urgent() {
+    let mut host = raised_to(600_000);
+    host.deliver = false;
+    host.live(&[Sweep(61), Sweep(661)]);
+    assert_eq!(
+        kinds(&host),
+        [Kind::Registered, Kind::Slowed, Kind::Missing]
+    );
+    host.deliver = true;
+    host.beat(beat_every(700, 600_000));
+    host.live(&[Sweep(701), Sweep(702)]);
+    let told: Vec<_> = host
+        .entry
+        .history
+        .iter()
+        .filter(|last| !last.withdrawn)
+        .collect();
+    let told: Vec<_> = told.iter().map(|last| last.kind).collect();
+    assert_eq!(told[1..], [Kind::Slowed]);
+}
+
+#[test]
+fn what_people_know_is_kept_behind_any_number_of_withdrawn_transitions() {
+    let mut host = Host::default();
+    host.live(&[Good(0), Sweep(1), Fail(10), Sweep(11)]);
+    host.deliver = false;
+    for turn in 1..20 {
+        let start = turn * 1_000;
+        host.live(&[Sweep(start), Fail(start + 1), Sweep(start + 2)]);
+        assert_eq!(
+            (host.entry.state, &host.entry.pending),
+            (State::Failing, &None)
+        );
+        assert_eq!(known(&host.entry.history), State::Failing);
+    }
+    assert_eq!(host.entry.history.len(), limits::HISTORY + 1);
+}
+
+#[test]
+fn a_return_that_ends_before_its_notice_is_sent_is_withdrawn() {
+    let mut host = Host::default();
+    host.live(&[Good(0), Sweep(1), Sweep(61)]);
+    host.deliver = false;
+    host.live(&[Good(70), Sweep(71), Sweep(131)]);
+    let last: Vec<_> = host.entry.history[2..]
+        .iter()
+        .map(|t| t.withdrawn)
+        .collect();
+    assert_eq!((host.entry.state, last), (State::Missing, vec![true, true]));
+    assert_eq!(host.entry.pending, None);
+    // What a sender has leased stays, also when it was refused.
+    let policy = DeliveryPolicy {
+        lease: Duration::from_secs(10),
+        echo_wait: Duration::ZERO,
+    };
+    host.live(&[Good(140), Sweep(141)]);
+    let leased = host
+        .entry
+        .clone()
+        .leased(Uuid::nil(), at(142), &policy)
+        .unwrap();
+    let beats = host.heartbeat.unwrap();
+    assert_eq!(decide(&leased, &beats, at(201), &RULES), None);
+    let refused = Publication::Refused(String::new());
+    let refused = leased
+        .clone()
+        .published(leased.epoch, Uuid::nil(), 1, &refused, at(143));
+    assert_eq!(decide(&refused.unwrap(), &beats, at(201), &RULES), None);
+}
+
+#[test]
+fn a_recovery_does_not_leave_while_other_regions_are_asked_whether_the_host_is_silent_again() {
+    let mut host = Host::default();
+    host.live(&[Good(0), Sweep(1), Sweep(61)]);
+    host.deliver = false;
+    host.live(&[Good(70), Sweep(71)]);
+    assert!(host.entry.waits_in_group(at(71)));
+    host.entry.inquiry = Some(Inquiry {
+        last_beat: at(70),
+        interval: Interval::default(),
+        at: at(131),
+        silent_in: [Region::local()].into(),
+    });
+    assert!(!host.entry.waits_in_group(at(131)));
+}
+
+#[test]
+fn a_recovery_that_waits_is_not_undone_by_a_raised_interval() {
+    let mut host = raised_to(60_000);
+    host.live(&[Sweep(61), Sweep(121)]);
+    host.deliver = false;
+    host.live(&[Good(130), Sweep(131)]);
+    host.beat(beat_every(140, 600_000));
+    host.live(&[Sweep(141)]);
+    let last = host.entry.history.last().unwrap();
+    assert_eq!((last.kind, last.withdrawn), (Kind::Recovered, false));
+}
+
+#[test]
+fn a_host_that_flaps_must_beat_steadily_before_people_are_told_that_it_recovered() {
+    let mut host = Host::default();
+    let mut waits = Vec::new();
+    for turn in 0..10 {
+        let start = turn * 200;
+        host.deliver = true;
+        host.live(&[Good(start), Sweep(start + 61)]);
+        host.deliver = false;
+        host.live(&[Good(start + 100), Sweep(start + 101)]);
+        let ready = host.entry.pending.as_ref().unwrap();
+        let ready = ready.ready_at(&DeliveryPolicy {
+            lease: Duration::ZERO,
+            echo_wait: Duration::ZERO,
+        });
+        waits.push(seconds(ready.unwrap()) - start - 101);
+        host.entry.pending = None;
+    }
+    assert_eq!(
+        waits,
+        [0, 0, 120, 240, 480, 960, 1_800, 1_800, 1_800, 1_800]
+    );
+    assert_eq!(host.entry.history.len(), limits::HISTORY_FLAPPING);
+    // Quiet for an hour, it is as any other.
+    host.deliver = true;
+    host.live(&[Sweep(9_000), Good(9_001), Sweep(9_002)]);
+    assert_eq!(host.entry.history.len(), limits::HISTORY);
 }
 
 #[test]

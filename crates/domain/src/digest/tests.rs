@@ -36,6 +36,7 @@ fn missing(name: &str) -> Entry {
         at: at(1),
         caveat: None,
         key: None,
+        withdrawn: false,
         accepted: None,
     };
     let entry = Entry::new(HostKey::new(Fleet::main(), name.parse().unwrap()));
@@ -246,13 +247,35 @@ fn the_keys_of_a_digest_are_those_of_its_members() {
 #[test]
 fn a_members_size_is_an_upper_bound_of_its_json() {
     let member = Member::of(&missing("web-01")).unwrap();
-    let json = serde_json::json!({"hostId": member.host, "since": member.since.to_string()});
+    let json =
+        serde_json::json!({"hostId": member.host, "since": member.since.to_string(), "back": true});
     let length = json.to_string().len() + 1;
     let reckoned = member.bytes();
     assert!(
         length <= reckoned && reckoned <= length + ".000".len(),
         "{length}, {reckoned}"
     );
+}
+
+#[test]
+fn a_host_that_beat_again_is_marked_and_stored_so() {
+    let all = [missing("web-01"), missing("web-02"), missing("web-03")];
+    let digest = Digest::new(id(1), &all.iter().collect::<Vec<_>>(), at(2)).unwrap();
+    let since = digest.members[0].since;
+    let later = since.plus(Duration::from_millis(1));
+    let digest = digest.with_back(|host| match host.as_str() {
+        "web-01" => Some(since),
+        "web-02" => Some(later),
+        _ => None,
+    });
+    let back: Vec<_> = digest.members.iter().map(|member| member.back).collect();
+    assert_eq!(back, [false, true, false]);
+    let stored = serde_json::to_string(&digest).unwrap();
+    assert!(
+        stored.contains(&format!(r#"["web-01",1,{}],"#, since.as_millis())),
+        "{stored}"
+    );
+    assert_eq!(serde_json::from_str::<Digest>(&stored).unwrap(), digest);
 }
 
 proptest! {

@@ -30,6 +30,7 @@ fn transition(last_beat: Timestamp) -> Transition {
         at: last_beat,
         caveat: None,
         key: None,
+        withdrawn: false,
         accepted: None,
     }
 }

@@ -15,7 +15,12 @@ impl Notice {
             About::Host(host) => vec![long(host)],
             About::Digest(members) => members
                 .iter()
-                .map(|member| json!({"hostId": member.host, "since": member.since.to_string()}))
+                .map(|member| {
+                    let mut json =
+                        json!({"hostId": member.host, "since": member.since.to_string()});
+                    add(&mut json, "back", member.back.then_some(true));
+                    json
+                })
                 .collect(),
         };
         let mut json = json!({
@@ -38,12 +43,8 @@ impl Notice {
                 "since": blackout.since.to_string(), "until": blackout.until.to_string(),
             }}),
         });
-        if let (Some(caveat), Some(members)) = (caveat, json.as_object_mut()) {
-            members.insert("caveat".to_owned(), caveat);
-        }
-        if let (true, Some(members)) = (self.test, json.as_object_mut()) {
-            members.insert("test".to_owned(), json!(true));
-        }
+        add(&mut json, "caveat", caveat);
+        add(&mut json, "test", self.test.then_some(true));
         json
     }
 
@@ -72,14 +73,26 @@ fn long(host: &NoticeHost) -> Value {
         interval,
         epoch,
         message,
+        flapping,
         ..
     } = host;
-    json!({
+    let mut json = json!({
         "hostId": host_id,
         "since": since.to_string(),
         "lastBeat": last_beat.to_string(),
         "intervalMs": interval,
         "epoch": epoch,
         "message": message,
-    })
+    });
+    let flapping = flapping
+        .map(|flapping| json!({"times": flapping.times, "since": flapping.since.to_string()}));
+    add(&mut json, "flapping", flapping);
+    json
+}
+
+/// Adds a member that is only there when it says something.
+fn add(json: &mut Value, name: &str, value: Option<impl Into<Value>>) {
+    if let (Some(members), Some(value)) = (json.as_object_mut(), value) {
+        members.insert(name.to_owned(), value.into());
+    }
 }

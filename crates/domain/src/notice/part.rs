@@ -81,6 +81,7 @@ mod tests {
             host: place.to_string().parse().unwrap(),
             epoch: 1,
             since: Timestamp::MIN,
+            back: false,
         };
         Notice {
             about: About::Digest((0..hosts).map(member).collect()),

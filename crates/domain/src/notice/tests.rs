@@ -240,7 +240,7 @@ fn a_digest_counts_all_hosts_and_names_the_first() {
         format!("{}\n{}\n{}\n\n{}", digest.text(), digest.subject_line(), digest.sms(), digest.email()), @"
     12 hosts missing in lab since 10:02 UTC: web-00, web-01, web-02, web-03, web-04 and 7 more (or the receiver is down) (attempt 2, same id)
     [hb] 12 hosts missing in lab since 10:02 UTC (0W3GE1R70W)
-    hb: 12 hosts missing, lab, since 10:02Z. 0W3GE1R70W (attempt 2, same id) (or the receiver is down)
+    hb: 12 hosts (web-00, web-01, web-02 and 9 more) missing, lab, since 10:02Z. 0W3GE1R70W (attempt 2, same id) (or the receiver is down)
 
     12 hosts missing in lab since 10:02 UTC: web-00, web-01, web-02, web-03, web-04 and 7 more (or the receiver is down) (attempt 2, same id)
 

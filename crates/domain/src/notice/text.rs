@@ -83,7 +83,10 @@ impl Notice {
                 reason.unwrap_or_default()
             ),
         };
-        format!("{name} {what}")
+        let flapping = host
+            .flapping
+            .map(|flapping| format!("; {}", flapping.text(self.at)));
+        format!("{name} {what}{}", flapping.unwrap_or_default())
     }
 
     fn text_of_digest(&self, members: &[Member]) -> String {
@@ -141,11 +144,11 @@ impl Notice {
             self.again()
         );
         let room = limits::SMS_BYTES - "hb: ".len() - rest.len();
+        let remark = self.remark();
         let who = match &self.about {
             About::Host(host) => ascii(host.host_id.as_str(), room),
-            About::Digest(members) => hosts(members.len()),
+            About::Digest(members) => named(members, room.saturating_sub(remark.len())),
         };
-        let remark = self.remark();
         if who.len() + remark.len() <= room {
             format!("hb: {who}{rest}{remark}")
         } else {
@@ -214,9 +217,10 @@ impl Notice {
         let names: Vec<_> = names
             .map(|member| {
                 format!(
-                    "  {}  {}\n",
+                    "  {}  {}{}\n",
                     member.since,
-                    ascii(member.host.as_str(), NAME)
+                    ascii(member.host.as_str(), NAME),
+                    if member.back { "  (is back)" } else { "" }
                 )
             })
             .collect();
@@ -245,12 +249,24 @@ impl Notice {
     /// `812 hosts missing in main since 10:02 UTC`.
     fn summary(&self) -> String {
         let (when, since) = (self.when(), self.clock(self.since()));
+        let back = match self.back() {
+            0 => String::new(),
+            back => format!(", {back} back by now"),
+        };
         format!(
-            "{} {} in {} {when} {since}",
+            "{} {} in {} {when} {since}{back}",
             hosts(self.count()),
             self.kind,
             self.fleet
         )
+    }
+
+    /// How many of its hosts beat again since.
+    fn back(&self) -> usize {
+        match &self.about {
+            About::Host(_) => 0,
+            About::Digest(members) => members.iter().filter(|member| member.back).count(),
+        }
     }
 
     /// The earliest transition of its hosts.
@@ -319,6 +335,25 @@ impl Notice {
             String::new()
         }
     }
+}
+
+/// `3 hosts (web-01, web-02 and 1 more)`: as many names as there is room for.
+fn named(members: &[Member], room: usize) -> String {
+    let count = hosts(members.len());
+    let names: Vec<_> = members
+        .iter()
+        .take(room)
+        .map(|member| ascii(member.host.as_str(), SHORT_NAME))
+        .collect();
+    let text = |named: usize| match members.len() - named {
+        0 => format!("{count} ({})", names.join(", ")),
+        rest => format!("{count} ({} and {rest} more)", names[..named].join(", ")),
+    };
+    let texts = (1..=names.len()).rev().map(text);
+    texts
+        .into_iter()
+        .find(|text| text.len() <= room)
+        .unwrap_or(count)
 }
 
 fn hosts(count: usize) -> String {

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use hb_domain::{Beat, Heartbeat, HostKey, Notice, Publication, Region};
+use hb_domain::{Beat, FleetSettings, Heartbeat, HostKey, Notice, Publication, Region};
 use hb_service::ports::{Heard, Heartbeats, PortResult, Topic};
 use hb_service::testing::memory::{CountingIds, Memory, ports};
 use tokio::time::Instant;
@@ -42,7 +42,10 @@ impl World {
         let clock = Arc::new(Paused(Instant::now()));
         let sweep = Sweep::new(
             ports(&memory, clock.clone(), Arc::new(CountingIds::default())),
-            SweepSettings::distributed(Region::local(), SLACK),
+            SweepSettings {
+                groups: FleetSettings::AT_ONCE,
+                ..SweepSettings::distributed(Region::local(), SLACK)
+            },
         );
         let passes = Passes {
             sweep,

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use hb_domain::{
-    Entry, HostId, Key, Message, Receiver, ReceiverHealth, Scope, State, Subscription,
-    SubscriptionId, SubscriptionState, Timestamp, human_duration, human_time,
+    Entry, Fleet, FleetSettings, HostId, Key, Message, Phase, Receiver, ReceiverHealth, Scope,
+    State, Subscription, SubscriptionId, SubscriptionState, Timestamp, human_duration, human_time,
 };
 
 use super::{Expectations, Finding, Verdict};
@@ -147,7 +147,28 @@ pub(super) fn receiver(
     std::iter::once(finding).chain(holds).collect()
 }
 
-pub(super) fn notices(open: &[Entry], revive: &str, now: Timestamp) -> Finding {
+/// Whether a notice waits for longer than its group, or than a delivery takes.
+fn is_stuck(entry: &Entry, settings: &BTreeMap<Fleet, FleetSettings>, now: Timestamp) -> bool {
+    let Some((pending, last)) = entry.pending.as_ref().zip(entry.history.last()) else {
+        return false;
+    };
+    let settings = settings.get(&entry.key.fleet).copied().unwrap_or_default();
+    match pending.phase {
+        // Another sweep may take the turn of the group, and end before it sends.
+        Phase::Pending { not_before } if pending.is_untouched() => {
+            let group = settings.wait() + 2 * settings.interval();
+            now.since(not_before.max(last.at)) > group + STUCK
+        }
+        _ => now.since(last.at) > STUCK,
+    }
+}
+
+pub(super) fn notices(
+    open: &[Entry],
+    settings: &BTreeMap<Fleet, FleetSettings>,
+    revive: &str,
+    now: Timestamp,
+) -> Finding {
     let pending: Vec<_> = open
         .iter()
         .filter(|entry| entry.pending.is_some())
@@ -155,7 +176,7 @@ pub(super) fn notices(open: &[Entry], revive: &str, now: Timestamp) -> Finding {
     let decided = |entry: &Entry| entry.history.last().map_or(now, |transition| transition.at);
     let stuck: Vec<_> = pending
         .iter()
-        .filter(|entry| now.since(decided(entry)) > STUCK)
+        .filter(|entry| is_stuck(entry, settings, now))
         .collect();
     let Some(oldest) = stuck.iter().map(|entry| decided(entry)).min() else {
         return Finding::ok("notices", format!("{} pending, none stuck", pending.len()));

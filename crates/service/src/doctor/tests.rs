@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hb_domain::{
-    Endpoint, Entry, Filter, Fleet, Key, KeyId, KeyLimits, Protocol, Receiver, Scope, Secret,
-    Subscription, SubscriptionState, Webhook, WebhookSecret,
+    Endpoint, Entry, Filter, Fleet, FleetSettings, Key, KeyId, KeyLimits, Phase, Protocol,
+    Receiver, Scope, Secret, Subscription, SubscriptionState, Webhook, WebhookSecret,
 };
 use serde_json::json;
 
@@ -107,16 +107,36 @@ fn entry(host: &str, decided: Timestamp) -> Entry {
 #[test]
 fn a_notice_pending_for_long_is_stuck() {
     let fresh = entry("a", now().minus(MINUTE));
+    let default = BTreeMap::new();
     assert_eq!(
-        rules::notices(std::slice::from_ref(&fresh), "", now()).verdict,
+        rules::notices(std::slice::from_ref(&fresh), &default, "", now()).verdict,
         Verdict::Ok
     );
     let old = (0..7).map(|n| entry(&format!("web-{n}"), now().minus(11 * MINUTE)));
-    let finding = rules::notices(&old.chain([fresh]).collect::<Vec<_>>(), "revive", now());
+    let open: Vec<_> = old.chain([fresh]).collect();
+    let finding = rules::notices(&open, &default, "revive", now());
     assert_eq!(finding.verdict, Verdict::Problem);
     let expected = "7 stuck, the oldest for 11 min, after up to 4 attempts: main/web-0, main/web-1, main/web-2, \
                     main/web-3, main/web-4 and 2 more";
     assert_eq!(finding.cause, expected);
+}
+
+/// The default waits are 30 s and twice 5 min.
+#[test]
+fn a_notice_that_waits_in_its_group_is_not_stuck() {
+    let stuck = |decided: u32, not_before: u32, settings: FleetSettings| {
+        let at = |minutes: u32| now().minus(minutes * MINUTE);
+        let mut entry = entry("a", at(decided));
+        let not_before = at(not_before);
+        entry.pending.as_mut().unwrap().attempt = 0;
+        entry.pending.as_mut().unwrap().phase = Phase::Pending { not_before };
+        let settings = BTreeMap::from([(Fleet::main(), settings)]);
+        rules::notices(&[entry], &settings, "", now()).verdict == Verdict::Problem
+    };
+    let default = FleetSettings::default();
+    assert_eq!([20, 21].map(|at| stuck(at, at, default)), [false, true]);
+    assert!(!stuck(40, 20, default), "its host flaps");
+    assert!(stuck(11, 11, FleetSettings::AT_ONCE));
 }
 
 fn key(name: &str, expires: Option<Timestamp>) -> Key {

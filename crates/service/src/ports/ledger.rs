@@ -1,9 +1,11 @@
-//! Ledgers: records that are swapped as a whole. Host entries, digests, receivers and the incarnation.
+//! Ledgers: records that are swapped as a whole. Host entries, digests, fleets, receivers and the incarnation.
 
 use std::fmt;
 
 use async_trait::async_trait;
-use hb_domain::{Digest, Entry, HostKey, Incarnation, NoticeId, Receiver, Region};
+use hb_domain::{
+    Digest, Entry, Fleet, FleetRecord, HostKey, Incarnation, NoticeId, Receiver, Region,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -76,6 +78,20 @@ impl Record for Digest {
     }
 }
 
+/// Fleets are always open, so that they can be listed. A sweep reads those of which it sends.
+impl Record for FleetRecord {
+    type Key = Fleet;
+    const TABLE: &'static str = "fleets";
+
+    fn key(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    fn is_open(&self) -> bool {
+        true
+    }
+}
+
 /// Receivers are always open: a sweep reads all of them.
 impl Record for Receiver {
     type Key = Region;
@@ -136,9 +152,8 @@ pub enum Swap<T = Entry> {
     Conflict(Option<Stored<T>>),
 }
 
-/// Records that are swapped as a whole, strongly consistent in all regions: host entries, digests, receivers
-/// and the incarnation. All
-/// rules are in `hb_domain`.
+/// Records that are swapped as a whole, strongly consistent in all regions: host entries, digests, fleets, receivers
+/// and the incarnation. All rules are in `hb_domain`.
 #[async_trait]
 pub trait Ledger<T: Record = Entry>: Send + Sync {
     /// The record with this key.

@@ -196,6 +196,7 @@ impl Pass<'_> {
                     entry: claim,
                     expected,
                     mark: Some(mark),
+                    withdraws: entry.pending.is_some(),
                 }));
                 return;
             }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use hb_domain::{
-    DeliveryPolicy, Digest, Entry, Fleet, Kind, Notice, NoticeId, Pending, Publication, Region,
-    Severity, Timestamp, limits,
+    DeliveryPolicy, Digest, Entry, Notice, NoticeId, Pending, Publication, Region, Severity,
+    Timestamp, Transition,
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::claim::kind_of;
+use super::groups::{Group, group_of};
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
 use crate::ports::{Clock, PortResult, Stored, Version};
@@ -136,12 +137,15 @@ impl Pace {
     }
 }
 
-/// What the notices of a digest have in common.
-pub(super) type Group = (Fleet, Kind, Severity);
-
-fn group_of(entry: &Entry) -> Option<Group> {
-    let last = entry.history.last()?;
-    Some((entry.key.fleet.clone(), last.kind, last.severity()))
+/// A subscription may want one severity only, so that a digest has one.
+fn by_severity(drafts: Vec<Draft>) -> impl Iterator<Item = Vec<Draft>> {
+    let mut parts: BTreeMap<Option<Severity>, Vec<Draft>> = BTreeMap::new();
+    for draft in drafts {
+        let last = draft.entry().history.last();
+        let severity = last.map(Transition::severity);
+        parts.entry(severity).or_default().push(draft);
+    }
+    parts.into_values()
 }
 
 /// An entry with a pending notice: a claim, or one that is stored.
@@ -157,6 +161,8 @@ pub(super) struct Proposed {
     pub(super) expected: Option<Version>,
     /// Of a claim: what marks its host as settled.
     pub(super) mark: Option<u64>,
+    /// Whether a notice that waited is withdrawn.
+    pub(super) withdraws: bool,
 }
 
 impl Draft {
@@ -174,40 +180,61 @@ impl Draft {
                 entry: stored.record,
                 expected: Some(stored.version),
                 mark: None,
+                withdraws: false,
             },
         }
     }
 }
 
 impl Pass<'_> {
-    /// Publishes the pending notices of these entries, as far as they are ready: few of one fleet, kind and severity one
-    /// by one, many as digests. Claims are swapped in before.
+    /// Publishes the pending notices of these entries, as far as they are ready and their groups may send: one of a group by
+    /// itself, more as a digest. Claims are swapped in before, in any case.
     pub(super) async fn deliver(
         &self,
         drafts: Vec<Draft>,
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
-        let mut groups: BTreeMap<Group, Vec<Draft>> = BTreeMap::new();
-        let mut alone = Vec::new();
+        let mut groups: BTreeMap<Group, (Timestamp, Vec<Draft>)> = BTreeMap::new();
+        let (mut alone, mut many, mut held) = (Vec::new(), Vec::new(), Vec::new());
         let now = self.sweep.ports.clock.now();
         for draft in drafts {
-            match group_of(draft.entry()).filter(|_| draft.entry().can_batch(now)) {
-                Some(group) => groups.entry(group).or_default().push(draft),
+            match group_of(draft.entry(), now) {
+                Some((group, at)) => {
+                    let (oldest, drafts) = groups.entry(group).or_insert((at, Vec::new()));
+                    *oldest = at.min(*oldest);
+                    drafts.push(draft);
+                }
+                None if draft.entry().is_untouched() => held.push(draft),
                 None => alone.push(draft),
             }
         }
-        let mut many = Vec::new();
-        for (group, drafts) in groups {
-            if drafts.len() > limits::DIGEST_ABOVE || self.batched.lock().await.contains(&group) {
-                self.batched.lock().await.insert(group);
-                many.push(drafts);
+        let is_claim = |draft: &Draft| matches!(draft, Draft::Claim(_));
+        let mut result = Ok(());
+        for (group, (oldest, drafts)) in groups {
+            let may_send = if drafts.iter().any(is_claim) && self.waits(&group).await {
+                Ok(false)
             } else {
-                alone.extend(drafts);
+                self.may_send(&group, oldest, report).await
+            };
+            if !matches!(may_send, Ok(true)) {
+                result = result.and(may_send.map(drop));
+                held.extend(drafts);
+                continue;
+            }
+            for part in by_severity(drafts) {
+                if part.len() == 1 {
+                    alone.extend(part);
+                } else {
+                    many.push(part);
+                }
             }
         }
-        let mut result = self.publish_alone(alone, report).await;
-        for group in many {
-            result = result.and(self.batch(group, report).await);
+        held.retain(is_claim);
+        let held = held.into_iter().map(Draft::into_proposed).collect();
+        result = result.and(self.swap_in(held, None, report).await.1);
+        result = result.and(self.publish_alone(alone, report).await);
+        for part in many {
+            result = result.and(self.batch(part, report).await);
         }
         result
     }
@@ -268,6 +295,7 @@ impl Pass<'_> {
             entry,
             expected,
             mark,
+            withdraws,
         } in part
         {
             let entry = match mark {
@@ -286,18 +314,26 @@ impl Pass<'_> {
                 None => Some(entry),
             };
             if let Some(entry) = entry {
-                marks.push((mark, entry.failure, entry.epoch, entry.key.clone()));
+                marks.push((
+                    mark,
+                    withdraws,
+                    entry.failure,
+                    entry.epoch,
+                    entry.key.clone(),
+                ));
                 proposals.push((entry, expected));
             }
         }
         let mut stored = Vec::new();
         let swapped = swap_many(&self.sweep.ports, proposals).await;
-        for (swapped, (mark, failure, epoch, key)) in swapped.into_iter().zip(marks) {
+        for (swapped, (mark, withdraws, failure, epoch, key)) in swapped.into_iter().zip(marks) {
             match swapped {
                 Ok(Ok(record)) => {
                     if let Some(mark) = mark {
                         self.sweep.settled.insert(mark);
-                        steps.extend(kind_of(&record.record).map(Step::Claimed));
+                        let decided = kind_of(&record.record).map(Step::Claimed);
+                        steps.extend(decided.filter(|_| record.record.pending.is_some()));
+                        steps.extend(withdraws.then_some(Step::Withdrawn));
                     }
                     steps.extend(digest.map(|_| Step::Batched));
                     stored.push(record);

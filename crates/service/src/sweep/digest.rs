@@ -1,12 +1,14 @@
 //! Digests: built, completed whichever sweep began them, and their hosts released.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
-use hb_domain::{Digest, DigestStage, Entry, HostKey, NoticeId, digest_parts};
+use hb_domain::{
+    Digest, DigestStage, Entry, HostId, HostKey, Kind, NoticeId, Timestamp, digest_parts,
+};
 
 use super::deliver::Draft;
 use super::report::Step;
@@ -22,7 +24,7 @@ pub(super) struct Orphans {
 }
 
 impl Pass<'_> {
-    /// Builds digests of these entries, whose pending notices are all of one fleet and kind, and publishes them. A claim
+    /// Builds digests of these entries, whose pending notices are all of one fleet, kind and severity, and publishes them. A claim
     /// is swapped in together with its digest.
     pub(super) async fn batch(
         &self,
@@ -97,6 +99,7 @@ impl Pass<'_> {
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
         let ports = &self.sweep.ports;
+        let built_now = joined.is_some();
         if digest.record.stage == DigestStage::Open {
             let policy = &self.sweep.settings.delivery;
             if joined.is_none() && !digest.record.is_abandoned(ports.clock.now(), policy) {
@@ -117,6 +120,10 @@ impl Pass<'_> {
             }
         }
         if digest.record.stage == DigestStage::Ready {
+            // This sweep has just looked at the hosts of those that it builds.
+            if !built_now {
+                digest.record = self.with_back(digest.record).await;
+            }
             let (steps, after) = self.publish(digest).await?;
             let counted = steps.into_iter().try_for_each(|step| report.count(step));
             match after {
@@ -143,6 +150,33 @@ impl Pass<'_> {
             }
         }
         Ok(())
+    }
+
+    /// With a mark at each host that beats again, if it is to be sent now. What cannot be read is not marked.
+    async fn with_back(&self, digest: Digest) -> Digest {
+        let ports = &self.sweep.ports;
+        let policy = &self.sweep.settings.delivery;
+        let pending = digest.pending.as_ref();
+        let ready = pending.is_some_and(|pending| pending.is_ready(ports.clock.now(), policy));
+        if digest.kind != Kind::Missing || !ready {
+            return digest;
+        }
+        let keys: Vec<_> = digest.keys().collect();
+        let chunks = keys.chunks(self.part(keys.len()));
+        let work: Vec<_> = chunks
+            .map(|chunk| ports.heartbeats.load_many(chunk).boxed())
+            .collect();
+        let heard: Vec<_> = stream::iter(work)
+            .buffer_unordered(self.sweep.settings.concurrency)
+            .collect()
+            .await;
+        let heard = heard.into_iter().flatten().flatten().flatten();
+        let mut last: HashMap<HostId, Timestamp> = HashMap::new();
+        for heard in heard {
+            let last = last.entry(heard.key.host).or_insert(Timestamp::MIN);
+            *last = heard.heartbeat.last.max(*last);
+        }
+        digest.with_back(|host| last.get(host).copied())
     }
 
     /// The current entries of a digest's hosts, by their keys, and whether all can be read.

@@ -7,6 +7,7 @@ use futures::stream::{self, Stream, StreamExt};
 use hb_domain::{Entry, Fleet, Heartbeat, HostKey, HostSettings, KeyId, State, Timestamp, limits};
 
 use super::deliver::Draft;
+use super::groups::group_of;
 use super::hold::OpenFleets;
 use super::{Pass, Stop, SweepReport};
 use crate::ports::{Cursor, Page, PortResult, Segment, Stored};
@@ -19,7 +20,7 @@ enum Role {
     Asked,
     /// Nothing: it is among [`OpenHosts::asked`].
     Skipped,
-    /// Nothing while its notice is pending, but that is perhaps no longer so.
+    /// Nothing while its notice is pending, unless that can be withdrawn; but it is perhaps no longer so.
     Pending,
 }
 
@@ -64,7 +65,7 @@ impl OpenHosts {
             Role::Skipped
         } else if asked {
             Role::Asked
-        } else if entry.pending.is_some() {
+        } else if entry.pending.is_some() && !entry.can_withdraw() {
             Role::Pending
         } else {
             Role::Judged
@@ -176,6 +177,12 @@ impl Pass<'_> {
                 open.hosts.add(entry);
                 open.fleets.add(entry, self.now);
                 open.doubt |= entry.is_in_doubt() || entry.digest().is_some();
+                if entry.is_untouched() {
+                    if let Some((group, at)) = group_of(entry, now) {
+                        self.note(group, at).await;
+                    }
+                    continue;
+                }
                 match self.is_ready(entry, now) {
                     true if !entry.is_in_doubt() => waiting.push(stored),
                     true if open.doubtful.len() < limits::DIGEST_HOSTS => {
@@ -197,7 +204,7 @@ impl Pass<'_> {
         (Ok(open), sent)
     }
 
-    /// Delivers the notices that still wait in open entries.
+    /// Delivers the notices that still wait in open entries, those of groups whose time has come among them.
     pub(super) async fn send_rest(
         &self,
         echoes: bool,

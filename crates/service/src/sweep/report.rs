@@ -23,6 +23,8 @@ pub struct SweepReport {
     /// Transitions that this sweep decided, by kind.
     #[serde(flatten)]
     pub decided: KindCounts,
+    /// Notices that it withdrew, because what they say was over before they were sent.
+    pub withdrawn: u64,
     /// Hosts by state when it began, as far as people were notified.
     pub counts: HostCounts,
     /// Other regions that are not waited for, because nothing has arrived from them for too long.
@@ -111,6 +113,7 @@ pub(super) enum Step {
     /// An admin changed the entry before it was claimed.
     Undecided(HostKey),
     Claimed(Kind),
+    Withdrawn,
     Batched,
     Accepted,
     Refused(String),
@@ -128,6 +131,7 @@ impl SweepReport {
             Step::LostRace => self.lost_races += 1,
             Step::Undecided(host) => self.undecided.push(host),
             Step::Claimed(kind) => self.decided.count(kind),
+            Step::Withdrawn => self.withdrawn += 1,
             Step::Batched => self.batched += 1,
             Step::Accepted => self.accepted += 1,
             Step::Refused(cause) => {

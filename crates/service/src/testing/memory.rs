@@ -36,6 +36,7 @@ pub fn ports(memory: &Arc<Memory>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> 
         heartbeats: memory.clone(),
         ledger: memory.clone(),
         digests: memory.clone(),
+        fleets: memory.clone(),
         receivers: memory.clone(),
         incarnations: memory.clone(),
         keys: memory.clone(),

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{Entry, HostId, Kind, Message, Phase, Receiver, Region, Signal, Timestamp};
+use hb_service::RateLimit;
 use hb_service::admin::HostAdmin;
 use hb_service::doctor::{Doctor, Expectations, Verdict};
 use hb_service::ports::{Clock, CompletedSweep, Heartbeats, Ledger, System};
 use hb_service::testing::memory::auditor;
-use hb_service::{RateLimit, SweepSettings};
 use uuid::Uuid;
 
 use crate::races::change;
-use crate::{Bench, host};
+use crate::{Bench, distributed, host};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const YEAR: Duration = Duration::from_hours(365 * 24);
@@ -115,7 +115,7 @@ async fn a_lease_of_the_future_does_not_hold_a_notice() {
         Some(entry)
     });
     // For a topic that cannot recognise a notice: its outcome is unknown from now on, and its echo may still come.
-    let settings = SweepSettings::distributed(Region::local(), MINUTE);
+    let settings = distributed(MINUTE);
     let sweep = bench.sweep().with_settings(settings);
     sweep.run().await.unwrap();
     let now = bench.clock.now();

@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{HostKey, Kind, Region, Signal, Timestamp, limits};
-use hb_service::SweepSettings;
+use hb_domain::{HostKey, Kind, Signal, Timestamp, limits};
 use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment};
 
-use crate::{Beats, Bench};
+use crate::{Beats, Bench, distributed};
 
 #[tokio::test]
 async fn silence_counts_only_after_what_clocks_may_differ() {
     let bench = Bench::new();
     bench.beat("a").await;
-    let distributed = SweepSettings::distributed(Region::local(), limits::GRACE);
+    let distributed = distributed(limits::GRACE);
     let skew = distributed.skew.as_secs();
     let sweep = bench.sweep().with_settings(distributed);
     sweep.run().await.unwrap();

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{DeliveryPolicy, Entry, Kind, Publication, Region, Signal, limits};
+use hb_domain::{DeliveryPolicy, Entry, Kind, Publication, Signal};
 use hb_service::ports::{Echo, Echoes, Heartbeats, Ledger, Page, PortError, PortResult, Segment};
 use hb_service::{Sweep, SweepSettings};
 
 use crate::races::{Eventful, entry, restless, silent};
 use crate::sweep::kinds;
-use crate::{Beats, Bench};
+use crate::{Beats, Bench, at_once, distributed};
 
 /// A queue of echoes that cannot be reached.
 struct Unreachable;
@@ -104,7 +104,7 @@ async fn an_unknown_outcome_waits_for_the_echo() {
     };
     let sweep = bench.sweep().with_settings(SweepSettings {
         delivery,
-        ..SweepSettings::local()
+        ..at_once()
     });
     bench
         .memory
@@ -124,7 +124,7 @@ async fn an_unknown_outcome_waits_for_the_echo() {
 #[tokio::test]
 async fn a_digest_of_unknown_outcome_waits_until_echoes_can_be_read() {
     let bench = Bench::new();
-    for n in 0..=limits::DIGEST_ABOVE {
+    for n in 0..6 {
         bench.beat(&format!("web-{n}")).await;
     }
     bench.sweep().run().await.unwrap();
@@ -149,7 +149,7 @@ async fn a_digest_of_unknown_outcome_waits_until_echoes_can_be_read() {
 async fn a_failure_during_a_long_wait_for_an_echo_is_reported_afterwards() {
     let bench = Bench::new();
     bench.beat("a").await;
-    let distributed = SweepSettings::distributed(Region::local(), Duration::from_secs(70));
+    let distributed = distributed(Duration::from_secs(70));
     let sweep = bench.sweep().with_settings(distributed);
     let unknown = Publication::Unknown("timed out".to_owned());
     bench.memory.next_publications([unknown]);
@@ -188,7 +188,7 @@ async fn a_failure_during_a_long_wait_for_an_echo_is_reported_afterwards() {
 async fn echoed_late() -> (Bench, Sweep) {
     let bench = Bench::new();
     bench.beat("a").await;
-    let settings = SweepSettings::distributed(Region::local(), Duration::from_secs(70));
+    let settings = distributed(Duration::from_secs(70));
     let sweep = bench.sweep().with_settings(settings);
     bench
         .memory

@@ -9,7 +9,7 @@ use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
 use hb_service::testing::memory::auditor;
 
 use crate::races::{Eventful, change};
-use crate::{Beats, Bench, host};
+use crate::{Beats, Bench, at_once, host};
 
 fn hosts(bench: &Bench) -> HostAdmin {
     HostAdmin {
@@ -202,7 +202,7 @@ async fn a_host_forgotten_during_a_sweep_registers_again() {
     });
     let settings = SweepSettings {
         concurrency: 1,
-        ..SweepSettings::local()
+        ..at_once()
     };
     let sweep = bench
         .sweep_with(|ports| ports.ledger = Arc::new(ledger))

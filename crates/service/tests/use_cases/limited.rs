@@ -11,7 +11,7 @@ use hb_service::testing::memory::Slow;
 use hb_service::{Sweep, SweepReport, SweepSettings};
 use uuid::Uuid;
 
-use crate::{Bench, host};
+use crate::{Bench, at_once, host};
 
 /// What a call costs in time, at the rate that a function of 128 MB reached against DynamoDB.
 const CALL: Duration = Duration::from_micros(1_000_000 / 420);
@@ -29,7 +29,7 @@ fn slow(bench: &Bench) -> Sweep {
     });
     sweep.with_settings(SweepSettings {
         concurrency: 32,
-        ..SweepSettings::local()
+        ..at_once()
     })
 }
 

@@ -14,6 +14,7 @@ mod coverage;
 mod digests;
 mod echo_queue;
 mod echoes;
+mod groups;
 mod hosts;
 mod incarnations;
 mod keys;
@@ -29,10 +30,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
+use hb_domain::{Beat, FleetSettings, Heartbeat, HostKey, Interval, Region, Signal, Timestamp};
 use hb_service::ports::{Clock, Cursor, Heard, Heartbeats, Page, PortResult, Ports, Segment};
 use hb_service::testing::memory::{self, CountingIds, ManualClock, Memory};
 use hb_service::{Sweep, SweepSettings};
+
+/// For one machine, with notices that leave at once.
+fn at_once() -> SweepSettings {
+    SweepSettings {
+        groups: FleetSettings::AT_ONCE,
+        ..SweepSettings::local()
+    }
+}
+
+/// For one of several regions, likewise.
+fn distributed(lease: Duration) -> SweepSettings {
+    SweepSettings {
+        groups: FleetSettings::AT_ONCE,
+        ..SweepSettings::distributed(Region::local(), lease)
+    }
+}
 
 /// A store and a clock.
 struct Bench {
@@ -89,7 +106,7 @@ impl Bench {
     }
 
     fn sweep(&self) -> Sweep {
-        Sweep::new(self.ports(), SweepSettings::local())
+        Sweep::new(self.ports(), at_once())
     }
 
     /// A sweep with some of the ports replaced.
@@ -161,6 +178,8 @@ impl Heartbeats for Beats {
     }
 }
 
+/// A host of fleet `main`, or of another one: `lab|web-01`.
 fn host(name: &str) -> HostKey {
-    HostKey::new(Fleet::main(), name.parse().unwrap())
+    let (fleet, name) = name.split_once('|').unwrap_or(("main", name));
+    HostKey::new(fleet.parse().unwrap(), name.parse().unwrap())
 }

@@ -17,7 +17,7 @@ use hb_service::testing::memory::Memory;
 use hb_service::{SweepError, SweepReport, SweepSettings};
 use uuid::Uuid;
 
-use crate::{Beats, Bench, host};
+use crate::{Beats, Bench, at_once, host};
 
 /// Called at a swap, with its number from 1 and the key.
 type OnSwap = Box<dyn Fn(u32, &str) + Send + Sync>;
@@ -134,6 +134,9 @@ pub(crate) async fn silent(names: &[&str]) -> Bench {
     bench
 }
 
+/// Of five fleets, so that each notice is a message of its own.
+const FLEETS: [&str; 5] = ["a|a", "b|b", "c|c", "d|d", "e|e"];
+
 pub(crate) const SIX: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 /// The swaps of one silent host are its claim, its lease and its outcome.
@@ -226,7 +229,7 @@ async fn an_outcome_is_not_recorded_for_a_later_transition() {
 
 #[tokio::test]
 async fn messages_are_paced_and_a_lease_begins_after_the_wait() {
-    let bench = silent(&SIX[..5]).await;
+    let bench = silent(&FLEETS).await;
     let (began, slow) = (
         bench.clock.now(),
         DeliveryPolicy {
@@ -237,7 +240,7 @@ async fn messages_are_paced_and_a_lease_begins_after_the_wait() {
     let settings = SweepSettings {
         delivery: slow,
         messages_per_second: Some(1),
-        ..SweepSettings::local()
+        ..at_once()
     };
     let sweep = bench.sweep().with_settings(settings);
     assert_eq!(sweep.run().await.unwrap().accepted, 5);
@@ -246,10 +249,10 @@ async fn messages_are_paced_and_a_lease_begins_after_the_wait() {
 
 #[tokio::test]
 async fn nothing_is_published_when_time_runs_out_during_the_wait() {
-    let bench = silent(&SIX[..5]).await;
+    let bench = silent(&FLEETS).await;
     let settings = SweepSettings {
         messages_per_second: Some(1),
-        ..SweepSettings::local()
+        ..at_once()
     };
     let sweep = bench.sweep().with_settings(settings);
     sweep
@@ -427,7 +430,8 @@ async fn a_failure_during_another_notice_is_reported_by_a_later_sweep() {
         let not_before = bench.clock.now();
         let pending = Pending {
             phase: Phase::Pending { not_before },
-            attempt: 0,
+            // One that nobody was ever to send is withdrawn.
+            attempt: 1,
             doubt: false,
             incarnation: None,
         };

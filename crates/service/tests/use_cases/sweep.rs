@@ -17,7 +17,7 @@ use hb_service::{HostCounts, Sweep, SweepReport, SweepSettings};
 use uuid::Uuid;
 
 use crate::races::silent;
-use crate::{Beats, Bench, host};
+use crate::{Beats, Bench, at_once, host};
 
 pub(crate) fn kinds(notices: &[Notice]) -> Vec<(Kind, u32)> {
     notices
@@ -286,7 +286,7 @@ async fn a_sweep_that_runs_out_of_time_reports_its_progress_and_is_not_completed
     let sweep = bench.sweep_with(|ports| ports.clock = Arc::new(Ticking(bench.clock.clone())));
     let sweep = sweep.with_settings(SweepSettings {
         part: 5,
-        ..SweepSettings::local()
+        ..at_once()
     });
     let soon = bench.clock.now().plus(Duration::from_secs(14));
     let error = sweep.run_until(soon).await.unwrap_err();

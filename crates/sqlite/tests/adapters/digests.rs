@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use hb_domain::{
-    Beat, Fleet, Heartbeat, HostKey, Interval, Kind, Notice, Receiver, Region, limits,
+    Beat, Fleet, FleetSettings, Heartbeat, HostKey, Interval, Kind, Notice, Receiver, Region,
+    limits,
 };
 use hb_service::ports::{Clock, Heard};
 use hb_service::{Sweep, SweepSettings};
@@ -17,7 +18,11 @@ use crate::common::World;
 async fn ten_thousand_missing_hosts_are_five_notices() {
     let world = World::new();
     let heartbeats = world.ports.heartbeats.clone();
-    let sweep = Sweep::new(world.ports.clone(), SweepSettings::local());
+    let at_once = SweepSettings {
+        groups: FleetSettings::AT_ONCE,
+        ..SweepSettings::local()
+    };
+    let sweep = Sweep::new(world.ports.clone(), at_once);
     let beat = async |name: String| {
         let interval = Interval::from_millis(60_000).unwrap();
         let beat = Beat {

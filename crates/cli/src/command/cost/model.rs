@@ -31,9 +31,11 @@ const UNIT_BYTES: f64 = 8192.0;
 const SEGMENTS: f64 = 4.0;
 /// Units of a pass beside the scan: 18 queries of open records at a half, the last sweep and the checkpoint.
 const PASS_READS: f64 = 11.0;
-/// Units of a notice: claim, lease and release, each in the ledger and in its index; the host once more, and its echo.
-const NOTICE_WRITES: f64 = 6.0;
-const NOTICE_READS: f64 = 4.0;
+/// Units of a notice: claim, lease, release and, a minute later, a recheck, each in the ledger and in its index; and the record
+/// of the fleet, likewise.
+const NOTICE_WRITES: f64 = 10.0;
+/// The host twice, its echo, the record of the fleet, and the open records once more, which 16 queries list.
+const NOTICE_READS: f64 = 16.0;
 /// Requests to the queue for the echo of a notice: sent, received, deleted.
 const ECHO: f64 = 3.0;
 /// Requests to KMS for a notice: to encrypt, and to decrypt it (SNS developer guide, "Estimating AWS KMS costs").

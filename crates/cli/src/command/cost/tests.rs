@@ -187,7 +187,7 @@ fn a_notice_is_written_published_and_echoed_and_an_sms_has_one_part() {
         sms: 500,
         ..two(1_000)
     });
-    close(told[&("notices", "million write units")], 12.0);
+    close(told[&("notices", "million write units")], 20.0);
     close(told[&("notices", "million SNS requests")], 1.0);
     close(told[&("notices", "million SQS requests")], 3.0);
     close(told[&("notices", "100,000 e-mails")], 10.0);

@@ -120,6 +120,8 @@ struct TransitionRow {
     notified: Option<String>,
     /// The digest that its notice was part of.
     digest: Option<String>,
+    /// Whether nobody gets its notice, because what it says was over before that was sent.
+    withdrawn: bool,
 }
 
 impl From<&Transition> for TransitionRow {
@@ -135,6 +137,7 @@ impl From<&Transition> for TransitionRow {
             message: message.map(|message| message.as_str().to_owned()),
             notified: accepted.map(|accepted| accepted.at.to_string()),
             digest: digest.map(ToString::to_string),
+            withdrawn: transition.withdrawn,
         }
     }
 }
@@ -222,7 +225,11 @@ impl HostDetails {
         let cells = |row: &TransitionRow| {
             vec![
                 row.epoch.to_string(),
-                row.kind.to_owned(),
+                if row.withdrawn {
+                    format!("{} (withdrawn)", row.kind)
+                } else {
+                    row.kind.to_owned()
+                },
                 row.since.clone(),
                 row.decided.clone(),
                 or_dash(row.message.clone()),

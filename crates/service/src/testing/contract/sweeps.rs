@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use hb_domain::{Kind, Signal};
+use hb_domain::{FleetSettings, Kind, Signal};
 
 use super::{World, at, heard};
 use crate::ports::{Ports, Segment, every_page};
@@ -16,7 +16,13 @@ pub(super) fn sweep(world: &World) -> (Arc<Sweep>, Arc<ManualClock>) {
         ids: Arc::new(CountingIds::default()),
         ..world.ports.clone()
     };
-    let sweep = Sweep::new(ports, SweepSettings::local());
+    let sweep = Sweep::new(
+        ports,
+        SweepSettings {
+            groups: FleetSettings::AT_ONCE,
+            ..SweepSettings::local()
+        },
+    );
     (Arc::new(sweep), clock)
 }
 

@@ -1,0 +1,124 @@
+//! `hb fleet`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hb_domain::{Fleet, FleetRecord, FleetSettings, Kind, Timestamp, human_duration, limits};
+use serde::Serialize;
+
+use super::report_unreadable;
+use crate::args::{FleetCommand, FleetSet, GroupTimes};
+use crate::backend::Backend;
+use crate::exit::Failure;
+use crate::output::{self, Format, Row};
+
+pub(crate) async fn run(
+    backend: &Backend,
+    format: Format,
+    command: FleetCommand,
+) -> Result<(), Failure> {
+    let fleets = backend.fleets();
+    let now = backend.ports.clock.now();
+    let record = match command {
+        FleetCommand::List => {
+            let (records, unreadable) = fleets.list().await?;
+            report_unreadable("fleet", &unreadable);
+            let rows: Vec<_> = records.into_iter().map(FleetRow::from).collect();
+            return Ok(output::rows(format, &rows, now)?);
+        }
+        FleetCommand::Show { fleet } => fleets.show(&fleet).await?,
+        FleetCommand::Set(FleetSet {
+            fleet,
+            times:
+                GroupTimes {
+                    group_wait,
+                    group_interval,
+                },
+        }) => {
+            let change = |settings: FleetSettings| FleetSettings {
+                group_wait: group_wait.map_or(settings.group_wait, |time| time.0),
+                group_interval: group_interval.map_or(settings.group_interval, |time| time.0),
+            };
+            fleets.set(&fleet, change).await?
+        }
+    };
+    let row = FleetRow::from(record);
+    Ok(output::one(format, &row.text(), &row)?)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FleetRow {
+    fleet: Fleet,
+    group_wait_ms: u64,
+    group_interval_ms: u64,
+    /// When the last message of each kind left.
+    sent: BTreeMap<Kind, String>,
+    #[serde(skip)]
+    settings: FleetSettings,
+}
+
+impl From<FleetRecord> for FleetRow {
+    fn from(record: FleetRecord) -> Self {
+        let FleetRecord {
+            fleet,
+            settings,
+            sent,
+        } = record;
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            fleet,
+            group_wait_ms: millis(settings.wait()),
+            group_interval_ms: millis(settings.interval()),
+            sent: sent
+                .into_iter()
+                .map(|(kind, at)| (kind, at.to_string()))
+                .collect(),
+            settings,
+        }
+    }
+}
+
+impl FleetRow {
+    fn text(&self) -> String {
+        let FleetSettings {
+            group_wait,
+            group_interval,
+        } = self.settings;
+        let shown = |set: bool, time: Duration, default: Duration| {
+            let remark = if set {
+                format!("default {}", human_duration(default))
+            } else {
+                "the default".to_owned()
+            };
+            format!("{} ({remark})", human_duration(time))
+        };
+        let (wait, interval) = (self.settings.wait(), self.settings.interval());
+        let mut lines = vec![
+            format!("fleet           {}", self.fleet),
+            format!(
+                "group wait      {}",
+                shown(group_wait.is_some(), wait, limits::GROUP_WAIT)
+            ),
+            format!(
+                "group interval  {}",
+                shown(group_interval.is_some(), interval, limits::GROUP_INTERVAL)
+            ),
+        ];
+        let sent = self.sent.iter();
+        lines.extend(sent.map(|(kind, at)| format!("last {:<10} {at}", kind.as_str())));
+        lines.join("\n")
+    }
+}
+
+impl Row for FleetRow {
+    const HEAD: &'static [&'static str] = &["FLEET", "GROUP WAIT", "GROUP INTERVAL"];
+
+    fn cells(&self, _: Timestamp) -> Vec<String> {
+        vec![
+            self.fleet.to_string(),
+            human_duration(self.settings.wait()),
+            human_duration(self.settings.interval()),
+        ]
+    }
+}

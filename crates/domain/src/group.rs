@@ -1,0 +1,206 @@
+//! Groups: pending notices of one fleet and kind, which leave together, as in Alertmanager.
+//!
+//! The first of a quiet group waits for others, and two messages of a group are some time apart. The record of a fleet says
+//! how long, and when a message of each kind last left: who swaps that in may send what is pending.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::Fleet;
+use crate::limits;
+use crate::text::human_duration;
+use crate::time::Timestamp;
+use crate::transition::Kind;
+
+/// How long notices of a group wait: 0 s to [`limits::GROUP_LONGEST`], in whole milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct GroupTime(Duration);
+
+/// A time that is too long for a [`GroupTime`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("notices wait for {} at most, not {}", human_duration(limits::GROUP_LONGEST), human_duration(*.0))]
+pub struct GroupTimeError(Duration);
+
+impl GroupTime {
+    /// As a duration.
+    #[must_use]
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl TryFrom<Duration> for GroupTime {
+    type Error = GroupTimeError;
+    fn try_from(time: Duration) -> Result<Self, GroupTimeError> {
+        if time <= limits::GROUP_LONGEST {
+            Ok(Self(time))
+        } else {
+            Err(GroupTimeError(time))
+        }
+    }
+}
+
+impl TryFrom<u64> for GroupTime {
+    type Error = GroupTimeError;
+    fn try_from(millis: u64) -> Result<Self, GroupTimeError> {
+        Duration::from_millis(millis).try_into()
+    }
+}
+
+impl From<GroupTime> for u64 {
+    fn from(time: GroupTime) -> Self {
+        Self::try_from(time.0.as_millis()).unwrap_or(Self::MAX)
+    }
+}
+
+/// Settings of a fleet, made by admins; `None` where the default counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetSettings {
+    /// How long the first notice of a quiet group waits for others; [`limits::GROUP_WAIT`] unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_wait: Option<GroupTime>,
+    /// How far two messages of a group are apart; [`limits::GROUP_INTERVAL`] unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_interval: Option<GroupTime>,
+}
+
+impl FleetSettings {
+    /// For a fleet whose notices leave with the sweep that decided them.
+    pub const AT_ONCE: Self = Self {
+        group_wait: Some(GroupTime(Duration::ZERO)),
+        group_interval: Some(GroupTime(Duration::ZERO)),
+    };
+
+    /// These, and those of `others` that are not set here.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            group_wait: self.group_wait.or(others.group_wait),
+            group_interval: self.group_interval.or(others.group_interval),
+        }
+    }
+
+    /// How long the first notice of a quiet group waits.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        self.group_wait
+            .map_or(limits::GROUP_WAIT, GroupTime::duration)
+    }
+
+    /// How far two messages of a group are apart.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.group_interval
+            .map_or(limits::GROUP_INTERVAL, GroupTime::duration)
+    }
+}
+
+/// What the service keeps of a fleet, swapped as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FleetRecord {
+    /// Which fleet.
+    pub fleet: Fleet,
+    /// Set by admins.
+    #[serde(default)]
+    pub settings: FleetSettings,
+    /// When the last message of each kind left.
+    #[serde(default)]
+    pub sent: BTreeMap<Kind, Timestamp>,
+}
+
+impl FleetRecord {
+    /// The record of a fleet without settings, of which nothing was sent.
+    #[must_use]
+    pub fn new(fleet: Fleet) -> Self {
+        Self {
+            fleet,
+            settings: FleetSettings::default(),
+            sent: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the group of `kind` may send at `now` what is pending, of which the oldest was decided at `oldest`. What a
+    /// wrong clock dated waits for nothing.
+    #[must_use]
+    pub fn may_send(&self, kind: Kind, oldest: Timestamp, now: Timestamp) -> bool {
+        let over = |since: Timestamp, time| since.is_ahead(now) || since.plus(time) <= now;
+        let last = self.sent.get(&kind);
+        over(oldest, self.settings.wait())
+            && last.is_none_or(|last| over(*last, self.settings.interval()))
+    }
+
+    /// The same, when a message of `kind` leaves at `now`.
+    #[must_use]
+    pub fn sending(mut self, kind: Kind, now: Timestamp) -> Self {
+        self.sent.insert(kind, now);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis((1_700_000_000 + seconds) * 1_000).unwrap()
+    }
+
+    #[test]
+    fn the_first_of_a_quiet_group_waits_and_two_messages_are_apart() {
+        let quiet = FleetRecord::new(Fleet::main());
+        let sent = quiet.clone().sending(Kind::Missing, at(0));
+        let cases = [
+            (&quiet, 0, 29, false),
+            (&quiet, 0, 30, true),
+            (&sent, 1, 299, false),
+            (&sent, 1, 300, true),
+            (&sent, 290, 300, false),
+            (&sent, 290, 320, true),
+        ];
+        for (record, oldest, now, may) in cases {
+            let found = record.may_send(Kind::Missing, at(oldest), at(now));
+            assert_eq!(found, may, "{oldest} {now}");
+        }
+        assert!(
+            sent.may_send(Kind::Recovered, at(0), at(30)),
+            "a group of its own"
+        );
+    }
+
+    #[test]
+    fn an_admin_sets_both_times() {
+        let mut record = FleetRecord::new(Fleet::main());
+        record.settings = FleetSettings::AT_ONCE;
+        let record = record.sending(Kind::Missing, at(0));
+        assert!(record.may_send(Kind::Missing, at(0), at(0)));
+        let day = limits::GROUP_LONGEST;
+        assert_eq!(GroupTime::try_from(day).unwrap().duration(), day);
+        let error = GroupTime::try_from(day + Duration::from_secs(1)).unwrap_err();
+        assert_eq!(error.to_string(), "notices wait for 1 d at most, not 1 d");
+    }
+
+    #[test]
+    fn what_a_wrong_clock_dated_waits_for_nothing() {
+        let ahead = at(3_600);
+        let record = FleetRecord::new(Fleet::main()).sending(Kind::Missing, ahead);
+        assert!(record.may_send(Kind::Missing, ahead, at(0)));
+        // A clock that is a little ahead is none.
+        assert!(!record.may_send(Kind::Missing, ahead, at(3_590)));
+    }
+
+    #[test]
+    fn stored_records_are_read_back() {
+        let text = r#"{"fleet":"lab","settings":{"groupWait":0},"sent":{"missing":1700000000000}}"#;
+        let record: FleetRecord = serde_json::from_str(text).unwrap();
+        assert_eq!(record.settings.wait(), Duration::ZERO);
+        assert_eq!(serde_json::to_string(&record).unwrap(), text);
+        let bare: FleetRecord = serde_json::from_str(r#"{"fleet":"lab"}"#).unwrap();
+        assert_eq!(bare, FleetRecord::new("lab".parse().unwrap()));
+        let long = r#"{"fleet":"lab","settings":{"groupWait":86400001}}"#;
+        assert!(serde_json::from_str::<FleetRecord>(long).is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! `hb fleet`, and what its settings do to what people get.
+
+use serde_json::json;
+
+use crate::support::{Sandbox, Server, Webhook, beat_all, eventually, pulse};
+
+#[test]
+fn fleets_are_listed_shown_and_set() {
+    let sandbox = Sandbox::with_database();
+    sandbox.key(&["--fleet", "lab"]);
+    let fleet = |wait: u32, interval: u32, name: &str| json!({"fleet": name, "groupWaitMs": wait, "groupIntervalMs": interval, "sent": {}});
+    let default = |name: &str| fleet(30_000, 300_000, name);
+    let listed = sandbox.json(&["fleet", "list"]);
+    assert_eq!(listed, json!([default("lab"), default("main")]));
+    let set = sandbox.json(&["fleet", "set", "main", "--group-wait", "0s"]);
+    assert_eq!(set, fleet(0, 300_000, "main"));
+    let set = sandbox.json(&["fleet", "set", "main", "--group-interval", "24h"]);
+    assert_eq!(set, fleet(0, 86_400_000, "main"));
+    let shown = sandbox.run(&["fleet", "show", "main"]);
+    let text = "fleet           main\ngroup wait      0 s (default 30 s)\ngroup interval  1 d (default 5 min)\n";
+    assert_eq!(shown.stdout, text);
+    let both = ["--group-wait", "default", "--group-interval", "default"];
+    let set = sandbox.json(&[&["fleet", "set", "main"][..], &both].concat());
+    assert_eq!(set, default("main"));
+    for wrong in [
+        &["fleet", "set", "main"][..],
+        &["fleet", "set", "main", "--group-wait", "25h"],
+        &["fleet", "set", "main", "--group-wait", "5"],
+        &["fleet", "set", "main", "--group-interval=-1s"],
+        &["fleet", "set", "Main", "--group-wait", "5s"],
+    ] {
+        let done = sandbox.run(wrong);
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""), "{wrong:?}");
+    }
+    assert_eq!(sandbox.json(&["fleet", "show"]), default("main"));
+    let acts = sandbox.json(&["audit", "list"]);
+    let acts = acts.as_array().unwrap().iter();
+    let acts: Vec<_> = acts.filter(|act| act["act"] == "fleet set").collect();
+    assert_eq!(acts.len(), 3);
+    assert_eq!(
+        acts[1]["old"],
+        json!({"groupWaitMs": 0, "groupIntervalMs": null})
+    );
+    assert_eq!(
+        acts[1]["new"],
+        json!({"groupWaitMs": 0, "groupIntervalMs": 86_400_000})
+    );
+}
+
+/// Seven registers of one restaurant, whose line is cut: they miss their deadlines one after the other, over several sweeps.
+#[tokio::test]
+async fn seven_registers_over_several_sweeps_are_one_message_down_and_at_most_two_back() {
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
+    let times = ["--group-wait", "8s", "--group-interval", "4s"];
+    sandbox.json(&[&["fleet", "set", "main"][..], &times].concat());
+    let (key, url) = (server.first_key(), server.url.clone());
+    let pulsed = url.clone();
+    tokio::spawn(pulse(key.clone(), move || Some(pulsed.clone())));
+    let kinds = ["--kind", "missing,recovered"];
+    sandbox.json(&[&["subscription", "add", "http", &webhook.url()][..], &kinds].concat());
+    let names: Vec<_> = (1..=7).map(|n| format!("restaurant-17/pos-{n}")).collect();
+    let intervals = (0..7).map(|n| 2_000 + 500 * n);
+    let hosts = names.iter().map(String::as_str).zip(intervals);
+    beat_all(&key, || Some(url.clone()), hosts).await;
+    let all = async |kind: &str| {
+        eventually(kind, async || {
+            (webhook.hosts(kind).len() == 7).then_some(())
+        })
+        .await;
+    };
+    all("missing").await;
+    let long = names.iter().map(|name| (name.as_str(), 600_000));
+    beat_all(&key, || Some(url.clone()), long).await;
+    all("recovered").await;
+    let messages = |kind: &str| {
+        let received = webhook.received();
+        received
+            .iter()
+            .filter(|received| received.notice["kind"] == kind)
+            .count()
+    };
+    assert_eq!(messages("missing"), 1);
+    assert!(messages("recovered") <= 2, "{}", messages("recovered"));
+}
