@@ -19,11 +19,11 @@ def key(account: Account, stage: Stage) -> str:
 
 
 def announced(stage: Stage, host: str) -> list[str]:
-    """What is said about a host, once something is, and in two more sweeps."""
+    """What is said about a host, by itself or with others, once something is, and in two more sweeps."""
 
     def found() -> list[str]:
         stage.sweep()
-        return [notice["kind"] for notice in stage.notices() if [one["hostId"] for one in notice["hosts"]] == [host]]
+        return [notice["kind"] for notice in stage.notices() if host in [one["hostId"] for one in notice["hosts"]]]
 
     first: list[str] = until(found, f"no notice of {host}")
     return first + found() + found()

@@ -702,6 +702,13 @@ fn a_failure_that_waits_is_told_before_anything_else() {
     };
     host.live(&[Fail(0), Sweep(1), Good(10), Sweep(11), Sweep(100)]);
     assert_eq!(kinds(&host), [Kind::Failing]);
+    // Of a host that people know as well.
+    host.entry.pending = None;
+    host.live(&[Good(110), Sweep(111)]);
+    host.entry.pending = None;
+    host.live(&[Fail(120), Sweep(121), Good(130), Sweep(131), Sweep(300)]);
+    let expected = [Kind::Failing, Kind::Recovered, Kind::Failing];
+    assert_eq!(kinds(&host), expected);
 }
 
 #[test]
@@ -799,8 +806,9 @@ fn a_recovery_that_waits_is_not_undone_by_a_raised_interval() {
     host.live(&[Good(130), Sweep(131)]);
     host.beat(beat_every(140, 600_000));
     host.live(&[Sweep(141)]);
-    let last = host.entry.history.last().unwrap();
-    assert_eq!((last.kind, last.withdrawn), (Kind::Recovered, false));
+    let expected = [Kind::Registered, Kind::Missing, Kind::Recovered];
+    assert_eq!(kinds(&host), expected);
+    assert!(host.entry.history.iter().all(|last| !last.withdrawn));
 }
 
 #[test]
