@@ -207,26 +207,33 @@ impl Entry {
     /// Whether its notice is withdrawn when what it says is over.
     #[must_use]
     pub fn can_withdraw(&self) -> bool {
-        self.withdrawn().is_some()
+        self.state_before().is_some()
     }
 
-    /// The entry as it was before its last transition, which is withdrawn; `None` unless that may be: nobody was ever to send
-    /// its notice, and people need not know of it when something else is to be said.
-    fn withdrawn(&self) -> Option<Self> {
-        self.pending
-            .as_ref()
-            .filter(|pending| pending.is_untouched())?;
-        let mut before = self.clone();
-        before.pending = None;
-        let (last, earlier) = before.history.split_last_mut()?;
-        last.withdrawn = true;
+    /// What people know of the host if its last transition is withdrawn; `None` unless that may be: nobody was ever to send its
+    /// notice, and people need not know of it when something else is to be said.
+    fn state_before(&self) -> Option<State> {
+        let pending = self.pending.as_ref()?;
+        let (last, earlier) = self.history.split_last()?;
         let mut known = earlier.iter().rev().filter(|known| !known.withdrawn);
-        before.state = match (last.kind, known.next()) {
+        match (last.kind, known.next()) {
+            _ if !pending.is_untouched() => None,
             // People are to know that it failed, and why, whatever comes next.
-            (Kind::Failing, _) | (Kind::Recovered | Kind::Slowed, None) => return None,
-            (Kind::Missing | Kind::Registered, None) => State::Forgotten,
-            (_, Some(known)) => known.kind.leads_to(),
+            (Kind::Failing, _) | (Kind::Recovered | Kind::Slowed, None) => None,
+            (Kind::Missing | Kind::Registered, None) => Some(State::Forgotten),
+            (_, Some(known)) => Some(known.kind.leads_to()),
+        }
+    }
+
+    /// The entry as it was before its last transition, which is withdrawn.
+    fn withdrawn(&self) -> Option<Self> {
+        let state = self.state_before()?;
+        let mut before = Self {
+            state,
+            pending: None,
+            ..self.clone()
         };
+        before.history.last_mut()?.withdrawn = true;
         Some(before)
     }
 
