@@ -9,11 +9,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Kind, Receiver, Region, Timestamp};
-use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
+use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Kind, Region, Timestamp};
+use hb_service::ports::{Clock, Heard, Heartbeats};
 use hb_service::testing::memory::{self, CountingIds, ManualClock, Memory, Slow};
 use hb_service::{Sweep, SweepSettings};
-use uuid::Uuid;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -63,7 +62,7 @@ async fn outage(name: &str, rate: u32, hosts: u32, silent: u32) -> Result<(), Fa
     let (mut first, mut listed, mut sweeps) = (None, 0, 0);
     while listed < u64::from(silent) {
         let began = clock.now();
-        hear(&memory, began).await?;
+        memory.hear(began, Duration::from_hours(24)).await?;
         // Each in a fresh process.
         let sweep = Sweep::new(ports.clone(), settings.clone());
         let _ = sweep.run_until(began.plus(TIME)).await;
@@ -87,18 +86,6 @@ async fn outage(name: &str, rate: u32, hosts: u32, silent: u32) -> Result<(), Fa
         clock.now().since(outage).as_secs_f64() / 60.0,
         memory.published().len() - published,
     );
-    Ok(())
-}
-
-/// Canaries show that all beats until now were received.
-async fn hear(memory: &Memory, now: Timestamp) -> Result<(), Failure> {
-    let (region, long) = (SweepSettings::local().region, Duration::from_hours(24));
-    let known = Ledger::<Receiver>::load(memory, &region).await?;
-    let receiver = Receiver::new(region)
-        .with_canary(now.minus(long), long)
-        .with_canary(now, long);
-    let version = known.map(|known| known.version);
-    memory.swap(&receiver, version, Uuid::nil()).await?;
     Ok(())
 }
 

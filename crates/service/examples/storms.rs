@@ -9,13 +9,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{
-    Beat, Fleet, Heartbeat, HostKey, Interval, Kind, Notice, Receiver, Region, Timestamp,
-};
-use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
+use hb_domain::{Beat, Fleet, Heartbeat, HostKey, Interval, Kind, Notice, Region, Timestamp};
+use hb_service::ports::{Clock, Heard, Heartbeats};
 use hb_service::testing::memory::{self, CountingIds, ManualClock, Memory};
 use hb_service::{Sweep, SweepSettings};
-use uuid::Uuid;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -141,7 +138,7 @@ async fn run(
             }
         }
         if second % every == 0 {
-            hear(&memory, clock.now()).await?;
+            memory.hear(clock.now(), Duration::from_hours(48)).await?;
             sweep.run().await?;
             let published = memory.published();
             let news = published[seen..].iter();
@@ -183,18 +180,6 @@ fn report(story: &Story, settings: &str, notices: &[(u64, Notice)]) {
         minutes(times.last()),
         if all { "" } else { " (not all)" },
     );
-}
-
-/// Canaries show that all beats until now were received.
-async fn hear(memory: &Memory, now: Timestamp) -> Result<(), Failure> {
-    let (region, long) = (SweepSettings::local().region, Duration::from_hours(48));
-    let known = Ledger::<Receiver>::load(memory, &region).await?;
-    let receiver = Receiver::new(region)
-        .with_canary(now.minus(long), long)
-        .with_canary(now, long);
-    let version = known.map(|known| known.version);
-    memory.swap(&receiver, version, Uuid::nil()).await?;
-    Ok(())
 }
 
 async fn record(memory: &Memory, clock: &dyn Clock, host: &Host) -> Result<(), Failure> {

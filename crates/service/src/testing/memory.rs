@@ -13,9 +13,11 @@ mod topic;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hb_domain::{
-    Entry, HostKey, Key, KeyId, Notice, Publication, Region, Subscription, SubscriptionId,
+    Entry, HostKey, Key, KeyId, Notice, Publication, Receiver, Region, Subscription,
+    SubscriptionId, Timestamp,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -24,8 +26,8 @@ pub use self::audit::{Named, auditor};
 pub use self::clock::{CountingIds, ManualClock};
 pub use self::slow::Slow;
 use crate::ports::{
-    Checkpoint, Clock, CompletedSweep, Cursor, Echo, Heard, Ids, Page, PortError, PortResult,
-    Ports, Record, Unreadable, Version,
+    Checkpoint, Clock, CompletedSweep, Cursor, Echo, Heard, Ids, Ledger, Page, PortError,
+    PortResult, Ports, Record, Unreadable, Version,
 };
 
 /// All ports over `memory`.
@@ -131,6 +133,18 @@ impl Memory {
     /// Adds an echo, as of a notice that the topic accepted although the outcome was unknown.
     pub fn echo(&self, echo: Echo) {
         self.lock().echoes.push(echo);
+    }
+
+    /// Canaries of one machine show that for `time` until `now` all beats were received.
+    pub async fn hear(&self, now: Timestamp, time: Duration) -> PortResult<()> {
+        let region = Region::local();
+        let known = Ledger::<Receiver>::load(self, &region).await?;
+        let heard = Receiver::new(region)
+            .with_canary(now.minus(time), time)
+            .with_canary(now, time);
+        let version = known.map(|known| known.version);
+        self.swap(&heard, version, Uuid::nil()).await?;
+        Ok(())
     }
 
     /// The outcomes of the next publishes, in order; all later ones are accepted.

@@ -47,20 +47,8 @@ async fn sweep_for(bench: &Bench, sweep: &Sweep, calls: u32) -> (SweepReport, bo
 
 /// Canaries prove that all beats until now were received.
 async fn hear(bench: &Bench) {
-    let region = SweepSettings::local().region;
-    let long = Duration::from_hours(24);
-    let heard = Receiver::new(region.clone())
-        .with_canary(bench.clock.now().minus(long), long)
-        .with_canary(bench.clock.now(), long);
-    let known = Ledger::<Receiver>::load(&*bench.memory, &region)
-        .await
-        .unwrap();
-    let version = known.map(|known| known.version);
-    bench
-        .memory
-        .swap(&heard, version, Uuid::nil())
-        .await
-        .unwrap();
+    let day = Duration::from_hours(24);
+    bench.memory.hear(bench.clock.now(), day).await.unwrap();
 }
 
 /// So many hosts that beat every hour.
