@@ -13,8 +13,8 @@ use hb_aws::{
     Clients, SnsSubscriptions, SnsTopic, Stage, TopicArn, create_stage, find_stage, https,
 };
 use hb_domain::{
-    ConfirmationToken, Endpoint, Filter, HostKey, Kind, Notice, Protocol, Publication,
-    Subscription, Timestamp, Webhook,
+    About, ConfirmationToken, Endpoint, Filter, Fleet, HostKey, Kind, Notice, Protocol,
+    Publication, Region, Subscription, Timestamp, Webhook,
 };
 use hb_service::ports::{
     Cursor, Heard, Heartbeats, Page, PortResult, Segment, Subscriptions, Topic,
@@ -341,6 +341,59 @@ async fn filters_decide_who_gets_what_until_one_is_removed() {
         (some.messages().await.len(), all.messages().await.len()),
         (0, 1)
     );
+}
+
+#[tokio::test]
+async fn a_subscription_to_a_site_gets_its_messages_and_tests() {
+    let Some(deployed) = deploy().await else {
+        return;
+    };
+    let filter = Filter {
+        kinds: vec![Kind::Missing],
+        host_prefixes: vec!["restaurant-17/".parse().unwrap()],
+        ..Filter::default()
+    };
+    let (site, _) = Queue::listen(&deployed, "site", filter).await;
+    let topic = SnsTopic::new(&deployed.clients, &deployed.stage).at(deployed.topic.clone());
+    let of = |host: &str| {
+        let mut notice = notice("main", Kind::Missing);
+        if let About::Host(about) = &mut notice.about {
+            about.host_id = host.parse().unwrap();
+        }
+        notice
+    };
+    let digest = |hosts: &[&str]| -> Notice {
+        let members: Vec<_> = hosts.iter().map(|host| json!([host, 1, 0])).collect();
+        serde_json::from_value(json!({
+            "id": "K7Q2M9XA4T", "attempt": 1, "kind": "missing", "fleet": "main", "members": members,
+            "at": 1_700_000_061_000_i64, "region": "eu-west-1",
+        }))
+        .unwrap()
+    };
+    let region = Region::local();
+    for (notice, wanted) in [
+        (of("restaurant-17/pos-3"), true),
+        (of("restaurant-17/bar/pos-1"), true),
+        (of("restaurant-17"), false),
+        (of("restaurant-170/pos-3"), false),
+        (
+            digest(&["restaurant-16/pos-1", "restaurant-17/pos-1", "web-01"]),
+            true,
+        ),
+        (digest(&["restaurant-16/pos-1", "web-01"]), false),
+        (
+            Notice::test(Fleet::main(), Kind::Missing, region.clone(), Timestamp::MIN),
+            true,
+        ),
+        (
+            Notice::test(Fleet::main(), Kind::Recovered, region, Timestamp::MIN),
+            false,
+        ),
+    ] {
+        assert_eq!(topic.publish(&notice).await, Publication::Accepted);
+        let got = site.messages().await.len();
+        assert_eq!(got, usize::from(wanted), "{}", notice.about_whom());
+    }
 }
 
 /// The table that the embedded topic is held to as well.

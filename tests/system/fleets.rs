@@ -48,24 +48,40 @@ fn fleets_are_listed_shown_and_set() {
 }
 
 /// Seven registers of one restaurant, whose line is cut: they miss their deadlines one after the other, over several sweeps.
+/// So does another restaurant; who subscribed to the first one hears nothing of it.
 #[tokio::test]
 async fn seven_registers_over_several_sweeps_are_one_message_down_and_at_most_two_back() {
-    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let sandbox = Sandbox::new();
+    let (webhook, of_site) = (Webhook::start().await, Webhook::start().await);
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
     let times = ["--group-wait", "8s", "--group-interval", "4s"];
     sandbox.json(&[&["fleet", "set", "main"][..], &times].concat());
     let (key, url) = (server.first_key(), server.url.clone());
     let pulsed = url.clone();
     tokio::spawn(pulse(key.clone(), move || Some(pulsed.clone())));
-    let kinds = ["--kind", "missing,recovered"];
+    let (kinds, site) = (
+        ["--kind", "missing,recovered"],
+        ["--host-prefix", "restaurant-17/"],
+    );
     sandbox.json(&[&["subscription", "add", "http", &webhook.url()][..], &kinds].concat());
-    let names: Vec<_> = (1..=7).map(|n| format!("restaurant-17/pos-{n}")).collect();
-    let intervals = (0..7).map(|n| 2_000 + 500 * n);
+    sandbox.json(
+        &[
+            &["subscription", "add", "http", &of_site.url()][..],
+            &kinds,
+            &site,
+        ]
+        .concat(),
+    );
+    let mut names: Vec<_> = (1..=7).map(|n| format!("restaurant-17/pos-{n}")).collect();
+    names.push("restaurant-18/pos-1".to_owned());
+    let intervals = (0..8).map(|n| 2_000 + 500 * n);
     let hosts = names.iter().map(String::as_str).zip(intervals);
-    beat_all(&key, || Some(url.clone()), hosts).await;
+    let alive = [("restaurant-17/office", 600_000)];
+    beat_all(&key, || Some(url.clone()), hosts.chain(alive)).await;
     let all = async |kind: &str| {
         eventually(kind, async || {
-            (webhook.hosts(kind).len() == 7).then_some(())
+            let told = (webhook.hosts(kind).len(), of_site.hosts(kind).len());
+            (told == (8, 7)).then_some(())
         })
         .await;
     };
@@ -73,13 +89,19 @@ async fn seven_registers_over_several_sweeps_are_one_message_down_and_at_most_tw
     let long = names.iter().map(|name| (name.as_str(), 600_000));
     beat_all(&key, || Some(url.clone()), long).await;
     all("recovered").await;
-    let messages = |kind: &str| {
+    for webhook in [webhook, of_site] {
         let received = webhook.received();
-        received
-            .iter()
-            .filter(|received| received.notice["kind"] == kind)
-            .count()
-    };
-    assert_eq!(messages("missing"), 1);
-    assert!(messages("recovered") <= 2, "{}", messages("recovered"));
+        let of_kind = |kind: &str| -> Vec<_> {
+            let texts = received.iter().filter(|one| one.notice["kind"] == kind);
+            texts.map(|one| one.notice["text"].to_string()).collect()
+        };
+        let (missing, recovered) = (of_kind("missing"), of_kind("recovered"));
+        assert_eq!(missing.len(), 1);
+        assert!(
+            missing[0].contains("restaurant-17 (7 of 8)"),
+            "{}",
+            missing[0]
+        );
+        assert!(recovered.len() <= 2, "{recovered:?}");
+    }
 }

@@ -15,9 +15,11 @@ use aws_sdk_sns::operation::get_subscription_attributes::GetSubscriptionAttribut
 use aws_sdk_sns::operation::subscribe::SubscribeError;
 use aws_sdk_sns::operation::unsubscribe::UnsubscribeError;
 use hb_domain::{
-    ConfirmationToken, Filter, Protocol, Subscription, SubscriptionId, SubscriptionState,
+    ConfirmationToken, Filter, HostPrefix, Protocol, Subscription, SubscriptionId,
+    SubscriptionState,
 };
 use hb_service::ports::{Cursor, Page, PortError, PortResult, Subscriptions, every_page};
+use serde_json::json;
 use tracing::instrument;
 
 use self::stored::ARN;
@@ -88,7 +90,8 @@ impl SnsSubscriptions {
             .sns
             .subscribe()
             .topic_arn(self.topic.arn().await?);
-        if let Some(policy) = filter_policy(&subscription.filter) {
+        let policy = filter_policy(&subscription.filter);
+        if let Some(policy) = policy.map_err(|cause| conflict(subscription, cause))? {
             request = request.attributes("FilterPolicy", policy);
         }
         if protocol == Protocol::Sqs {
@@ -270,26 +273,40 @@ impl Subscriptions for SnsSubscriptions {
 }
 
 /// The SNS filter policy: for each message attribute the values that pass. `None` passes everything.
-fn filter_policy(filter: &Filter) -> Option<String> {
+///
+/// A message says of which sites its hosts are, not which hosts they are: of a digest that would be too long. So a prefix must
+/// be that of sites; an error says so.
+fn filter_policy(filter: &Filter) -> Result<Option<String>, String> {
     let mut policy = serde_json::Map::new();
     if let Some(fleet) = &filter.fleet {
-        policy.insert(topic::FLEET.to_owned(), serde_json::json!([fleet]));
+        policy.insert(topic::FLEET.to_owned(), json!([fleet]));
     }
     if !filter.kinds.is_empty() {
-        policy.insert(topic::KIND.to_owned(), serde_json::json!(filter.kinds));
+        policy.insert(topic::KIND.to_owned(), json!(filter.kinds));
     }
     if !filter.severities.is_empty() {
-        policy.insert(
-            topic::SEVERITY.to_owned(),
-            serde_json::json!(filter.severities),
-        );
+        policy.insert(topic::SEVERITY.to_owned(), json!(filter.severities));
     }
-    (!policy.is_empty()).then(|| serde_json::Value::from(policy).to_string())
+    if !filter.host_prefixes.is_empty() {
+        let mut sites: Vec<_> = filter
+            .host_prefixes
+            .iter()
+            .map(HostPrefix::as_str)
+            .collect();
+        if let Some(prefix) = sites.iter().find(|prefix| !prefix.ends_with('/')) {
+            return Err(format!(
+                "on AWS a subscription can be limited to sites, not to hosts: end the prefix {prefix} with a slash"
+            ));
+        }
+        sites.push(topic::TEST);
+        policy.insert(topic::SITES.to_owned(), json!(sites));
+    }
+    Ok((!policy.is_empty()).then(|| serde_json::Value::from(policy).to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Kind, Severity};
+    use hb_domain::{Kind, Severity, limits};
 
     use super::*;
 
@@ -317,13 +334,51 @@ mod tests {
                 Filter {
                     fleet,
                     kinds,
-                    severities: vec![],
+                    ..Filter::default()
                 },
                 Some(r#"{"fleet":["lab"],"kind":["missing","recovered"]}"#),
             ),
+            (
+                of_hosts(&["restaurant-17/", "north/"]),
+                Some(r##"{"sites":["restaurant-17/","north/","#test"]}"##),
+            ),
         ];
         for (filter, policy) in policies {
-            assert_eq!(filter_policy(&filter).as_deref(), policy);
+            assert_eq!(filter_policy(&filter).unwrap().as_deref(), policy);
         }
+        let refused = filter_policy(&of_hosts(&["restaurant-17/", "web-"])).unwrap_err();
+        assert!(
+            refused.ends_with("end the prefix web- with a slash"),
+            "{refused}"
+        );
+    }
+
+    fn of_hosts(prefixes: &[&str]) -> Filter {
+        Filter {
+            host_prefixes: prefixes
+                .iter()
+                .map(|prefix| prefix.parse().unwrap())
+                .collect(),
+            ..Filter::default()
+        }
+    }
+
+    /// SNS multiplies the numbers of values of all attributes, and takes 150 of at most five attributes.
+    #[test]
+    fn the_largest_filter_fits_into_a_policy() {
+        let filter = Filter {
+            fleet: Some("lab".parse().unwrap()),
+            kinds: Kind::ALL.to_vec(),
+            severities: Severity::ALL.to_vec(),
+            host_prefixes: vec!["a/".parse().unwrap(); limits::FILTER_PREFIXES],
+        };
+        assert_eq!(filter.check(), Ok(()));
+        let policy = filter_policy(&filter).unwrap().unwrap();
+        let policy: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&policy).unwrap();
+        let values = policy
+            .values()
+            .map(|values| values.as_array().unwrap().len());
+        assert!(values.product::<usize>() <= 150 && policy.len() <= 5);
     }
 }

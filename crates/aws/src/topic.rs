@@ -24,6 +24,9 @@ use crate::names::{Stage, TopicArn};
 pub(crate) const KIND: &str = "kind";
 pub(crate) const FLEET: &str = "fleet";
 pub(crate) const SEVERITY: &str = "severity";
+pub(crate) const SITES: &str = "sites";
+/// Among the sites of a test notice, which reaches everybody. No site has this name.
+pub(crate) const TEST: &str = "#test";
 
 /// The topic of a stage, in the region of the clients.
 #[derive(Clone, Debug)]
@@ -99,13 +102,15 @@ fn message(notice: &Notice) -> String {
 fn attributes(notice: &Notice) -> HashMap<String, MessageAttributeValue> {
     let severity = notice.severity().as_str();
     let attempt = notice.attempt.to_string();
-    let values = [
+    let sites = sites(notice);
+    let mut values = vec![
         (KIND, "String", notice.kind.as_str()),
         (FLEET, "String", notice.fleet.as_str()),
         ("id", "String", notice.id.as_str()),
         ("attempt", "Number", &attempt),
         (SEVERITY, "String", severity),
     ];
+    values.extend(sites.as_deref().map(|sites| (SITES, "String.Array", sites)));
     values
         .into_iter()
         .filter_map(|(name, data_type, value)| {
@@ -116,6 +121,15 @@ fn attributes(notice: &Notice) -> HashMap<String, MessageAttributeValue> {
             value.build().ok().map(|value| (name.to_owned(), value))
         })
         .collect()
+}
+
+/// The sites of the notice and those above them, each with its slash: one of them is the host prefix of each subscription
+/// that wants it.
+fn sites(notice: &Notice) -> Option<String> {
+    let test = notice.test.then_some(TEST);
+    let values: Vec<_> = notice.site_prefixes().into_iter().chain(test).collect();
+    // An empty array matches nothing, as no attribute does.
+    (!values.is_empty()).then(|| serde_json::json!(values).to_string())
 }
 
 /// The outcome of a publish that was not accepted. Refused only when the topic certainly does not have the notice: it
@@ -185,15 +199,22 @@ mod tests {
 
     #[test]
     fn the_largest_digest_fits_into_one_message() {
-        let name = |n: usize| {
-            format!("{n:04}{}", "x".repeat(56))
-                .parse::<HostId>()
-                .unwrap()
-        };
+        let alone = |n: usize| format!("{n:04}{}", "x".repeat(56));
+        assert!(largest(alone) > 1_600, "bytes are the limit, not hosts");
+        // Each at a site of its own, and two at each.
+        for a_site in 1..3 {
+            let at_site = |n: usize| format!("{:04}{}/{n:04}", n / a_site, "x".repeat(56));
+            assert!(largest(at_site) > 700);
+        }
+    }
+
+    /// How many hosts with these names fit into a digest, whose message is small enough.
+    fn largest(name: impl Fn(usize) -> String) -> usize {
         let at = Timestamp::from_millis(1_700_000_000_123).unwrap();
         let entries: Vec<_> = (0..limits::DIGEST_HOSTS)
             .map(|n| {
-                let entry = Entry::new(HostKey::new(Fleet::main(), name(n)));
+                let host: HostId = name(n).parse().unwrap();
+                let entry = Entry::new(HostKey::new(Fleet::main(), host));
                 let beat = Beat::ok(at);
                 let now = at.plus(Duration::from_hours(1));
                 decide(&entry, &Heartbeat::new(beat), now, &Rules::default()).unwrap()
@@ -206,19 +227,20 @@ mod tests {
             .iter()
             .map(|entry| (*entry).clone().batched(&id, Timestamp::MAX).unwrap())
             .collect();
-        let ready = open.frozen(&joined, at).unwrap();
+        let ready = open
+            .frozen(&joined, at)
+            .unwrap()
+            .with_sites(|_| Some(u32::MAX));
         let notice = Notice::of_digest(&ready, &Region::local()).unwrap();
-        assert!(
-            notice.count() > 1_600,
-            "bytes are the limit, not hosts: {}",
-            notice.count()
-        );
-        // Attributes count as well (Amazon SNS API reference, "Publish").
-        assert!(
-            message(&notice).len() + 1_024 <= limits::NOTICE_BYTES,
-            "{}",
-            message(&notice).len()
-        );
+        let attributes = attributes(&notice).into_values();
+        let sites: usize = attributes
+            .filter_map(|value| value.string_value)
+            .map(|value| value.len())
+            .sum();
+        // Names and types of attributes count as well (Amazon SNS API reference, "Publish").
+        let all = message(&notice).len() + sites + 1_024;
+        assert!(all <= limits::NOTICE_BYTES, "{all}");
+        notice.count()
     }
 
     #[test]
@@ -245,5 +267,35 @@ mod tests {
             ..notice()
         };
         assert_eq!(attributes(&calm)["severity"].string_value(), Some("info"));
+        assert!(
+            !attributes(&calm).contains_key("sites"),
+            "web-01 is at none"
+        );
+    }
+
+    #[test]
+    fn sites_are_an_attribute_and_a_test_is_among_them() {
+        let members = ["a/1", "a/2", "b/c/1", "web-01"].map(|host| serde_json::json!([host, 1, 0]));
+        let digest: Notice = serde_json::from_value(serde_json::json!({
+            "id": "K7Q2M9XA4T", "attempt": 1, "kind": "missing", "fleet": "lab", "members": members,
+            "at": 1_700_000_061_000_i64, "region": "eu-west-1",
+        }))
+        .unwrap();
+        let sites = |notice: &Notice| {
+            let value = attributes(notice)["sites"].clone();
+            (
+                value.data_type().to_owned(),
+                value.string_value().unwrap().to_owned(),
+            )
+        };
+        let array = |json: &str| ("String.Array".to_owned(), json.to_owned());
+        assert_eq!(sites(&digest), array(r#"["a/","b/","b/c/"]"#));
+        let test = Notice::test(
+            Fleet::main(),
+            Kind::Missing,
+            Region::local(),
+            Timestamp::MIN,
+        );
+        assert_eq!(sites(&test), array(r##"["#test"]"##));
     }
 }

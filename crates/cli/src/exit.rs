@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use hb_domain::{ConfirmationTokenError, EndpointError, TokenError};
+use hb_domain::{ConfirmationTokenError, EndpointError, FilterError, TokenError};
 use hb_service::admin::{HostError, KeyError, RotateError, SubscribeError};
 use hb_service::ports::PortError;
 use hb_sqlite::StoreError;
@@ -263,6 +263,12 @@ impl Failure {
                 usage("run it in a terminal, or use `hb host list --output json`")
             }
             Self::Subscribe(SubscribeError::Taken(..)) => no("`hb subscription remove` it first"),
+            Self::Subscribe(SubscribeError::Filter(FilterError::Contradiction(_))) => {
+                usage("leave out that kind, or add its severity")
+            }
+            Self::Subscribe(SubscribeError::Filter(FilterError::Prefixes(_))) => {
+                usage("name what the sites have in common, or filter where the notices arrive")
+            }
             Self::NoSuchSubscription(_) | Self::Rotate(RotateError::NoSuchSubscription(_)) => {
                 no("`hb subscription list` shows all subscriptions")
             }

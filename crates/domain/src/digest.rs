@@ -10,7 +10,7 @@
 //!
 //! A host that joined too late for the list takes its notice back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -130,6 +130,9 @@ pub struct Digest {
     /// While open, the hosts it is meant for; once frozen, the hosts it lists.
     #[serde(default)]
     pub members: Vec<Member>,
+    /// Of sites with several of the hosts, how many hosts they have in all, as far as that is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sites: BTreeMap<String, u32>,
     /// Why it may be wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caveat: Option<Caveat>,
@@ -158,12 +161,25 @@ impl Digest {
                 .iter()
                 .filter_map(|entry| Member::of(entry))
                 .collect(),
+            sites: BTreeMap::new(),
             caveat: entries
                 .iter()
                 .find_map(|entry| entry.history.last()?.caveat.clone()),
             pending: None,
             accepted: None,
         })
+    }
+
+    /// With the number of hosts that `size` knows of each site with several of its hosts.
+    #[must_use]
+    pub fn with_sites(mut self, size: impl Fn(&str) -> Option<u32>) -> Self {
+        let mut seen = HashSet::new();
+        let sites = self.members.iter().filter_map(|member| member.host.site());
+        let several = sites.filter(|site| !seen.insert(*site));
+        self.sites = several
+            .filter_map(|site| Some((site.to_owned(), size(site)?)))
+            .collect();
+        self
     }
 
     /// Whether a sweep must know it.
@@ -294,6 +310,7 @@ impl Digest {
         accepted.then(|| Self {
             stage: DigestStage::Closed,
             members: Vec::new(),
+            sites: BTreeMap::new(),
             ..self
         })
     }
@@ -362,23 +379,53 @@ fn in_turn(joined: impl Iterator<Item = (Option<KeyId>, Member)>) -> Vec<Member>
     members.into_iter().map(|(_, member)| member).collect()
 }
 
+/// What is left of a digest's limits.
+#[derive(Default)]
+struct Room<'a> {
+    hosts: usize,
+    bytes: usize,
+    /// What SNS filters on, and how many hosts sites have, is there once.
+    sites: HashSet<&'a str>,
+}
+
+impl<'a> Room<'a> {
+    /// Takes the place of a host, if there is room for it.
+    fn take(&mut self, member: &Member, host: &'a HostId) -> bool {
+        const AROUND: usize = r#""/","":4294967295,"#.len();
+        let known = &self.sites;
+        let new = host.site_prefixes().filter(|site| !known.contains(site));
+        let of_sites: usize = new.map(|site| AROUND + 2 * site.len()).sum();
+        let bytes = self.bytes + member.bytes() + of_sites;
+        let fits = self.hosts < limits::DIGEST_HOSTS && bytes <= limits::DIGEST_BYTES;
+        if fits || self.hosts == 0 {
+            (self.hosts, self.bytes) = (self.hosts + 1, bytes);
+            self.sites.extend(host.site_prefixes());
+            return true;
+        }
+        false
+    }
+}
+
 /// Splits `entries` so that each part fits into one digest.
 #[must_use]
 pub fn digest_parts<'a>(entries: &[&'a Entry]) -> Vec<Vec<&'a Entry>> {
-    let mut parts: Vec<(usize, Vec<&Entry>)> = Vec::new();
+    let mut parts: Vec<Vec<&Entry>> = Vec::new();
+    let mut room = Room::default();
     for entry in entries {
-        let bytes = Member::of(entry).map_or(0, |member| member.bytes());
+        let Some(member) = Member::of(entry) else {
+            continue;
+        };
+        let host = &entry.key.host;
         match parts.last_mut() {
-            Some((sum, part))
-                if part.len() < limits::DIGEST_HOSTS && *sum + bytes <= limits::DIGEST_BYTES =>
-            {
-                *sum += bytes;
-                part.push(entry);
+            Some(part) if room.take(&member, host) => part.push(entry),
+            _ => {
+                room = Room::default();
+                room.take(&member, host);
+                parts.push(vec![entry]);
             }
-            _ => parts.push((bytes, vec![entry])),
         }
     }
-    parts.into_iter().map(|(_, part)| part).collect()
+    parts
 }
 
 #[cfg(test)]

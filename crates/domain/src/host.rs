@@ -79,6 +79,20 @@ impl HostId {
         self.0.starts_with(RESERVED)
     }
 
+    /// Its site: what stands before the last slash of its name.
+    #[must_use]
+    pub fn site(&self) -> Option<&str> {
+        let (site, _) = self.0.rsplit_once('/')?;
+        Some(site).filter(|site| !site.is_empty())
+    }
+
+    /// The beginnings of its name that end with a slash: its site and those above it. A host prefix that ends with a slash
+    /// covers the host exactly if it is one of these.
+    pub fn site_prefixes(&self) -> impl Iterator<Item = &str> {
+        let slashes = self.0.match_indices('/');
+        slashes.map(|(slash, _)| &self.0[..=slash])
+    }
+
     /// The host of test notices.
     #[must_use]
     pub fn test() -> Self {
@@ -277,6 +291,29 @@ mod tests {
                 position: 2
             })
         );
+    }
+
+    #[test]
+    fn a_site_is_what_stands_before_the_last_slash() {
+        for (host, site) in [
+            ("restaurant-17/pos-3", Some("restaurant-17")),
+            ("north/restaurant-17/pos-3", Some("north/restaurant-17")),
+            ("restaurant-17/", Some("restaurant-17")),
+            ("web-01", None),
+            ("/web-01", None),
+            ("/", None),
+        ] {
+            assert_eq!(host.parse::<HostId>().unwrap().site(), site, "{host}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_prefix_with_a_slash_covers_the_hosts_that_have_it(host in "[ab/-]{1,12}", prefix in "[ab/-]{0,6}/") {
+            let host: HostId = host.parse().unwrap();
+            let covers = prefix.parse::<crate::access::HostPrefix>().unwrap().covers(&host);
+            proptest::prop_assert_eq!(host.site_prefixes().any(|one| one == prefix), covers);
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod delivery;
 mod digest;
 mod endpoint;
 mod entry;
+mod filter;
 mod flapping;
 mod group;
 mod host;
@@ -48,6 +49,7 @@ pub use decide::{Rules, deadline, decide};
 pub use digest::{Digest, DigestStage, Member, digest_parts};
 pub use endpoint::{Endpoint, EndpointError, Protocol, off_limits};
 pub use entry::{Entry, HostSettings, Pause, PauseError};
+pub use filter::{Filter, FilterError};
 pub use flapping::Flapping;
 pub use group::{FleetRecord, FleetSettings, GroupTime, GroupTimeError};
 pub use host::{Fleet, FleetError, HostId, HostIdError, HostKey, Region, RegionError};
@@ -59,8 +61,8 @@ pub use key::{
 pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Subject};
 pub use pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
 pub use subscription::{
-    ConfirmationToken, ConfirmationTokenError, Filter, Subscription, SubscriptionId,
-    SubscriptionIdError, SubscriptionState,
+    ConfirmationToken, ConfirmationTokenError, Subscription, SubscriptionId, SubscriptionIdError,
+    SubscriptionState,
 };
 pub use text::{human_duration, human_time, is_invisible, visible};
 pub use time::{Timestamp, TimestampError};

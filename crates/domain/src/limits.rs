@@ -119,8 +119,13 @@ pub const DIGEST_HOSTS: usize = 2_000;
 /// Most bytes of a digest's list of hosts as JSON: with the texts around it below [`NOTICE_BYTES`], and below the 400 KB
 /// of an item in DynamoDB (Amazon DynamoDB developer guide, "Quotas").
 pub const DIGEST_BYTES: usize = 200 * 1024;
-/// Hosts that the text of a digest names.
+/// Hosts, or sites, that the text of a digest names.
 pub const DIGEST_NAMES: usize = 20;
+/// Most sites whose hosts a sweep counts, some 8 MB of names; with more, texts do not say how many hosts a site has.
+pub const SITES: usize = 100_000;
+/// Most host prefixes of a filter: with each kind, each severity and the mark of a test, SNS takes no more. Its filter
+/// policies have at most 150 combinations of values (Amazon SNS developer guide, "Filter policy constraints").
+pub const FILTER_PREFIXES: usize = 9;
 /// Most messages a second that a sweep sends. SNS deactivates an e-mail subscription above 10 (Amazon SNS quotas), two
 /// sweeps may send at the same time, and messages that left a quarter of a second apart arrive closer at times.
 pub const MESSAGES_PER_SECOND: u32 = 4;

@@ -6,7 +6,10 @@
 pub(crate) mod id;
 mod json;
 mod part;
+mod sites;
 mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +81,9 @@ pub struct Notice {
     /// To which host or hosts.
     #[serde(flatten)]
     pub about: About,
+    /// Of a digest, how many hosts sites have in all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sites: BTreeMap<String, u32>,
     /// When the transition was decided; of a digest, when that was created.
     pub at: Timestamp,
     /// The region that publishes it.
@@ -114,6 +120,7 @@ impl Notice {
                 before: before.map(|before| (before.kind, before.since)),
                 flapping: Flapping::of(&entry.history, last.at).filter(|_| flaps),
             }),
+            sites: BTreeMap::new(),
             at: last.at,
             region: region.clone(),
             caveat: last.caveat.clone(),
@@ -131,6 +138,7 @@ impl Notice {
             kind: digest.kind,
             fleet: digest.fleet.clone(),
             about: About::Digest(digest.members.clone()),
+            sites: digest.sites.clone(),
             at: digest.at,
             region: region.clone(),
             caveat: digest.caveat.clone(),
@@ -159,6 +167,7 @@ impl Notice {
                 before: None,
                 flapping: None,
             }),
+            sites: BTreeMap::new(),
             at: now,
             region,
             caveat: None,
@@ -212,6 +221,12 @@ impl Notice {
             About::Host(_) => 1,
             About::Digest(members) => members.len(),
         }
+    }
+
+    /// The sites of its hosts and those above them, each with its slash.
+    #[must_use]
+    pub fn site_prefixes(&self) -> BTreeSet<&str> {
+        self.host_ids().flat_map(HostId::site_prefixes).collect()
     }
 
     /// The names of its hosts.

@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::endpoint::Endpoint;
-use crate::host::{Fleet, is_lower_name, name};
-use crate::notice::Notice;
+use crate::filter::Filter;
+use crate::host::{is_lower_name, name};
 use crate::time::Timestamp;
-use crate::transition::{Kind, Severity};
 use crate::webhook::Webhook;
 use crate::words::words;
 
@@ -44,32 +43,6 @@ impl FromStr for SubscriptionId {
 }
 
 name!(SubscriptionId, SubscriptionIdError);
-
-/// Which notices a subscription wants. An absent part does not restrict: an empty filter lets all through.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Filter {
-    /// Only of this fleet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fleet: Option<Fleet>,
-    /// Only of these kinds; empty means all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub kinds: Vec<Kind>,
-    /// Only of these severities; empty means all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub severities: Vec<Severity>,
-}
-
-impl Filter {
-    /// Whether `notice` passes.
-    #[must_use]
-    pub fn lets_through(&self, notice: &Notice) -> bool {
-        self.fleet
-            .as_ref()
-            .is_none_or(|fleet| *fleet == notice.fleet)
-            && (self.kinds.is_empty() || self.kinds.contains(&notice.kind))
-            && (self.severities.is_empty() || self.severities.contains(&notice.severity()))
-    }
-}
 
 /// The token in a confirmation message, which proves that the owner of the endpoint wants notices. 16 to 1,024 letters
 /// and digits; those of SNS have about 200. Also parsed from the link in such a message. `Debug` hides it.
@@ -148,30 +121,6 @@ pub struct Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn filters_match_the_shared_table() {
-        let cases = include_str!("../../../tests/shared/filters.json");
-        let cases: Vec<serde_json::Value> = serde_json::from_str(cases).unwrap();
-        for case in cases {
-            let filter: Filter = serde_json::from_value(case["filter"].clone()).unwrap();
-            for fleet in ["main", "lab"] {
-                for kind in Kind::ALL {
-                    let region = crate::host::Region::local();
-                    let notice = Notice::test(fleet.parse().unwrap(), kind, region, Timestamp::MIN);
-                    let delivered = case["delivered"]
-                        .as_array()
-                        .unwrap()
-                        .contains(&format!("{fleet}/{kind}").into());
-                    assert_eq!(
-                        filter.lets_through(&notice),
-                        delivered,
-                        "{filter:?} {fleet}/{kind}"
-                    );
-                }
-            }
-        }
-    }
 
     #[test]
     fn tokens_are_parsed_bare_and_from_links_and_never_shown() {

@@ -88,7 +88,8 @@ pub fn is_invisible(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
-fn cut(text: &str, chars: usize) -> String {
+/// `text`, at most `chars` characters, with `...` where it was cut.
+pub(crate) fn cut(text: &str, chars: usize) -> String {
     if text.chars().count() <= chars {
         return text.to_owned();
     }

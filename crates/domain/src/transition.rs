@@ -72,6 +72,12 @@ impl Kind {
     pub const fn leads_to(self) -> State {
         self.facts().0
     }
+
+    /// The severities that its notices may have. Only a silence may be marked with a blackout.
+    pub fn severities(self) -> impl Iterator<Item = Severity> {
+        let marked = (self == Self::Missing).then_some(Severity::Warning);
+        [self.facts().1].into_iter().chain(marked)
+    }
 }
 
 impl Severity {

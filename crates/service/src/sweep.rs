@@ -17,8 +17,9 @@ mod report;
 mod scan;
 mod settled;
 mod silence;
+mod sites;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
@@ -33,6 +34,7 @@ use self::groups::Groups;
 use self::report::Step;
 pub use self::report::{HostCounts, KindCounts, SweepReport};
 use self::settled::Settled;
+use self::sites::Sites;
 use crate::incarnation::incarnation;
 use crate::ports::{PortError, PortResult, Ports};
 
@@ -157,6 +159,8 @@ struct Pass<'a> {
     until: Timestamp,
     pace: &'a Pace,
     groups: &'a Mutex<Groups>,
+    /// Counted by the scan of all hosts.
+    sites: &'a OnceLock<Sites>,
     /// Read, or drawn, with the first claim.
     incarnation: &'a OnceCell<Option<Incarnation>>,
 }
@@ -197,6 +201,7 @@ impl Sweep {
             until,
             pace: &Pace::new(self.settings.messages_per_second),
             groups: &Mutex::default(),
+            sites: &OnceLock::new(),
             incarnation: &OnceCell::new(),
         }
         .run(&mut report)

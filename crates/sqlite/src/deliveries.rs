@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hb_domain::{Notice, Subject, SubscriptionId, Timestamp, WebhookSecret};
+use hb_domain::{Filter, Notice, Subject, SubscriptionId, Timestamp, WebhookSecret};
 use hb_service::ports::{
     CONSOLE, DeliveryOutcome, DeliveryQueue, LeasedDelivery, PortResult, Tally,
 };
@@ -87,8 +87,8 @@ const ERRORS: &str = "
     SELECT subscription, max(tried), error FROM deliveries
     WHERE state <> 'delivered' AND error IS NOT NULL GROUP BY subscription";
 
-/// What all deliveries of one notice have in common.
-pub(crate) struct Common {
+/// What a new delivery consists of besides its subscription.
+pub(crate) struct NewDelivery {
     /// The identity of the notice.
     notice: String,
     /// A host, or something that stands for many.
@@ -98,15 +98,16 @@ pub(crate) struct Common {
     accepted: i64,
 }
 
-impl Common {
-    pub(crate) fn of(notice: &Notice, accepted: Timestamp) -> Self {
+impl NewDelivery {
+    /// With a lane for each host that `filter` covers: the others are left out of what is sent.
+    pub(crate) fn of(notice: &Notice, filter: &Filter, accepted: Timestamp) -> Self {
         Self {
             notice: notice.identity(),
             about: match notice.subject() {
                 Subject::Host(key, ..) => key.to_string(),
                 Subject::Digest(_) => notice.identity(),
             },
-            lanes: settle::names(notice),
+            lanes: settle::names(notice, |host| filter.covers(host)),
             accepted: accepted.as_millis(),
         }
     }
@@ -126,15 +127,15 @@ impl Common {
 /// Adds the delivery of a notice to `subscription`, behind what its hosts have in their lanes.
 pub(crate) fn insert(
     connection: &Connection,
-    common: &Common,
+    new: &NewDelivery,
     subscription: &str,
 ) -> rusqlite::Result<()> {
-    let Common {
+    let NewDelivery {
         notice,
         about,
         lanes,
         accepted,
-    } = common;
+    } = new;
     let values = params![notice, subscription, about, accepted];
     if connection.prepare_cached(INSERT)?.execute(values)? == 1 {
         let number = connection.last_insert_rowid();
@@ -151,8 +152,8 @@ pub(crate) fn request_confirmation(
     subscription: &SubscriptionId,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
-    let common = Common::confirmation(subscription, at);
-    insert(connection, &common, subscription.as_str())
+    let new = NewDelivery::confirmation(subscription, at);
+    insert(connection, &new, subscription.as_str())
 }
 
 /// Stops further copies of the request that `subscription` has answered.
@@ -160,7 +161,7 @@ pub(crate) fn confirmed(
     connection: &Connection,
     subscription: &SubscriptionId,
 ) -> rusqlite::Result<()> {
-    let Common { notice, .. } = Common::confirmation(subscription, Timestamp::MIN);
+    let NewDelivery { notice, .. } = NewDelivery::confirmation(subscription, Timestamp::MIN);
     let mut remove = connection.prepare_cached(REMOVE_CONFIRMATION)?;
     remove.execute([notice]).map(drop)
 }
@@ -177,13 +178,13 @@ pub(crate) fn remove(
 /// Inserts a delivery and deletes it: fails when deliveries could not be added.
 pub(crate) fn probe(connection: &Connection) -> rusqlite::Result<()> {
     // No notice has the empty identity, and no other connection sees the row.
-    let common = Common {
+    let new = NewDelivery {
         notice: String::new(),
         about: String::new(),
         lanes: r#"[""]"#.to_owned(),
         accepted: 0,
     };
-    insert(connection, &common, CONSOLE)?;
+    insert(connection, &new, CONSOLE)?;
     let sql = "DELETE FROM deliveries WHERE notice = ''";
     connection.prepare_cached(sql)?.execute([]).map(drop)
 }

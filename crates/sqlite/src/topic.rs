@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hb_domain::{Notice, Publication, SubscriptionId};
+use hb_domain::{Filter, Notice, Publication, SubscriptionId};
 use hb_service::codec;
 use hb_service::ports::{CONSOLE, Clock, PortResult, Topic};
 use rusqlite::{Connection, params};
 
-use crate::deliveries::{self, Common};
+use crate::deliveries::{self, NewDelivery};
 use crate::error::WriteError;
 use crate::row;
 use crate::store::{Steps, Store};
@@ -42,9 +42,9 @@ impl Topic for SqliteTopic {
             let values = params![notice.identity(), notice.id.as_str(), text, now.as_millis()];
             // A notice that is there already has its deliveries.
             if connection.prepare_cached(INSERT)?.execute(values)? == 1 {
-                let common = Common::of(&notice, now);
-                for subscription in subscriptions_for(connection, &notice)? {
-                    deliveries::insert(connection, &common, subscription.as_str())?;
+                for (subscription, filter) in subscriptions_for(connection, &notice)? {
+                    let new = NewDelivery::of(&notice, &filter, now);
+                    deliveries::insert(connection, &new, subscription.as_str())?;
                 }
             }
             Ok(())
@@ -80,21 +80,22 @@ impl Topic for SqliteTopic {
     }
 }
 
-/// The console and each confirmed subscription whose filter the notice passes. An unreadable filter lets everything
-/// through: better a notice too many.
+/// The console and each confirmed subscription whose filter the notice passes, with that filter. An unreadable one lets
+/// everything through: better a notice too many.
 fn subscriptions_for(
     connection: &Connection,
     notice: &Notice,
-) -> rusqlite::Result<Vec<SubscriptionId>> {
+) -> rusqlite::Result<Vec<(SubscriptionId, Filter)>> {
     let mut statement = connection
         .prepare_cached("SELECT id, filter FROM subscriptions WHERE token IS NULL ORDER BY id")?;
     let mut rows = statement.query([])?;
-    let mut wanting: Vec<_> = CONSOLE.parse().into_iter().collect();
+    let console = CONSOLE.parse().map(|id| (id, Filter::default()));
+    let mut wanting: Vec<_> = console.into_iter().collect();
     while let Some(row) = rows.next()? {
-        let wanted = subscriptions::filter(row).map_or(true, |filter| filter.lets_through(notice));
+        let filter = subscriptions::filter(row).unwrap_or_default();
         // The listing reports an unreadable id.
-        if let (true, Ok(id)) = (wanted, row::parsed(row, "id")) {
-            wanting.push(id);
+        if let (true, Ok(id)) = (filter.lets_through(notice), row::parsed(row, "id")) {
+            wanting.push((id, filter));
         }
     }
     Ok(wanting)

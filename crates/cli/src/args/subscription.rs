@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use hb_domain::{Fleet, Kind, Protocol, Severity};
+use hb_domain::{Fleet, HostPrefix, Kind, Protocol, Severity};
 
 use super::{duration, one_of};
 
@@ -27,6 +27,10 @@ pub(crate) enum SubscriptionCommand {
         /// slowed), info (registered, recovered); separated by commas.
         #[arg(long = "severity", value_name = "SEVERITY", value_delimiter = ',')]
         severities: Vec<Severity>,
+        /// Only hosts whose name starts with this, up to a delimiter: restaurant-17/ for those of a site; may be repeated. On
+        /// AWS it ends with a slash, and digests list the hosts of other sites as well.
+        #[arg(long = "host-prefix", value_name = "P")]
+        host_prefixes: Vec<HostPrefix>,
         /// Let a webhook of one machine lead to link-local addresses and to metadata services of clouds.
         #[arg(long)]
         allow_private: bool,

@@ -36,12 +36,14 @@ pub(crate) async fn run(
             fleet,
             kinds,
             severities,
+            host_prefixes,
             allow_private,
         } => {
             let filter = Filter {
                 fleet,
                 kinds,
                 severities,
+                host_prefixes,
             };
             add(
                 backend,

@@ -44,6 +44,8 @@ impl Notice {
             }}),
         });
         add(&mut json, "caveat", caveat);
+        let sites = (!self.sites.is_empty()).then(|| json!(self.sites));
+        add(&mut json, "sites", sites);
         add(&mut json, "test", self.test.then_some(true));
         json
     }

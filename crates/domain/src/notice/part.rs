@@ -10,7 +10,8 @@ impl Notice {
     ///
     /// The hosts before place `sent` are settled. `size` is how many places the last try had, while its outcome may be
     /// unknown: then the next try has the same places, and so the same id. Otherwise it has as many places as the
-    /// receiver `took` last, or all. Hosts that no longer `wait` are left out, which does not change the id.
+    /// receiver `took` last, or all. Hosts that do not `wait`, since they were sent or are of no interest, are left out,
+    /// which does not change the id.
     #[must_use]
     pub fn next_part(
         &self,
@@ -32,8 +33,11 @@ impl Notice {
                 .find(|place| range.contains(place))
         };
         let last_try = size.map(|size| places(sent, size));
+        let first_try = sent == 0 && size.is_none();
+        let whole = (first_try && took.is_none_or(|took| took >= all)).then_some(0..all);
         let part = last_try
             .filter(|range| first(range.clone()).is_some())
+            .or(whole)
             .unwrap_or_else(|| places(first(sent..all).unwrap_or(sent), took.unwrap_or(all)));
         let mut notice = self.part(part.clone());
         if let About::Digest(members) = &mut notice.about {
@@ -122,6 +126,12 @@ mod tests {
             (0..4, vec!["1".into(), "2".into(), "3".into()])
         );
         assert_eq!(rest.id, whole.id);
+        let (places, rest) = whole.next_part(0, None, None, |host| host.as_str() == "2");
+        assert_eq!((places, hosts(&rest)), (0..4, vec!["2".into()]));
+        assert_eq!(rest.id, whole.id);
+        // Not after it was too large: of those in the first half none waits.
+        let (places, rest) = whole.next_part(0, Some(2), None, |host| host.as_str() == "2");
+        assert_eq!((places, hosts(&rest)), (2..4, vec!["2".into()]));
         // Of a part of which none waits, the next host that does begins another.
         let (places, rest) = whole.next_part(0, Some(2), Some(2), |host| host.as_str() == "3");
         assert_eq!((places, hosts(&rest)), (3..4, vec!["3".into()]));

@@ -8,10 +8,10 @@ use crate::beat::{Beat, Heartbeat, Signal};
 use crate::coverage::Blackout;
 use crate::decide::{Rules, decide};
 use crate::digest::digest_parts;
+use crate::filter::Filter;
 use crate::incarnation::Incarnation;
 use crate::limits;
 use crate::pending::DeliveryPolicy;
-use crate::subscription::Filter;
 
 const AT_10: i64 = 1_769_853_720_000; // 2026-01-31T10:02:00Z
 
@@ -216,9 +216,16 @@ fn digest(
     caveat: Option<&Caveat>,
     attempts: u32,
 ) -> Notice {
+    let names: Vec<_> = (0..count).map(|n| format!("{prefix}{n:02}")).collect();
+    digest_of(fleet, &names, caveat, attempts)
+}
+
+/// A frozen digest of hosts with these names, or as many as fit; each site has eight hosts.
+fn digest_of(fleet: &str, names: &[String], caveat: Option<&Caveat>, attempts: u32) -> Notice {
     let id = NoticeId::of_bytes([7; 32]);
-    let mut entries: Vec<_> = (0..count)
-        .map(|n| entry(fleet, &format!("{prefix}{n:02}"), Signal::Ok, ""))
+    let mut entries: Vec<_> = names
+        .iter()
+        .map(|name| entry(fleet, name, Signal::Ok, ""))
         .collect();
     for entry in &mut entries {
         entry.history.last_mut().unwrap().caveat = caveat.cloned();
@@ -228,7 +235,8 @@ fn digest(
     let open = Digest::new(id.clone(), &part, at(AT_10 + 21_000)).unwrap();
     let join = |entry: &&Entry| (*entry).clone().batched(&id, at(AT_10 + 30_000)).unwrap();
     let joined: Vec<_> = part.iter().map(join).collect();
-    let mut frozen = open.frozen(&joined, at(AT_10 + 31_000)).unwrap();
+    let frozen = open.frozen(&joined, at(AT_10 + 31_000)).unwrap();
+    let mut frozen = frozen.with_sites(|_| Some(8));
     frozen.pending.as_mut().unwrap().attempt = attempts;
     Notice::of_digest(&frozen, &Region::local()).unwrap()
 }
@@ -263,6 +271,73 @@ fn a_digest_counts_all_hosts_and_names_the_first() {
       2026-01-31T10:02:00Z  web-11
 
     list:      hb host list --status missing --fleet lab
+    ");
+}
+
+/// Eight hosts of one site, three of another that has eight, one of a third, and one without.
+fn of_sites() -> Notice {
+    let names = |site: &str, hosts: std::ops::Range<u32>| {
+        hosts.map(|n| format!("{site}/pos-{n}")).collect::<Vec<_>>()
+    };
+    let names = [
+        names("restaurant-17", 0..8),
+        names("restaurant-18", 3..6),
+        names("restaurant-19", 1..2),
+        vec!["web-01".to_owned()],
+    ];
+    digest_of("main", &names.concat(), None, 1)
+}
+
+#[test]
+fn a_digest_is_written_by_site() {
+    let mut digest = of_sites();
+    let About::Digest(members) = &mut digest.about else {
+        unreachable!()
+    };
+    members[0].back = true;
+    members[11].back = true;
+    insta::assert_snapshot!(
+        format!("{}\n{}\n{}\n\n{}", digest.text(), digest.subject_line(), digest.sms(), digest.email()), @"
+    13 hosts missing in main since 10:02 UTC, 2 back by now: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01
+    [hb] 13 hosts missing in main since 10:02 UTC, 2 back by now (0W3GE1R70W)
+    hb: 13 hosts (restaurant-17 all 8, restaurant-18 3 of 8, restaurant-19/pos-1, web-01) missing, main, since 10:02Z. 0W3GE1R70W
+
+    13 hosts missing in main since 10:02 UTC, 2 back by now: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01
+
+    fleet      main
+    since      2026-01-31T10:02:00Z
+    region     local
+    notice     0W3GE1R70W, attempt 1
+
+      2026-01-31T10:02:00Z  restaurant-17 (all 8, 1 back by now): pos-0, pos-1, pos-2, pos-3, pos-4, pos-5, pos-6, pos-7
+      2026-01-31T10:02:00Z  restaurant-18 (3 of 8): pos-3, pos-4, pos-5
+      2026-01-31T10:02:00Z  restaurant-19/pos-1  (is back)
+      2026-01-31T10:02:00Z  web-01
+
+    list:      hb host list --status missing
+    ");
+    assert_eq!(
+        digest.json()["sites"],
+        serde_json::json!({"restaurant-17": 8, "restaurant-18": 8})
+    );
+    let unknown = Notice {
+        sites: BTreeMap::from([("restaurant-17".to_owned(), 7)]),
+        ..digest
+    };
+    // More than there were when they were counted, and a site that was not.
+    insta::assert_snapshot!(unknown.text(), @"13 hosts missing in main since 10:02 UTC, 2 back by now: restaurant-17 (all 8), restaurant-18 (3), restaurant-19/pos-1, web-01");
+}
+
+#[test]
+fn a_digest_says_at_how_many_sites_its_hosts_are_when_all_are_at_one() {
+    let of = |names: &[&str]| {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        digest_of("main", &names, None, 1).subject_line()
+    };
+    insta::assert_snapshot!([of(&["a/1", "a/2"]), of(&["a/1", "b/1"]), of(&["a/1", "b"])].join("\n"), @"
+    [hb] 2 hosts at 1 site missing in main since 10:02 UTC (0W3GE1R70W)
+    [hb] 2 hosts at 2 sites missing in main since 10:02 UTC (0W3GE1R70W)
+    [hb] 2 hosts missing in main since 10:02 UTC (0W3GE1R70W)
     ");
 }
 
@@ -404,8 +479,15 @@ proptest! {
     #[test]
     fn texts_of_a_digest_respect_their_limits(
         fleet in "[a-z0-9-]{1,32}", prefix in "[A-Za-z0-9._:@/-]{1,190}", count in 1..=limits::DIGEST_HOSTS,
-        attempts in 1..u32::MAX, receiver_down: bool,
+        attempts in 1..u32::MAX, receiver_down: bool, back: bool, a_site in 1..50_usize,
     ) {
-        within_limits(&digest(&fleet, &prefix, count, receiver_down.then_some(&Caveat::ReceiverDown), attempts))?;
+        let names: Vec<_> = (0..count).map(|n| format!("{prefix}{}/{n}", n / a_site)).collect();
+        let mut digest = digest_of(&fleet, &names, receiver_down.then_some(&Caveat::ReceiverDown), attempts);
+        if let About::Digest(members) = &mut digest.about {
+            for member in members {
+                member.back = back;
+            }
+        }
+        within_limits(&digest)?;
     }
 }

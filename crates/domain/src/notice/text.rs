@@ -1,13 +1,15 @@
 //! Notices for people: a line, the subject and the body of an e-mail, an SMS.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::sites::{Place, places};
 use super::{About, Notice, NoticeHost};
 use crate::beat::Interval;
 use crate::digest::Member;
 use crate::host::HostId;
 use crate::limits;
-use crate::text::{ascii, human_duration, human_time, line};
+use crate::text::{ascii, cut, human_duration, human_time, line};
 use crate::time::Timestamp;
 use crate::transition::{Caveat, Kind, Severity, State};
 
@@ -91,16 +93,19 @@ impl Notice {
 
     fn text_of_digest(&self, members: &[Member]) -> String {
         const NAMED: usize = 5;
-        let names: Vec<_> = members
-            .iter()
-            .take(NAMED)
-            .map(|member| ascii(member.host.as_str(), SHORT_NAME))
-            .collect();
-        let rest = match members.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            rest => format!(" and {rest} more"),
+        let places = places(members, &self.sites);
+        let name = |place: &Place<'_>| {
+            let share = place.share().map(|share| format!(" ({share})"));
+            place.name(SHORT_NAME) + &share.unwrap_or_default()
         };
-        format!("{}: {}{rest}", self.summary(), names.join(", "))
+        let names: Vec<_> = places.iter().take(NAMED).map(name).collect();
+        let rest = rest(&places, NAMED).map(|rest| format!(" and {rest}"));
+        format!(
+            "{}: {}{}",
+            self.summary(),
+            names.join(", "),
+            rest.unwrap_or_default()
+        )
     }
 
     /// The subject of an e-mail: printable ASCII, at most [`limits::SUBJECT_CHARS`].
@@ -113,7 +118,8 @@ impl Notice {
             );
         }
         let About::Host(host) = &self.about else {
-            return format!("[hb] {} ({})", self.summary(), self.id);
+            let room = limits::SUBJECT_CHARS - "[hb]  ()".len() - self.id.as_str().len();
+            return format!("[hb] {} ({})", ascii(&self.summary(), room), self.id);
         };
         let rest = format!(
             " {} {} {} ({})",
@@ -147,7 +153,10 @@ impl Notice {
         let remark = self.remark();
         let who = match &self.about {
             About::Host(host) => ascii(host.host_id.as_str(), room),
-            About::Digest(members) => named(members, room.saturating_sub(remark.len())),
+            About::Digest(members) => {
+                let places = places(members, &self.sites);
+                named(&places, room.saturating_sub(remark.len()))
+            }
         };
         if who.len() + remark.len() <= room {
             format!("hb: {who}{rest}{remark}")
@@ -213,21 +222,11 @@ impl Notice {
     }
 
     fn email_of_digest(&self, members: &[Member]) -> String {
-        let names = members.iter().take(limits::DIGEST_NAMES);
-        let names: Vec<_> = names
-            .map(|member| {
-                format!(
-                    "  {}  {}{}\n",
-                    member.since,
-                    ascii(member.host.as_str(), NAME),
-                    if member.back { "  (is back)" } else { "" }
-                )
-            })
-            .collect();
-        let rest = match members.len().saturating_sub(limits::DIGEST_NAMES) {
-            0 => String::new(),
-            rest => format!("  and {rest} more\n"),
-        };
+        let places = places(members, &self.sites);
+        let names = places.iter().take(limits::DIGEST_NAMES);
+        let names: Vec<_> = names.map(entry_of_email).collect();
+        let rest = rest(&places, limits::DIGEST_NAMES).map(|rest| format!("  and {rest}\n"));
+        let rest = rest.unwrap_or_default();
         let status = match self.kind.leads_to() {
             State::Up => String::new(),
             state => format!(" --status {state}"),
@@ -246,7 +245,7 @@ impl Notice {
         )
     }
 
-    /// `812 hosts missing in main since 10:02 UTC`.
+    /// `812 hosts at 116 sites missing in main since 10:02 UTC`.
     fn summary(&self) -> String {
         let (when, since) = (self.when(), self.clock(self.since()));
         let back = match self.back() {
@@ -254,11 +253,22 @@ impl Notice {
             back => format!(", {back} back by now"),
         };
         format!(
-            "{} {} in {} {when} {since}{back}",
+            "{}{} {} in {} {when} {since}{back}",
             hosts(self.count()),
+            self.at_sites(),
             self.kind,
             self.fleet
         )
+    }
+
+    /// ` at 12 sites`, when all of its hosts are at one.
+    fn at_sites(&self) -> String {
+        let sites: Option<BTreeSet<_>> = self.host_ids().map(HostId::site).collect();
+        match sites.map(|sites| sites.len()) {
+            None => String::new(),
+            Some(1) => " at 1 site".to_owned(),
+            Some(sites) => format!(" at {sites} sites"),
+        }
     }
 
     /// How many of its hosts beat again since.
@@ -337,23 +347,65 @@ impl Notice {
     }
 }
 
+/// A line of the list in an e-mail.
+fn entry_of_email(place: &Place<'_>) -> String {
+    let text = match place {
+        Place::Host(member) => {
+            let back = if member.back { "  (is back)" } else { "" };
+            format!("{}  {}{back}", member.since, place.name(NAME))
+        }
+        Place::Site { name, members, .. } => {
+            let since = members.iter().map(|member| member.since).min();
+            let back = match members.iter().filter(|member| member.back).count() {
+                0 => String::new(),
+                back => format!(", {back} back by now"),
+            };
+            // Behind the site and its slash.
+            let hosts = members
+                .iter()
+                .map(|member| &member.host.as_str()[name.len() + 1..]);
+            let hosts: Vec<_> = hosts.collect();
+            format!(
+                "{}  {} ({}{back}): {}",
+                since.unwrap_or(Timestamp::MIN),
+                place.name(NAME),
+                place.share().unwrap_or_default(),
+                hosts.join(", ")
+            )
+        }
+    };
+    format!("  {}\n", cut(&text, 200))
+}
+
 /// `3 hosts (web-01, web-02 and 1 more)`: as many names as there is room for.
-fn named(members: &[Member], room: usize) -> String {
-    let count = hosts(members.len());
-    let names: Vec<_> = members
-        .iter()
-        .take(room)
-        .map(|member| ascii(member.host.as_str(), SHORT_NAME))
-        .collect();
-    let text = |named: usize| match members.len() - named {
-        0 => format!("{count} ({})", names.join(", ")),
-        rest => format!("{count} ({} and {rest} more)", names[..named].join(", ")),
+fn named(places: &[Place<'_>], room: usize) -> String {
+    let count = hosts(places.iter().map(Place::hosts).sum());
+    let name = |place: &Place<'_>| match place.share() {
+        Some(share) => format!("{} {share}", place.name(SHORT_NAME)),
+        None => place.name(SHORT_NAME),
+    };
+    let names: Vec<_> = places.iter().take(room).map(name).collect();
+    let text = |named: usize| match rest(places, named) {
+        None => format!("{count} ({})", names.join(", ")),
+        Some(rest) => format!("{count} ({} and {rest})", names[..named].join(", ")),
     };
     let texts = (1..=names.len()).rev().map(text);
     texts
         .into_iter()
         .find(|text| text.len() <= room)
         .unwrap_or(count)
+}
+
+/// The hosts that are not named when so many places are: `7 more`, and `7 more hosts` behind the name of a site.
+fn rest(places: &[Place<'_>], named: usize) -> Option<String> {
+    let rest: usize = places.get(named..)?.iter().map(Place::hosts).sum();
+    let is_site = |place: &Place<'_>| matches!(place, Place::Site { .. });
+    let of_what = if places.iter().take(named).any(is_site) {
+        " hosts"
+    } else {
+        ""
+    };
+    (rest > 0).then(|| format!("{rest} more{of_what}"))
 }
 
 fn hosts(count: usize) -> String {

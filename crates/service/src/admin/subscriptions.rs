@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use hb_domain::{
-    ActKind, ConfirmationToken, Endpoint, Filter, Fleet, Kind, Notice, Publication, Region,
-    Subscription, SubscriptionId, SubscriptionState, Timestamp, Webhook, WebhookSecret,
+    ActKind, ConfirmationToken, Endpoint, Filter, FilterError, Fleet, Kind, Notice, Publication,
+    Region, Subscription, SubscriptionId, SubscriptionState, Timestamp, Webhook, WebhookSecret,
 };
 use serde_json::{Value, json};
 
@@ -70,6 +70,8 @@ pub enum SubscribeError {
     /// endpoint.
     #[error("{0} is subscribed already, as {1}, {2}")]
     Taken(Endpoint, SubscriptionId, &'static str),
+    #[error(transparent)]
+    Filter(#[from] FilterError),
 }
 
 /// A new secret, and until when those of before sign as well.
@@ -114,6 +116,7 @@ impl SubscriptionAdmin {
         filter: Filter,
         allow_private: bool,
     ) -> Result<Subscribed, SubscribeError> {
+        filter.check()?;
         let known = self.everywhere(async |topic| list_views(topic).await).await;
         let same_endpoint = |view: &&SubscriptionView| view.subscription.endpoint == endpoint;
         let found = known
@@ -349,6 +352,7 @@ fn facts(subscription: &Subscription) -> Value {
         "fleet": filter.fleet,
         "kinds": filter.kinds,
         "severities": filter.severities,
+        "hostPrefixes": filter.host_prefixes,
     })
 }
 

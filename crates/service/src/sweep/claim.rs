@@ -75,6 +75,8 @@ impl Pass<'_> {
             &Class::ALL[..]
         };
         let mut scanned = self.scan(&judge, wanted, report).await?;
+        self.sites
+            .get_or_init(|| std::mem::take(&mut scanned.sites));
         let (mut own, fleets) = self.hold(&policy, fleets, &scanned, report).await?;
         own.extend(self.claim_clock(open, report).await?);
         let verdicts = Verdicts {

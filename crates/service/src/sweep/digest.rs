@@ -36,7 +36,7 @@ impl Pass<'_> {
         for part in digest_parts(&entries) {
             let id = NoticeId::of_bytes(self.sweep.ports.ids.random());
             let digest = Digest::new(id, &part, self.sweep.ports.clock.now());
-            digests.push((digest, part.len()));
+            digests.push((digest.map(|digest| self.with_sites(digest)), part.len()));
         }
         let mut rest = group.into_iter();
         let mut result = Ok(());
@@ -64,6 +64,12 @@ impl Pass<'_> {
             result = result.and(result_of_joining).and(built);
         }
         result
+    }
+
+    /// With how many hosts its sites have, as this pass counted them.
+    fn with_sites(&self, digest: Digest) -> Digest {
+        let fleet = digest.fleet.clone();
+        digest.with_sites(|site| self.sites.get()?.size(&fleet, site))
     }
 
     /// Completes the digests that are not closed yet; those that may have been accepted only when all `echoes` were read.

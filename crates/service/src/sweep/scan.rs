@@ -12,6 +12,7 @@ use hb_domain::{
 use super::open::{Known, OpenHosts};
 use super::settled::Settled;
 use super::silence::SilencePolicy;
+use super::sites::Sites;
 use super::{Pass, Stop, SweepReport};
 use crate::ports::{Heard, PortError, Position, Segment, Unreadable};
 
@@ -64,6 +65,8 @@ pub(super) struct Scanned {
     batches: [Batch; 3],
     /// How many hosts each fleet has.
     pub(super) hosts: BTreeMap<Fleet, u64>,
+    /// And each site of it.
+    pub(super) sites: Sites,
     /// How many of them seem silent, perhaps because the receiver is at fault.
     pub(super) silent: BTreeMap<Fleet, u64>,
     /// With which keys they beat.
@@ -106,6 +109,7 @@ impl Scanned {
         for (fleet, count) in other.hosts {
             *self.hosts.entry(fleet).or_default() += count;
         }
+        self.sites = self.sites.merge(other.sites);
         for (fleet, count) in other.silent {
             *self.silent.entry(fleet).or_default() += count;
         }
@@ -229,6 +233,7 @@ impl Collector<'_> {
         }
         self.hosts += 1;
         count(&mut self.found.hosts, &heard.key.fleet);
+        self.found.sites.count(&heard.key);
         if let Some(key) = heard.heartbeat.key {
             *self.found.keys.entry(key).or_default() += 1;
         }

@@ -190,7 +190,7 @@ async fn what_is_done_to_subscriptions_is_recorded_by_region_and_hides_the_addre
     );
     let state = |regions| {
         json!({"protocol": "https", "endpoint": "https://example.com", "fleet": "lab", "kinds": [],
-               "severities": [], "regions": regions})
+               "severities": [], "hostPrefixes": [], "regions": regions})
     };
     let new = state(json!({"eu-west-1": "done", "us-east-1": "failed"}));
     let mut old = state(json!(null));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hb_domain::{Notice, limits};
+use hb_domain::{HostId, Notice, limits};
 use hb_service::ports::{Content, Delivery, DeliveryOutcome, LeasedDelivery, overtaken};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
@@ -136,7 +136,7 @@ fn delivered(
             content: Content::Notice(notice),
             ..
         }) => {
-            let lanes = names(notice);
+            let lanes = names(notice, |_| true);
             let values = params![number, subscription, lanes];
             connection
                 .prepare_cached(LEAVE_SOME_LANES)?
@@ -205,11 +205,10 @@ pub(super) fn release(
         .map(drop)
 }
 
-/// The names of the lanes of a notice, as JSON.
-pub(super) fn names(notice: &Notice) -> String {
-    let lanes = notice
-        .host_ids()
-        .map(|host| format!("{}/{host}", notice.fleet));
+/// The names of the lanes of a notice, as JSON: one for each of these hosts.
+pub(super) fn names(notice: &Notice, hosts: impl Fn(&HostId) -> bool) -> String {
+    let hosts = notice.host_ids().filter(|host| hosts(host));
+    let lanes = hosts.map(|host| format!("{}/{host}", notice.fleet));
     lanes.collect::<Value>().to_string()
 }
 

@@ -17,6 +17,7 @@ pub(super) struct SubscriptionRow {
     fleet: Option<String>,
     kinds: Vec<Kind>,
     severities: Vec<Severity>,
+    host_prefixes: Vec<String>,
     created: String,
     /// By region: its state, or what was just done.
     regions: BTreeMap<Region, String>,
@@ -65,6 +66,11 @@ impl SubscriptionRow {
             fleet: filter.fleet.as_ref().map(ToString::to_string),
             kinds: filter.kinds.clone(),
             severities: filter.severities.clone(),
+            host_prefixes: filter
+                .host_prefixes
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             created: created.to_string(),
             regions,
             webhook: is_webhook.then(|| WebhookRow {
@@ -99,6 +105,7 @@ impl Row for SubscriptionRow {
         "FLEET",
         "KINDS",
         "SEVERITY",
+        "HOSTS",
         "STATE",
         "DELIVERED",
         "DUE",
@@ -133,6 +140,7 @@ impl Row for SubscriptionRow {
             self.fleet.clone().unwrap_or_else(|| "all".to_owned()),
             all_or(kinds.collect()),
             all_or(severities.collect()),
+            all_or(self.host_prefixes.iter().map(String::as_str).collect()),
             self.state() + unsigned,
             count(|tally| tally.delivered),
             count(|tally| tally.due),

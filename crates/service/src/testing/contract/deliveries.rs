@@ -9,7 +9,7 @@ use hb_domain::{Digest, DigestStage, Filter, Kind, Protocol, SubscriptionId, Tim
 
 use super::queue::{LEASE, ME, OTHER, dead, digest, name, notice, notice_id};
 use super::{World, at, missing};
-use crate::ports::{CONSOLE, DeliveryOutcome, Tally};
+use crate::ports::{CONSOLE, Content, DeliveryOutcome, Tally};
 
 /// Runs every case about deliveries, as `contract_suite!` runs the others.
 #[macro_export]
@@ -21,6 +21,7 @@ macro_rules! delivery_contract {
             a_lease_takes_as_many_as_wanted_and_none_that_is_running,
             a_lane_delivers_in_the_order_of_acceptance,
             a_digest_is_in_the_lanes_of_all_its_hosts,
+            a_subscription_gets_of_a_digest_only_the_hosts_that_it_covers,
             a_retry_is_due_at_its_instant,
             a_delivery_that_a_wrong_clock_dated_is_due,
             a_delivery_counts_as_tried_only_when_it_was,
@@ -148,6 +149,37 @@ pub async fn a_digest_is_in_the_lanes_of_all_its_hosts(world: World) {
         .settle(&second[0], ME, DeliveryOutcome::Delivered)
         .await;
     assert_eq!(world.lease_names(ME, CONSOLE).await, ["b missing"]);
+}
+
+/// And so it does not wait for what another host has in its lane.
+pub async fn a_subscription_gets_of_a_digest_only_the_hosts_that_it_covers(world: World) {
+    let of_site = |site: &str| Filter {
+        host_prefixes: vec![site.parse().unwrap()],
+        ..Filter::default()
+    };
+    world.subscribe("one", of_site("one/")).await;
+    world.subscribe("three", of_site("three/")).await;
+    let digest = digest(
+        "all",
+        Kind::Missing,
+        &[("a", 1), ("one/a", 1), ("one/b", 1), ("two/a", 1)],
+    );
+    world
+        .publish(&[notice("two/a", 0, Kind::Failing), digest.clone()])
+        .await;
+    let leased = world.lease(ME, "one").await;
+    let names: Vec<_> = leased.iter().map(name).collect();
+    assert_eq!(names, ["one/a+one/b missing"]);
+    let Content::Notice(notice) = &leased[0].delivery.as_ref().unwrap().content else {
+        panic!("a notice was published")
+    };
+    assert_eq!(notice.id, digest.id, "it is still this one");
+    world
+        .settle(&leased[0], ME, DeliveryOutcome::Delivered)
+        .await;
+    assert_eq!(world.tally("one").await.delivered, 1);
+    assert_eq!(world.due().await, [CONSOLE.parse().unwrap()]);
+    assert_eq!(world.tally("three").await, Tally::default());
 }
 
 pub async fn a_retry_is_due_at_its_instant(world: World) {

@@ -144,6 +144,7 @@ pub async fn subscriptions_are_added_listed_and_removed(world: World) {
                 fleet: Some(Fleet::main()),
                 kinds: vec![Kind::Missing, Kind::Recovered],
                 severities: vec![Severity::Critical],
+                host_prefixes: vec!["restaurant-17/".parse().unwrap()],
             }
         },
         webhook: Webhook::default(),

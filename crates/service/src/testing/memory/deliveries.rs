@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    Digest, Endpoint, HostId, HostKey, Notice, Protocol, Subscription, SubscriptionId, Timestamp,
-    Tries, Webhook, WebhookSecret, limits,
+    Digest, Endpoint, Filter, HostId, HostKey, Notice, Protocol, Subscription, SubscriptionId,
+    Timestamp, Tries, Webhook, WebhookSecret, limits,
 };
 use uuid::Uuid;
 
@@ -95,11 +95,12 @@ impl Deliveries {
         let console = CONSOLE.parse().ok().zip(console);
         let others = subscriptions
             .filter(|subscription| subscription.filter.lets_through(notice))
-            .map(|subscription| (subscription.id.clone(), subscription.endpoint.clone()));
-        for (subscription, endpoint) in console.into_iter().chain(others) {
+            .map(|one| (one.id.clone(), one.endpoint.clone(), one.filter.clone()));
+        let console = console.map(|(id, endpoint)| (id, endpoint, Filter::default()));
+        for (subscription, endpoint, filter) in console.into_iter().chain(others) {
             let number = self.rows.last_key_value().map_or(1, |(last, _)| last + 1);
             let row = Row {
-                hosts: keys(notice),
+                hosts: keys(notice, &filter),
                 notice: Box::new(notice.clone()),
                 delivery: Delivery {
                     content: Content::Notice(Box::new(notice.clone())),
@@ -186,9 +187,11 @@ impl Deliveries {
     }
 }
 
-fn keys(notice: &Notice) -> BTreeSet<HostKey> {
+/// The hosts that the filter covers.
+fn keys(notice: &Notice, filter: &Filter) -> BTreeSet<HostKey> {
     let key = |host: &HostId| HostKey::new(notice.fleet.clone(), host.clone());
-    notice.host_ids().map(key).collect()
+    let hosts = notice.host_ids().filter(|host| filter.covers(host));
+    hosts.map(key).collect()
 }
 
 #[async_trait]
@@ -284,7 +287,7 @@ impl DeliveryQueue for Memory {
                 else {
                     return Ok(Vec::new());
                 };
-                let hosts = keys(part);
+                let hosts = keys(part, &Filter::default());
                 row.hosts.retain(|host| !hosts.contains(host));
                 let subscription = row.delivery.subscription.clone();
                 row.error = None;
