@@ -12,6 +12,7 @@ use hb_service::ports::Record;
 use crate::alarms;
 use crate::intervals::in_time;
 use crate::ports::SimulatedPorts;
+use crate::reminders;
 use crate::run::LEASE;
 use crate::world::{Accepted, Message, World};
 
@@ -75,6 +76,7 @@ const COPY: i64 = 122_000;
 /// A process stored the record of a fleet: it sends what is pending of a kind.
 fn sending(world: &mut World, record: &FleetRecord, process: u64) {
     let before = world.fleets.insert(record.fleet.clone(), record.clone());
+    reminders::begun(world, before.as_ref(), record, process);
     let now = record.sent.values().max();
     for (kind, at) in &record.sent {
         let last = before.as_ref().and_then(|before| before.sent.get(kind));
@@ -279,6 +281,10 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
             format!("{:?} again as attempt {}", copy.subject, copy.attempt),
         );
     }
+    if notice.reminder.is_some() {
+        reminders::accepted(world, notice, copy);
+        return;
+    }
     for (host, epoch) in &copy.transitions {
         if world
             .claims
@@ -364,6 +370,7 @@ pub(crate) fn at_the_end(world: &mut World) {
             broken.push((NOTHING_PENDING, words));
         }
     }
+    broken.extend(reminders::at_the_end(world, &records));
     for (key, truth) in &world.truth {
         let place = (<Entry as Record>::TABLE, key.to_string());
         let known = records.contains_key(&place);
@@ -384,10 +391,14 @@ pub(crate) fn at_the_end(world: &mut World) {
         let (claim, before) = (claims.next(), claims.next());
         // A failure of before, whose copy was late, is decided first, and delays it by a sweep and by the wait of its group.
         let delay = world.waits_in_group();
-        let failed = before.is_some_and(|(id, _)| {
+        let is_late = |id: &(HostKey, u64)| {
             world.claimed[id] > until - delay - in_time(world.truth[key].interval)
-        });
-        let mut until = until + if failed { delay } else { 0 };
+        };
+        let failed = before.is_some_and(|(id, _)| is_late(id));
+        // So is a registration that could not be decided while its entry was unreadable.
+        let registered = world.damage.since(key, 0)
+            && claim.is_some_and(|(id, last)| last.kind == Kind::Registered && is_late(id));
+        let mut until = until + if failed || registered { delay } else { 0 };
         // The entry is of a clock that was ahead, and its time has come: the last beat that it knows counts as one that has
         // yet to arrive here, a limit of the product.
         let basis = claim.map(|(_, last)| last.last_beat);
@@ -397,6 +408,7 @@ pub(crate) fn at_the_end(world: &mut World) {
         let waits =
             claim.is_some_and(|(id, last)| last.kind == Kind::Failing && world.still_waits(id));
         let in_time = waits
+            || registered && until > world.now
             || claim
                 .is_some_and(|(id, last)| last.kind == Kind::Missing && world.claimed[id] <= until);
         if !in_time {

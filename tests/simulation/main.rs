@@ -21,6 +21,7 @@ mod operations;
 mod outage;
 mod ports;
 mod progress;
+mod reminders;
 mod run;
 mod store;
 mod unreadable;
@@ -135,6 +136,8 @@ fn no_seed_violates_an_invariant() {
         "out of time",
         "a notice was withdrawn",
         "a host that flaps is held",
+        "a reminder was begun",
+        "a reminder went on",
         "a host that beats is missing, with a caveat",
         "a receiver is reported",
         "an interval was raised",

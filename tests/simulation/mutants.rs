@@ -1,4 +1,4 @@
-//! The production protocol, and fifteen broken variants. Each wraps the production code with one fault, so that the
+//! The production protocol, and seventeen broken variants. Each wraps the production code with one fault, so that the
 //! production code contains no switches for it.
 
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::faults::{Fault, Faults};
 use crate::invariants;
 use crate::ports::SimulatedPorts;
+use crate::reminders;
 use crate::run;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +55,15 @@ pub(crate) enum Variant {
     Impatient,
     /// Two sweeps at the same time both take the turn of a group.
     SharedTurn,
+    /// Reminds people in every sweep.
+    Nagging,
+    /// A reminder that is begun counts as made.
+    LosesReminders,
 }
 
 impl Variant {
     /// The broken variants, each with the invariant that it violates.
-    pub(crate) const MUTANTS: [(Self, &str); 15] = [
+    pub(crate) const MUTANTS: [(Self, &str); 17] = [
         (Self::EventualLedger, invariants::ONE_TRANSITION),
         (Self::NoOutbox, invariants::NOTHING_PENDING),
         (Self::NoEchoResend, invariants::ACCEPTED_ONCE),
@@ -74,6 +79,8 @@ impl Variant {
         (Self::MendsBlindly, invariants::NO_FALSE_ALARM),
         (Self::Impatient, invariants::IN_GROUPS),
         (Self::SharedTurn, invariants::IN_GROUPS),
+        (Self::Nagging, reminders::APART),
+        (Self::LosesReminders, reminders::REMINDED),
     ];
 
     /// How many regions it needs, if it needs a certain number.
@@ -105,7 +112,11 @@ impl Variant {
                 .with(Fault::ClockDrift, 300)
                 .with(Fault::DoubleInvocation, 900),
             Self::SharedTurn => faults.with(Fault::DoubleInvocation, 1_000),
-            Self::Sound | Self::EventualLedger | Self::Impatient => faults,
+            Self::Sound
+            | Self::EventualLedger
+            | Self::Impatient
+            | Self::Nagging
+            | Self::LosesReminders => faults,
         }
     }
 
@@ -131,6 +142,10 @@ impl Variant {
             Self::HiddenRetry => sweep.ports.topic = broken,
             Self::Impatient => sweep.settings.groups = FleetSettings::AT_ONCE,
             Self::SharedTurn => sweep.ports.fleets = broken,
+            Self::Nagging => {
+                sweep.settings.groups.repeat_interval = Duration::from_millis(1).try_into().ok();
+            }
+            Self::LosesReminders => sweep.ports.digests = Arc::new(Lost(ports.clone())),
             Self::NoOrphanRule => sweep.ports.digests = broken,
             Self::Unconfirmed => sweep.ports.heartbeats = broken,
             Self::QuickEchoes => sweep.ports.echoes = Arc::new(Quick(ports.clone())),
@@ -196,6 +211,36 @@ impl Ledger<Digest> for Broken {
         expected: Option<Version>,
         writer: Uuid,
     ) -> PortResult<Swap<Digest>> {
+        self.0.swap(digest, expected, writer).await
+    }
+
+    async fn open(
+        &self,
+        segment: Segment,
+        after: Option<Cursor>,
+    ) -> PortResult<Page<Stored<Digest>>> {
+        Ledger::<Digest>::open(&self.0, segment, after).await
+    }
+}
+
+/// Digests, of which each reminder seems to be there already.
+struct Lost(SimulatedPorts);
+
+#[async_trait]
+impl Ledger<Digest> for Lost {
+    async fn load(&self, id: &NoticeId) -> PortResult<Option<Stored<Digest>>> {
+        Ledger::<Digest>::load(&self.0, id).await
+    }
+
+    async fn swap(
+        &self,
+        digest: &Digest,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<Digest>> {
+        if digest.reminder.is_some() && expected.is_none() {
+            return Ok(Swap::Conflict(None));
+        }
         self.0.swap(digest, expected, writer).await
     }
 

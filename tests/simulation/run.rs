@@ -64,7 +64,13 @@ pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> R
     if faults_for.regions().is_none() {
         world.get().plan_region();
     }
-    world.get().groups = groups(&mut rng);
+    // Drawn apart, so that the seeds stay what they were.
+    let mut apart = fastrand::Rng::with_seed(!seed);
+    let repeat = Duration::from_mins([0, 0, 4, 8][apart.usize(0..4)]);
+    world.get().groups = FleetSettings {
+        repeat_interval: repeat.try_into().ok(),
+        ..groups(&mut rng)
+    };
     world.get().flapper = (rng.u8(0..8) == 0).then_some(0);
     let mut executor = Executor::new(world.clone());
     populate(&world, &mut executor);
@@ -108,6 +114,7 @@ pub(crate) fn groups(rng: &mut fastrand::Rng) -> FleetSettings {
     FleetSettings {
         group_wait: time(wait),
         group_interval: time(interval),
+        repeat_interval: time(0),
     }
 }
 

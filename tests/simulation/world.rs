@@ -157,6 +157,10 @@ pub(crate) struct World {
     /// The records of the fleets, and which process has sent what.
     pub(crate) fleets: BTreeMap<Fleet, FleetRecord>,
     pub(crate) sends: BTreeSet<(u64, Fleet, Kind)>,
+    /// Which process began the last reminder of each fleet.
+    pub(crate) reminding: BTreeMap<Fleet, u64>,
+    /// When reminders of each fleet were accepted.
+    pub(crate) reminders: BTreeMap<Fleet, Vec<i64>>,
     /// The notices of each transition.
     pub(crate) published_by: BTreeMap<(HostKey, u64), BTreeSet<Subject>>,
     /// Echoes that were not acknowledged yet.
@@ -256,6 +260,8 @@ impl Shared {
             flapper: None,
             fleets: BTreeMap::new(),
             sends: BTreeSet::new(),
+            reminding: BTreeMap::new(),
+            reminders: BTreeMap::new(),
             published_by: BTreeMap::new(),
             echoes: Vec::new(),
             echoed: BTreeMap::new(),

@@ -8,7 +8,10 @@ use crate::support::{Sandbox, Server, Webhook, beat_all, eventually, pulse};
 fn fleets_are_listed_shown_and_set() {
     let sandbox = Sandbox::with_database();
     sandbox.key(&["--fleet", "lab"]);
-    let fleet = |wait: u32, interval: u32, name: &str| json!({"fleet": name, "groupWaitMs": wait, "groupIntervalMs": interval, "sent": {}});
+    let fleet = |wait: u32, interval: u32, name: &str| {
+        json!({"fleet": name, "groupWaitMs": wait, "groupIntervalMs": interval, "repeatIntervalMs": 86_400_000,
+               "sent": {}, "reminded": null})
+    };
     let default = |name: &str| fleet(30_000, 300_000, name);
     let listed = sandbox.json(&["fleet", "list"]);
     assert_eq!(listed, json!([default("lab"), default("main")]));
@@ -17,14 +20,14 @@ fn fleets_are_listed_shown_and_set() {
     let set = sandbox.json(&["fleet", "set", "main", "--group-interval", "24h"]);
     assert_eq!(set, fleet(0, 86_400_000, "main"));
     let shown = sandbox.run(&["fleet", "show", "main"]);
-    let text = "fleet           main\ngroup wait      0 s (default 30 s)\ngroup interval  1 d (default 5 min)\n";
+    let text = "fleet           main\ngroup wait      0 s (default 30 s)\ngroup interval  1 d (default 5 min)\nrepeat          1 d (the default)\n";
     assert_eq!(shown.stdout, text);
     let both = ["--group-wait", "default", "--group-interval", "default"];
     let set = sandbox.json(&[&["fleet", "set", "main"][..], &both].concat());
     assert_eq!(set, default("main"));
     for wrong in [
         &["fleet", "set", "main"][..],
-        &["fleet", "set", "main", "--group-wait", "25h"],
+        &["fleet", "set", "main", "--group-wait", "31d"],
         &["fleet", "set", "main", "--group-wait", "5"],
         &["fleet", "set", "main", "--group-interval=-1s"],
         &["fleet", "set", "Main", "--group-wait", "5s"],
@@ -39,11 +42,11 @@ fn fleets_are_listed_shown_and_set() {
     assert_eq!(acts.len(), 3);
     assert_eq!(
         acts[1]["old"],
-        json!({"groupWaitMs": 0, "groupIntervalMs": null})
+        json!({"groupWaitMs": 0, "groupIntervalMs": null, "repeatIntervalMs": null})
     );
     assert_eq!(
         acts[1]["new"],
-        json!({"groupWaitMs": 0, "groupIntervalMs": 86_400_000})
+        json!({"groupWaitMs": 0, "groupIntervalMs": 86_400_000, "repeatIntervalMs": null})
     );
 }
 
@@ -104,4 +107,56 @@ async fn seven_registers_over_several_sweeps_are_one_message_down_and_at_most_tw
         );
         assert!(recovered.len() <= 2, "{recovered:?}");
     }
+}
+
+#[tokio::test]
+async fn people_are_reminded_of_what_nobody_acknowledged() {
+    let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
+    let times = [
+        "--group-wait=0s",
+        "--group-interval=0s",
+        "--repeat-interval=2s",
+    ];
+    sandbox.json(&[&["fleet", "set", "main"][..], &times].concat());
+    sandbox.json(&[
+        "subscription",
+        "add",
+        "http",
+        &webhook.url(),
+        "--kind",
+        "missing",
+    ]);
+    let (key, url) = (server.first_key(), server.url.clone());
+    let pulsed = url.clone();
+    tokio::spawn(pulse(key.clone(), move || Some(pulsed.clone())));
+    beat_all(&key, || Some(url.clone()), [("a", 1_000), ("b", 1_000)]).await;
+    let reminders = |hosts: usize, acknowledged: usize| {
+        let received = webhook.received();
+        let is_it = |notice: &serde_json::Value| {
+            notice["reminder"] == json!({"more": 0, "acknowledged": acknowledged})
+                && notice["count"] == hosts
+        };
+        received.iter().filter(|one| is_it(&one.notice)).count()
+    };
+    eventually("two reminders of both", async || {
+        (reminders(2, 0) >= 2).then_some(())
+    })
+    .await;
+    let shown = sandbox.json(&["host", "ack", "a", "--note", "on my way"]);
+    assert_eq!(shown["acknowledged"]["note"], "on my way");
+    eventually("a reminder of one", async || {
+        (reminders(1, 1) >= 1).then_some(())
+    })
+    .await;
+    let listed = sandbox.run(&["host", "list", "--status", "missing"]).stdout;
+    assert!(listed.contains("missing, acked"), "{listed}");
+    beat_all(&key, || Some(url.clone()), [("a", 600_000)]).await;
+    eventually("a recovery ends it", async || {
+        let shown = sandbox.json(&["host", "show", "a"]);
+        (shown["state"] == "up" && shown["noticePending"] == false).then_some(())
+    })
+    .await;
+    let shown = sandbox.json(&["host", "show", "a"]);
+    assert!(shown.get("acknowledged").is_none(), "{shown}");
 }

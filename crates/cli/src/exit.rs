@@ -359,6 +359,9 @@ fn host(error: &HostError, on_stage: bool) -> Facts {
             "`hb host list` shows all hosts; names are case-sensitive, other fleets need --fleet",
         ),
         HostError::Busy(_) => no(""),
+        HostError::NoTrouble(_) => {
+            no("`hb host show` shows its state; `hb host pause` ends all notices of it")
+        }
         HostError::Pause(_) => usage(""),
         HostError::Port(error) => port(error, on_stage),
     }

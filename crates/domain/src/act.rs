@@ -39,6 +39,8 @@ words! {
         HostResume = "host resume",
         /// The interval of a host was set.
         HostSet = "host set",
+        /// The trouble of a host was acknowledged.
+        HostAck = "host ack",
         /// A host was forgotten.
         HostForget = "host forget",
         /// The database was made, or brought to a newer version.

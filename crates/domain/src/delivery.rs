@@ -117,6 +117,9 @@ impl Entry {
 
     pub(crate) fn with_acceptance(mut self, acceptance: Acceptance, now: Timestamp) -> Self {
         self.pending = None;
+        if !self.state.is_trouble() {
+            self.settings.acknowledged = None;
+        }
         self.needs_recheck |= self.was_decided_long_ago(now);
         if let Some(last) = self.history.last_mut() {
             last.accepted = Some(acceptance);

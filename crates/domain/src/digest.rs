@@ -36,14 +36,17 @@ pub struct Member {
     pub since: Timestamp,
     /// Whether a missing host beat again before the digest was sent.
     pub back: bool,
+    /// In a reminder, whether it is failing, not missing.
+    pub failing: bool,
 }
 
-/// As it is stored. Version 0.1.0 reads and wrote the short form.
+/// As it is stored. Version 0.1.0 wrote the form without marks.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum MemberParts {
-    Short(HostId, u64, Timestamp),
-    Long(HostId, u64, Timestamp, bool),
+    Plain(HostId, u64, Timestamp),
+    Back(HostId, u64, Timestamp, bool),
+    Marked(HostId, u64, Timestamp, bool, bool),
 }
 
 impl Member {
@@ -56,45 +59,50 @@ impl Member {
             epoch: entry.epoch,
             since,
             back: false,
+            failing: false,
         })
     }
 
-    /// Its size in the digest's JSON, at most.
+    /// Its size in the digest's JSON, at most. It has one mark at most.
     fn bytes(&self) -> usize {
         const AROUND: usize =
-            r#"{"back":true,"hostId":"","since":"2026-01-31T10:02:00.000Z"},"#.len();
+            r#"{"failing":true,"hostId":"","since":"2026-01-31T10:02:00.000Z"},"#.len();
         AROUND + self.host.as_str().len()
     }
 }
 
 impl From<MemberParts> for Member {
     fn from(parts: MemberParts) -> Self {
-        let (host, epoch, since, back) = match parts {
-            MemberParts::Short(host, epoch, since) => (host, epoch, since, false),
-            MemberParts::Long(host, epoch, since, back) => (host, epoch, since, back),
+        let (host, epoch, since, back, failing) = match parts {
+            MemberParts::Plain(host, epoch, since) => (host, epoch, since, false, false),
+            MemberParts::Back(host, epoch, since, back) => (host, epoch, since, back, false),
+            MemberParts::Marked(host, epoch, since, back, failing) => {
+                (host, epoch, since, back, failing)
+            }
         };
         Self {
             host,
             epoch,
             since,
             back,
+            failing,
         }
     }
 }
 
 impl From<Member> for MemberParts {
-    fn from(
-        Member {
+    fn from(member: Member) -> Self {
+        let Member {
             host,
             epoch,
             since,
             back,
-        }: Member,
-    ) -> Self {
-        if back {
-            Self::Long(host, epoch, since, back)
-        } else {
-            Self::Short(host, epoch, since)
+            failing,
+        } = member;
+        match (back, failing) {
+            (false, false) => Self::Plain(host, epoch, since),
+            (true, false) => Self::Back(host, epoch, since, back),
+            (_, true) => Self::Marked(host, epoch, since, back, failing),
         }
     }
 }
@@ -112,6 +120,15 @@ pub enum DigestStage {
     Accepted,
     /// Done. The list is gone.
     Closed,
+}
+
+/// What a reminder does not list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Reminder {
+    /// Hosts for which there was no room, in trouble for less time than those on the list.
+    pub more: usize,
+    /// Hosts that an admin acknowledged.
+    pub acknowledged: usize,
 }
 
 /// A digest, swapped as a whole like a ledger entry.
@@ -136,6 +153,9 @@ pub struct Digest {
     /// Why it may be wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caveat: Option<Caveat>,
+    /// Of a reminder, what it does not list. No host joins one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reminder: Option<Reminder>,
     /// Its notice, from ready to accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -165,7 +185,46 @@ impl Digest {
             caveat: entries
                 .iter()
                 .find_map(|entry| entry.history.last()?.caveat.clone()),
+            reminder: None,
             pending: None,
+            accepted: None,
+        })
+    }
+
+    /// A reminder of hosts of `fleet` that are still in trouble, those first that have been so for longest: as many as fit.
+    /// `None` without hosts.
+    #[must_use]
+    pub fn reminding(
+        id: NoticeId,
+        fleet: Fleet,
+        mut hosts: Vec<Member>,
+        unlisted: Reminder,
+        now: Timestamp,
+    ) -> Option<Self> {
+        hosts.sort_by(|one, other| (one.since, &one.host).cmp(&(other.since, &other.host)));
+        let mut room = Room::default();
+        let fits = hosts
+            .iter()
+            .take_while(|member| room.take(member, &member.host));
+        let fits = fits.count();
+        let more = unlisted.more + hosts.len() - fits;
+        hosts.truncate(fits);
+        let failing = hosts.iter().all(|member| member.failing);
+        (!hosts.is_empty()).then(|| Self {
+            id,
+            fleet,
+            kind: if failing {
+                Kind::Failing
+            } else {
+                Kind::Missing
+            },
+            at: now,
+            stage: DigestStage::Ready,
+            members: hosts,
+            sites: BTreeMap::new(),
+            caveat: None,
+            reminder: Some(Reminder { more, ..unlisted }),
+            pending: Some(Pending::new(now)),
             accepted: None,
         })
     }
@@ -251,7 +310,8 @@ impl Digest {
     #[must_use]
     pub fn with_back(mut self, heard: impl Fn(&HostId) -> Option<Timestamp>) -> Self {
         for member in &mut self.members {
-            member.back = heard(&member.host).is_some_and(|last| last > member.since);
+            let again = heard(&member.host).is_some_and(|last| last > member.since);
+            member.back = again && !member.failing;
         }
         self
     }

@@ -1,13 +1,14 @@
 //! The ledger entry: what is known of a host besides its beats.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::beat::{Heartbeat, Interval, Message};
 use crate::flapping::Flapping;
-use crate::host::{HostKey, Region};
+use crate::host::{HostKey, Region, name};
 use crate::incarnation::Incarnation;
 use crate::inquiry::Inquiry;
 use crate::limits;
@@ -41,6 +42,41 @@ impl PauseError {
     }
 }
 
+/// That somebody knows of the trouble of a host and wants no reminders of it, until it recovers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Since when.
+    pub at: Timestamp,
+    /// What else they want to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Note>,
+}
+
+/// A remark of an admin: one line of 1 to [`limits::NOTE_CHARS`] characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Note(String);
+
+/// A string that is not a [`Note`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "a note is 1 to {} characters, without line breaks or control characters",
+    limits::NOTE_CHARS
+)]
+pub struct NoteError;
+
+impl FromStr for Note {
+    type Err = NoteError;
+    fn from_str(text: &str) -> Result<Self, NoteError> {
+        let text = text.trim();
+        let fits = (1..=limits::NOTE_CHARS).contains(&text.chars().count())
+            && !text.chars().any(char::is_control);
+        fits.then(|| Self(text.to_owned())).ok_or(NoteError)
+    }
+}
+
+name!(Note, NoteError);
+
 /// Settings of a host, made by admins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostSettings {
@@ -50,6 +86,9 @@ pub struct HostSettings {
     /// Used instead of the interval that the host sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
+    /// Until it recovers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledgement>,
 }
 
 impl HostSettings {
@@ -168,6 +207,25 @@ impl Entry {
             self.inquiry = None;
         }
         self
+    }
+
+    /// No reminders until the host recovers; `None` when it is not in trouble.
+    #[must_use]
+    pub fn acknowledged(mut self, now: Timestamp, note: Option<Note>) -> Option<Self> {
+        self.settings.acknowledged = Some(Acknowledgement { at: now, note });
+        self.state.is_trouble().then_some(self)
+    }
+
+    /// Since when the host is in a trouble of which people are to be reminded, when it is in one at `now`: they got its notice,
+    /// and no admin acknowledged or paused it.
+    #[must_use]
+    pub fn to_remind(&self, now: Timestamp) -> Option<&Transition> {
+        let told = self.history.iter().rev().find(|last| !last.withdrawn)?;
+        let reminds = self.state.is_trouble()
+            && self.pending.is_none()
+            && !self.settings.is_paused(now)
+            && self.settings.acknowledged.is_none();
+        reminds.then_some(told)
     }
 
     /// Uses `interval` instead of what the host sends; `None` lifts that.

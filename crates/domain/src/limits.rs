@@ -104,8 +104,12 @@ pub const NEWS_MARGIN: Duration = Duration::from_mins(2);
 pub const GROUP_WAIT: Duration = Duration::from_secs(30);
 /// How far two messages of a group are apart. Alertmanager's default (likewise, `group_interval`).
 pub const GROUP_INTERVAL: Duration = Duration::from_mins(5);
-/// The longest that an admin may set either: a notice that waits for more than a day is none.
-pub const GROUP_LONGEST: Duration = Duration::from_hours(24);
+/// How far two reminders of a fleet are apart: people see once a day what is still missing.
+pub const REPEAT_INTERVAL: Duration = Duration::from_hours(24);
+/// The longest that an admin may set any of them.
+pub const GROUP_LONGEST: Duration = Duration::from_hours(30 * 24);
+/// Longest note of an admin, in characters.
+pub const NOTE_CHARS: usize = 200;
 /// Candidates of a kind that a sweep keeps at a time, with their beats: about 5 MB. The others are scanned again when
 /// these are settled.
 pub const CANDIDATES: usize = 20_000;

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::beat::{Interval, Message};
-use crate::digest::{Digest, Member};
+use crate::digest::{Digest, Member, Reminder};
 use crate::entry::Entry;
 use crate::flapping::Flapping;
 use crate::host::{Fleet, HostId, HostKey, Region};
@@ -84,6 +84,9 @@ pub struct Notice {
     /// Of a digest, how many hosts sites have in all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sites: BTreeMap<String, u32>,
+    /// Of a reminder of hosts that are still in trouble, what it does not list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reminder: Option<Reminder>,
     /// When the transition was decided; of a digest, when that was created.
     pub at: Timestamp,
     /// The region that publishes it.
@@ -121,6 +124,7 @@ impl Notice {
                 flapping: Flapping::of(&entry.history, last.at).filter(|_| flaps),
             }),
             sites: BTreeMap::new(),
+            reminder: None,
             at: last.at,
             region: region.clone(),
             caveat: last.caveat.clone(),
@@ -139,6 +143,7 @@ impl Notice {
             fleet: digest.fleet.clone(),
             about: About::Digest(digest.members.clone()),
             sites: digest.sites.clone(),
+            reminder: digest.reminder,
             at: digest.at,
             region: region.clone(),
             caveat: digest.caveat.clone(),
@@ -168,6 +173,7 @@ impl Notice {
                 flapping: None,
             }),
             sites: BTreeMap::new(),
+            reminder: None,
             at: now,
             region,
             caveat: None,

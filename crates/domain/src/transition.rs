@@ -56,6 +56,14 @@ words! {
     }
 }
 
+impl State {
+    /// Whether something is wrong with a host in it.
+    #[must_use]
+    pub const fn is_trouble(self) -> bool {
+        matches!(self, Self::Missing | Self::Failing)
+    }
+}
+
 impl Kind {
     /// What follows from the kind alone: the state it leads to, and the severity of its notices without a caveat.
     const fn facts(self) -> (State, Severity) {

@@ -13,6 +13,7 @@ mod groups;
 mod hold;
 mod mend;
 mod open;
+mod reminders;
 mod report;
 mod scan;
 mod settled;
@@ -229,7 +230,8 @@ impl<'a> Pass<'a> {
     }
 
     /// Old notices, then changes, then the notices that are left: each gets its part of the time, so that none of
-    /// them waits for ever behind the others. What waits in a group is sent last, when the changes show that it is still so.
+    /// them waits for ever behind the others. What waits in a group is sent
+    /// last, when the changes show that it is still so; then reminders.
     async fn run(&self, report: &mut SweepReport) -> Result<(), Stop> {
         let early = self.with_share(1, 3);
         // Without the echoes it is unknown which notices of unknown outcome were accepted: those wait.
@@ -240,7 +242,7 @@ impl<'a> Pass<'a> {
             echoes = early.echoes(true, report).await;
         }
         let old = self.with_share(1, 4);
-        let digests = old.digests(echoes.is_ok(), report).await;
+        let digests = old.digests(echoes.is_ok(), open.doubt, report).await;
         let doubtful = match echoes {
             Ok(()) => old.send_waiting(open.doubtful, report).await,
             Err(_) => Ok(()),
@@ -260,9 +262,14 @@ impl<'a> Pass<'a> {
             Ok(()) | Err(Stop::OutOfTime) => self.send_rest(echoes.is_ok(), report).await,
             sent => sent,
         };
+        let reminded = match &claimed {
+            Ok(_) => self.remind(&open.troubles, report).await,
+            Err(_) => Ok(()),
+        };
         echoes
             .and(digests)
             .and(sent)
+            .and(reminded)
             .and(claimed.map(drop))
             .and(recorded.map_err(Stop::from))
     }

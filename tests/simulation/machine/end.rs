@@ -64,10 +64,15 @@ impl World {
         }
     }
 
-    /// Whether people need not have heard yet of the recovery of a host that flaps.
+    /// Whether people need not have heard of it yet: of the recovery of a host that flaps, and of a silence that was held until
+    /// just now and waits in its group.
     fn is_held(&self, id: &Id) -> bool {
         let until = self.held_until.get(id);
+        let waits = self.groups.wait() + self.groups.interval();
+        let waits = i64::try_from(waits.as_millis()).unwrap() + 2 * SWEEP;
+        let claimed = self.claims.get(id).map(|(_, at)| *at);
         until.is_some_and(|until| until + GROUPS > self.now())
+            || claimed.is_some_and(|at| at + waits > self.now())
     }
 
     fn check_receipts(&mut self) {

@@ -31,12 +31,15 @@ pub(crate) struct FleetSet {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub(crate) struct GroupTimes {
-    /// How long the first notice of a group waits for others, 0s to 24h, or `default`, which is 30s.
+    /// How long the first notice of a group waits for others, 0s to 30d, or `default`, which is 30s.
     #[arg(long, value_name = "DURATION|default", value_parser = group_time)]
     pub(crate) group_wait: Option<GroupTimeArg>,
-    /// How far two messages of a group are apart, 0s to 24h, or `default`, which is 5m.
+    /// How far two messages of a group are apart, 0s to 30d, or `default`, which is 5m.
     #[arg(long, value_name = "DURATION|default", value_parser = group_time)]
     pub(crate) group_interval: Option<GroupTimeArg>,
+    /// How far two reminders of what is still missing or failing are apart, 0s for none, to 30d, or `default`, which is 24h.
+    #[arg(long, value_name = "DURATION|default", value_parser = group_time)]
+    pub(crate) repeat_interval: Option<GroupTimeArg>,
 }
 
 /// A time, or the word `default`.
@@ -59,12 +62,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_may_wait_for_no_time_and_for_a_day() {
+    fn a_group_may_wait_for_no_time_and_for_a_month() {
         let time = |text| group_time(text).map(|time| time.0.map(GroupTime::duration));
         assert_eq!(time("0s"), Ok(Some(Duration::ZERO)));
-        assert_eq!(time("24h"), Ok(Some(Duration::from_hours(24))));
+        assert_eq!(time("30d"), Ok(Some(Duration::from_hours(30 * 24))));
         assert_eq!(time("default"), Ok(None));
-        assert!(time("25h").unwrap_err().contains("1 d at most"));
+        assert!(time("31d").unwrap_err().contains("30 d at most"));
         assert!(time("5").unwrap_err().contains("write a number and a unit"));
     }
 }

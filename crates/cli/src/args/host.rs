@@ -4,7 +4,9 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hb_domain::{Fleet, FleetError, HostId, HostIdError, HostKey, Interval, State, Timestamp};
+use hb_domain::{
+    Fleet, FleetError, HostId, HostIdError, HostKey, Interval, Note, State, Timestamp,
+};
 
 use super::{duration, interval, one_of};
 
@@ -59,6 +61,14 @@ pub(crate) enum HostCommand {
     },
     /// End a pause; silence counts from now.
     Resume(HostsArg),
+    /// Send no reminders of a host that is missing or failing until it recovers.
+    Ack {
+        #[command(flatten)]
+        hosts: HostsArg,
+        /// What others are to know, such as who is on the way.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<Note>,
+    },
     /// Override the interval that the host sends.
     Set {
         #[command(flatten)]

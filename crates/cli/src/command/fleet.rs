@@ -33,11 +33,13 @@ pub(crate) async fn run(
                 GroupTimes {
                     group_wait,
                     group_interval,
+                    repeat_interval,
                 },
         }) => {
             let change = |settings: FleetSettings| FleetSettings {
                 group_wait: group_wait.map_or(settings.group_wait, |time| time.0),
                 group_interval: group_interval.map_or(settings.group_interval, |time| time.0),
+                repeat_interval: repeat_interval.map_or(settings.repeat_interval, |time| time.0),
             };
             fleets.set(&fleet, change).await?
         }
@@ -52,8 +54,12 @@ struct FleetRow {
     fleet: Fleet,
     group_wait_ms: u64,
     group_interval_ms: u64,
+    /// 0 for no reminders.
+    repeat_interval_ms: u64,
     /// When the last message of each kind left.
     sent: BTreeMap<Kind, String>,
+    /// When the last reminder was begun.
+    reminded: Option<String>,
     #[serde(skip)]
     settings: FleetSettings,
 }
@@ -64,12 +70,16 @@ impl From<FleetRecord> for FleetRow {
             fleet,
             settings,
             sent,
+            reminded,
+            ..
         } = record;
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Self {
             fleet,
             group_wait_ms: millis(settings.wait()),
             group_interval_ms: millis(settings.interval()),
+            repeat_interval_ms: millis(settings.repeat()),
+            reminded: reminded.map(|at| at.to_string()),
             sent: sent
                 .into_iter()
                 .map(|(kind, at)| (kind, at.to_string()))
@@ -84,6 +94,7 @@ impl FleetRow {
         let FleetSettings {
             group_wait,
             group_interval,
+            repeat_interval,
         } = self.settings;
         let shown = |set: bool, time: Duration, default: Duration| {
             let remark = if set {
@@ -105,20 +116,33 @@ impl FleetRow {
                 shown(group_interval.is_some(), interval, limits::GROUP_INTERVAL)
             ),
         ];
+        lines.push(match self.settings.repeat() {
+            Duration::ZERO => "repeat          never".to_owned(),
+            repeat => format!(
+                "repeat          {}",
+                shown(repeat_interval.is_some(), repeat, limits::REPEAT_INTERVAL)
+            ),
+        });
         let sent = self.sent.iter();
         lines.extend(sent.map(|(kind, at)| format!("last {:<10} {at}", kind.as_str())));
+        let reminded = self.reminded.iter();
+        lines.extend(reminded.map(|at| format!("last reminder   {at}")));
         lines.join("\n")
     }
 }
 
 impl Row for FleetRow {
-    const HEAD: &'static [&'static str] = &["FLEET", "GROUP WAIT", "GROUP INTERVAL"];
+    const HEAD: &'static [&'static str] = &["FLEET", "GROUP WAIT", "GROUP INTERVAL", "REPEAT"];
 
     fn cells(&self, _: Timestamp) -> Vec<String> {
         vec![
             self.fleet.to_string(),
             human_duration(self.settings.wait()),
             human_duration(self.settings.interval()),
+            match self.settings.repeat() {
+                Duration::ZERO => "never".to_owned(),
+                repeat => human_duration(repeat),
+            },
         ]
     }
 }

@@ -6,7 +6,7 @@ mod watch;
 
 use std::io::BufRead;
 
-use hb_domain::{Fleet, HostId, HostIdError, HostKey, Interval, PauseError, Timestamp};
+use hb_domain::{Fleet, HostId, HostIdError, HostKey, Interval, Note, PauseError, Timestamp};
 use hb_service::admin::{HostAdmin, HostError, HostView};
 use serde::Serialize;
 
@@ -18,19 +18,20 @@ use crate::exit::Failure;
 use crate::output::{self, Format, Pages, Row};
 
 /// A change of a host's settings.
-#[derive(Clone, Copy)]
 enum Change {
     Pause(Option<Timestamp>),
     Resume,
     Interval(Option<Interval>),
+    Acknowledge(Option<Note>),
 }
 
 impl Change {
-    async fn apply(self, hosts: &HostAdmin, key: &HostKey) -> Result<HostView, HostError> {
+    async fn apply(&self, hosts: &HostAdmin, key: &HostKey) -> Result<HostView, HostError> {
         match self {
-            Self::Pause(until) => hosts.pause(key, until).await,
+            Self::Pause(until) => hosts.pause(key, *until).await,
             Self::Resume => hosts.resume(key).await,
-            Self::Interval(interval) => hosts.set_interval(key, interval).await,
+            Self::Interval(interval) => hosts.set_interval(key, *interval).await,
+            Self::Acknowledge(note) => hosts.acknowledge(key, note.clone()).await,
         }
     }
 }
@@ -62,6 +63,9 @@ pub(crate) async fn run(
             change(hosts, format, which, Change::Pause(until)).await
         }
         HostCommand::Resume(which) => change(hosts, format, which, Change::Resume).await,
+        HostCommand::Ack { hosts: which, note } => {
+            change(hosts, format, which, Change::Acknowledge(note)).await
+        }
         HostCommand::Set {
             hosts: which,
             interval: IntervalArg(interval),

@@ -248,8 +248,7 @@ fn the_keys_of_a_digest_are_those_of_its_members() {
 #[test]
 fn a_members_size_is_an_upper_bound_of_its_json() {
     let member = Member::of(&missing("web-01")).unwrap();
-    let json =
-        serde_json::json!({"hostId": member.host, "since": member.since.to_string(), "back": true});
+    let json = serde_json::json!({"hostId": member.host, "since": member.since.to_string(), "failing": true});
     let length = json.to_string().len() + 1;
     let reckoned = member.bytes();
     assert!(
@@ -327,6 +326,46 @@ fn a_digest_knows_the_size_of_sites_with_several_of_its_hosts_until_it_is_closed
     let frozen = open.frozen(&joined, at(3)).unwrap();
     assert_eq!(frozen.sites.len(), 1);
     assert_eq!(accepted(frozen).closed().unwrap().sites, BTreeMap::new());
+}
+
+#[test]
+fn a_reminder_lists_the_longest_trouble_first_and_counts_what_does_not_fit() {
+    let member = |n: usize, failing| Member {
+        since: at(i64::try_from(n % 7_919).unwrap()),
+        failing,
+        ..Member::of(&missing(&format!("web-{n:04}"))).unwrap()
+    };
+    let remind = |members: Vec<Member>| {
+        let unlisted = Reminder {
+            more: 5,
+            acknowledged: 3,
+        };
+        Digest::reminding(id(1), Fleet::main(), members, unlisted, at(9_000))
+    };
+    let all = (0..limits::DIGEST_HOSTS + 10)
+        .rev()
+        .map(|n| member(n, n == 0));
+    let digest = remind(all.collect()).unwrap();
+    assert_eq!(
+        (digest.kind, digest.stage),
+        (Kind::Missing, DigestStage::Ready)
+    );
+    let reminder = digest.reminder.unwrap();
+    assert_eq!(
+        digest.members.len() + reminder.more,
+        limits::DIGEST_HOSTS + 15
+    );
+    assert_eq!(reminder.acknowledged, 3);
+    assert!(digest.members.is_sorted_by_key(|member| member.since));
+    assert_eq!(digest.members[0].since, at(0));
+    assert_eq!(remind(vec![member(1, true)]).unwrap().kind, Kind::Failing);
+    assert_eq!(remind(vec![]), None);
+    // A failing host that beats is not back.
+    let beats = digest.with_back(|_| Some(at(9_000)));
+    let back = beats.members.iter().map(|member| member.back);
+    assert_eq!(back.filter(|back| !back).count(), 1);
+    let stored = serde_json::to_string(&beats).unwrap();
+    assert_eq!(serde_json::from_str::<Digest>(&stored).unwrap(), beats);
 }
 
 /// One key that names its hosts so that they come first does not push those of others out of the text.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::host::Fleet;
+use crate::pending::{Acceptance, DeliveryPolicy, Publication};
 use crate::time::Timestamp;
 
 fn at(seconds: i64) -> Timestamp {
@@ -139,6 +140,77 @@ fn a_transition_drops_a_pause_that_ended_before_the_last_beat() {
             kept(until),
             expected,
             "until {until:?}, and the last beat at 200"
+        );
+    }
+}
+
+#[test]
+fn what_an_admin_acknowledged_is_not_reminded_of_until_people_know_that_it_is_over() {
+    let now = at(0);
+    let told = |kind: Kind| Transition {
+        epoch: 1,
+        kind,
+        since: now,
+        last_beat: now,
+        interval: Interval::default(),
+        message: None,
+        at: now,
+        caveat: None,
+        key: None,
+        withdrawn: false,
+        accepted: None,
+    };
+    let entry = |kind: Kind| {
+        let entry = Entry::new(HostKey::new(
+            "main".parse().unwrap(),
+            "web".parse().unwrap(),
+        ));
+        let entry = entry.transit(told(kind));
+        let pending = entry.clone();
+        assert_eq!(pending.to_remind(now), None, "people do not know it yet");
+        let leased = entry.leased(
+            uuid::Uuid::nil(),
+            now,
+            &DeliveryPolicy {
+                lease: Duration::ZERO,
+                echo_wait: Duration::ZERO,
+            },
+        );
+        leased
+            .unwrap()
+            .published(1, uuid::Uuid::nil(), 1, &Publication::Accepted, now)
+            .unwrap()
+    };
+    assert_eq!(entry(Kind::Recovered).acknowledged(now, None), None);
+    assert_eq!(entry(Kind::Recovered).to_remind(now), None);
+    for kind in [Kind::Missing, Kind::Failing] {
+        let trouble = entry(kind);
+        assert!(trouble.to_remind(now).is_some());
+        assert_eq!(
+            trouble.clone().paused(now, None).unwrap().to_remind(now),
+            None
+        );
+        let note = "on my way".parse().unwrap();
+        let acknowledged = trouble.acknowledged(now, Some(note)).unwrap();
+        assert_eq!(acknowledged.to_remind(now), None);
+        let worse = acknowledged.clone().transit(Transition {
+            epoch: 2,
+            ..told(Kind::Failing)
+        });
+        assert!(worse.settings.acknowledged.is_some());
+        let over = acknowledged.transit(Transition {
+            epoch: 2,
+            ..told(Kind::Recovered)
+        });
+        assert!(over.settings.acknowledged.is_some(), "it may be withdrawn");
+        let acceptance = Acceptance {
+            attempt: 1,
+            at: now,
+            digest: None,
+        };
+        assert_eq!(
+            over.with_acceptance(acceptance, now).settings,
+            HostSettings::default()
         );
     }
 }

@@ -19,6 +19,7 @@ impl Notice {
                     let mut json =
                         json!({"hostId": member.host, "since": member.since.to_string()});
                     add(&mut json, "back", member.back.then_some(true));
+                    add(&mut json, "failing", member.failing.then_some(true));
                     json
                 })
                 .collect(),
@@ -46,6 +47,11 @@ impl Notice {
         add(&mut json, "caveat", caveat);
         let sites = (!self.sites.is_empty()).then(|| json!(self.sites));
         add(&mut json, "sites", sites);
+        add(
+            &mut json,
+            "reminder",
+            self.reminder.map(|reminder| json!(reminder)),
+        );
         add(&mut json, "test", self.test.then_some(true));
         json
     }

@@ -86,6 +86,7 @@ mod tests {
             epoch: 1,
             since: Timestamp::MIN,
             back: false,
+            failing: false,
         };
         Notice {
             about: About::Digest((0..hosts).map(member).collect()),

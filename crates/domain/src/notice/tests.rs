@@ -329,6 +329,63 @@ fn a_digest_is_written_by_site() {
 }
 
 #[test]
+fn a_reminder_says_what_is_still_so_and_for_how_long() {
+    let mut digest = of_sites();
+    let reminder = |more, acknowledged| Some(Reminder { more, acknowledged });
+    digest.reminder = reminder(40, 2);
+    digest.at = at(AT_10 + 2 * 86_400_000);
+    let About::Digest(members) = &mut digest.about else {
+        unreachable!()
+    };
+    members[0].failing = true;
+    members[12].failing = true;
+    let mut shown = vec![
+        digest.text(),
+        digest.subject_line(),
+        digest.sms(),
+        digest.email(),
+    ];
+    if let About::Digest(members) = &mut digest.about {
+        members.truncate(1);
+    }
+    digest.reminder = reminder(0, 0);
+    digest.kind = Kind::Failing;
+    shown.extend([
+        digest.text(),
+        digest.subject_line(),
+        digest.json()["hosts"].to_string(),
+    ]);
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    53 hosts still missing or failing in main, the first since 2026-01-31 10:02 UTC: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01 and 40 more hosts (2 more acknowledged)
+    [hb] 53 hosts still missing or failing in main, the first since 2026-01-31 10:02 UTC (0W3GE1R70W)
+    hb: 53 hosts (restaurant-17 all 8 and 45 more hosts) still missing or failing, main, since 2026-01-31 10:02Z. 0W3GE1R70W
+    53 hosts still missing or failing in main, the first since 2026-01-31 10:02 UTC: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01 and 40 more hosts (2 more acknowledged)
+
+    fleet      main
+    since      2026-01-31T10:02:00Z
+    region     local
+    notice     0W3GE1R70W, attempt 1
+
+      2026-01-31T10:02:00Z  restaurant-17 (all 8, 1 failing): pos-0, pos-1, pos-2, pos-3, pos-4, pos-5, pos-6, pos-7
+      2026-01-31T10:02:00Z  restaurant-18 (3 of 8): pos-3, pos-4, pos-5
+      2026-01-31T10:02:00Z  restaurant-19/pos-1
+      2026-01-31T10:02:00Z  web-01  (failing)
+      and 40 more hosts
+
+    list:      hb host list --status missing
+    silence:   hb host ack HOST
+
+    1 host at 1 site still failing in main since 2026-01-31 10:02 UTC: restaurant-17/pos-0
+    [hb] 1 host at 1 site still failing in main since 2026-01-31 10:02 UTC (0W3GE1R70W)
+    [{"failing":true,"hostId":"restaurant-17/pos-0","since":"2026-01-31T10:02:00Z"}]
+    "#);
+    assert_eq!(
+        digest.json()["reminder"],
+        serde_json::json!({"more": 0, "acknowledged": 0})
+    );
+}
+
+#[test]
 fn a_digest_says_at_how_many_sites_its_hosts_are_when_all_are_at_one() {
     let of = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -480,14 +537,17 @@ proptest! {
     fn texts_of_a_digest_respect_their_limits(
         fleet in "[a-z0-9-]{1,32}", prefix in "[A-Za-z0-9._:@/-]{1,190}", count in 1..=limits::DIGEST_HOSTS,
         attempts in 1..u32::MAX, receiver_down: bool, back: bool, a_site in 1..50_usize,
+        reminder in prop::option::of((0..1_000_000_usize, 0..1_000_000_usize)), failing: bool,
     ) {
         let names: Vec<_> = (0..count).map(|n| format!("{prefix}{}/{n}", n / a_site)).collect();
         let mut digest = digest_of(&fleet, &names, receiver_down.then_some(&Caveat::ReceiverDown), attempts);
         if let About::Digest(members) = &mut digest.about {
             for member in members {
                 member.back = back;
+                member.failing = failing;
             }
         }
+        digest.reminder = reminder.map(|(more, acknowledged)| Reminder { more, acknowledged });
         within_limits(&digest)?;
     }
 }

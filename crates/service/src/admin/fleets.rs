@@ -78,5 +78,6 @@ fn facts(settings: &FleetSettings) -> Value {
     json!({
         "groupWaitMs": settings.group_wait.map(u64::from),
         "groupIntervalMs": settings.group_interval.map(u64::from),
+        "repeatIntervalMs": settings.repeat_interval.map(u64::from),
     })
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hb_domain::{
-    ActKind, Coverage, Entry, Heartbeat, HostKey, HostSettings, Interval, PauseError, Region,
-    State, Timestamp,
+    Acknowledgement, ActKind, Coverage, Entry, Heartbeat, HostKey, HostSettings, Interval, Note,
+    PauseError, Region, State, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -20,6 +20,8 @@ use crate::swap::{Update, swap, update};
 pub enum HostError {
     #[error("there is no host {0}")]
     NoSuchHost(HostKey),
+    #[error("{0} is neither missing nor failing")]
+    NoTrouble(HostKey),
     /// The pause would end before it begins.
     #[error(transparent)]
     Pause(#[from] PauseError),
@@ -108,6 +110,19 @@ impl HostAdmin {
         .await
     }
 
+    /// Sends no reminders of the host until it recovers.
+    pub async fn acknowledge(
+        &self,
+        key: &HostKey,
+        note: Option<Note>,
+    ) -> Result<HostView, HostError> {
+        self.change(key, ActKind::HostAck, |entry, now| {
+            let acknowledged = entry.acknowledged(now, note.clone());
+            acknowledged.ok_or_else(|| HostError::NoTrouble(key.clone()))
+        })
+        .await
+    }
+
     /// Forgets the host. The ledger goes first: a crash in between leaves beats that no longer count. What counts is the
     /// last beat that is stored, not this machine's clock, which may be wrong: a beat that arrives after it is read
     /// registers the host again. With several regions the entry stays open: beats of another one may have yet to arrive
@@ -175,11 +190,16 @@ impl HostAdmin {
 /// What the audit shows of a host.
 fn facts(settings: &HostSettings, now: Timestamp) -> Value {
     let pause = settings.pause.filter(|_| settings.is_paused(now));
-    json!({
+    let mut facts = json!({
         "paused": pause.is_some(),
         "pausedUntil": pause.and_then(|pause| pause.until).map(|until| until.to_string()),
         "intervalMs": settings.interval.map(u64::from),
-    })
+    });
+    if let Some(Acknowledgement { note, .. }) = &settings.acknowledged {
+        facts["acknowledged"] = json!(true);
+        facts["note"] = json!(note);
+    }
+    facts
 }
 
 fn is_known(heartbeat: Option<&Heartbeat>, entry: Option<&Entry>) -> bool {

@@ -67,14 +67,21 @@ impl Pass<'_> {
     }
 
     /// With how many hosts its sites have, as this pass counted them.
-    fn with_sites(&self, digest: Digest) -> Digest {
+    pub(super) fn with_sites(&self, digest: Digest) -> Digest {
         let fleet = digest.fleet.clone();
         digest.with_sites(|site| self.sites.get()?.size(&fleet, site))
     }
 
     /// Completes the digests that are not closed yet; those that may have been accepted only when all `echoes` were read.
-    pub(super) async fn digests(&self, echoes: bool, report: &mut SweepReport) -> Result<(), Stop> {
-        let (mut result, mut after) = (Ok(()), None);
+    ///
+    /// That a reminder is in doubt no entry shows: whether any echo is left is `searched` for it when it is.
+    pub(super) async fn digests(
+        &self,
+        echoes: bool,
+        searched: bool,
+        report: &mut SweepReport,
+    ) -> Result<(), Stop> {
+        let (mut result, mut after, mut reminders) = (Ok(()), None, Vec::new());
         loop {
             let page = self.sweep.ports.digests.open(Segment::WHOLE, after).await?;
             for item in &page.unreadable {
@@ -84,6 +91,10 @@ impl Pass<'_> {
                 if stored.record.is_in_doubt() && !echoes {
                     continue;
                 }
+                if stored.record.is_in_doubt() && stored.record.reminder.is_some() && !searched {
+                    reminders.push(stored.record.id);
+                    continue;
+                }
                 if self.in_time().is_err() {
                     return result.and(Err(Stop::OutOfTime));
                 }
@@ -91,14 +102,23 @@ impl Pass<'_> {
             }
             after = page.next;
             if after.is_none() {
-                return result;
+                break;
             }
         }
+        if !reminders.is_empty() {
+            self.echoes(true, report).await?;
+        }
+        for id in reminders {
+            if let Some(stored) = self.sweep.ports.digests.load(&id).await? {
+                result = result.and(self.advance(stored, None, report).await);
+            }
+        }
+        result
     }
 
     /// Takes a digest through its stages, as far as possible now. `joined` are its hosts when this sweep has let them join;
     /// one of them that has changed since is as one that changes a moment later.
-    async fn advance(
+    pub(super) async fn advance(
         &self,
         mut digest: Stored<Digest>,
         mut joined: Option<Vec<Stored>>,

@@ -9,6 +9,7 @@ use hb_domain::{Entry, Fleet, Heartbeat, HostKey, HostSettings, KeyId, State, Ti
 use super::deliver::Draft;
 use super::groups::group_of;
 use super::hold::OpenFleets;
+use super::reminders::{Troubles, note_trouble};
 use super::{Pass, Stop, SweepReport};
 use crate::ports::{Cursor, Page, PortResult, Segment, Stored};
 
@@ -125,6 +126,8 @@ impl OpenHosts {
 pub(super) struct OpenEntries {
     pub(super) hosts: OpenHosts,
     pub(super) fleets: OpenFleets,
+    /// Of which people may have to be reminded.
+    pub(super) troubles: Troubles,
     /// Whether a notice may have been accepted unnoticed, or a digest has one: only then does it matter that no echo is
     /// left.
     pub(super) doubt: bool,
@@ -176,6 +179,7 @@ impl Pass<'_> {
                 report.counts.count(entry.state_at(self.now));
                 open.hosts.add(entry);
                 open.fleets.add(entry, self.now);
+                note_trouble(&mut open.troubles, entry, self.now);
                 open.doubt |= entry.is_in_doubt() || entry.digest().is_some();
                 if entry.is_untouched() {
                     if let Some((group, at)) = group_of(entry, now) {
@@ -255,7 +259,7 @@ impl Pass<'_> {
     }
 
     /// All pages of open entries, from several segments at a time.
-    fn open_pages(&self) -> impl Stream<Item = PortResult<Page<Stored>>> + Unpin {
+    pub(super) fn open_pages(&self) -> impl Stream<Item = PortResult<Page<Stored>>> + Unpin {
         let of = self.sweep.settings.segments.max(1);
         let segments = (0..of).map(|index| Box::pin(self.open_segment(Segment { index, of })));
         stream::select_all(segments)

@@ -21,6 +21,7 @@ mod keys;
 mod limited;
 mod network;
 mod races;
+mod reminders;
 mod stale_index;
 mod subscriptions;
 mod sweep;

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use hb_domain::{
-    Blackout, Heartbeat, HostKey, KeyId, State, Timestamp, Transition, human_duration,
+    Acknowledgement, Blackout, Heartbeat, HostKey, KeyId, State, Timestamp, Transition,
+    human_duration, visible,
 };
 use hb_service::admin::HostView;
 use serde::Serialize;
@@ -21,8 +22,32 @@ pub(super) struct HostRow {
     interval_ms: Option<u64>,
     deadline: Option<String>,
     paused_until: Option<String>,
+    /// While it is missing or failing and somebody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<Acknowledged>,
     #[serde(skip)]
     view: HostView,
+}
+
+/// Until people know that it recovered, a host that did still has it.
+fn acknowledgement(view: &HostView) -> Option<&Acknowledgement> {
+    let acknowledged = view.settings.acknowledged.as_ref();
+    acknowledged.filter(|_| view.state.is_trouble())
+}
+
+#[derive(Serialize)]
+struct Acknowledged {
+    at: String,
+    note: Option<String>,
+}
+
+impl From<&Acknowledgement> for Acknowledged {
+    fn from(Acknowledgement { at, note }: &Acknowledgement) -> Self {
+        Self {
+            at: at.to_string(),
+            note: note.as_ref().map(|note| visible(note.as_str())),
+        }
+    }
 }
 
 impl HostRow {
@@ -44,12 +69,19 @@ impl HostRow {
             paused_until: pause
                 .and_then(|pause| pause.until)
                 .map(|until| until.to_string()),
+            acknowledged: acknowledgement(&view).map(Into::into),
             view,
         }
     }
 
     pub(super) fn key(&self) -> &HostKey {
         &self.view.key
+    }
+
+    /// `missing`, or `missing, acked`.
+    fn state(&self) -> String {
+        let acked = self.acknowledged.as_ref().map_or("", |_| ", acked");
+        format!("{}{acked}", self.state)
     }
 
     fn interval(&self) -> String {
@@ -76,7 +108,7 @@ impl Row for HostRow {
         vec![
             self.host_id.clone(),
             self.fleet.clone(),
-            self.state.to_string(),
+            self.state(),
             shown(last),
             self.interval(),
             shown(self.view.deadline),
@@ -186,6 +218,15 @@ impl HostDetails {
                 or_dash(view.deadline.map(|at| output::instant_here(at, now))),
             ),
         ];
+        if let Some(Acknowledgement { at, note }) = acknowledgement(view) {
+            let note = note
+                .as_ref()
+                .map(|note| format!(": {}", visible(note.as_str())));
+            facts.push((
+                "acknowledged",
+                instant(*at, now) + &note.unwrap_or_default(),
+            ));
+        }
         if row.state == State::Paused {
             let until = view
                 .settings
