@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hb_domain::{About, Entry, FleetRecord, Kind, Notice};
+use hb_domain::{About, Entry, FleetRecord, Kind, Notice, Timestamp};
 
 use crate::progress::DIGEST;
 use crate::run::{CALM_FROM, LEASE};
@@ -58,8 +58,7 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
             world.violated(TRUE_REMINDER, format!("{id:?} {kind:?}"));
         }
     }
-    let times = world.reminders.entry(notice.fleet.clone()).or_default();
-    times.push(world.now);
+    world.reminders.insert(notice.fleet.clone(), world.now);
     let transitions = Vec::new();
     world.accepted.push(Accepted {
         transitions,
@@ -76,11 +75,11 @@ pub(crate) fn at_the_end(
     let repeat = i64::try_from(world.groups.repeat().as_millis()).unwrap();
     // A sweep begins it, or one that goes on when that ended; a lease of before runs out.
     let late = world.now - repeat - 2 * LEASE - DIGEST;
+    let now = Timestamp::from_millis(world.now).unwrap();
     for row in records.values() {
         let Some(entry) = row.record.downcast_ref::<Entry>() else {
             continue;
         };
-        let now = hb_domain::Timestamp::from_millis(world.now).unwrap();
         let Some(told) = entry.to_remind(now) else {
             continue;
         };
@@ -88,8 +87,8 @@ pub(crate) fn at_the_end(
             .accepted
             .as_ref()
             .map_or(i64::MAX, |accepted| accepted.at.as_millis());
-        let times = world.reminders.get(&entry.key.fleet).into_iter().flatten();
-        let last = times.max().copied().unwrap_or(i64::MIN);
+        let last = world.reminders.get(&entry.key.fleet).copied();
+        let last = last.unwrap_or(i64::MIN);
         let lasts = known.max(told.at.as_millis()).max(CALM_FROM) < late;
         if repeat > 0 && lasts && last < late && world.wrong_clock.is_none() {
             let words = format!("{} since {known}, the last at {last}", entry.key);

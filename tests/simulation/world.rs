@@ -159,8 +159,8 @@ pub(crate) struct World {
     pub(crate) sends: BTreeSet<(u64, Fleet, Kind)>,
     /// Which process began the last reminder of each fleet.
     pub(crate) reminding: BTreeMap<Fleet, u64>,
-    /// When reminders of each fleet were accepted.
-    pub(crate) reminders: BTreeMap<Fleet, Vec<i64>>,
+    /// When the last reminder of each fleet was accepted.
+    pub(crate) reminders: BTreeMap<Fleet, i64>,
     /// The notices of each transition.
     pub(crate) published_by: BTreeMap<(HostKey, u64), BTreeSet<Subject>>,
     /// Echoes that were not acknowledged yet.

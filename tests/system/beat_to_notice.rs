@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Mailbox, Sandbox, Server, Webhook, eventually, have, pulse};
+use crate::support::{Mailbox, Sandbox, Server, Webhook, eventually, have, keep_heard};
 
 /// Long enough for two more sweeps to send a notice again, if they did.
 const TWO_SWEEPS: Duration = Duration::from_millis(2_500);
@@ -177,8 +177,8 @@ async fn an_unconfirmed_address_gets_one_mail() {
 async fn two_hundred_hosts_at_once_are_each_notified_once() {
     let (sandbox, webhook) = (Sandbox::new(), Webhook::start().await);
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
-    let (key, url) = (server.first_key(), server.url.clone());
-    tokio::spawn(pulse(key.clone(), move || Some(url.clone())));
+    let key = server.first_key();
+    keep_heard(&key, &server.url);
     sandbox.json(&["subscription", "add", "http", &webhook.url()]);
     let mut names: Vec<_> = (0..200).map(|i| format!("host-{i}")).collect();
     names.sort();
@@ -210,8 +210,8 @@ async fn two_hundred_hosts_at_once_are_each_notified_once() {
 async fn a_webhook_that_was_down_gets_each_notice_in_order() {
     let (sandbox, mut webhook) = (Sandbox::new(), Webhook::start().await);
     let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
-    let (key, url) = (server.first_key(), server.url.clone());
-    tokio::spawn(pulse(key.clone(), move || Some(url.clone())));
+    let key = server.first_key();
+    keep_heard(&key, &server.url);
     let id = sandbox.json(&[
         "subscription",
         "add",

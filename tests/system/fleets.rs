@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Sandbox, Server, Webhook, beat_all, eventually, pulse};
+use crate::support::{Sandbox, Server, Webhook, beat_all, eventually, keep_heard};
 
 #[test]
 fn fleets_are_listed_shown_and_set() {
@@ -60,8 +60,7 @@ async fn seven_registers_over_several_sweeps_are_one_message_down_and_at_most_tw
     let times = ["--group-wait", "8s", "--group-interval", "4s"];
     sandbox.json(&[&["fleet", "set", "main"][..], &times].concat());
     let (key, url) = (server.first_key(), server.url.clone());
-    let pulsed = url.clone();
-    tokio::spawn(pulse(key.clone(), move || Some(pulsed.clone())));
+    keep_heard(&key, &url);
     let (kinds, site) = (
         ["--kind", "missing,recovered"],
         ["--host-prefix", "restaurant-17/"],
@@ -128,8 +127,7 @@ async fn people_are_reminded_of_what_nobody_acknowledged() {
         "missing",
     ]);
     let (key, url) = (server.first_key(), server.url.clone());
-    let pulsed = url.clone();
-    tokio::spawn(pulse(key.clone(), move || Some(pulsed.clone())));
+    keep_heard(&key, &url);
     beat_all(&key, || Some(url.clone()), [("a", 1_000), ("b", 1_000)]).await;
     let reminders = |hosts: usize, acknowledged: usize| {
         let received = webhook.received();

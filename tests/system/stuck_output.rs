@@ -1,6 +1,6 @@
 //! Nobody reads standard output and standard error, such as after Ctrl-S in a terminal: the service goes on.
 
-use crate::support::{Sandbox, Server, beat_all, eventually, pulse};
+use crate::support::{Sandbox, Server, beat_all, eventually, keep_heard};
 
 /// So many that their beats fill the log, and each digest of them fills standard output.
 const HOSTS: usize = 3_000;
@@ -39,8 +39,7 @@ fn printed(server: &Server, kind: &str) -> usize {
 async fn pipes_that_nobody_reads_hold_up_no_beat_and_lose_no_notice() {
     let sandbox = Sandbox::new();
     let (server, key) = stuck(&sandbox).await;
-    let url = server.url.clone();
-    tokio::spawn(pulse(key.clone(), move || Some(url.clone())));
+    keep_heard(&key, &server.url);
     server.read(false);
     for (kind, interval) in [
         ("registered", 600_000),

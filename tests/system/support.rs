@@ -11,7 +11,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-pub(crate) use crowd::{PULSE, beat_all, patient, pulse};
+pub(crate) use crowd::{PULSE, beat_all, keep_heard, patient, pulse};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use scripted::{Answer, Scripted};
 pub(crate) use server::{Server, client};

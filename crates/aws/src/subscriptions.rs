@@ -354,13 +354,7 @@ mod tests {
     }
 
     fn of_hosts(prefixes: &[&str]) -> Filter {
-        Filter {
-            host_prefixes: prefixes
-                .iter()
-                .map(|prefix| prefix.parse().unwrap())
-                .collect(),
-            ..Filter::default()
-        }
+        serde_json::from_value(json!({"hostPrefixes": prefixes})).unwrap()
     }
 
     /// SNS multiplies the numbers of values of all attributes, and takes 150 of at most five attributes.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::beat::Interval;
-use crate::host::{Fleet, HostId, is_delimiter, name};
+use crate::host::{Fleet, HostId, is_delimiter, name, one_line};
 use crate::key::{KeyId, SecretHash};
 use crate::limits;
 use crate::time::Timestamp;
@@ -87,10 +87,8 @@ impl KeyName {
 impl FromStr for KeyName {
     type Err = KeyNameError;
     fn from_str(text: &str) -> Result<Self, KeyNameError> {
-        let text = text.trim();
-        let fits = (1..=limits::KEY_NAME_CHARS).contains(&text.chars().count())
-            && !text.chars().any(char::is_control);
-        fits.then(|| Self(text.to_owned())).ok_or(KeyNameError)
+        let line = one_line(text, limits::KEY_NAME_CHARS);
+        line.map(Self).ok_or(KeyNameError)
     }
 }
 

@@ -10,11 +10,15 @@
 //!
 //! A host that joined too late for the list takes its notice back.
 
+mod member;
+mod room;
+
 use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::room::Room;
 use crate::entry::Entry;
 use crate::host::{Fleet, HostId, HostKey};
 use crate::key::KeyId;
@@ -24,88 +28,8 @@ use crate::pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publica
 use crate::time::Timestamp;
 use crate::transition::{Caveat, Kind};
 
-/// A host of a digest.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "MemberParts", into = "MemberParts")]
-pub struct Member {
-    /// Which host of the fleet.
-    pub host: HostId,
-    /// The number of its transition.
-    pub epoch: u64,
-    /// Since when it is so.
-    pub since: Timestamp,
-    /// Whether a missing host beat again before the digest was sent.
-    pub back: bool,
-    /// In a reminder, whether it is failing, not missing.
-    pub failing: bool,
-}
-
-/// As it is stored. Version 0.1.0 wrote the form without marks.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum MemberParts {
-    Plain(HostId, u64, Timestamp),
-    Back(HostId, u64, Timestamp, bool),
-    Marked(HostId, u64, Timestamp, bool, bool),
-}
-
-impl Member {
-    /// The host of `entry`, with its last transition.
-    #[must_use]
-    pub fn of(entry: &Entry) -> Option<Self> {
-        let since = entry.history.last()?.since;
-        Some(Self {
-            host: entry.key.host.clone(),
-            epoch: entry.epoch,
-            since,
-            back: false,
-            failing: false,
-        })
-    }
-
-    /// Its size in the digest's JSON, at most. It has one mark at most.
-    fn bytes(&self) -> usize {
-        const AROUND: usize =
-            r#"{"failing":true,"hostId":"","since":"2026-01-31T10:02:00.000Z"},"#.len();
-        AROUND + self.host.as_str().len()
-    }
-}
-
-impl From<MemberParts> for Member {
-    fn from(parts: MemberParts) -> Self {
-        let (host, epoch, since, back, failing) = match parts {
-            MemberParts::Plain(host, epoch, since) => (host, epoch, since, false, false),
-            MemberParts::Back(host, epoch, since, back) => (host, epoch, since, back, false),
-            MemberParts::Marked(host, epoch, since, back, failing) => {
-                (host, epoch, since, back, failing)
-            }
-        };
-        Self {
-            host,
-            epoch,
-            since,
-            back,
-            failing,
-        }
-    }
-}
-
-impl From<Member> for MemberParts {
-    fn from(member: Member) -> Self {
-        let Member {
-            host,
-            epoch,
-            since,
-            back,
-            failing,
-        } = member;
-        match (back, failing) {
-            (false, false) => Self::Plain(host, epoch, since),
-            (true, false) => Self::Back(host, epoch, since, back),
-            (_, true) => Self::Marked(host, epoch, since, back, failing),
-        }
-    }
-}
+pub use self::member::Member;
+pub use self::room::digest_parts;
 
 /// The stages of a digest, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -203,9 +127,7 @@ impl Digest {
     ) -> Option<Self> {
         hosts.sort_by(|one, other| (one.since, &one.host).cmp(&(other.since, &other.host)));
         let mut room = Room::default();
-        let fits = hosts
-            .iter()
-            .take_while(|member| room.take(member, &member.host));
+        let fits = hosts.iter().take_while(|member| room.take(&member.host));
         let fits = fits.count();
         let more = unlisted.more + hosts.len() - fits;
         hosts.truncate(fits);
@@ -437,55 +359,6 @@ fn in_turn(joined: impl Iterator<Item = (Option<KeyId>, Member)>) -> Vec<Member>
         rest.sort_by(|(_, one), (_, other)| one.host.cmp(&other.host));
     }
     members.into_iter().map(|(_, member)| member).collect()
-}
-
-/// What is left of a digest's limits.
-#[derive(Default)]
-struct Room<'a> {
-    hosts: usize,
-    bytes: usize,
-    /// What SNS filters on, and how many hosts sites have, is there once.
-    sites: HashSet<&'a str>,
-}
-
-impl<'a> Room<'a> {
-    /// Takes the place of a host, if there is room for it.
-    fn take(&mut self, member: &Member, host: &'a HostId) -> bool {
-        const AROUND: usize = r#""/","":4294967295,"#.len();
-        let known = &self.sites;
-        let new = host.site_prefixes().filter(|site| !known.contains(site));
-        let of_sites: usize = new.map(|site| AROUND + 2 * site.len()).sum();
-        let bytes = self.bytes + member.bytes() + of_sites;
-        let fits = self.hosts < limits::DIGEST_HOSTS && bytes <= limits::DIGEST_BYTES;
-        if fits || self.hosts == 0 {
-            (self.hosts, self.bytes) = (self.hosts + 1, bytes);
-            self.sites.extend(host.site_prefixes());
-            return true;
-        }
-        false
-    }
-}
-
-/// Splits `entries` so that each part fits into one digest.
-#[must_use]
-pub fn digest_parts<'a>(entries: &[&'a Entry]) -> Vec<Vec<&'a Entry>> {
-    let mut parts: Vec<Vec<&Entry>> = Vec::new();
-    let mut room = Room::default();
-    for entry in entries {
-        let Some(member) = Member::of(entry) else {
-            continue;
-        };
-        let host = &entry.key.host;
-        match parts.last_mut() {
-            Some(part) if room.take(&member, host) => part.push(entry),
-            _ => {
-                room = Room::default();
-                room.take(&member, host);
-                parts.push(vec![entry]);
-            }
-        }
-    }
-    parts
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! The ledger entry: what is known of a host besides its beats.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::acknowledgement::{Acknowledgement, Note};
 use crate::beat::{Heartbeat, Interval, Message};
 use crate::flapping::Flapping;
-use crate::host::{HostKey, Region, name};
+use crate::host::{HostKey, Region};
 use crate::incarnation::Incarnation;
 use crate::inquiry::Inquiry;
 use crate::limits;
@@ -41,41 +41,6 @@ impl PauseError {
         Self { until, now }
     }
 }
-
-/// That somebody knows of the trouble of a host and wants no reminders of it, until it recovers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Acknowledgement {
-    /// Since when.
-    pub at: Timestamp,
-    /// What else they want to say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<Note>,
-}
-
-/// A remark of an admin: one line of 1 to [`limits::NOTE_CHARS`] characters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Note(String);
-
-/// A string that is not a [`Note`].
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "a note is 1 to {} characters, without line breaks or control characters",
-    limits::NOTE_CHARS
-)]
-pub struct NoteError;
-
-impl FromStr for Note {
-    type Err = NoteError;
-    fn from_str(text: &str) -> Result<Self, NoteError> {
-        let text = text.trim();
-        let fits = (1..=limits::NOTE_CHARS).contains(&text.chars().count())
-            && !text.chars().any(char::is_control);
-        fits.then(|| Self(text.to_owned())).ok_or(NoteError)
-    }
-}
-
-name!(Note, NoteError);
 
 /// Settings of a host, made by admins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

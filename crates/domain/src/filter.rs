@@ -123,13 +123,7 @@ mod tests {
     }
 
     fn of_sites(prefixes: &[&str]) -> Filter {
-        Filter {
-            host_prefixes: prefixes
-                .iter()
-                .map(|prefix| prefix.parse().unwrap())
-                .collect(),
-            ..Filter::default()
-        }
+        serde_json::from_value(serde_json::json!({"hostPrefixes": prefixes})).unwrap()
     }
 
     #[test]

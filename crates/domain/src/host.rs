@@ -136,6 +136,13 @@ pub(crate) fn is_lower_name(text: &str, longest: usize) -> bool {
     (1..=longest).contains(&text.len()) && text.bytes().all(allowed)
 }
 
+/// `text` without blanks around it, if these are 1 to `longest` characters without line breaks and control characters.
+pub(crate) fn one_line(text: &str, longest: usize) -> Option<String> {
+    let text = text.trim();
+    let fits = (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+}
+
 /// Whether a character may separate the parts of a [`HostId`].
 pub(crate) fn is_delimiter(c: char) -> bool {
     matches!(c, '.' | '_' | ':' | '@' | '/' | '-')

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod access;
+mod acknowledgement;
 mod act;
 mod backoff;
 mod beat;
@@ -37,6 +38,7 @@ mod words;
 pub use access::{
     Denied, HostPrefix, HostPrefixError, Key, KeyLimits, KeyName, KeyNameError, Scope,
 };
+pub use acknowledgement::{Acknowledgement, Note, NoteError};
 pub use act::{Act, ActId, ActKind, Who};
 pub use backoff::{Tries, jittered, pause, splay};
 #[cfg(any(test, feature = "testing"))]
@@ -48,7 +50,7 @@ pub use coverage::{Blackout, CanaryPolicy, Coverage, Receiver, ReceiverHealth};
 pub use decide::{Rules, deadline, decide};
 pub use digest::{Digest, DigestStage, Member, Reminder, digest_parts};
 pub use endpoint::{Endpoint, EndpointError, Protocol, off_limits};
-pub use entry::{Acknowledgement, Entry, HostSettings, Note, NoteError, Pause, PauseError};
+pub use entry::{Entry, HostSettings, Pause, PauseError};
 pub use filter::{Filter, FilterError};
 pub use flapping::Flapping;
 pub use group::{FleetRecord, FleetSettings, GroupTime, GroupTimeError};

@@ -53,6 +53,12 @@ pub(crate) async fn beat_all<'a>(
 /// The host of [`pulse`].
 pub(crate) const PULSE: &str = "pulse";
 
+/// Sends a [`pulse`] to one server from now on.
+pub(crate) fn keep_heard(key: &str, url: &str) {
+    let (key, url) = (key.to_owned(), url.to_owned());
+    tokio::spawn(pulse(key, move || Some(url.clone())));
+}
+
 /// Sends beats of one host for ever, with an interval that does not end during a test. Without any beat a server would
 /// hold what seems silent, because it may have lost its network.
 pub(crate) async fn pulse(key: String, server: impl Fn() -> Option<String>) {

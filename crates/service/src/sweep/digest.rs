@@ -74,14 +74,14 @@ impl Pass<'_> {
 
     /// Completes the digests that are not closed yet; those that may have been accepted only when all `echoes` were read.
     ///
-    /// That a reminder is in doubt no entry shows: whether any echo is left is `searched` for it when it is.
+    /// Unless they were `searched` to the last one, they are for a digest in doubt: of a reminder no entry shows the doubt.
     pub(super) async fn digests(
         &self,
         echoes: bool,
         searched: bool,
         report: &mut SweepReport,
     ) -> Result<(), Stop> {
-        let (mut result, mut after, mut reminders) = (Ok(()), None, Vec::new());
+        let (mut result, mut after, mut doubtful) = (Ok(()), None, Vec::new());
         loop {
             let page = self.sweep.ports.digests.open(Segment::WHOLE, after).await?;
             for item in &page.unreadable {
@@ -91,8 +91,8 @@ impl Pass<'_> {
                 if stored.record.is_in_doubt() && !echoes {
                     continue;
                 }
-                if stored.record.is_in_doubt() && stored.record.reminder.is_some() && !searched {
-                    reminders.push(stored.record.id);
+                if stored.record.is_in_doubt() && !searched {
+                    doubtful.push(stored.record.id);
                     continue;
                 }
                 if self.in_time().is_err() {
@@ -105,10 +105,10 @@ impl Pass<'_> {
                 break;
             }
         }
-        if !reminders.is_empty() {
+        if !doubtful.is_empty() {
             self.echoes(true, report).await?;
         }
-        for id in reminders {
+        for id in doubtful {
             if let Some(stored) = self.sweep.ports.digests.load(&id).await? {
                 result = result.and(self.advance(stored, None, report).await);
             }

@@ -6,7 +6,7 @@ use hb_domain::{
     Digest, Entry, Fleet, FleetRecord, FleetSettings, Kind, Notice, NoticeId, Publication, Signal,
 };
 use hb_service::SweepSettings;
-use hb_service::ports::{Ledger, Ports};
+use hb_service::ports::{Clock, Ledger, Segment};
 
 use crate::races::change;
 use crate::{Bench, host};
@@ -19,7 +19,7 @@ impl Bench {
         let before = self.memory.published().len();
         for _ in 0..seconds / 3_600 {
             self.pass(3_600);
-            self.sweep_and_remind(|_| ()).await;
+            self.sweep_and_remind().await;
         }
         let sent = self.memory.published().split_off(before);
         sent.into_iter()
@@ -27,7 +27,7 @@ impl Bench {
             .collect()
     }
 
-    async fn sweep_and_remind(&self, replace: impl FnOnce(&mut Ports)) {
+    async fn sweep_and_remind(&self) {
         let settings = SweepSettings {
             groups: FleetSettings {
                 repeat_interval: None,
@@ -35,11 +35,7 @@ impl Bench {
             },
             ..SweepSettings::local()
         };
-        self.sweep_with(replace)
-            .with_settings(settings)
-            .run()
-            .await
-            .unwrap();
+        self.sweep().with_settings(settings).run().await.unwrap();
     }
 
     /// Hosts of which people know that they are missing since now, and one that is failing.
@@ -50,12 +46,12 @@ impl Bench {
         for name in missing {
             bench.beat(name).await;
         }
-        bench.sweep_and_remind(|_| ()).await;
+        bench.sweep_and_remind().await;
         bench.pass(1);
         bench.signal("failing", year, Signal::Fail).await;
-        bench.sweep_and_remind(|_| ()).await;
+        bench.sweep_and_remind().await;
         bench.pass(100);
-        bench.sweep_and_remind(|_| ()).await;
+        bench.sweep_and_remind().await;
         bench
     }
 }
@@ -83,8 +79,7 @@ async fn people_are_reminded_once_a_day_until_it_is_over() {
         bench.beat_every(name, Duration::from_hours(1_000)).await;
     }
     assert_eq!(bench.reminders(3 * DAY).await, []);
-    let open =
-        Ledger::<Digest>::open(&*bench.memory, hb_service::ports::Segment::WHOLE, None).await;
+    let open = Ledger::<Digest>::open(&*bench.memory, Segment::WHOLE, None).await;
     assert_eq!(open.unwrap().items, [], "each reminder is closed");
 }
 
@@ -110,9 +105,10 @@ async fn what_is_acknowledged_or_paused_is_left_out_and_counted() {
 #[tokio::test]
 async fn a_fleet_may_have_none() {
     let bench = Bench::in_trouble(&["a"]).await;
-    let mut record = fleet(&bench).await;
-    record.settings.repeat_interval = Some(Duration::ZERO.try_into().unwrap());
-    store(&bench, &record).await;
+    change(&bench.memory, &Fleet::main(), |mut record: FleetRecord| {
+        record.settings.repeat_interval = Duration::ZERO.try_into().ok();
+        Some(record)
+    });
     assert_eq!(bench.reminders(2 * DAY).await, []);
 }
 
@@ -122,12 +118,14 @@ async fn a_reminder_that_was_begun_is_sent_once() {
     let bench = Bench::in_trouble(&["a"]).await;
     bench.pass(DAY);
     let id = NoticeId::of_bytes([9; 32]);
-    let begun = FleetRecord {
-        reminded: Some(hb_service::ports::Clock::now(&*bench.clock)),
-        reminder: Some(id.clone()),
-        ..fleet(&bench).await
+    let begun = |record: FleetRecord| {
+        Some(FleetRecord {
+            reminded: Some(bench.clock.now()),
+            reminder: Some(id.clone()),
+            ..record
+        })
     };
-    store(&bench, &begun).await;
+    change(&bench.memory, &Fleet::main(), begun);
     let sent = bench.reminders(3_600).await;
     assert_eq!(
         sent.iter().map(|notice| &notice.id).collect::<Vec<_>>(),
@@ -135,7 +133,7 @@ async fn a_reminder_that_was_begun_is_sent_once() {
     );
     assert_eq!(fleet(&bench).await.reminder, None);
     // Its digest was there, and the record not yet without it.
-    store(&bench, &begun).await;
+    change(&bench.memory, &Fleet::main(), begun);
     assert_eq!(bench.reminders(3_600).await, []);
     assert_eq!(fleet(&bench).await.reminder, None);
 }
@@ -145,13 +143,15 @@ async fn a_reminder_that_was_begun_is_sent_once() {
 async fn a_reminder_of_what_is_over_is_dropped() {
     let bench = Bench::new();
     bench.beat("a").await;
-    bench.sweep_and_remind(|_| ()).await;
+    bench.sweep_and_remind().await;
     bench.pass(100);
-    let begun = FleetRecord {
-        reminder: Some(NoticeId::of_bytes([9; 32])),
-        ..FleetRecord::new(Fleet::main())
-    };
-    store(&bench, &begun).await;
+    change(&bench.memory, &Fleet::main(), |record: FleetRecord| {
+        Some(FleetRecord {
+            reminder: Some(NoticeId::of_bytes([9; 32])),
+            ..record
+        })
+    });
+    assert!(fleet(&bench).await.reminder.is_some());
     assert_eq!(bench.reminders(7_200).await, []);
     assert_eq!(fleet(&bench).await.reminder, None);
 }
@@ -163,7 +163,7 @@ async fn a_reminder_that_the_topic_refuses_is_sent_later() {
     bench
         .memory
         .next_publications([Publication::Refused("no".to_owned())]);
-    bench.sweep_and_remind(|_| ()).await;
+    bench.sweep_and_remind().await;
     let sent = bench.reminders(3_600).await;
     assert_eq!(sent.len(), 1);
     assert_eq!(names(&sent[0]), ["failing", "a"]);
@@ -172,11 +172,4 @@ async fn a_reminder_that_the_topic_refuses_is_sent_later() {
 async fn fleet(bench: &Bench) -> FleetRecord {
     let stored = Ledger::<FleetRecord>::load(&*bench.memory, &Fleet::main()).await;
     stored.unwrap().unwrap().record
-}
-
-async fn store(bench: &Bench, record: &FleetRecord) {
-    let stored = Ledger::<FleetRecord>::load(&*bench.memory, &Fleet::main()).await;
-    let version = stored.unwrap().map(|stored| stored.version);
-    let writer = uuid::Uuid::from_u128(7);
-    bench.memory.swap(record, version, writer).await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hb_domain::{Kind, Protocol, Region, Severity, Subscription, Timestamp};
+use hb_domain::{HostPrefix, Kind, Protocol, Region, Severity, Subscription, Timestamp};
 use hb_service::ports::Tally;
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ pub(super) struct SubscriptionRow {
     fleet: Option<String>,
     kinds: Vec<Kind>,
     severities: Vec<Severity>,
-    host_prefixes: Vec<String>,
+    host_prefixes: Vec<HostPrefix>,
     created: String,
     /// By region: its state, or what was just done.
     regions: BTreeMap<Region, String>,
@@ -66,11 +66,7 @@ impl SubscriptionRow {
             fleet: filter.fleet.as_ref().map(ToString::to_string),
             kinds: filter.kinds.clone(),
             severities: filter.severities.clone(),
-            host_prefixes: filter
-                .host_prefixes
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            host_prefixes: filter.host_prefixes.clone(),
             created: created.to_string(),
             regions,
             webhook: is_webhook.then(|| WebhookRow {
@@ -140,7 +136,7 @@ impl Row for SubscriptionRow {
             self.fleet.clone().unwrap_or_else(|| "all".to_owned()),
             all_or(kinds.collect()),
             all_or(severities.collect()),
-            all_or(self.host_prefixes.iter().map(String::as_str).collect()),
+            all_or(self.host_prefixes.iter().map(HostPrefix::as_str).collect()),
             self.state() + unsigned,
             count(|tally| tally.delivered),
             count(|tally| tally.due),
