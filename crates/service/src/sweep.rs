@@ -257,7 +257,8 @@ impl<'a> Pass<'a> {
                 system.record_sweep(region, sweep).await
             }
         };
-        let sent = match sent.and(doubtful) {
+        let lost = self.send_lost(report).await;
+        let sent = match sent.and(doubtful).and(lost) {
             Ok(()) if !due => Ok(()),
             Ok(()) | Err(Stop::OutOfTime) => self.send_rest(echoes.is_ok(), report).await,
             sent => sent,

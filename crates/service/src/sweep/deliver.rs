@@ -344,10 +344,12 @@ impl Pass<'_> {
                     if mark.is_some() && !current.as_ref().is_some_and(decided) {
                         steps.push(Step::Undecided(key));
                     }
-                    if let Some((current, failure)) = current.zip(failure) {
+                    let Some(current) = current else { continue };
+                    if let Some(failure) = failure {
                         let kept = self.keep_failure(&current.record.key, failure).await;
                         steps.extend(kept.err().map(Step::Failed));
                     }
+                    self.keep_lost(current).await;
                 }
                 Err(error) => steps.push(Step::Failed(error)),
             }

@@ -22,6 +22,8 @@ pub(super) struct Groups {
     fleets: BTreeMap<Fleet, Option<Stored<FleetRecord>>>,
     /// Those that this pass sends: whatever else it finds of them leaves as well.
     sends: BTreeSet<Group>,
+    /// What another sweep decided first in those, and left to this pass.
+    left: Vec<Stored>,
 }
 
 /// The group of the notice that waits in `entry`, and when that was decided.
@@ -36,6 +38,21 @@ impl Pass<'_> {
         let mut groups = self.groups.lock().await;
         let oldest = groups.waiting.entry(group).or_insert(at);
         *oldest = at.min(*oldest);
+    }
+
+    /// Keeps an entry that another sweep decided first, when its notice is one that this pass sends.
+    pub(super) async fn keep_lost(&self, current: Stored) {
+        let mut groups = self.groups.lock().await;
+        let group = group_of(&current.record, self.sweep.ports.clock.now());
+        if group.is_some_and(|(group, _)| groups.sends.contains(&group)) {
+            groups.left.push(current);
+        }
+    }
+
+    /// Sends what was kept so.
+    pub(super) async fn send_lost(&self, report: &mut SweepReport) -> Result<(), Stop> {
+        let left = std::mem::take(&mut self.groups.lock().await.left);
+        self.send_waiting(left, report).await
     }
 
     /// Whether a notice waited in `group` when the pass began.

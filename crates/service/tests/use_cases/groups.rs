@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use hb_domain::{Fleet, FleetRecord, FleetSettings, Kind, Publication, Signal, State};
 use hb_service::ports::{Clock, Heartbeats, Ledger, Ports};
 use hb_service::{SweepReport, SweepSettings};
@@ -235,6 +236,34 @@ async fn of_two_sweeps_at_the_same_time_one_sends() {
     bench.pass(300);
     bench.usual().await;
     assert_eq!(bench.news(&mut seen), [(Kind::Missing, 3)]);
+}
+
+#[tokio::test]
+async fn what_another_sweep_decides_first_leaves_with_the_group_of_this_one() {
+    for hosts in [&THREE[..1], &THREE] {
+        let bench = Bench::known(hosts).await;
+        let group_wait = FleetSettings::AT_ONCE.group_wait;
+        bench
+            .settings(FleetSettings {
+                group_wait,
+                ..FleetSettings::default()
+            })
+            .await;
+        let mut seen = bench.memory.published().len();
+        bench.pass(11);
+        let other = bench.sweep().with_settings(SweepSettings::local());
+        let before = move |nth, _: &str| {
+            if nth == 1 {
+                let report = other.run().now_or_never().unwrap().unwrap();
+                assert!(report.decided[Kind::Missing] > 0 && report.accepted == 0);
+            }
+        };
+        let report = bench
+            .usual_with(|ports| ports.ledger = Arc::new(Eventful::before(&bench, before)))
+            .await;
+        assert_eq!(report.lost_races, hosts.len() as u64);
+        assert_eq!(bench.news(&mut seen), [(Kind::Missing, hosts.len())]);
+    }
 }
 
 #[tokio::test]
