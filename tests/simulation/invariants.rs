@@ -14,6 +14,7 @@ use crate::intervals::in_time;
 use crate::ports::SimulatedPorts;
 use crate::reminders;
 use crate::run::LEASE;
+use crate::windows;
 use crate::world::{Accepted, Message, World};
 
 /// Each transition of a host is decided once.
@@ -205,6 +206,7 @@ pub(crate) fn swapped(world: &mut World, record: &dyn Any, ports: &SimulatedPort
             });
             // To a sweep whose clock is ahead by more, all hosts have been silent for longer; and where copies are late,
             // others only know what it asked.
+            windows::decided(world, &entry.key, last);
             if !wrong_clock {
                 alarms::check(world, &entry.key, last, ahead);
             }
@@ -281,7 +283,9 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: Accepted) {
             format!("{:?} again as attempt {}", copy.subject, copy.attempt),
         );
     }
-    if notice.reminder.is_some() {
+    if notice.reminder.is_none() {
+        windows::accepted(world, notice, &copy);
+    } else {
         reminders::accepted(world, notice, copy);
         return;
     }

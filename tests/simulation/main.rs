@@ -26,6 +26,7 @@ mod run;
 mod store;
 mod unreadable;
 mod versions;
+mod windows;
 mod world;
 
 use std::ops::Range;
@@ -138,6 +139,7 @@ fn no_seed_violates_an_invariant() {
         "a host that flaps is held",
         "a reminder was begun",
         "a reminder went on",
+        "a host failed in a window",
         "a host that beats is missing, with a caveat",
         "a receiver is reported",
         "an interval was raised",

@@ -1,4 +1,4 @@
-//! The production protocol, and seventeen broken variants. Each wraps the production code with one fault, so that the
+//! The production protocol, and eighteen broken variants. Each wraps the production code with one fault, so that the
 //! production code contains no switches for it.
 
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::invariants;
 use crate::ports::SimulatedPorts;
 use crate::reminders;
 use crate::run;
+use crate::windows;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
@@ -59,11 +60,13 @@ pub(crate) enum Variant {
     Nagging,
     /// A reminder that is begun counts as made.
     LosesReminders,
+    /// Knows of no maintenance windows.
+    Planless,
 }
 
 impl Variant {
     /// The broken variants, each with the invariant that it violates.
-    pub(crate) const MUTANTS: [(Self, &str); 17] = [
+    pub(crate) const MUTANTS: [(Self, &str); 19] = [
         (Self::EventualLedger, invariants::ONE_TRANSITION),
         (Self::NoOutbox, invariants::NOTHING_PENDING),
         (Self::NoEchoResend, invariants::ACCEPTED_ONCE),
@@ -81,6 +84,8 @@ impl Variant {
         (Self::SharedTurn, invariants::IN_GROUPS),
         (Self::Nagging, reminders::APART),
         (Self::LosesReminders, reminders::REMINDED),
+        (Self::Planless, windows::UNCOUNTED),
+        (Self::Planless, windows::UNTOLD),
     ];
 
     /// How many regions it needs, if it needs a certain number.
@@ -116,7 +121,8 @@ impl Variant {
             | Self::EventualLedger
             | Self::Impatient
             | Self::Nagging
-            | Self::LosesReminders => faults,
+            | Self::LosesReminders
+            | Self::Planless => faults,
         }
     }
 
@@ -146,6 +152,7 @@ impl Variant {
                 sweep.settings.groups.repeat_interval = Duration::from_millis(1).try_into().ok();
             }
             Self::LosesReminders => sweep.ports.digests = Arc::new(Lost(ports.clone())),
+            Self::Planless => sweep.ports.fleets = Arc::new(Planless(ports.clone())),
             Self::NoOrphanRule => sweep.ports.digests = broken,
             Self::Unconfirmed => sweep.ports.heartbeats = broken,
             Self::QuickEchoes => sweep.ports.echoes = Arc::new(Quick(ports.clone())),
@@ -309,6 +316,37 @@ impl Ledger<FleetRecord> for Broken {
         after: Option<Cursor>,
     ) -> PortResult<Page<Stored<FleetRecord>>> {
         Ledger::<FleetRecord>::open(&self.0, segment, after).await
+    }
+}
+
+/// Fleets, whose maintenance windows are not listed.
+struct Planless(SimulatedPorts);
+
+#[async_trait]
+impl Ledger<FleetRecord> for Planless {
+    async fn load(&self, fleet: &Fleet) -> PortResult<Option<Stored<FleetRecord>>> {
+        Ledger::load(&self.0, fleet).await
+    }
+
+    async fn swap(
+        &self,
+        record: &FleetRecord,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<FleetRecord>> {
+        self.0.swap(record, expected, writer).await
+    }
+
+    async fn open(
+        &self,
+        segment: Segment,
+        after: Option<Cursor>,
+    ) -> PortResult<Page<Stored<FleetRecord>>> {
+        let mut page = Ledger::<FleetRecord>::open(&self.0, segment, after).await?;
+        for stored in &mut page.items {
+            stored.record.windows.clear();
+        }
+        Ok(page)
     }
 }
 

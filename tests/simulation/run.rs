@@ -20,6 +20,7 @@ use crate::invariants;
 use crate::mutants::Variant;
 use crate::operations::operate;
 use crate::ports::SimulatedPorts;
+use crate::windows;
 use crate::world::{PARTITIONS, Quiet, START, Shared, Violation, World, instant};
 
 pub(crate) const MINUTE: i64 = 60_000;
@@ -71,6 +72,7 @@ pub(crate) fn run_variant(seed: u64, variant: Variant, faults_for: Variant) -> R
         repeat_interval: repeat.try_into().ok(),
         ..groups(&mut rng)
     };
+    world.get().window = windows::planned(&mut apart);
     world.get().flapper = (rng.u8(0..8) == 0).then_some(0);
     let mut executor = Executor::new(world.clone());
     populate(&world, &mut executor);
@@ -140,6 +142,11 @@ pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
         let _ = ports.write(&receiver, None, Uuid::nil());
         let without = &mut world.get().without_canary;
         without.insert(region, Quiet::until(START));
+    }
+    let window = world.get().window.clone();
+    if let Some(window) = window {
+        let region = world.get().regions[0].clone();
+        windows::add(&SimulatedPorts::new(world, &region, 0), &window);
     }
     let sizes = {
         let mut world = world.get();

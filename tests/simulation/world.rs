@@ -11,6 +11,7 @@ use crate::faults::{Fault, Faults};
 use crate::operations::Operations;
 use crate::store::Tables;
 use crate::unreadable::Damage;
+use crate::windows::Planned;
 
 /// The start of every run.
 pub(crate) const START: i64 = 1_700_000_000_000;
@@ -152,6 +153,8 @@ pub(crate) struct World {
     pub(crate) held_until: BTreeMap<(HostKey, u64), i64>,
     /// How long notices wait in groups.
     pub(crate) groups: FleetSettings,
+    /// The maintenance window of a fleet.
+    pub(crate) window: Option<Planned>,
     /// Which host, by its place among all, goes missing and comes back again and again.
     pub(crate) flapper: Option<usize>,
     /// The records of the fleets, and which process has sent what.
@@ -257,6 +260,7 @@ impl Shared {
             withdrawn: BTreeSet::new(),
             held_until: BTreeMap::new(),
             groups: FleetSettings::default(),
+            window: None,
             flapper: None,
             fleets: BTreeMap::new(),
             sends: BTreeSet::new(),

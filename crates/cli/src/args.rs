@@ -10,6 +10,7 @@ mod audit;
 mod fleet;
 mod host;
 mod key;
+mod maintenance;
 mod send;
 mod subscription;
 mod target;
@@ -35,6 +36,7 @@ pub(crate) use audit::*;
 pub(crate) use fleet::*;
 pub(crate) use host::*;
 pub(crate) use key::*;
+pub(crate) use maintenance::*;
 pub(crate) use send::*;
 pub(crate) use subscription::*;
 pub(crate) use target::{Chosen, Target};
@@ -65,6 +67,9 @@ pub(crate) enum Command {
     /// Fleets, and how their notices are sent.
     #[command(subcommand)]
     Fleet(FleetCommand),
+    /// Maintenance windows: times in which hosts are expected to be silent or to fail.
+    #[command(subcommand)]
+    Maintenance(MaintenanceCommand),
     /// The machines and jobs that are watched.
     #[command(subcommand)]
     Host(HostCommand),

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod fleet;
 pub(crate) mod host;
 pub(crate) mod key;
+pub(crate) mod maintenance;
 pub(crate) mod man;
 pub(crate) mod send;
 pub(crate) mod subscription;

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use hb_domain::{ConfirmationTokenError, EndpointError, FilterError, TokenError};
-use hb_service::admin::{HostError, KeyError, RotateError, SubscribeError};
+use hb_domain::{ConfirmationTokenError, EndpointError, FilterError, TokenError, WindowError};
+use hb_service::admin::{HostError, KeyError, MaintenanceError, RotateError, SubscribeError};
 use hb_service::ports::PortError;
 use hb_sqlite::StoreError;
 
@@ -124,6 +124,8 @@ pub(crate) enum Failure {
     NoSuchSubscription(String),
     #[error(transparent)]
     Rotate(#[from] RotateError),
+    #[error(transparent)]
+    Maintenance(#[from] MaintenanceError),
     #[error("--allow-private is for webhooks (http, https) of one machine")]
     AllowPrivate,
     #[error(transparent)]
@@ -225,7 +227,9 @@ impl Failure {
 
     fn facts(&self, on_stage: bool) -> Facts {
         match self {
-            Self::Port(error) | Self::Rotate(RotateError::Port(error)) => port(error, on_stage),
+            Self::Port(error)
+            | Self::Rotate(RotateError::Port(error))
+            | Self::Maintenance(MaintenanceError::Port(error)) => port(error, on_stage),
             Self::Key(error) => key(error, on_stage),
             Self::Host(error) => host(error, on_stage),
             Self::Store(error) => failed(error.next_step()),
@@ -242,9 +246,14 @@ impl Failure {
             ),
             Self::NoSuchKeyName(_) => no(LIST_KEYS),
             Self::AmbiguousKey { .. } => no("use the id instead of the name"),
+            Self::Maintenance(
+                MaintenanceError::NoSuchWindow(_)
+                | MaintenanceError::Window(WindowError::TooMany(_)),
+            ) => no("`hb maintenance list` shows all windows"),
             Self::Input { .. }
             | Self::Confirmation(_)
             | Self::Endpoint(_)
+            | Self::Maintenance(MaintenanceError::Window(_))
             | Self::Unsupported(_) => usage(""),
             Self::WrongRows { .. } => usage("correct them, or leave them out with --skip-invalid"),
             Self::NotAToken(_) => no("copy the whole key again"),

@@ -93,6 +93,10 @@ async fn dispatch(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
             let backend = Backend::open(target()?).await?;
             backend.end(command::fleet::run(&backend, format, command).await)?;
         }
+        Command::Maintenance(command) => {
+            let backend = Backend::open(target()?).await?;
+            backend.end(command::maintenance::run(&backend, format, command).await)?;
+        }
         Command::Host(command) => {
             let backend = Backend::open(target()?).await?;
             backend.end(command::host::run(&backend, format, command).await)?;

@@ -25,7 +25,7 @@ words! {
 
 /// The beginning of the names a key may beat for, up to a delimiter: `web` covers `web`, `web-01` and `web.eu`,
 /// not `website`; `web-` covers all names that start with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostPrefix(String);
 

@@ -33,6 +33,10 @@ words! {
         SubscriptionRemove = "subscription remove",
         /// How notices of a fleet are sent was set.
         FleetSet = "fleet set",
+        /// A maintenance window was added.
+        MaintenanceAdd = "maintenance add",
+        /// A maintenance window was removed.
+        MaintenanceRemove = "maintenance remove",
         /// A host was paused.
         HostPause = "host pause",
         /// The pause of a host was ended.

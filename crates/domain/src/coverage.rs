@@ -265,14 +265,18 @@ impl Coverage {
     }
 
     /// When a host with its last beat at `last` is overdue: after `interval` of covered silence, and after each blackout
-    /// until then not before it had one interval (at most [`limits::GRACE`]) to beat again.
+    /// until then not before it had one interval (at most [`limits::GRACE`]) to beat again. Its maintenance `windows` are
+    /// blackouts as well.
     ///
     /// Blackouts that follow each other within their graces put it off by [`limits::GRACES`] graces at most.
     #[must_use]
-    pub fn overdue(&self, last: Timestamp, interval: Duration) -> Timestamp {
+    pub fn overdue(&self, last: Timestamp, interval: Duration, windows: &[Blackout]) -> Timestamp {
         let grace = interval.min(limits::GRACE);
         let (mut from, mut left, mut graces) = (last, interval, grace * limits::GRACES);
-        let mut blackouts = self.blackouts.iter();
+        let all = self.blackouts.iter().chain(windows);
+        let mut all: Vec<_> = all.filter(|blackout| blackout.until > last).collect();
+        all.sort_by_key(|blackout| (blackout.since, blackout.until));
+        let mut blackouts = all.into_iter();
         while let Some(blackout) = blackouts.find(|blackout| blackout.until > from) {
             let covered = blackout.since.since(from);
             if covered > left {

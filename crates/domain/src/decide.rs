@@ -1,5 +1,6 @@
 //! When a host's state changes: the one decision that a sweep makes, as a function of values.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::beat::{Heartbeat, Interval, Message, Signal};
@@ -7,6 +8,7 @@ use crate::coverage::Coverage;
 use crate::entry::{Entry, HostSettings};
 use crate::host::{HostKey, Region};
 use crate::limits;
+use crate::maintenance::Maintenance;
 use crate::text::human_duration;
 use crate::time::Timestamp;
 use crate::transition::{Caveat, Kind, State, Transition};
@@ -21,6 +23,8 @@ pub struct Rules {
     /// The newest beat of any host, where a beat must show that the machine still has its network: a host waits for one
     /// that is newer than its deadline, for [`limits::NETWORK_WAIT`] at most.
     pub newest_beat: Option<Timestamp>,
+    /// When hosts are in maintenance.
+    pub maintenance: Arc<Maintenance>,
 }
 
 impl Rules {
@@ -41,26 +45,37 @@ impl Rules {
     }
 }
 
-/// When silence becomes too long: the interval after the last beat, or after the end of a pause, not counting times
-/// in which beats could not be received.
+/// When the silence of `host` becomes too long: the interval after the last beat, or after the end of a pause, not counting
+/// times in which beats could not be received or the host was in maintenance.
 #[must_use]
-pub fn deadline(heartbeat: &Heartbeat, settings: &HostSettings, coverage: &Coverage) -> Timestamp {
-    deadline_after(heartbeat.last, heartbeat, settings, coverage)
+pub fn deadline(
+    host: &HostKey,
+    heartbeat: &Heartbeat,
+    settings: &HostSettings,
+    coverage: &Coverage,
+    maintenance: &Maintenance,
+) -> Timestamp {
+    let last = heartbeat.last;
+    deadline_after(last, host, heartbeat, settings, coverage, maintenance)
 }
 
 /// The same when the host is known to have beaten at `last`.
 fn deadline_after(
     last: Timestamp,
+    host: &HostKey,
     heartbeat: &Heartbeat,
     settings: &HostSettings,
     coverage: &Coverage,
+    maintenance: &Maintenance,
 ) -> Timestamp {
     let resumed = settings
         .pause
         .and_then(|pause| pause.until)
         .unwrap_or(Timestamp::MIN);
     let interval = settings.interval.unwrap_or(heartbeat.interval);
-    coverage.overdue(last.max(resumed), interval.duration())
+    let from = last.max(resumed);
+    let windows = maintenance.blackouts(host, from);
+    coverage.overdue(from, interval.duration(), &windows)
 }
 
 /// What the ledger entry of a host should become at `now`, given its beats; `None` when nothing changes.
@@ -75,7 +90,8 @@ fn deadline_after(
 /// The failure of a host that is up is decided before its silence. An interval was raised if it is many times the one of
 /// which people were last notified, or else of the first beat, and no admin has set another. Nothing changes while the host is
 /// paused, nor while its notice is pending (`recovered` must never overtake `missing`); but a notice that nobody was ever to
-/// send is withdrawn when it is no longer so, unless it says that the host failed. People get what differs from what they know.
+/// send is withdrawn when it is no longer so, unless it says that the host failed, and not during maintenance. People get what
+/// differs from what they know.
 #[must_use]
 pub fn decide(
     entry: &Entry,
@@ -89,7 +105,8 @@ pub fn decide(
     if entry.pending.is_none() {
         return next(entry, heartbeat, now, rules);
     }
-    let before = entry.withdrawn()?;
+    let in_maintenance = rules.maintenance.open(&entry.key).is_some();
+    let before = entry.withdrawn(in_maintenance)?;
     let notified = Entry {
         state: entry.state,
         ..before.clone()
@@ -109,7 +126,9 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
     let beat_since = heartbeat.last > entry.basis;
     // The ledger may know of a beat that has yet to arrive here from another region.
     let last = heartbeat.last.max(entry.basis);
-    let deadline = deadline_after(last, heartbeat, &entry.settings, &rules.coverage);
+    let (settings, coverage) = (&entry.settings, &rules.coverage);
+    let maintenance = &rules.maintenance;
+    let deadline = deadline_after(last, &entry.key, heartbeat, settings, coverage, maintenance);
     let silent = rules.coverage.covered_until(now) > deadline.plus(rules.skew);
     let failed = heartbeat.signal == Signal::Fail || unaccounted_failure(entry, heartbeat);
     let kind = match entry.state {
@@ -134,7 +153,6 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
     if kind == Kind::Missing && rules.awaits_beat(deadline, interval.duration(), now) {
         return None;
     }
-    let coverage = &rules.coverage;
     let caveat = || {
         let blackout = coverage.doubt(last, interval.duration(), deadline);
         coverage.caveat.clone().or(blackout.map(Caveat::Blackout))
@@ -206,28 +224,29 @@ impl Entry {
 
     /// Whether its notice is withdrawn when what it says is over.
     #[must_use]
-    pub fn can_withdraw(&self) -> bool {
-        self.state_before().is_some()
+    pub fn can_withdraw(&self, in_maintenance: bool) -> bool {
+        self.state_before(in_maintenance).is_some()
     }
 
     /// What people know of the host if its last transition is withdrawn; `None` unless that may be: nobody was ever to send its
     /// notice, and people need not know of it when something else is to be said.
-    fn state_before(&self) -> Option<State> {
+    fn state_before(&self, in_maintenance: bool) -> Option<State> {
         let pending = self.pending.as_ref()?;
         let (last, earlier) = self.history.split_last()?;
         let mut known = earlier.iter().rev().filter(|known| !known.withdrawn);
         match (last.kind, known.next()) {
             _ if !pending.is_untouched() => None,
             // People are to know that it failed, and why, whatever comes next.
-            (Kind::Failing, _) | (Kind::Recovered | Kind::Slowed, None) => None,
-            (Kind::Missing | Kind::Registered, None) => Some(State::Forgotten),
+            (Kind::Failing, _) if !in_maintenance => None,
+            (Kind::Recovered | Kind::Slowed, None) => None,
+            (Kind::Missing | Kind::Registered | Kind::Failing, None) => Some(State::Forgotten),
             (_, Some(known)) => Some(known.kind.leads_to()),
         }
     }
 
     /// The entry as it was before its last transition, which is withdrawn.
-    fn withdrawn(&self) -> Option<Self> {
-        let state = self.state_before()?;
+    fn withdrawn(&self, in_maintenance: bool) -> Option<Self> {
+        let state = self.state_before(in_maintenance)?;
         let mut before = Self {
             state,
             pending: None,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Fleet;
 use crate::limits;
+use crate::maintenance::Window;
 use crate::notice::NoticeId;
 use crate::text::human_duration;
 use crate::time::Timestamp;
@@ -134,6 +135,9 @@ pub struct FleetRecord {
     /// That one, until it is a digest of this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reminder: Option<NoticeId>,
+    /// Its maintenance windows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
 }
 
 impl FleetRecord {
@@ -146,6 +150,7 @@ impl FleetRecord {
             sent: BTreeMap::new(),
             reminded: None,
             reminder: None,
+            windows: Vec::new(),
         }
     }
 

@@ -26,8 +26,10 @@ mod incarnation;
 mod inquiry;
 mod key;
 pub mod limits;
+mod maintenance;
 mod notice;
 mod pending;
+mod schedule;
 mod subscription;
 mod text;
 mod time;
@@ -60,8 +62,10 @@ pub use inquiry::{Inquiry, Regions, decide_among};
 pub use key::{
     KeyId, KeyIdError, OpaqueError, Secret, SecretHash, Token, TokenError, credential, opaque,
 };
+pub use maintenance::{Maintenance, Times, Window, WindowError, WindowId, WindowIdError};
 pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Subject};
 pub use pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
+pub use schedule::{Schedule, ScheduleError, Zone, ZoneError};
 pub use subscription::{
     ConfirmationToken, ConfirmationTokenError, Subscription, SubscriptionId, SubscriptionIdError,
     SubscriptionState,

@@ -168,3 +168,16 @@ pub const AUDIT_NAMES: usize = 20;
 /// Longest name of who did something, in characters: an ARN of IAM with the longest path (512) and name (64) fits, and a
 /// name from the environment floods no screen.
 pub const WHO_CHARS: usize = 640;
+/// Longest schedule of cron, in characters: lists of minutes and hours fit.
+pub const SCHEDULE_CHARS: usize = 100;
+/// Longest name of a time zone, in characters; the longest of IANA has 32 (`America/Argentina/ComodRivadavia`).
+pub const ZONE_CHARS: usize = 40;
+/// Most maintenance windows of a fleet, so that its record stays far below the 400 KB of an item in DynamoDB (Amazon DynamoDB
+/// developer guide, "Quotas") and a sweep compares each host with few.
+pub const WINDOWS: usize = 100;
+/// Longest time for which a window is open; what takes longer is a pause.
+pub const WINDOW_LONGEST: Duration = Duration::from_hours(30 * 24);
+/// How long a window that is over still counts for hosts that have been silent since then.
+pub const WINDOW_KEPT: Duration = Duration::from_hours(30 * 24);
+/// How many times that a window was open are looked at: a year of one of each night.
+pub const OPENINGS: usize = 400;

@@ -107,7 +107,7 @@ mod tests {
         ingest read canary
         console email sms http https sqs
         confirmed pending gone
-        key create, key rotate, key limit, key revoke, key import, subscription add, subscription confirm, subscription rotate-secret, subscription remove, fleet set, host pause, host resume, host set, host ack, host forget, migrate, restore
+        key create, key rotate, key limit, key revoke, key import, subscription add, subscription confirm, subscription rotate-secret, subscription remove, fleet set, maintenance add, maintenance remove, host pause, host resume, host set, host ack, host forget, migrate, restore
         ");
     }
 

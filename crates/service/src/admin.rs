@@ -5,6 +5,7 @@ mod fleets;
 mod hosts;
 mod keys;
 mod listing;
+mod maintenance;
 mod subscriptions;
 mod view;
 
@@ -13,6 +14,7 @@ pub use fleets::FleetAdmin;
 pub use hosts::{HostAdmin, HostError};
 pub use keys::{Created, Imported, KeyAdmin, KeyError, KeyRequest, Rotated};
 pub use listing::Listing;
+pub use maintenance::MaintenanceError;
 pub use subscriptions::{
     Added, InRegion, RegionalTopic, RotateError, RotatedSecret, SubscribeError, Subscribed,
     SubscriptionAdmin, SubscriptionView,

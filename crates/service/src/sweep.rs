@@ -25,7 +25,8 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use hb_domain::{
-    CanaryPolicy, DeliveryPolicy, Entry, FleetSettings, Incarnation, Region, Timestamp, limits,
+    CanaryPolicy, DeliveryPolicy, Entry, FleetSettings, Incarnation, Maintenance, Region,
+    Timestamp, limits,
 };
 use tokio::sync::{Mutex, OnceCell};
 
@@ -162,6 +163,8 @@ struct Pass<'a> {
     groups: &'a Mutex<Groups>,
     /// Counted by the scan of all hosts.
     sites: &'a OnceLock<Sites>,
+    /// Read when the sweep begins.
+    maintenance: &'a Arc<Maintenance>,
     /// Read, or drawn, with the first claim.
     incarnation: &'a OnceCell<Option<Incarnation>>,
 }
@@ -196,17 +199,27 @@ impl Sweep {
             ..SweepReport::default()
         };
         self.settled.age(report.began);
-        let result = Pass {
+        let pass = Pass {
             sweep: self,
             now: report.began,
             until,
             pace: &Pace::new(self.settings.messages_per_second),
             groups: &Mutex::default(),
             sites: &OnceLock::new(),
+            maintenance: &Arc::default(),
             incarnation: &OnceCell::new(),
-        }
-        .run(&mut report)
-        .await;
+        };
+        let result = match pass.read_fleets(&mut report).await {
+            Ok(maintenance) => {
+                let maintenance = &Arc::new(maintenance);
+                let pass = Pass {
+                    maintenance,
+                    ..pass
+                };
+                pass.run(&mut report).await
+            }
+            Err(error) => Err(error.into()),
+        };
         report.ended = self.ports.clock.now();
         match result {
             Ok(()) => Ok(report),

@@ -191,6 +191,7 @@ impl Policy {
             skew: SKEW,
             coverage,
             newest_beat: None,
+            maintenance: std::sync::Arc::default(),
         };
         let health = mine.health(now, &setting.canaries());
         let (sure, raw) = match health {

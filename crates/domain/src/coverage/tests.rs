@@ -57,7 +57,7 @@ fn only_covered_silence_makes_a_host_overdue() {
         (&[(1, 11), (5, 15)], 10, 25),
     ];
     for (blackouts, interval, expected) in cases {
-        let overdue = coverage(blackouts).overdue(at(0), MINUTE * interval);
+        let overdue = coverage(blackouts).overdue(at(0), MINUTE * interval, &[]);
         assert_eq!(
             minutes_of(overdue),
             expected,
@@ -150,7 +150,7 @@ fn announced(every: u32, interval: u32, away: i64) -> usize {
         let first = at(1_000).minus(MINUTE * every * 2).plus(phase);
         let beats = (0..60).map(|turn| first.plus(MINUTE * every * turn));
         let heard: Vec<_> = beats.filter(|beat| *beat <= down || *beat >= up).collect();
-        let overdue = |last| coverage.overdue(last, MINUTE * interval);
+        let overdue = |last| coverage.overdue(last, MINUTE * interval, &[]);
         heard
             .windows(2)
             .any(|pair| pair[1] > up && overdue(pair[0]) < pair[1])
@@ -186,7 +186,7 @@ fn blackouts_within_a_grace_put_the_deadline_off_three_graces_at_most() {
     ];
     for (blackouts, interval, expected, doubtful) in cases {
         let coverage = coverage(blackouts);
-        let overdue = coverage.overdue(at(0), MINUTE * interval);
+        let overdue = coverage.overdue(at(0), MINUTE * interval, &[]);
         let doubt = coverage.doubt(at(0), MINUTE * interval, overdue);
         assert_eq!(
             (
@@ -312,8 +312,8 @@ fn the_time_before_the_first_canary_is_not_covered() {
         .with_canary(at(60), FRESH)
         .with_canary(at(61), FRESH);
     let coverage = Coverage::of(&home, &[receiver], &BTreeMap::new(), at(61));
-    assert_eq!(coverage.overdue(at(0), minutes(3)), at(63));
-    assert_eq!(coverage.overdue(at(61), minutes(3)), at(64));
+    assert_eq!(coverage.overdue(at(0), minutes(3), &[]), at(63));
+    assert_eq!(coverage.overdue(at(61), minutes(3), &[]), at(64));
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn a_region_that_is_added_puts_no_deadline_off() {
             &BTreeMap::new(),
             at(10),
         );
-        assert_eq!(minutes_of(coverage.overdue(at(0), MINUTE * 30)), 30);
+        assert_eq!(minutes_of(coverage.overdue(at(0), MINUTE * 30, &[])), 30);
     }
 }
 
@@ -391,10 +391,10 @@ proptest! {
     #[test]
     fn blackouts_never_make_a_host_overdue_sooner(blackouts in some_blackouts(), last in 0..300_i64, interval in 1..120_u32) {
         let interval = MINUTE * interval;
-        let overdue = coverage(&blackouts).overdue(at(last), interval);
+        let overdue = coverage(&blackouts).overdue(at(last), interval, &[]);
         prop_assert!(overdue >= at(last).plus(interval));
         if let Some((_, fewer)) = blackouts.split_last() {
-            prop_assert!(coverage(fewer).overdue(at(last), interval) <= overdue);
+            prop_assert!(coverage(fewer).overdue(at(last), interval, &[]) <= overdue);
         }
         let lost: i64 = blackouts.iter().map(|(since, until)| until - since).sum();
         let most = at(last).plus(interval).plus(MINUTE * u32::try_from(lost).unwrap()).plus(interval.min(limits::GRACE) * limits::GRACES);
@@ -420,7 +420,7 @@ proptest! {
                 }
             }
             if !down(minute) {
-                let overdue = coverage.overdue(at(last), MINUTE * interval);
+                let overdue = coverage.overdue(at(last), MINUTE * interval, &[]);
                 let doubt = coverage.doubt(at(last), MINUTE * interval, overdue);
                 prop_assert!(overdue >= at(minute) || doubt.is_some(), "at {minute}, last beat {last}");
             }

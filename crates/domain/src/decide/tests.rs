@@ -1,23 +1,20 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
 use crate::beat::{Beat, Interval, Message};
 use crate::coverage::Blackout;
+use crate::group::FleetRecord;
 use crate::host::{Fleet, Region};
 use crate::inquiry::Inquiry;
 use crate::notice::Notice;
 use crate::pending::{DeliveryPolicy, Publication};
 
-const RULES: Rules = Rules {
-    skew: Duration::ZERO,
-    coverage: Coverage {
-        blackouts: Vec::new(),
-        until: None,
-        caveat: None,
-    },
-    newest_beat: None,
-};
+static RULES: LazyLock<Rules> = LazyLock::new(Rules::default);
+
+mod maintenance;
 
 /// Second 0 of the stories, so that none happens in 1970.
 const START: i64 = 1_700_000_000;
@@ -70,6 +67,8 @@ struct Host {
     entry: Entry,
     heartbeat: Option<Heartbeat>,
     deliver: bool,
+    /// With its maintenance windows.
+    fleet: FleetRecord,
 }
 
 impl Default for Host {
@@ -78,6 +77,7 @@ impl Default for Host {
             entry: Entry::new(web()),
             heartbeat: None,
             deliver: true,
+            fleet: FleetRecord::new(Fleet::main()),
         }
     }
 }
@@ -102,10 +102,14 @@ impl Host {
             Good(s) => self.beat(beat(*s, Signal::Ok)),
             Fail(s) => self.beat(beat(*s, Signal::Fail)),
             Sweep(s) => {
+                let rules = Rules {
+                    maintenance: Arc::new(Maintenance::of([&self.fleet], at(*s))),
+                    ..RULES.clone()
+                };
                 let next = self
                     .heartbeat
                     .as_ref()
-                    .and_then(|beats| decide(&entry, beats, at(*s), &RULES));
+                    .and_then(|beats| decide(&entry, beats, at(*s), &rules));
                 self.entry = next.unwrap_or(entry);
                 if self.deliver {
                     self.entry.pending = None;
@@ -187,9 +191,9 @@ fn silence_counts_only_past_the_deadline_and_the_skew() {
     };
     let skewed = Rules {
         skew: Duration::from_secs(5),
-        ..RULES
+        ..RULES.clone()
     };
-    let punctual = RULES;
+    let punctual = RULES.clone();
     let silent = |last, now, rules| decide(&up, &beat(last, Signal::Ok), at(now), rules).is_some();
     assert!(!silent(0, 60, &punctual) && silent(0, 61, &punctual));
     assert!(!silent(0, 65, &skewed) && silent(0, 66, &skewed));
@@ -297,7 +301,7 @@ fn a_slow_host_that_was_silent_through_a_blackout_is_missing_with_a_caveat() {
             blackouts: vec![blackout],
             ..Coverage::default()
         },
-        ..RULES
+        ..RULES.clone()
     };
     let caveat = |interval: u64, rules: &Rules| {
         let entry = Entry {
@@ -324,7 +328,7 @@ fn a_host_waits_for_a_beat_of_any_host_that_shows_the_network_works() {
         let entry = entry.with_interval(Interval::from_millis(interval * 1_000).ok());
         let rules = Rules {
             newest_beat: Some(at(newest)),
-            ..RULES
+            ..RULES.clone()
         };
         decide(&entry, &beat(0, Signal::Ok), at(now), &rules).is_some()
     };
@@ -345,9 +349,8 @@ fn only_failing_has_a_message_and_only_missing_a_caveat() {
         ..Coverage::default()
     };
     let rules = Rules {
-        newest_beat: None,
-        skew: Duration::ZERO,
         coverage,
+        ..Rules::default()
     };
     let decided = |entry: &Entry, heartbeat: &Heartbeat, now| {
         let next = decide(entry, heartbeat, at(now), &rules).unwrap();

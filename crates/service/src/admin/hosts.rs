@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hb_domain::{
-    Acknowledgement, ActKind, Coverage, Entry, Heartbeat, HostKey, HostSettings, Interval, Note,
+    Acknowledgement, ActKind, Entry, Heartbeat, HostKey, HostSettings, Interval, Maintenance, Note,
     PauseError, Region, State, Timestamp,
 };
 use serde_json::{Value, json};
 
 use super::audit::Auditor;
-use super::view::{HostView, ListedState};
+use super::view::{Covered, HostView, ListedState};
 use crate::canary::Receivers;
-use crate::ports::{PortError, PortResult, Ports, Unreadable};
+use crate::ports::{PortError, PortResult, Ports, Segment, every_page};
 use crate::swap::{Update, swap, update};
 
 /// Why a host was not shown or changed.
@@ -53,11 +53,17 @@ impl HostAdmin {
         Ok(self.view(key, heartbeat, entry, now).await?)
     }
 
-    /// When beats could be received, as far as it is known after the fact, and the receivers whose record cannot be read.
-    pub(super) async fn coverage(&self, now: Timestamp) -> PortResult<(Coverage, Vec<Unreadable>)> {
+    /// When silence counts, as far as it is known after the fact.
+    pub(super) async fn coverage(&self, now: Timestamp) -> PortResult<Covered> {
         let receivers = Receivers::load(&self.ports).await?;
-        let coverage = receivers.coverage(&self.region, &BTreeMap::new(), now);
-        Ok((coverage, receivers.unreadable))
+        let fleets = &self.ports.fleets;
+        let (records, _) = every_page(|after| fleets.open(Segment::WHOLE, after)).await?;
+        let records = records.iter().map(|stored| &stored.record);
+        Ok(Covered {
+            coverage: receivers.coverage(&self.region, &BTreeMap::new(), now),
+            maintenance: Maintenance::of(records, now),
+            unreadable: receivers.unreadable,
+        })
     }
 
     async fn view(
@@ -67,12 +73,13 @@ impl HostAdmin {
         entry: Option<Entry>,
         now: Timestamp,
     ) -> PortResult<HostView> {
-        let (coverage, unreadable_receivers) = self.coverage(now).await?;
+        let covered = self.coverage(now).await?;
         let listed = entry.as_ref().map(|entry| ListedState::of(entry, now));
+        let view = HostView::new(key.clone(), heartbeat, listed, &covered, now);
         Ok(HostView {
             entry,
-            unreadable_receivers,
-            ..HostView::new(key.clone(), heartbeat, listed, &coverage, now)
+            unreadable_receivers: covered.unreadable,
+            ..view
         })
     }
 

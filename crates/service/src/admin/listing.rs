@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hb_domain::{Coverage, Heartbeat, HostKey, Timestamp};
+use hb_domain::{Heartbeat, HostKey, Timestamp};
 
 use super::hosts::HostAdmin;
-use super::view::{HostView, ListedState};
+use super::view::{Covered, HostView, ListedState};
 use crate::ports::{Cursor, Heard, PortError, PortResult, Segment, Unreadable, each_page};
 
 /// A listing under way. Hosts come in the order of the store: by name in SQLite, in an order that stays the same on
@@ -13,8 +13,7 @@ use crate::ports::{Cursor, Heard, PortError, PortResult, Segment, Unreadable, ea
 pub struct Listing<'a> {
     hosts: &'a HostAdmin,
     now: Timestamp,
-    coverage: Coverage,
-    unreadable_receivers: Vec<Unreadable>,
+    covered: Covered,
     open: BTreeMap<HostKey, ListedState>,
     unreadable: Vec<Unreadable>,
     /// Where the next page begins, unless that was the last.
@@ -28,7 +27,7 @@ impl HostAdmin {
     /// Begins a listing, after the host `after` if given.
     pub async fn listing(&self, after: Option<&HostKey>) -> PortResult<Listing<'_>> {
         let now = self.ports.clock.now();
-        let (coverage, unreadable_receivers) = self.coverage(now).await?;
+        let covered = self.coverage(now).await?;
         let mut open = BTreeMap::new();
         let mut unreadable = Vec::new();
         each_page::<_, PortError, _>(
@@ -46,8 +45,7 @@ impl HostAdmin {
         Ok(Listing {
             hosts: self,
             now,
-            coverage,
-            unreadable_receivers,
+            covered,
             open,
             unreadable,
             next,
@@ -61,7 +59,7 @@ impl Listing<'_> {
     /// Receivers whose record cannot be read: deadlines and blackouts leave them out.
     #[must_use]
     pub fn unreadable_receivers(&self) -> &[Unreadable] {
-        &self.unreadable_receivers
+        &self.covered.unreadable
     }
 
     /// The next hosts, and what could not be read; `None` after the last.
@@ -102,6 +100,6 @@ impl Listing<'_> {
 
     fn view(&mut self, (key, heartbeat): (HostKey, Heartbeat)) -> HostView {
         let listed = self.open.remove(&key);
-        HostView::new(key, Some(heartbeat), listed, &self.coverage, self.now)
+        HostView::new(key, Some(heartbeat), listed, &self.covered, self.now)
     }
 }

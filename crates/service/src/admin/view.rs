@@ -1,7 +1,8 @@
 //! A host as admins see it, computed from its heartbeat, its entry and the coverage.
 
 use hb_domain::{
-    Blackout, Coverage, Entry, Heartbeat, HostKey, HostSettings, State, Timestamp, deadline,
+    Blackout, Coverage, Entry, Heartbeat, HostKey, HostSettings, Maintenance, State, Timestamp,
+    Window, deadline,
 };
 
 use crate::ports::Unreadable;
@@ -18,6 +19,8 @@ pub struct HostView {
     /// When no beat could be received, since its last one.
     pub blackouts: Vec<Blackout>,
     pub settings: HostSettings,
+    /// The maintenance window in which it is, and when that is open.
+    pub window: Option<(Window, Blackout)>,
     /// Its ledger entry. A listing has none.
     pub entry: Option<Entry>,
     /// Receivers whose record cannot be read: the deadline and the blackouts leave them out. A listing has these once
@@ -25,14 +28,23 @@ pub struct HostView {
     pub unreadable_receivers: Vec<Unreadable>,
 }
 
+/// When silence counts.
+pub(super) struct Covered {
+    pub(super) coverage: Coverage,
+    pub(super) maintenance: Maintenance,
+    /// Receivers whose record cannot be read.
+    pub(super) unreadable: Vec<Unreadable>,
+}
+
 impl HostView {
     pub(super) fn new(
         key: HostKey,
         heartbeat: Option<Heartbeat>,
         listed: Option<ListedState>,
-        coverage: &Coverage,
+        covered: &Covered,
         now: Timestamp,
     ) -> Self {
+        let (coverage, maintenance) = (&covered.coverage, &covered.maintenance);
         let heartbeat = heartbeat.map(|heartbeat| heartbeat.as_of(now));
         let ListedState {
             state,
@@ -50,7 +62,9 @@ impl HostView {
         };
         let deadline = heartbeat
             .as_ref()
-            .map(|heartbeat| deadline(heartbeat, &settings, coverage));
+            .map(|heartbeat| deadline(&key, heartbeat, &settings, coverage, maintenance));
+        let window = maintenance.open(&key);
+        let window = window.map(|(window, open)| (window.clone(), open));
         let last = heartbeat.as_ref().map_or(now, |heartbeat| heartbeat.last);
         // The time before the first canary is of no interest here.
         let known = |blackout: &&Blackout| blackout.since > Timestamp::MIN && blackout.until > last;
@@ -62,6 +76,7 @@ impl HostView {
             deadline,
             blackouts,
             settings,
+            window,
             entry: None,
             unreadable_receivers: Vec::new(),
         }

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::claim::kind_of;
-use super::groups::{Group, group_of};
+use super::groups::Group;
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
 use crate::ports::{Clock, PortResult, Stored, Version};
@@ -198,7 +198,7 @@ impl Pass<'_> {
         let (mut alone, mut many, mut held) = (Vec::new(), Vec::new(), Vec::new());
         let now = self.sweep.ports.clock.now();
         for draft in drafts {
-            match group_of(draft.entry(), now) {
+            match self.group_of(draft.entry(), now) {
                 Some((group, at)) => {
                     let (oldest, drafts) = groups.entry(group).or_insert((at, Vec::new()));
                     *oldest = at.min(*oldest);

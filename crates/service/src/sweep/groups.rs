@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hb_domain::{Entry, Fleet, FleetRecord, Kind, Timestamp};
+use hb_domain::{Entry, Fleet, FleetRecord, Kind, Maintenance, Timestamp};
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{PortError, PortResult, Stored};
+use crate::ports::{PortError, PortResult, Record, Segment, Stored, every_page};
 use crate::swap::{Update, update_from};
 
 /// A fleet and the kind of its notices.
@@ -26,13 +26,34 @@ pub(super) struct Groups {
     left: Vec<Stored>,
 }
 
-/// The group of the notice that waits in `entry`, and when that was decided.
-pub(super) fn group_of(entry: &Entry, now: Timestamp) -> Option<(Group, Timestamp)> {
-    let last = entry.history.last().filter(|_| entry.waits_in_group(now))?;
-    Some(((entry.key.fleet.clone(), last.kind), last.at))
-}
-
 impl Pass<'_> {
+    /// Reads the records of the fleets, as they are listed: with the times of their groups and their maintenance windows.
+    pub(super) async fn read_fleets(&self, report: &mut SweepReport) -> PortResult<Maintenance> {
+        let fleets = &self.sweep.ports.fleets;
+        let (listed, unreadable) = every_page(|after| fleets.open(Segment::WHOLE, after)).await?;
+        for item in &unreadable {
+            report.skip(&format!("table {}", FleetRecord::TABLE), item);
+        }
+        let records = listed.iter().map(|stored| &stored.record);
+        let maintenance = Maintenance::of(records, self.now);
+        let known = listed.into_iter();
+        let known = known.map(|stored| (stored.record.fleet.clone(), Some(stored)));
+        self.groups.lock().await.fleets.extend(known);
+        Ok(maintenance)
+    }
+
+    /// The group of the notice that waits in `entry`, and when that was decided. While a host is in maintenance its trouble
+    /// waits for the end of that.
+    pub(super) fn group_of(&self, entry: &Entry, now: Timestamp) -> Option<(Group, Timestamp)> {
+        let last = entry.history.last().filter(|_| entry.waits_in_group(now))?;
+        let held = last.kind.leads_to().is_trouble() && self.is_in_maintenance(entry);
+        (!held).then(|| ((entry.key.fleet.clone(), last.kind), last.at))
+    }
+
+    pub(super) fn is_in_maintenance(&self, entry: &Entry) -> bool {
+        self.maintenance.open(&entry.key).is_some()
+    }
+
     /// Notes that a notice waits in `group`, which was decided at `at`.
     pub(super) async fn note(&self, group: Group, at: Timestamp) {
         let mut groups = self.groups.lock().await;
@@ -43,7 +64,7 @@ impl Pass<'_> {
     /// Keeps an entry that another sweep decided first, when its notice is one that this pass sends.
     pub(super) async fn keep_lost(&self, current: Stored) {
         let mut groups = self.groups.lock().await;
-        let group = group_of(&current.record, self.sweep.ports.clock.now());
+        let group = self.group_of(&current.record, self.sweep.ports.clock.now());
         if group.is_some_and(|(group, _)| groups.sends.contains(&group)) {
             groups.left.push(current);
         }

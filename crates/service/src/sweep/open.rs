@@ -7,7 +7,6 @@ use futures::stream::{self, Stream, StreamExt};
 use hb_domain::{Entry, Fleet, Heartbeat, HostKey, HostSettings, KeyId, State, Timestamp, limits};
 
 use super::deliver::Draft;
-use super::groups::group_of;
 use super::hold::OpenFleets;
 use super::reminders::{Troubles, note_trouble};
 use super::{Pass, Stop, SweepReport};
@@ -49,7 +48,7 @@ pub(super) struct OpenHosts {
 }
 
 impl OpenHosts {
-    fn add(&mut self, entry: &Entry) {
+    fn add(&mut self, entry: &Entry, in_maintenance: bool) {
         if let Some(key) = entry
             .key
             .host
@@ -66,7 +65,7 @@ impl OpenHosts {
             Role::Skipped
         } else if asked {
             Role::Asked
-        } else if entry.pending.is_some() && !entry.can_withdraw() {
+        } else if entry.pending.is_some() && !entry.can_withdraw(in_maintenance) {
             Role::Pending
         } else {
             Role::Judged
@@ -177,12 +176,15 @@ impl Pass<'_> {
             for stored in items {
                 let entry = &stored.record;
                 report.counts.count(entry.state_at(self.now));
-                open.hosts.add(entry);
+                let in_maintenance = self.is_in_maintenance(entry);
+                open.hosts.add(entry, in_maintenance);
                 open.fleets.add(entry, self.now);
-                note_trouble(&mut open.troubles, entry, self.now);
+                if !in_maintenance {
+                    note_trouble(&mut open.troubles, entry, self.now);
+                }
                 open.doubt |= entry.is_in_doubt() || entry.digest().is_some();
                 if entry.is_untouched() {
-                    if let Some((group, at)) = group_of(entry, now) {
+                    if let Some((group, at)) = self.group_of(entry, now) {
                         self.note(group, at).await;
                     }
                     continue;

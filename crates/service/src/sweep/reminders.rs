@@ -83,6 +83,9 @@ impl Pass<'_> {
         while let Some(page) = pages.next().await {
             self.in_time()?;
             for stored in page?.items {
+                if self.is_in_maintenance(&stored.record) {
+                    continue;
+                }
                 if let Some(due) = due.get_mut(&stored.record.key.fleet) {
                     due.add(&stored.record, self.now);
                 }

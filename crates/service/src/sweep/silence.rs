@@ -1,10 +1,11 @@
 //! How a sweep judges silence: when beats could be received, and whether that is certain.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hb_domain::{
-    Caveat, Coverage, Fleet, HostId, HostKey, Kind, Receiver, ReceiverHealth, Region, Regions,
-    Rules, Timestamp, limits,
+    Caveat, Coverage, Fleet, HostId, HostKey, Kind, Maintenance, Receiver, ReceiverHealth, Region,
+    Regions, Rules, Timestamp, limits,
 };
 
 use super::{Pass, SweepReport, SweepSettings};
@@ -43,6 +44,7 @@ impl SilencePolicy {
         receivers: &Receivers,
         coverage: Coverage,
         regions: Regions,
+        maintenance: &Arc<Maintenance>,
         now: Timestamp,
     ) -> Self {
         let home = receivers.of(&regions.home);
@@ -56,6 +58,7 @@ impl SilencePolicy {
             skew: settings.skew,
             coverage,
             newest_beat: None,
+            maintenance: maintenance.clone(),
         };
         let (sure, raw) = match health {
             ReceiverHealth::Down(since) => (coverage.clone().up_to(since), Some(rules(coverage))),
@@ -168,7 +171,14 @@ impl Pass<'_> {
         let heard = receivers.of(home).and_then(|receiver| receiver.heard);
         Ok(SilencePolicy {
             may_mend: !receivers.ahead.contains(home) && heard.is_none_or(|heard| heard <= read),
-            ..SilencePolicy::new(settings, &receivers, coverage, regions, self.now)
+            ..SilencePolicy::new(
+                settings,
+                &receivers,
+                coverage,
+                regions,
+                self.maintenance,
+                self.now,
+            )
         })
     }
 

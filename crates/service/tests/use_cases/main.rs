@@ -19,6 +19,7 @@ mod hosts;
 mod incarnations;
 mod keys;
 mod limited;
+mod maintenance;
 mod network;
 mod races;
 mod reminders;

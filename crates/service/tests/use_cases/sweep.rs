@@ -188,7 +188,7 @@ async fn a_scan_error_is_an_error_and_never_silence() {
     let error = bench.sweep().run().await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the sweep stopped after 0 hosts: table ledger is unavailable: disk full"
+        "the sweep stopped after 0 hosts: table fleets is unavailable: disk full"
     );
     bench.memory.fail_with(None);
     assert_eq!(

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hb_domain::{
-    Acknowledgement, Blackout, Heartbeat, HostKey, KeyId, State, Timestamp, Transition,
+    Acknowledgement, Blackout, Heartbeat, HostKey, KeyId, State, Timestamp, Transition, Window,
     human_duration, visible,
 };
 use hb_service::admin::HostView;
@@ -25,6 +25,9 @@ pub(super) struct HostRow {
     /// While it is missing or failing and somebody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledged: Option<Acknowledged>,
+    /// While it is in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maintenance: Option<InMaintenance>,
     #[serde(skip)]
     view: HostView,
 }
@@ -50,6 +53,25 @@ impl From<&Acknowledgement> for Acknowledged {
     }
 }
 
+/// The maintenance window in which a host is.
+#[derive(Serialize)]
+struct InMaintenance {
+    id: String,
+    until: String,
+    note: Option<String>,
+}
+
+impl From<&(Window, Blackout)> for InMaintenance {
+    fn from((window, open): &(Window, Blackout)) -> Self {
+        let note = window.note.as_ref();
+        Self {
+            id: window.id.to_string(),
+            until: open.until.to_string(),
+            note: note.map(|note| visible(note.as_str())),
+        }
+    }
+}
+
 impl HostRow {
     pub(super) fn new(view: HostView) -> Self {
         let beats = view.heartbeat.as_ref();
@@ -70,6 +92,7 @@ impl HostRow {
                 .and_then(|pause| pause.until)
                 .map(|until| until.to_string()),
             acknowledged: acknowledgement(&view).map(Into::into),
+            maintenance: view.window.as_ref().map(Into::into),
             view,
         }
     }
@@ -78,10 +101,11 @@ impl HostRow {
         &self.view.key
     }
 
-    /// `missing`, or `missing, acked`.
+    /// `missing`, or `missing, acked, maintenance`.
     fn state(&self) -> String {
         let acked = self.acknowledged.as_ref().map_or("", |_| ", acked");
-        format!("{}{acked}", self.state)
+        let maintenance = self.maintenance.as_ref().map_or("", |_| ", maintenance");
+        format!("{}{acked}{maintenance}", self.state)
     }
 
     fn interval(&self) -> String {
@@ -225,6 +249,16 @@ impl HostDetails {
             facts.push((
                 "acknowledged",
                 instant(*at, now) + &note.unwrap_or_default(),
+            ));
+        }
+        if let Some((window, open)) = &view.window {
+            let until = output::instant_here(open.until, now);
+            let note = window.note.as_ref();
+            let note = note.map(|note| format!(": {}", visible(note.as_str())));
+            let note = note.unwrap_or_default();
+            facts.push((
+                "maintenance",
+                format!("until {until}, window {}{note}", window.id),
             ));
         }
         if row.state == State::Paused {
