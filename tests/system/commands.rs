@@ -79,7 +79,7 @@ fn the_total_cost_is_the_sum_of_its_items() {
         "--hosts many",
         "--hosts 1000000001",
         "--hosts 1 --interval 0s",
-        "--hosts 1 --interval 366d",
+        "--hosts 1 --interval 401d",
         "--hosts 1 --regions 3",
         "--hosts 1 --sweep-every 9s",
         "--hosts 1 --keys 0",
@@ -171,7 +171,7 @@ fn wrong_usage_exits_with_2_and_changes_nothing() {
         (&["host", "show", "web 01"], "hostId has ' ' at position 4"),
         (
             &["host", "set", "web-01", "--interval", "10ms"],
-            "1000 to 31536000000 ms",
+            "1000 to 34560000000 ms",
         ),
         (&["serve", "--sweep-every", "0s"], "longer than zero"),
         (

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use hb_domain::{HostKey, Interval, Timestamp};
+use hb_domain::{HostKey, Timestamp};
 use hb_service::ports::{Page, Unreadable};
 
 use crate::size::AttributeMap;
@@ -89,12 +89,12 @@ pub(crate) fn optional_number<T: FromStr<Err: Display>>(
 }
 
 /// An interval in milliseconds.
-pub(crate) fn optional_interval(
-    item: &AttributeMap,
-    name: &str,
-) -> Result<Option<Interval>, Cause> {
-    let interval = optional_number(item, name)?.map(Interval::from_millis);
-    interval.transpose().map_err(|error| wrong(name, error))
+pub(crate) fn optional_millis<T>(item: &AttributeMap, name: &str) -> Result<Option<T>, Cause>
+where
+    T: TryFrom<u64, Error: std::fmt::Display>,
+{
+    let millis = optional_number(item, name)?.map(T::try_from);
+    millis.transpose().map_err(|error| wrong(name, error))
 }
 
 /// Of IPv4 4 bytes, of IPv6 16: a third of what their texts have.

@@ -312,7 +312,7 @@ pub(crate) fn decode(item: &AttributeMap) -> Result<Key, Cause> {
         used: item::optional_instant(item, USED)?,
         limits: KeyLimits {
             hosts: item::optional_number(item, MAX_HOSTS)?,
-            interval: item::optional_interval(item, MAX_INTERVAL)?,
+            interval: item::optional_millis(item, MAX_INTERVAL)?,
         },
         hosts: item::optional_number(item, HOSTS)?.unwrap_or(0),
     })

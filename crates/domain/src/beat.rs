@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::key::KeyId;
 use crate::limits;
 use crate::time::Timestamp;
+use crate::timing::Grace;
 use crate::words::words;
 
 words! {
@@ -20,14 +21,14 @@ words! {
     }
 }
 
-/// How long a host may stay silent: 1 s to 365 d, in whole milliseconds.
+/// How long a host may stay silent: 1 s to 400 d, in whole milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct Interval(u64);
 
 /// A number that is not an [`Interval`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("an interval is 1000 to 31536000000 ms (1 s to 365 days), not {0}")]
+#[error("an interval is 1000 to 34560000000 ms (1 s to 400 days), not {0}")]
 pub struct IntervalError(u64);
 
 impl Interval {
@@ -41,10 +42,26 @@ impl Interval {
         }
     }
 
+    /// The interval of `duration`, or the closest one.
+    #[must_use]
+    pub(crate) fn at_most(duration: Duration) -> Self {
+        let fits = duration.clamp(limits::INTERVAL_MIN, limits::INTERVAL_MAX);
+        Self(u64::try_from(fits.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// The interval in milliseconds.
     #[must_use]
     pub fn as_millis(self) -> u64 {
         self.0
+    }
+
+    /// What people know of the interval of a host, which may have a schedule: at least [`limits::SCHEDULE_GAP`] then.
+    pub(crate) fn known(self, scheduled: bool) -> Self {
+        if scheduled {
+            self.max(Self::at_most(limits::SCHEDULE_GAP))
+        } else {
+            self
+        }
     }
 
     /// The interval as a duration.
@@ -124,8 +141,12 @@ impl From<Message> for String {
 pub struct Beat {
     /// When it arrived, by the server's clock.
     pub at: Timestamp,
-    /// How long the host may stay silent from now on.
+    /// How long the host may stay silent from now on, with the grace.
     pub interval: Interval,
+    /// Of this, how long it is late before it counts as missing.
+    pub grace: Option<Grace>,
+    /// Whether a schedule says when the next one is expected.
+    pub scheduled: bool,
     /// Whether all is well.
     pub signal: Signal,
     /// Kept only with [`Signal::Fail`].
@@ -143,6 +164,8 @@ impl Beat {
         Self {
             at,
             interval: Interval::default(),
+            grace: None,
+            scheduled: false,
             signal: Signal::Ok,
             message: None,
             key: None,
@@ -167,8 +190,10 @@ pub struct Heartbeat {
     pub first: Timestamp,
     /// The last beat.
     pub last: Timestamp,
-    /// The interval of the last beat.
+    /// The interval of the last beat, with its grace.
     pub interval: Interval,
+    /// The grace of the last beat, if it had one.
+    pub grace: Option<Grace>,
     /// The signal of the last beat.
     pub signal: Signal,
     /// The last `fail`.
@@ -193,11 +218,12 @@ impl Heartbeat {
             first: beat.at,
             last: beat.at,
             interval: beat.interval,
+            grace: beat.grace,
             signal: beat.signal,
             failure,
             key: beat.key,
             address: beat.address,
-            first_interval: Some(beat.interval),
+            first_interval: Some(beat.interval.known(beat.scheduled)),
         }
     }
 
@@ -302,7 +328,7 @@ pub mod strategy {
 
     use std::net::IpAddr;
 
-    use super::{Beat, Heartbeat, Interval, Message, Signal};
+    use super::{Beat, Grace, Heartbeat, Interval, Message, Signal};
     use crate::key::KeyId;
     use crate::limits;
     use crate::time::Timestamp;
@@ -319,6 +345,10 @@ pub mod strategy {
         fields.prop_map(|(at, interval, signal, message)| Beat {
             at: Timestamp::from_millis(at).unwrap(),
             interval: Interval::from_millis(interval).unwrap(),
+            grace: Grace::try_from(interval % 4)
+                .ok()
+                .filter(|_| interval % 2 == 0),
+            scheduled: interval % 3 == 0,
             signal,
             message: message.map(Message::from),
             key: Some(KeyId::from_random([u8::try_from(interval % 3).unwrap(); 7])),
@@ -361,10 +391,10 @@ mod tests {
 
     #[test]
     fn intervals_outside_the_limits_are_refused() {
-        for good in [1_000, 600_000, 31_536_000_000] {
+        for good in [1_000, 600_000, 34_560_000_000] {
             assert_eq!(Interval::from_millis(good).unwrap().as_millis(), good);
         }
-        for bad in [0, 999, 31_536_000_001, u64::MAX] {
+        for bad in [0, 999, 34_560_000_001, u64::MAX] {
             assert_eq!(Interval::from_millis(bad), Err(IntervalError(bad)));
         }
         assert_eq!(Interval::default().as_millis(), 600_000);

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::maintenance::Maintenance;
 use crate::text::human_duration;
 use crate::time::Timestamp;
+use crate::timing::Timing;
 use crate::transition::{Caveat, Kind, State, Transition};
 
 /// What a decision depends on besides the host.
@@ -45,8 +46,8 @@ impl Rules {
     }
 }
 
-/// When the silence of `host` becomes too long: the interval after the last beat, or after the end of a pause, not counting
-/// times in which beats could not be received or the host was in maintenance.
+/// When the silence of `host` becomes too long: after what may pass from the last beat, or from the end of a pause, not
+/// counting times in which beats could not be received or the host was in maintenance; and of that, the grace.
 #[must_use]
 pub fn deadline(
     host: &HostKey,
@@ -54,7 +55,7 @@ pub fn deadline(
     settings: &HostSettings,
     coverage: &Coverage,
     maintenance: &Maintenance,
-) -> Timestamp {
+) -> (Timestamp, Timing) {
     let last = heartbeat.last;
     deadline_after(last, host, heartbeat, settings, coverage, maintenance)
 }
@@ -67,15 +68,16 @@ fn deadline_after(
     settings: &HostSettings,
     coverage: &Coverage,
     maintenance: &Maintenance,
-) -> Timestamp {
+) -> (Timestamp, Timing) {
     let resumed = settings
         .pause
         .and_then(|pause| pause.until)
         .unwrap_or(Timestamp::MIN);
-    let interval = settings.interval.unwrap_or(heartbeat.interval);
     let from = last.max(resumed);
+    let timing = settings.timing(heartbeat, from);
     let windows = maintenance.blackouts(host, from);
-    coverage.overdue(from, interval.duration(), &windows)
+    let interval = timing.interval.duration();
+    (coverage.overdue(from, interval, &windows), timing)
 }
 
 /// What the ledger entry of a host should become at `now`, given its beats; `None` when nothing changes.
@@ -128,7 +130,8 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
     let last = heartbeat.last.max(entry.basis);
     let (settings, coverage) = (&entry.settings, &rules.coverage);
     let maintenance = &rules.maintenance;
-    let deadline = deadline_after(last, &entry.key, heartbeat, settings, coverage, maintenance);
+    let (deadline, timing) =
+        deadline_after(last, &entry.key, heartbeat, settings, coverage, maintenance);
     let silent = rules.coverage.covered_until(now) > deadline.plus(rules.skew);
     let failed = heartbeat.signal == Signal::Fail || unaccounted_failure(entry, heartbeat);
     let kind = match entry.state {
@@ -149,7 +152,7 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
         State::Missing | State::Failing => Kind::Recovered,
     };
     let failure = heartbeat.failure.as_ref();
-    let interval = entry.settings.interval.unwrap_or(heartbeat.interval);
+    let Timing { interval, grace } = timing;
     if kind == Kind::Missing && rules.awaits_beat(deadline, interval.duration(), now) {
         return None;
     }
@@ -175,6 +178,7 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
         },
         at: now,
         caveat: (kind == Kind::Missing).then(caveat).flatten(),
+        grace,
         key: heartbeat.key,
         withdrawn: false,
         accepted: None,
@@ -195,10 +199,13 @@ fn raised_from(entry: &Entry, heartbeat: &Heartbeat) -> Option<Interval> {
     let mut notified = entry.history.iter().rev();
     let notified =
         notified.find(|transition| transition.kind == Kind::Slowed && !transition.withdrawn);
-    let known = notified.map(|transition| transition.interval);
+    let known = notified.map(|known| known.interval.known(known.grace.is_some()));
     let known = known.or(heartbeat.first_interval)?;
     // An old copy of the heartbeat does not show the interval of the last beat.
-    let newest = heartbeat.last >= entry.basis && entry.settings.interval.is_none();
+    let HostSettings {
+        interval, schedule, ..
+    } = &entry.settings;
+    let newest = heartbeat.last >= entry.basis && interval.is_none() && schedule.is_none();
     (newest && heartbeat.has_raised(known)).then_some(known)
 }
 

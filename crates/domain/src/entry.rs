@@ -13,7 +13,9 @@ use crate::incarnation::Incarnation;
 use crate::inquiry::Inquiry;
 use crate::limits;
 use crate::pending::Pending;
+use crate::schedule::{Schedule, Zone};
 use crate::time::Timestamp;
+use crate::timing::Grace;
 use crate::transition::{Caveat, Kind, State, Transition};
 
 /// A time without notices of a host, set by an admin. Silence counts from its end.
@@ -51,6 +53,15 @@ pub struct HostSettings {
     /// Used instead of the interval that the host sends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
+    /// Used instead of what the host sends, and of the interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// The zone of the schedule; UTC unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tz: Option<Zone>,
+    /// Used instead of the grace that the host sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Grace>,
     /// Until it recovers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledgement>,
@@ -193,10 +204,29 @@ impl Entry {
         reminds.then_some(told)
     }
 
-    /// Uses `interval` instead of what the host sends; `None` lifts that.
+    /// Uses `interval` instead of what the host sends, and no schedule; `None` lifts that.
     #[must_use]
     pub fn with_interval(mut self, interval: Option<Interval>) -> Self {
         self.settings.interval = interval;
+        self.settings.schedule = None;
+        self.settings.tz = None;
+        self.inquiry = None;
+        self
+    }
+
+    /// Uses a schedule instead of what the host sends.
+    #[must_use]
+    pub fn with_schedule(self, schedule: Schedule, tz: Zone) -> Self {
+        let mut entry = self.with_interval(None);
+        entry.settings.schedule = Some(schedule);
+        entry.settings.tz = Some(tz);
+        entry
+    }
+
+    /// Uses `grace` instead of what the host sends; `None` lifts that.
+    #[must_use]
+    pub fn with_grace(mut self, grace: Option<Grace>) -> Self {
+        self.settings.grace = grace;
         self.inquiry = None;
         self
     }
@@ -309,6 +339,7 @@ impl Entry {
             since: now,
             last_beat: now,
             interval: Interval::default(),
+            grace: None,
             message: trouble,
             at: now,
             caveat: None,

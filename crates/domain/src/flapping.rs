@@ -59,6 +59,7 @@ mod tests {
     /// It went missing at these minutes, and recovered a minute later.
     fn history(minutes: &[i64]) -> Vec<Transition> {
         let transition = |kind, minute| Transition {
+            grace: None,
             epoch: 1,
             kind,
             since: at(minute),

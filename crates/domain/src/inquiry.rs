@@ -54,6 +54,7 @@ impl Inquiry {
             first,
             last: stored.map_or(self.last_beat, |stored| stored.last.max(self.last_beat)),
             interval: self.interval_here(stored).unwrap_or(self.interval),
+            grace: stored.and_then(|heartbeat| heartbeat.grace),
             signal: stored.map_or(Signal::Ok, |heartbeat| heartbeat.signal),
             failure: stored.and_then(|heartbeat| heartbeat.failure.clone()),
             key: stored.and_then(|heartbeat| heartbeat.key),

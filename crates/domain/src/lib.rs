@@ -33,6 +33,7 @@ mod schedule;
 mod subscription;
 mod text;
 mod time;
+mod timing;
 mod transition;
 mod webhook;
 mod words;
@@ -72,6 +73,7 @@ pub use subscription::{
 };
 pub use text::{human_duration, human_time, is_invisible, visible};
 pub use time::{Timestamp, TimestampError};
+pub use timing::{Grace, GraceError, Timing};
 pub use transition::{Caveat, Kind, Severity, State, Transition};
 pub use webhook::{Webhook, WebhookSecret, WebhookSecretError};
 pub use words::UnknownWord;

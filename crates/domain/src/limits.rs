@@ -30,8 +30,8 @@ pub const REFUSALS_PER_SECOND: u32 = 10;
 pub const KEY_CACHE_BYTES: usize = 64 << 20;
 /// Shortest interval: below it, network jitter looks like silence.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// Longest interval: a yearly job.
-pub const INTERVAL_MAX: Duration = Duration::from_hours(365 * 24);
+/// Longest interval: a yearly job, also in a leap year, with its grace.
+pub const INTERVAL_MAX: Duration = Duration::from_hours(400 * 24);
 /// From so many times the interval that people know on, they are notified that a host has raised it: a key that leaked
 /// could hide a silence so. Less is what an admin of the host changes every day.
 pub const INTERVAL_RAISE: u64 = 10;
@@ -168,6 +168,15 @@ pub const AUDIT_NAMES: usize = 20;
 /// Longest name of who did something, in characters: an ARN of IAM with the longest path (512) and name (64) fits, and a
 /// name from the environment floods no screen.
 pub const WHO_CHARS: usize = 640;
+/// Longest grace.
+pub const GRACE_LONGEST: Duration = Duration::from_hours(30 * 24);
+/// The grace of a schedule that says no other: time for a job to run. Healthchecks has the same (its documentation,
+/// "Configuring checks", grace time).
+pub const SCHEDULE_GRACE: Duration = Duration::from_hours(1);
+/// How long before a time of its schedule a beat may come and still be that one: the clock of its host may be ahead.
+pub const SCHEDULE_EARLY: Duration = Duration::from_mins(1);
+/// What people know at least of how seldom a host beats which has a schedule: it may be one of office hours.
+pub const SCHEDULE_GAP: Duration = Duration::from_hours(7 * 24);
 /// Longest schedule of cron, in characters: lists of minutes and hours fit.
 pub const SCHEDULE_CHARS: usize = 100;
 /// Longest name of a time zone, in characters; the longest of IANA has 32 (`America/Argentina/ComodRivadavia`).

@@ -19,6 +19,7 @@ use crate::entry::Entry;
 use crate::flapping::Flapping;
 use crate::host::{Fleet, HostId, HostKey, Region};
 use crate::time::Timestamp;
+use crate::timing::{Grace, Timing};
 use crate::transition::{Caveat, Kind, Severity};
 
 pub use id::{NoticeId, NoticeIdError};
@@ -35,6 +36,9 @@ pub struct NoticeHost {
     pub last_beat: Timestamp,
     /// The interval that was in force.
     pub interval: Interval,
+    /// Which part of the interval is a grace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Grace>,
     /// The number of the transition.
     pub epoch: u64,
     /// The message of a failing host.
@@ -99,6 +103,16 @@ pub struct Notice {
     pub test: bool,
 }
 
+impl NoticeHost {
+    /// How long it may stay silent.
+    pub(crate) fn timing(&self) -> Timing {
+        Timing {
+            interval: self.interval,
+            grace: self.grace,
+        }
+    }
+}
+
 impl Notice {
     /// The notice that is pending in `entry`, if any.
     #[must_use]
@@ -118,6 +132,7 @@ impl Notice {
                 since: last.since,
                 last_beat: last.last_beat,
                 interval: last.interval,
+                grace: last.grace,
                 epoch: last.epoch,
                 message: last.message.clone(),
                 before: before.map(|before| (before.kind, before.since)),
@@ -163,6 +178,7 @@ impl Notice {
             kind,
             fleet: key.fleet,
             about: About::Host(NoticeHost {
+                grace: None,
                 host_id: key.host,
                 since: now,
                 last_beat: now,

@@ -10,6 +10,7 @@ use crate::host::Region;
 use crate::key::KeyId;
 use crate::pending::Acceptance;
 use crate::time::Timestamp;
+use crate::timing::Grace;
 use crate::words::words;
 
 words! {
@@ -128,6 +129,9 @@ pub struct Transition {
     /// Why it may be wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caveat: Option<Caveat>,
+    /// Which part of the interval is a grace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Grace>,
     /// The key of the last beat, where one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,

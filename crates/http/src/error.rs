@@ -72,6 +72,7 @@ impl Error {
                 | Invalid::Host(_)
                 | Invalid::HostEncoding
                 | Invalid::HostDiffers => bad("invalid_host_id"),
+                Invalid::TwoIntervals => bad("invalid_schedule"),
                 Invalid::Contradiction => bad("invalid_status"),
                 Invalid::Field { code, .. } => bad(code),
                 Invalid::Twice(_) => bad("duplicate_field"),

@@ -2,7 +2,12 @@
 //!
 //! [`FIELDS`] states each of them once. What the path says stands in [`path`](crate::path).
 
-use hb_domain::{Beat, HostId, HostIdError, Interval, Message, Signal, Timestamp};
+use std::fmt::Display;
+use std::str::FromStr;
+
+use hb_domain::{
+    Beat, Grace, HostId, HostIdError, Interval, Message, Schedule, Signal, Timestamp, Timing, Zone,
+};
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -19,7 +24,7 @@ struct Field {
     read: fn(&mut Fields, &Value) -> Result<(), String>,
 }
 
-const FIELDS: [Field; 4] = [
+const FIELDS: [Field; 7] = [
     Field {
         name: "hostId",
         code: "invalid_host_id",
@@ -30,7 +35,33 @@ const FIELDS: [Field; 4] = [
         name: "intervalMs",
         code: "invalid_interval",
         numeric: true,
-        read: |fields, value| interval(value).map(|interval| fields.interval = Some(interval)),
+        read: |fields, value| {
+            millis("intervalMs", value).map(|interval| fields.interval = Some(interval))
+        },
+    },
+    Field {
+        name: "graceMs",
+        code: "invalid_grace",
+        numeric: true,
+        read: |fields, value| millis("graceMs", value).map(|grace| fields.grace = Some(grace)),
+    },
+    Field {
+        name: "schedule",
+        code: "invalid_schedule",
+        numeric: false,
+        read: |fields, value| {
+            parsed("schedule", r#"a string such as "0 2 * * *""#, value)
+                .map(|schedule| fields.schedule = Some(schedule))
+        },
+    },
+    Field {
+        name: "tz",
+        code: "invalid_tz",
+        numeric: false,
+        read: |fields, value| {
+            parsed("tz", r#"a string such as "Europe/Berlin""#, value)
+                .map(|zone| fields.tz = Some(zone))
+        },
     },
     Field {
         name: "status",
@@ -51,6 +82,9 @@ const FIELDS: [Field; 4] = [
 pub(crate) struct Fields {
     pub(crate) host: Option<HostId>,
     pub(crate) interval: Option<Interval>,
+    pub(crate) grace: Option<Grace>,
+    pub(crate) schedule: Option<Schedule>,
+    pub(crate) tz: Option<Zone>,
     pub(crate) signal: Option<Signal>,
     pub(crate) message: Option<Message>,
 }
@@ -91,16 +125,29 @@ impl Fields {
     }
 
     /// The host, if it is named, and the beat.
-    pub(crate) fn beat(self, in_path: Option<Signal>, at: Timestamp) -> (Option<HostId>, Beat) {
+    pub(crate) fn beat(
+        self,
+        in_path: Option<Signal>,
+        at: Timestamp,
+    ) -> Result<(Option<HostId>, Beat), Invalid> {
+        let Timing { interval, grace } = match (&self.schedule, self.interval) {
+            (Some(_), Some(_)) => return Err(Invalid::TwoIntervals),
+            (Some(schedule), None) => {
+                Timing::by(schedule, &self.tz.unwrap_or_default(), self.grace, at)
+            }
+            (None, interval) => Timing::every(interval.unwrap_or_default(), self.grace),
+        };
         let beat = Beat {
             at,
-            interval: self.interval.unwrap_or_default(),
+            interval,
+            grace,
+            scheduled: self.schedule.is_some(),
             signal: in_path.or(self.signal).unwrap_or(Signal::Ok),
             message: self.message,
             key: None,
             address: None,
         };
-        (self.host, beat)
+        Ok((self.host, beat))
     }
 
     /// These fields, and those of `others` that are absent here. The host must be the same.
@@ -113,6 +160,9 @@ impl Fields {
         Ok(Self {
             host: self.host.or(others.host),
             interval: self.interval.or(others.interval),
+            grace: self.grace.or(others.grace),
+            schedule: self.schedule.or(others.schedule),
+            tz: self.tz.or(others.tz),
             signal: self.signal.or(others.signal),
             message: self.message.or(others.message),
         })
@@ -126,20 +176,28 @@ fn host(value: &Value) -> Result<HostId, String> {
     name.parse().map_err(|error: HostIdError| error.to_string())
 }
 
+fn parsed<T>(name: &str, expected: &str, value: &Value) -> Result<T, String>
+where
+    T: FromStr<Err: Display>,
+{
+    let text = value
+        .as_str()
+        .ok_or_else(|| must_be(name, expected, value))?;
+    text.parse()
+        .map_err(|error: T::Err| format!("{name}: {error}"))
+}
+
 /// JSON does not distinguish 600000 from 600000.0, which clients that calculate with floats send.
-fn interval(value: &Value) -> Result<Interval, String> {
+fn millis<T>(name: &str, value: &Value) -> Result<T, String>
+where
+    T: TryFrom<u64, Error: Display>,
+{
     let whole = |float: &f64| float.fract() == 0.0;
     let millis = value
         .as_u64()
         .or_else(|| format!("{}", value.as_f64().filter(whole)?).parse().ok())
-        .ok_or_else(|| {
-            must_be(
-                "intervalMs",
-                "a whole number of milliseconds such as 600000",
-                value,
-            )
-        })?;
-    Interval::from_millis(millis).map_err(|error| format!("intervalMs: {error}"))
+        .ok_or_else(|| must_be(name, "a whole number of milliseconds such as 600000", value))?;
+    T::try_from(millis).map_err(|error| format!("{name}: {error}"))
 }
 
 fn signal(value: &Value) -> Result<Signal, String> {
@@ -170,7 +228,7 @@ mod tests {
             ("1000", 1_000),
             ("600000.0", 600_000),
             ("6e5", 600_000),
-            ("31536000000", 31_536_000_000),
+            ("34560000000", 34_560_000_000),
         ] {
             assert_eq!(
                 read(text).unwrap().interval,
@@ -201,7 +259,7 @@ mod tests {
                 })
             );
         }
-        for text in ["0", "-0.0", "999", "31536000001", "18446744073709551615"] {
+        for text in ["0", "-0.0", "999", "34560000001", "18446744073709551615"] {
             assert!(read(text).is_err(), "{text}");
         }
     }

@@ -29,6 +29,8 @@ pub(crate) enum Invalid {
     Field { code: &'static str, text: String },
     #[error("{0} appears twice; send it once")]
     Twice(&'static str),
+    #[error("intervalMs and schedule contradict each other; leave one of them out")]
+    TwoIntervals,
     #[error("the path and the status contradict each other; leave one of them out")]
     Contradiction,
     #[error(

@@ -44,6 +44,6 @@ fn beat(
     if in_path.is_some() && fields.signal.is_some() && in_path != fields.signal {
         return Err(Invalid::Contradiction);
     }
-    let (host, beat) = fields.beat(in_path, now);
+    let (host, beat) = fields.beat(in_path, now)?;
     Ok((host.ok_or(Invalid::HostMissing)?, beat))
 }

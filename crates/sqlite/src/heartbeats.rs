@@ -23,6 +23,7 @@ macro_rules! merge {
         message = iif(:failed >= ifnull(failed, 0) OR :failed IS NOT NULL AND failed > min(last, :ahead), :message,
             message),
         address = iif(:last >= last OR last > :ahead, :address, address),
+        grace = iif(:last >= last OR last > :ahead, :grace, grace),
         first_interval = iif(:first < first, ifnull(:first_interval, first_interval),
             ifnull(first_interval, :first_interval))"
     };
@@ -39,9 +40,9 @@ const REPEAT: &str = concat!(
 /// Any beat. Nothing is written of a new host when its key has `:most` hosts.
 const RECORD: &str = concat!(
     "INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal, failed, message, key, first_interval,
-        address)
+        address, grace)
     SELECT :fleet, :host, :region, :first, :last, :interval, :signal, :failed, :message, :key, :first_interval,
-        :address
+        :address, :grace
     WHERE :most IS NULL OR EXISTS (SELECT 1 FROM heartbeats WHERE fleet = :fleet AND host = :host)
         OR NOT EXISTS (SELECT 1 FROM keys WHERE id = :key AND hosts >= ifnull(max_hosts, :most))
     ON CONFLICT (fleet, host, region) DO UPDATE SET ",
@@ -55,13 +56,14 @@ const MEND: &str = "
     WHERE fleet = ?1 AND host = ?2 AND region = ?3 AND first = ?7 AND last = ?8 AND failed IS ?9";
 
 const LOAD: &str = "
-    SELECT fleet, host, region, first, last, interval, signal, failed, message, key, first_interval, address
+    SELECT fleet, host, region, first, last, interval, signal, failed, message, key, first_interval, address, grace
     FROM heartbeats
     WHERE fleet = ?1 AND host = ?2 ORDER BY region";
 
 /// Without the message, which a scan of all hosts does not need.
 const SCAN: &str = "
-    SELECT fleet, host, region, first, last, interval, signal, failed, NULL AS message, key, first_interval, address
+    SELECT fleet, host, region, first, last, interval, signal, failed, NULL AS message, key, first_interval, address,
+        grace
     FROM heartbeats
     WHERE (fleet, host, region) > (?1, ?2, ?3)
     ORDER BY fleet, host, region LIMIT ?4";
@@ -177,7 +179,8 @@ impl Heartbeats for Store {
             connection.prepare_cached(RECORD)?.execute(named_params! {
                 ":fleet": "", ":host": "", ":region": "", ":first": 0, ":last": 0, ":interval": 0,
                 ":signal": 0, ":failed": None::<i64>, ":message": None::<String>, ":ahead": 0, ":key": None::<String>,
-                ":first_interval": None::<i64>, ":address": None::<String>, ":most": None::<u32>,
+                ":first_interval": None::<i64>, ":address": None::<String>, ":grace": None::<i64>,
+                ":most": None::<u32>,
             })?;
             connection
                 .prepare_cached("DELETE FROM heartbeats WHERE fleet = ''")?
@@ -228,6 +231,7 @@ fn record(
         key,
         first_interval,
         address,
+        grace,
     } = &heard.heartbeat;
     let values = named_params! {
         ":fleet": heard.key.fleet.as_str(),
@@ -243,6 +247,7 @@ fn record(
         ":key": key.as_ref().map(KeyId::as_str),
         ":first_interval": first_interval.map(row::millis),
         ":address": address.map(|address| address.to_string()),
+        ":grace": grace.map(row::millis),
     };
     if connection.prepare_cached(REPEAT)?.execute(values)? > 0 {
         return Ok(true);
@@ -252,7 +257,7 @@ fn record(
     Ok(recorded > 0)
 }
 
-/// Columns by number: finding twelve by name takes longer than the rest of a scan.
+/// Columns by number: finding thirteen by name takes longer than the rest of a scan.
 pub(crate) fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
     const SIGNAL: usize = 6;
     let message = row::get::<Option<String>>(row, 8)?.map(Message::from);
@@ -262,7 +267,8 @@ pub(crate) fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
         heartbeat: Heartbeat {
             first: row::instant(row, 3)?,
             last: row::instant(row, 4)?,
-            interval: row::interval(row, 5)?.ok_or_else(|| row::wrong(row, 5, "NULL"))?,
+            grace: row::optional_millis(row, 12)?,
+            interval: row::optional_millis(row, 5)?.ok_or_else(|| row::wrong(row, 5, "NULL"))?,
             signal: match row::get::<i64>(row, SIGNAL)? {
                 0 => Signal::Ok,
                 1 => Signal::Fail,
@@ -273,7 +279,7 @@ pub(crate) fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
             },
             failure: row::optional_instant(row, 7)?.map(|at| Failure { at, message }),
             key: row::optional(row, 9)?,
-            first_interval: row::interval(row, 10)?,
+            first_interval: row::optional_millis(row, 10)?,
             address: row::optional(row, 11)?,
         },
     })

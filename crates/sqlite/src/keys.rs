@@ -172,7 +172,7 @@ pub(crate) fn key(row: &Row<'_>) -> Result<Key, row::Cause> {
         used: row::optional_instant(row, "used")?,
         limits: KeyLimits {
             hosts: row::get(row, "max_hosts")?,
-            interval: row::interval(row, "max_interval")?,
+            interval: row::optional_millis(row, "max_interval")?,
         },
         hosts: row::get(row, "hosts")?,
     })

@@ -199,7 +199,7 @@ mod tests {
                      ALTER TABLE subscriptions DROP COLUMN webhook;
                      DROP TRIGGER hosts_new; DROP TRIGGER hosts_gone; DROP TRIGGER hosts_moved;
                      ALTER TABLE heartbeats DROP COLUMN key; ALTER TABLE heartbeats DROP COLUMN first_interval;
-                     ALTER TABLE heartbeats DROP COLUMN address;
+                     ALTER TABLE heartbeats DROP COLUMN address; ALTER TABLE heartbeats DROP COLUMN grace;
                      ALTER TABLE keys DROP COLUMN max_hosts; ALTER TABLE keys DROP COLUMN max_interval;
                      ALTER TABLE keys DROP COLUMN hosts; PRAGMA user_version = 4",
                 )

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
-use hb_domain::{Endpoint, Interval, Protocol, Timestamp, Webhook};
+use hb_domain::{Endpoint, Protocol, Timestamp, Webhook};
 use hb_service::ports::{Cursor, Page, PortError, PortResult, Unreadable};
 use rusqlite::types::{FromSql, ToSqlOutput, ValueRef};
 use rusqlite::{Row, RowIndex, Rows, ToSql};
@@ -47,19 +47,22 @@ pub(crate) fn optional<T: FromStr<Err: Display>>(
     }
 }
 
-/// A column with an interval or nothing.
-pub(crate) fn interval(row: &Row<'_>, column: impl RowIndex) -> Result<Option<Interval>, Cause> {
+/// A column with milliseconds, such as an interval, or nothing.
+pub(crate) fn optional_millis<T>(row: &Row<'_>, column: impl RowIndex) -> Result<Option<T>, Cause>
+where
+    T: TryFrom<u64, Error: std::fmt::Display>,
+{
     let Some(millis) = get::<Option<i64>>(row, column)? else {
         return Ok(None);
     };
     let millis = u64::try_from(millis).map_err(|e| wrong(row, column, e))?;
-    let interval = Interval::from_millis(millis).map_err(|e| wrong(row, column, e))?;
-    Ok(Some(interval))
+    let value = T::try_from(millis).map_err(|e| wrong(row, column, e))?;
+    Ok(Some(value))
 }
 
-/// An interval as it is stored.
-pub(crate) fn millis(interval: Interval) -> i64 {
-    i64::try_from(interval.as_millis()).unwrap_or(i64::MAX)
+/// Milliseconds as they are stored.
+pub(crate) fn millis(value: impl Into<u64>) -> i64 {
+    i64::try_from(value.into()).unwrap_or(i64::MAX)
 }
 
 /// A column with an instant.

@@ -303,14 +303,14 @@ mod tests {
         let ok = Change::Hopeful.of(&beat(5, Signal::Ok, None));
         assert_eq!(
             ok.expression(),
-            "SET #l = :l, #i = :i, #k = :k, #a = :a, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b) REMOVE #s"
+            "SET #l = :l, #i = :i, #k = :k, #a = :a, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b) REMOVE #g, #s"
         );
         assert_eq!(ok.condition, "attribute_not_exists(#l) OR (#l <= :l)");
         let fail = Change::Hopeful.of(&beat(5, Signal::Fail, Some("disk full")));
         assert_eq!(
             fail.expression(),
             "SET #l = :l, #i = :i, #s = :s, #k = :k, #a = :a, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b), \
-                #x = :x, #m = :m"
+                #x = :x, #m = :m REMOVE #g"
         );
         assert_eq!(fail.condition, ok.condition);
     }

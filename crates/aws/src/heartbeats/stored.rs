@@ -15,6 +15,8 @@ pub(crate) const REGION: &str = "r";
 pub(super) const LAST: &str = "l";
 /// The interval sent with the last beat, in milliseconds.
 pub(super) const INTERVAL: &str = "i";
+/// Of this, the grace, in milliseconds.
+pub(super) const GRACE: &str = "g";
 /// The instant of the first beat.
 pub(super) const FIRST: &str = "f";
 /// The signal of the last beat, if it was not ok.
@@ -32,7 +34,7 @@ pub(super) const ADDRESS: &str = "a";
 pub(super) const FIRST_INTERVAL: &str = "b";
 
 /// All attributes that a beat may write; the role of the ingest function allows no other.
-pub const ATTRIBUTES: [&str; 11] = [
+pub const ATTRIBUTES: [&str; 12] = [
     HOST,
     REGION,
     LAST,
@@ -44,6 +46,7 @@ pub const ATTRIBUTES: [&str; 11] = [
     KEY,
     ADDRESS,
     FIRST_INTERVAL,
+    GRACE,
 ];
 
 /// All attributes that a sweep may write; its role allows no other.
@@ -60,11 +63,12 @@ pub(super) fn key(host: &HostKey, region: &Region) -> AttributeMap {
 }
 
 /// The attributes that change with each newer beat; `None` for one that an item then lacks.
-pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeValue>); 5] {
+pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeValue>); 6] {
     let fail = (new.signal == Signal::Fail).then(|| item::text(FAIL));
     [
         (LAST, Some(item::instant(new.last))),
         (INTERVAL, Some(item::number(new.interval.as_millis()))),
+        (GRACE, new.grace.map(|grace| item::number(u64::from(grace)))),
         (SIGNAL, fail),
         (KEY, new.key.map(|key| item::text(key.as_str()))),
         (ADDRESS, new.address.map(item::address)),
@@ -94,6 +98,7 @@ pub(crate) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
             first: item::get_instant(item, FIRST)?,
             last: item::get_instant(item, LAST)?,
             interval: interval.map_err(|error| item::wrong(INTERVAL, error))?,
+            grace: item::optional_millis(item, GRACE)?,
             signal: match item::optional_text(item, SIGNAL)? {
                 None => Signal::Ok,
                 Some(FAIL) => Signal::Fail,
@@ -107,14 +112,14 @@ pub(crate) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
                 .transpose()
                 .map_err(|error| item::wrong(KEY, error))?,
             address: item::optional_address(item, ADDRESS)?,
-            first_interval: item::optional_interval(item, FIRST_INTERVAL)?,
+            first_interval: item::optional_millis(item, FIRST_INTERVAL)?,
         },
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use hb_domain::{Beat, Fleet, KeyId, Timestamp};
+    use hb_domain::{Beat, Fleet, Grace, KeyId, Timestamp};
 
     use super::encode as item;
     use super::*;
@@ -150,7 +155,10 @@ mod tests {
 
     #[test]
     fn the_largest_item_has_exactly_the_listed_attributes() {
-        let item = item(&heard("a/b", Signal::Fail, Some("disk full")));
+        let mut largest = heard("a/b", Signal::Fail, Some("disk full"));
+        largest.heartbeat.grace = Some(Grace::default());
+        assert_eq!(decode(&item(&largest)).unwrap(), largest);
+        let item = item(&largest);
         let mut listed = ATTRIBUTES.to_vec();
         listed.sort_unstable();
         let mut written: Vec<_> = item.keys().map(String::as_str).collect();
@@ -233,6 +241,9 @@ mod tests {
         let usual = item_size(&item(&heard("web-01.prod1", Signal::Ok, None)));
         let failed = item_size(&item(&heard("web-01.prod1", Signal::Fail, None)));
         assert_eq!((usual, failed), (83, 94));
+        let mut graced = heard("web-01.prod1", Signal::Fail, None);
+        graced.heartbeat.grace = Grace::try_from(2_591_999_999).ok();
+        assert_eq!(item_size(&item(&graced)), 101);
         let long = item_size(&item(&heard(&"x".repeat(46), Signal::Fail, None)));
         assert!(long <= 128, "{long}");
     }

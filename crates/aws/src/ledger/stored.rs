@@ -216,6 +216,7 @@ mod tests {
         let id = NoticeId::of_bytes([7; 32]);
         let entry = stored("web-01").record;
         let transition = hb_domain::Transition {
+            grace: None,
             epoch: 1,
             kind: hb_domain::Kind::Missing,
             since: Timestamp::MIN,

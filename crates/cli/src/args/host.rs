@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hb_domain::{
-    Fleet, FleetError, HostId, HostIdError, HostKey, Interval, Note, State, Timestamp,
+    Fleet, FleetError, Grace, GraceError, HostId, HostIdError, HostKey, Interval, Note, Schedule,
+    State, Timestamp, Zone,
 };
 
-use super::{duration, interval, one_of};
+use super::{duration, interval, one_of, parse_duration};
 
 #[derive(Debug, Args)]
 pub(crate) struct HostArg {
@@ -69,16 +70,32 @@ pub(crate) enum HostCommand {
         #[arg(long, value_name = "TEXT")]
         note: Option<Note>,
     },
-    /// Override the interval that the host sends.
+    /// Override when beats of the host are expected.
     Set {
         #[command(flatten)]
         hosts: HostsArg,
-        /// The interval, 1s to 365d, or `sent` for the one the host sends.
-        #[arg(long, value_name = "DURATION|sent", value_parser = interval_or_sent)]
-        interval: IntervalArg,
+        #[command(flatten)]
+        times: HostTimes,
     },
     /// Forget a host; its next beat registers it again.
     Forget(HostsArg),
+}
+
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct HostTimes {
+    /// The interval, 1s to 400d, or `sent` for what the host sends.
+    #[arg(long, value_name = "DURATION|sent", value_parser = interval_or_sent, conflicts_with = "schedule")]
+    pub(crate) interval: Option<IntervalArg>,
+    /// A schedule of cron, such as '0 2 * * *', or @daily and the like; --interval sent lifts it.
+    #[arg(long, value_name = "CRON")]
+    pub(crate) schedule: Option<Schedule>,
+    /// The time zone of the schedule, such as Europe/Berlin [default: UTC].
+    #[arg(long, value_name = "ZONE", requires = "schedule")]
+    pub(crate) tz: Option<Zone>,
+    /// How much later than expected a beat may come, 0s to 30d, or `sent` for what the host sends [default with --schedule: 1h].
+    #[arg(long, value_name = "DURATION|sent", value_parser = grace_or_sent)]
+    pub(crate) grace: Option<GraceArg>,
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +120,10 @@ pub(crate) struct HostList {
 /// An interval, or the word `sent`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IntervalArg(pub Option<Interval>);
+
+/// A grace, or the word `sent`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GraceArg(pub Option<Grace>);
 
 /// The end of a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +165,20 @@ fn interval_or_sent(text: &str) -> Result<IntervalArg, String> {
     } else {
         interval(text).map(|interval| IntervalArg(Some(interval)))
     }
+}
+
+fn grace_or_sent(text: &str) -> Result<GraceArg, String> {
+    if text == "sent" {
+        Ok(GraceArg(None))
+    } else {
+        grace(text).map(|grace| GraceArg(Some(grace)))
+    }
+}
+
+/// A grace, which may be 0s.
+pub(crate) fn grace(text: &str) -> Result<Grace, String> {
+    let grace = parse_duration(text)?.try_into();
+    grace.map_err(|error: GraceError| error.to_string())
 }
 
 /// An instant, with an offset or in local time, or a duration.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use hb_domain::{HostId, Interval, Message, Signal};
+use hb_domain::{Grace, HostId, Interval, Message, Schedule, Signal, Zone};
 use serde_json::{Value, json};
 
+use super::host::grace;
 use super::{duration, interval, one_of};
 
 #[derive(Debug, Args)]
@@ -17,6 +18,15 @@ pub(crate) struct SendArgs {
     /// How long the host may stay silent after this beat [default: 10m].
     #[arg(long, value_name = "DURATION", value_parser = interval)]
     pub(crate) interval: Option<Interval>,
+    /// When the next beat is expected, as cron has it: '0 2 * * *', or @daily and the like.
+    #[arg(long, value_name = "CRON", conflicts_with = "interval")]
+    pub(crate) schedule: Option<Schedule>,
+    /// The time zone of the schedule, such as Europe/Berlin [default: UTC].
+    #[arg(long, value_name = "ZONE", requires = "schedule")]
+    pub(crate) tz: Option<Zone>,
+    /// How much later the next beat may come, 0s to 30d [default with --schedule: 1h].
+    #[arg(long, value_name = "DURATION", value_parser = grace)]
+    pub(crate) grace: Option<Grace>,
     /// The signal.
     #[arg(long, default_value = "ok", value_parser = one_of(Signal::ALL))]
     pub(crate) status: Signal,
@@ -67,6 +77,9 @@ impl SendArgs {
         json!({
             "hostId": self.host,
             "intervalMs": self.interval,
+            "schedule": self.schedule,
+            "tz": self.tz,
+            "graceMs": self.grace,
             "status": status.as_str(),
             "message": message,
         })

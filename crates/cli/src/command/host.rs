@@ -6,13 +6,15 @@ mod watch;
 
 use std::io::BufRead;
 
-use hb_domain::{Fleet, HostId, HostIdError, HostKey, Interval, Note, PauseError, Timestamp};
+use hb_domain::{Entry, Fleet, HostId, HostIdError, HostKey, Note, PauseError, Timestamp};
 use hb_service::admin::{HostAdmin, HostError, HostView};
 use serde::Serialize;
 
 use self::view::{HostDetails, HostRow};
 use super::report_unreadable;
-use crate::args::{HostArg, HostCommand, HostList, HostOrInput, HostsArg, IntervalArg, Until};
+use crate::args::{
+    GraceArg, HostArg, HostCommand, HostList, HostOrInput, HostTimes, HostsArg, IntervalArg, Until,
+};
 use crate::backend::Backend;
 use crate::exit::Failure;
 use crate::output::{self, Format, Pages, Row};
@@ -21,7 +23,7 @@ use crate::output::{self, Format, Pages, Row};
 enum Change {
     Pause(Option<Timestamp>),
     Resume,
-    Interval(Option<Interval>),
+    Times(HostTimes),
     Acknowledge(Option<Note>),
 }
 
@@ -30,10 +32,23 @@ impl Change {
         match self {
             Self::Pause(until) => hosts.pause(key, *until).await,
             Self::Resume => hosts.resume(key).await,
-            Self::Interval(interval) => hosts.set_interval(key, *interval).await,
+            Self::Times(times) => hosts.set(key, |entry| with_times(entry, times)).await,
             Self::Acknowledge(note) => hosts.acknowledge(key, note.clone()).await,
         }
     }
+}
+
+fn with_times(mut entry: Entry, times: &HostTimes) -> Entry {
+    if let Some(IntervalArg(interval)) = times.interval {
+        entry = entry.with_interval(interval);
+    }
+    if let Some(schedule) = times.schedule.clone() {
+        entry = entry.with_schedule(schedule, times.tz.clone().unwrap_or_default());
+    }
+    if let Some(GraceArg(grace)) = times.grace {
+        entry = entry.with_grace(grace);
+    }
+    entry
 }
 
 pub(crate) async fn run(
@@ -68,8 +83,8 @@ pub(crate) async fn run(
         }
         HostCommand::Set {
             hosts: which,
-            interval: IntervalArg(interval),
-        } => change(hosts, format, which, Change::Interval(interval)).await,
+            times,
+        } => change(hosts, format, which, Change::Times(times)).await,
         HostCommand::Forget(which) => forget(hosts, format, which).await,
     }
 }

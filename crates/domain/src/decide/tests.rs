@@ -11,6 +11,8 @@ use crate::host::{Fleet, Region};
 use crate::inquiry::Inquiry;
 use crate::notice::Notice;
 use crate::pending::{DeliveryPolicy, Publication};
+use crate::schedule::Zone;
+use crate::timing::Grace;
 
 static RULES: LazyLock<Rules> = LazyLock::new(Rules::default);
 
@@ -996,4 +998,68 @@ fn a_raised_interval_is_not_notified_where_an_admin_set_another_or_the_beat_is_o
     let mut host = raised_to(600_000);
     host.live(&[Pause(60, None), Sweep(61)]);
     assert_eq!(kinds(&host), [Kind::Registered]);
+}
+
+/// The heartbeat of a job that runs each night at 2 o'clock, after it ran at `at`.
+fn nightly(at: Timestamp, signal: Signal) -> Heartbeat {
+    let schedule = "0 2 * * *".parse().unwrap();
+    let Timing { interval, grace } = Timing::by(&schedule, &Zone::default(), None, at);
+    Heartbeat::new(Beat {
+        interval,
+        grace,
+        scheduled: true,
+        signal,
+        ..Beat::ok(at)
+    })
+}
+
+/// 2023-11-15T02:00:00Z.
+const NIGHT: i64 = 13_600;
+
+#[test]
+fn a_job_is_missing_an_hour_after_its_next_time_by_its_own_schedule_or_that_of_an_admin() {
+    let (day, hour) = (86_400, 3_600);
+    let mut own = Host::default();
+    own.beat(nightly(at(NIGHT + 600), Signal::Ok));
+    let mut set = Host::default();
+    set.beat(beat(NIGHT + 600, Signal::Ok));
+    set.entry = set
+        .entry
+        .with_schedule("0 2 * * *".parse().unwrap(), Zone::default());
+    for mut host in [own, set] {
+        host.live(&[Sweep(NIGHT + 601), Sweep(NIGHT + day + hour)]);
+        assert_eq!(kinds(&host), [Kind::Registered]);
+        host.live(&[Sweep(NIGHT + day + hour + 1)]);
+        let last = host.entry.history.last().unwrap();
+        assert_eq!(
+            (last.kind, seconds(last.since)),
+            (Kind::Missing, NIGHT + day + hour)
+        );
+        assert_eq!(last.grace, Some(Grace::default()));
+    }
+}
+
+#[test]
+fn the_gaps_of_a_schedule_are_no_raised_interval() {
+    let mut host = Host::default();
+    // By hand, an hour before its time.
+    host.beat(nightly(at(NIGHT - 3_600), Signal::Ok));
+    host.live(&[Sweep(NIGHT - 3_599)]);
+    host.beat(nightly(at(NIGHT + 60), Signal::Ok));
+    host.live(&[Sweep(NIGHT + 61), Sweep(NIGHT + 62)]);
+    assert_eq!(kinds(&host), [Kind::Registered]);
+    // But a job that beat every minute has raised it, and is told once.
+    let mut host = Host::default();
+    host.live(&[Good(NIGHT - 8_000), Sweep(NIGHT - 7_999)]);
+    host.beat(nightly(at(NIGHT - 7_200), Signal::Ok));
+    host.live(&[Sweep(NIGHT - 7_199)]);
+    host.beat(nightly(at(NIGHT + 60), Signal::Ok));
+    host.live(&[Sweep(NIGHT + 61)]);
+    assert_eq!(kinds(&host), [Kind::Registered, Kind::Slowed]);
+    // One of a year is.
+    let mut yearly = nightly(at(NIGHT + 120), Signal::Ok);
+    yearly.interval = Interval::at_most(limits::INTERVAL_MAX);
+    host.beat(yearly);
+    host.live(&[Sweep(NIGHT + 121)]);
+    assert_eq!(kinds(&host)[2..], [Kind::Slowed]);
 }

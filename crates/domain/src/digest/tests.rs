@@ -28,6 +28,7 @@ fn id(n: u8) -> NoticeId {
 /// A missing host with its notice pending.
 fn missing(name: &str) -> Entry {
     let transition = Transition {
+        grace: None,
         epoch: 1,
         kind: Kind::Missing,
         since: at(0),

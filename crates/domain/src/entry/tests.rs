@@ -22,6 +22,7 @@ fn entry(state: State) -> Entry {
 
 fn transition(last_beat: Timestamp) -> Transition {
     Transition {
+        grace: None,
         epoch: 4,
         kind: Kind::Recovered,
         since: last_beat,
@@ -148,6 +149,7 @@ fn a_transition_drops_a_pause_that_ended_before_the_last_beat() {
 fn what_an_admin_acknowledged_is_not_reminded_of_until_people_know_that_it_is_over() {
     let now = at(0);
     let told = |kind: Kind| Transition {
+        grace: None,
         epoch: 1,
         kind,
         since: now,

@@ -78,7 +78,7 @@ fn long(host: &NoticeHost) -> Value {
         host_id,
         since,
         last_beat,
-        interval,
+        grace,
         epoch,
         message,
         flapping,
@@ -88,10 +88,11 @@ fn long(host: &NoticeHost) -> Value {
         "hostId": host_id,
         "since": since.to_string(),
         "lastBeat": last_beat.to_string(),
-        "intervalMs": interval,
+        "intervalMs": host.timing().usual_millis(),
         "epoch": epoch,
         "message": message,
     });
+    add(&mut json, "graceMs", grace.map(u64::from));
     let flapping = flapping
         .map(|flapping| json!({"times": flapping.times, "since": flapping.since.to_string()}));
     add(&mut json, "flapping", flapping);

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::sites::places;
 use super::{About, Notice, NoticeHost};
-use crate::beat::Interval;
 use crate::host::HostId;
 use crate::limits;
 use crate::text::{ascii, human_duration, human_time, line};
@@ -41,7 +40,7 @@ impl Notice {
         let NoticeHost {
             since,
             last_beat,
-            interval,
+            grace,
             ref message,
             before,
             ..
@@ -53,18 +52,24 @@ impl Notice {
             .map(|m| format!(": {}", m.as_str()));
         let what = match self.kind {
             Kind::Registered => {
-                format!(
-                    "is registered: first beat at {}, then every {}",
-                    self.clock(since),
-                    every(interval)
-                )
+                let next = if grace.is_some() {
+                    let expected = last_beat.plus(host.timing().usual());
+                    format!("the next is expected at {}", self.clock(expected))
+                } else {
+                    format!("then every {}", every(host))
+                };
+                format!("is registered: first beat at {}, {next}", self.clock(since))
             }
             Kind::Missing => {
-                format!(
-                    "is missing: no beat since {} ({})",
-                    self.clock(last_beat),
-                    every(interval)
-                )
+                let last = self.clock(last_beat);
+                match grace {
+                    None => format!("is missing: no beat since {last} ({})", every(host)),
+                    Some(grace) => format!(
+                        "is missing: no beat since {last}, expected at {} (grace {})",
+                        self.clock(since.minus(grace.duration())),
+                        human_duration(grace.duration())
+                    ),
+                }
             }
             Kind::Failing => format!(
                 "is failing since {}{}",
@@ -80,7 +85,7 @@ impl Notice {
             },
             Kind::Slowed => format!(
                 "beats only every {} since {}{}",
-                every(interval),
+                every(host),
                 self.clock(since),
                 reason.unwrap_or_default()
             ),
@@ -170,10 +175,11 @@ impl Notice {
             ref host_id,
             since,
             last_beat,
-            interval,
+            grace,
             ref message,
             ..
         } = *host;
+        let grace = grace.map(|grace| format!(", grace {}", human_duration(grace.duration())));
         let fleet = self.fleet_option();
         let said = message
             .as_ref()
@@ -192,11 +198,12 @@ impl Notice {
         };
         format!(
             "{}\n\nhost       {host_id}\nfleet      {}\nsince      {since}\nlast beat  {last_beat}\n\
-             interval   {}\nregion     {}\nnotice     {}, attempt {}\n{}\n\
+             interval   {}{}\nregion     {}\nnotice     {}, attempt {}\n{}\n\
              look:      hb host show {host_id}{fleet}\n{act}\n",
             self.text(),
             self.fleet,
-            every(interval),
+            every(host),
+            grace.unwrap_or_default(),
             self.region,
             self.id,
             self.attempt,
@@ -272,8 +279,8 @@ impl Notice {
     }
 }
 
-fn every(interval: Interval) -> String {
-    human_duration(interval.duration())
+fn every(host: &NoticeHost) -> String {
+    human_duration(host.timing().usual())
 }
 
 /// Milliseconds are noise in "recovered after".

@@ -133,10 +133,37 @@ async fn invalid_host_ids() {
 }
 
 #[tokio::test]
+async fn invalid_schedules() {
+    let answers = refused_bodies(&[
+        b"{\"hostId\": \"web-01\", \"schedule\": \"61 * * * *\"}",
+        b"{\"hostId\": \"web-01\", \"schedule\": 5}",
+        b"{\"hostId\": \"web-01\", \"schedule\": \"@daily\", \"tz\": \"Berlin\"}",
+        b"{\"hostId\": \"web-01\", \"schedule\": \"@daily\", \"graceMs\": 2592000001}",
+        b"{\"hostId\": \"web-01\", \"schedule\": \"@daily\", \"graceMs\": \"1h\"}",
+        b"{\"hostId\": \"web-01\", \"schedule\": \"@daily\", \"intervalMs\": 60000}",
+    ])
+    .await;
+    insta::assert_snapshot!(answers, @r#"
+    <{"hostId": "web-01", "schedule": "61 * * * *"}>
+        400 invalid_schedule: schedule: not a schedule of cron, such as '0 2 * * *' for 2 o'clock each day: number out of bounds
+    <{"hostId": "web-01", "schedule": 5}>
+        400 invalid_schedule: schedule must be a string such as "0 2 * * *", not 5
+    <{"hostId": "web-01", "schedule": "@daily", "tz": "Berlin"}>
+        400 invalid_tz: tz: there is no time zone "Berlin": write a name of the IANA database, such as Europe/Berlin or UTC
+    <{"hostId": "web-01", "schedule": "@daily", "graceMs": 2592000001}>
+        400 invalid_grace: graceMs: a grace is 0 to 2592000000 ms (30 days), not 2592000001
+    <{"hostId": "web-01", "schedule": "@daily", "graceMs": "1h"}>
+        400 invalid_grace: graceMs must be a whole number of milliseconds such as 600000, not "1h"
+    <{"hostId": "web-01", "schedule": "@daily", "intervalMs": 60000}>
+        400 invalid_schedule: intervalMs and schedule contradict each other; leave one of them out
+    "#);
+}
+
+#[tokio::test]
 async fn invalid_values_of_other_fields() {
     let answers = refused_bodies(&[
         b"{\"hostId\": \"web-01\", \"intervalMs\": 999}",
-        b"{\"hostId\": \"web-01\", \"intervalMs\": 31536000001}",
+        b"{\"hostId\": \"web-01\", \"intervalMs\": 34560000001}",
         b"{\"hostId\": \"web-01\", \"intervalMs\": 0}",
         b"{\"hostId\": \"web-01\", \"intervalMs\": -1}",
         b"{\"hostId\": \"web-01\", \"intervalMs\": 1.5}",
@@ -154,11 +181,11 @@ async fn invalid_values_of_other_fields() {
     .await;
     insta::assert_snapshot!(answers, @r#"
     <{"hostId": "web-01", "intervalMs": 999}>
-        400 invalid_interval: intervalMs: an interval is 1000 to 31536000000 ms (1 s to 365 days), not 999
-    <{"hostId": "web-01", "intervalMs": 31536000001}>
-        400 invalid_interval: intervalMs: an interval is 1000 to 31536000000 ms (1 s to 365 days), not 31536000001
+        400 invalid_interval: intervalMs: an interval is 1000 to 34560000000 ms (1 s to 400 days), not 999
+    <{"hostId": "web-01", "intervalMs": 34560000001}>
+        400 invalid_interval: intervalMs: an interval is 1000 to 34560000000 ms (1 s to 400 days), not 34560000001
     <{"hostId": "web-01", "intervalMs": 0}>
-        400 invalid_interval: intervalMs: an interval is 1000 to 31536000000 ms (1 s to 365 days), not 0
+        400 invalid_interval: intervalMs: an interval is 1000 to 34560000000 ms (1 s to 400 days), not 0
     <{"hostId": "web-01", "intervalMs": -1}>
         400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not -1
     <{"hostId": "web-01", "intervalMs": 1.5}>
@@ -250,7 +277,7 @@ async fn invalid_paths() {
 async fn invalid_query_parameters() {
     let answers = refused(&[
         ("GET /v1/heartbeat/web-01?intervalMs=999", ""),
-        ("GET /v1/heartbeat/web-01?intervalMs=31536000001", ""),
+        ("GET /v1/heartbeat/web-01?intervalMs=34560000001", ""),
         ("GET /v1/heartbeat/web-01?intervalMs=5m", ""),
         ("GET /v1/heartbeat/web-01?intervalMs=", ""),
         ("GET /v1/heartbeat/web-01?intervalMs=-1000", ""),
@@ -268,9 +295,9 @@ async fn invalid_query_parameters() {
     .await;
     insta::assert_snapshot!(answers, @r#"
     GET /v1/heartbeat/web-01?intervalMs=999
-        400 invalid_interval: intervalMs: an interval is 1000 to 31536000000 ms (1 s to 365 days), not 999
-    GET /v1/heartbeat/web-01?intervalMs=31536000001
-        400 invalid_interval: intervalMs: an interval is 1000 to 31536000000 ms (1 s to 365 days), not 31536000001
+        400 invalid_interval: intervalMs: an interval is 1000 to 34560000000 ms (1 s to 400 days), not 999
+    GET /v1/heartbeat/web-01?intervalMs=34560000001
+        400 invalid_interval: intervalMs: an interval is 1000 to 34560000000 ms (1 s to 400 days), not 34560000001
     GET /v1/heartbeat/web-01?intervalMs=5m
         400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not "5m"
     GET /v1/heartbeat/web-01?intervalMs=

@@ -240,3 +240,36 @@ async fn the_key_determines_the_fleet() {
         .await;
     insta::assert_snapshot!(world.stored().await, @"edge/web-01 Ok 600000");
 }
+
+#[tokio::test]
+async fn schedules_and_graces() {
+    let bodies: [&[u8]; 6] = [
+        br#"{"hostId": "web-01", "schedule": "0 2 * * *"}"#,
+        br#"{"hostId": "web-01", "schedule": "0 2 * * *", "tz": "Europe/Berlin", "graceMs": 600000}"#,
+        br#"{"hostId": "web-01", "schedule": "@daily", "graceMs": 0}"#,
+        br#"{"hostId": "web-01", "intervalMs": 60000, "graceMs": 30000.0}"#,
+        br#"{"hostId": "web-01", "graceMs": 2592000000}"#,
+        br#"{"hostId": "web-01", "schedule": null, "tz": "UTC"}"#,
+    ];
+    let mut lines = String::new();
+    for body in bodies {
+        let world = World::new().await;
+        let answer = world.ask("POST /v1/heartbeat", body.to_vec()).await;
+        assert_eq!(answer.short(), r#"200 {"message":"OK"}"#);
+        lines += &world.stored().await;
+    }
+    let world = World::new().await;
+    let query = "GET /v1/heartbeat/web-01?schedule=0+2+*+*+1-5&tz=Europe%2FBerlin&graceMs=1000";
+    world.ask(query, "").await;
+    lines += &world.stored().await;
+    // The clock shows 10:00 UTC of a Saturday.
+    insta::assert_snapshot!(lines, @r"
+    main/web-01 Ok 61200000
+    main/web-01 Ok 54600000
+    main/web-01 Ok 50400000
+    main/web-01 Ok 90000
+    main/web-01 Ok 2592600000
+    main/web-01 Ok 600000
+    main/web-01 Ok 140401000
+    ");
+}

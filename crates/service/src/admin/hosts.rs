@@ -111,10 +111,17 @@ impl HostAdmin {
         key: &HostKey,
         interval: Option<Interval>,
     ) -> Result<HostView, HostError> {
-        self.change(key, ActKind::HostSet, |entry, _| {
-            Ok(entry.with_interval(interval))
-        })
-        .await
+        self.set(key, |entry| entry.with_interval(interval)).await
+    }
+
+    /// Changes the settings of a host.
+    pub async fn set(
+        &self,
+        key: &HostKey,
+        change: impl Fn(Entry) -> Entry,
+    ) -> Result<HostView, HostError> {
+        self.change(key, ActKind::HostSet, |entry, _| Ok(change(entry)))
+            .await
     }
 
     /// Sends no reminders of the host until it recovers.
@@ -202,6 +209,13 @@ fn facts(settings: &HostSettings, now: Timestamp) -> Value {
         "pausedUntil": pause.and_then(|pause| pause.until).map(|until| until.to_string()),
         "intervalMs": settings.interval.map(u64::from),
     });
+    if let Some(schedule) = &settings.schedule {
+        facts["schedule"] = json!(schedule);
+        facts["tz"] = json!(settings.tz());
+    }
+    if let Some(grace) = settings.grace {
+        facts["graceMs"] = json!(grace);
+    }
     if let Some(Acknowledgement { note, .. }) = &settings.acknowledged {
         facts["acknowledged"] = json!(true);
         facts["note"] = json!(note);

@@ -2,7 +2,7 @@
 
 use hb_domain::{
     Blackout, Coverage, Entry, Heartbeat, HostKey, HostSettings, Maintenance, State, Timestamp,
-    Window, deadline,
+    Timing, Window, deadline,
 };
 
 use crate::ports::Unreadable;
@@ -16,6 +16,10 @@ pub struct HostView {
     pub heartbeat: Option<Heartbeat>,
     /// When its silence becomes too long.
     pub deadline: Option<Timestamp>,
+    /// How long its silence may be.
+    pub timing: Option<Timing>,
+    /// Whether its beat was expected before now, and its grace is not over.
+    pub late: bool,
     /// When no beat could be received, since its last one.
     pub blackouts: Vec<Blackout>,
     pub settings: HostSettings,
@@ -63,17 +67,25 @@ impl HostView {
         let deadline = heartbeat
             .as_ref()
             .map(|heartbeat| deadline(&key, heartbeat, &settings, coverage, maintenance));
+        let (deadline, timing) = deadline.unzip();
         let window = maintenance.open(&key);
         let window = window.map(|(window, open)| (window.clone(), open));
         let last = heartbeat.as_ref().map_or(now, |heartbeat| heartbeat.last);
         // The time before the first canary is of no interest here.
         let known = |blackout: &&Blackout| blackout.since > Timestamp::MIN && blackout.until > last;
         let blackouts = coverage.blackouts.iter().filter(known).copied().collect();
+        let grace = timing.and_then(|timing| timing.grace);
+        let expected = deadline
+            .zip(grace)
+            .map(|(at, grace)| at.minus(grace.duration()));
+        let late = state == State::Up && window.is_none() && expected.is_some_and(|at| at < now);
         Self {
             key,
             state,
             heartbeat,
             deadline,
+            timing,
+            late,
             blackouts,
             settings,
             window,

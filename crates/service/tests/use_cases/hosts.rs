@@ -352,3 +352,43 @@ async fn a_listing_merges_regions_across_pages_and_resumes_after_a_host() {
     let rest: Vec<_> = rest.iter().map(|view| view.key.host.to_string()).collect();
     assert_eq!(rest, names[100..]);
 }
+
+#[tokio::test]
+async fn a_host_is_late_between_when_it_is_expected_and_its_deadline() {
+    let bench = Bench::new();
+    let hosts = hosts(&bench);
+    bench.beat("a").await;
+    let view = hosts
+        .set(&host("a"), |entry| {
+            let entry = entry.with_grace(Duration::from_secs(30).try_into().ok());
+            entry.with_interval(Duration::from_mins(1).try_into().ok())
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        view.deadline,
+        Some(bench.clock.now().plus(Duration::from_secs(90)))
+    );
+    let late = async || {
+        bench.sweep().run().await.unwrap();
+        let view = hosts.show(&host("a")).await.unwrap();
+        let listed = listed(&hosts, None).await;
+        assert_eq!(view.late, listed[0].late);
+        (view.state, view.late)
+    };
+    assert_eq!(late().await, (State::Up, false));
+    for (seconds, expected) in [
+        (60, (State::Up, false)),
+        (1, (State::Up, true)),
+        (29, (State::Up, true)),
+        (1, (State::Missing, false)),
+    ] {
+        bench.pass(seconds);
+        assert_eq!(late().await, expected, "{seconds}");
+    }
+    let told = bench.memory.published().pop().unwrap().text();
+    assert_eq!(
+        told,
+        "a is missing: no beat since 22:13 UTC, expected at 22:14 UTC (grace 30 s)"
+    );
+}

@@ -1,10 +1,11 @@
 //! A host as it is shown.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use hb_domain::{
-    Acknowledgement, Blackout, Heartbeat, HostKey, KeyId, State, Timestamp, Transition, Window,
-    human_duration, visible,
+    Acknowledgement, Blackout, Heartbeat, HostKey, KeyId, State, Timestamp, Timing, Transition,
+    Window, human_duration, visible,
 };
 use hb_service::admin::HostView;
 use serde::Serialize;
@@ -19,7 +20,17 @@ pub(super) struct HostRow {
     state: State,
     first_beat: Option<String>,
     last_beat: Option<String>,
+    /// Of one that sent a schedule, from its last beat until the next is expected; `None` if an admin set one.
     interval_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grace_ms: Option<u64>,
+    /// Set by an admin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tz: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    late: bool,
     deadline: Option<String>,
     paused_until: Option<String>,
     /// While it is missing or failing and somebody knows.
@@ -77,16 +88,22 @@ impl HostRow {
         let beats = view.heartbeat.as_ref();
         let settings = &view.settings;
         let pause = settings.pause.filter(|_| view.state == State::Paused);
+        let timing = view.timing.filter(|_| settings.schedule.is_none());
+        let set = settings.interval.map(Into::into);
         Self {
             host_id: view.key.host.to_string(),
             fleet: view.key.fleet.to_string(),
             state: view.state,
             first_beat: beats.map(|beats| beats.first.to_string()),
             last_beat: beats.map(|beats| beats.last.to_string()),
-            interval_ms: settings
-                .interval
-                .or(beats.map(|beats| beats.interval))
-                .map(Into::into),
+            interval_ms: timing.map(Timing::usual_millis).or(set),
+            grace_ms: view.timing.and_then(|timing| timing.grace).map(Into::into),
+            schedule: settings.schedule.as_ref().map(ToString::to_string),
+            tz: settings
+                .schedule
+                .as_ref()
+                .map(|_| settings.tz().to_string()),
+            late: view.late,
             deadline: view.deadline.map(|deadline| deadline.to_string()),
             paused_until: pause
                 .and_then(|pause| pause.until)
@@ -101,17 +118,18 @@ impl HostRow {
         &self.view.key
     }
 
-    /// `missing`, or `missing, acked, maintenance`.
+    /// `up`, or `up, late`; `missing`, or `missing, acked, maintenance`.
     fn state(&self) -> String {
         let acked = self.acknowledged.as_ref().map_or("", |_| ", acked");
         let maintenance = self.maintenance.as_ref().map_or("", |_| ", maintenance");
-        format!("{}{acked}{maintenance}", self.state)
+        let late = if self.late { ", late" } else { "" };
+        format!("{}{late}{acked}{maintenance}", self.state)
     }
 
     fn interval(&self) -> String {
         or_dash(
             self.interval_ms
-                .map(|millis| human_duration(std::time::Duration::from_millis(millis))),
+                .map(|millis| human_duration(Duration::from_millis(millis))),
         )
     }
 }
@@ -226,22 +244,41 @@ impl HostDetails {
         }
     }
 
-    pub(super) fn text(&self, now: Timestamp) -> String {
+    /// What stands above the transitions.
+    fn facts(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let (row, view) = (&self.row, &self.row.view);
         let shown = |at: Option<Timestamp>| or_dash(at.map(|at| instant(at, now)));
         let beats = view.heartbeat.as_ref();
         let mut facts = vec![
             ("host", row.host_id.clone()),
             ("fleet", row.fleet.clone()),
-            ("state", row.state.to_string()),
+            (
+                "state",
+                if row.late {
+                    "up, late".to_owned()
+                } else {
+                    row.state.to_string()
+                },
+            ),
             ("last beat", shown(beats.map(|beats| beats.last))),
             ("first beat", shown(beats.map(|beats| beats.first))),
-            ("interval", row.interval()),
+            match (&row.schedule, &row.tz) {
+                (Some(schedule), Some(tz)) => ("schedule", format!("{schedule} {tz}")),
+                _ => ("interval", row.interval()),
+            },
             (
                 "deadline",
                 or_dash(view.deadline.map(|at| output::instant_here(at, now))),
             ),
         ];
+        if let Some((grace, deadline)) = row.grace_ms.zip(view.deadline) {
+            let grace = Duration::from_millis(grace);
+            let expected = output::instant_here(deadline.minus(grace), now);
+            facts.push((
+                "expected",
+                format!("{expected}, grace {}", human_duration(grace)),
+            ));
+        }
         if let Some(Acknowledgement { at, note }) = acknowledgement(view) {
             let note = note
                 .as_ref()
@@ -290,7 +327,12 @@ impl HostDetails {
             let what = pending.map(|pending| format!("{} notification pending", pending.kind));
             facts.push(("notice", what.unwrap_or_else(|| "pending".to_owned())));
         }
-        let facts: Vec<_> = facts
+        facts
+    }
+
+    pub(super) fn text(&self, now: Timestamp) -> String {
+        let facts: Vec<_> = self
+            .facts(now)
             .into_iter()
             .map(|(name, fact)| format!("{name:<14}{fact}"))
             .collect();
