@@ -80,6 +80,8 @@ pub(crate) fn check(world: &mut World, key: &HostKey, last: &Transition, ahead: 
     } else {
         decided
     });
+    // A backup does not have the beats since.
+    let heard_since = heard_since.max(world.operations.restored.unwrap_or(0));
     // An outage between two canaries is not seen, and no caveat names it: a limit of the product.
     let shown = world.last_gap().filter(|ended| *ended <= decided);
     let unseen = truth.lost > shown.max(Some(last_beat));

@@ -6,6 +6,7 @@ use hb_domain::{Blackout, Fleet, FleetRecord, HostKey, Kind, Notice, Times, Tran
 use uuid::Uuid;
 
 use crate::executor::LIFE;
+use crate::invariants::SKEW;
 use crate::ports::SimulatedPorts;
 use crate::run::{CALM_FROM, MINUTE};
 use crate::world::{Accepted, START, World, instant};
@@ -77,8 +78,8 @@ pub(crate) fn accepted(world: &mut World, notice: &Notice, copy: &Accepted) {
         let Some(open) = world.window(&id.0) else {
             return;
         };
-        // A sweep that began before may still send what one that began in it decided.
-        let known = open.start + LIFE..open.end;
+        // A sweep that began before may still send what one that began in it decided, and the clock of one may be ahead.
+        let known = open.start + LIFE..open.end - SKEW;
         let decided = world.claims.get(id).map(|last| last.at.as_millis());
         let in_window = decided.is_some_and(|at| open.contains(&at)) && known.contains(&copy.at);
         if in_window && notice.kind.leads_to().is_trouble() {
