@@ -140,8 +140,12 @@ pub(crate) fn populate(world: &Shared, executor: &mut Executor) {
             ..Receiver::new(region.clone()).with_canary(ports.now(), fresh)
         };
         let _ = ports.write(&receiver, None, Uuid::nil());
-        let without = &mut world.get().without_canary;
-        without.insert(region, Quiet::until(START));
+        let mut world = world.get();
+        world
+            .without_canary
+            .insert(region.clone(), Quiet::until(START));
+        // One that never completes is away as well.
+        world.without_sweep.insert(region, Quiet::until(START));
     }
     let window = world.get().window.clone();
     if let Some(window) = window {
