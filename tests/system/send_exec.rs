@@ -12,7 +12,14 @@ use crate::support::{Answer, Done, SOME_KEY, Sandbox, Scripted, Server, have, sk
 
 const OK: &[Answer] = &[(200, &[])];
 
-/// Runs `sh -c SCRIPT` under `hb send --exec`; returns its result and the only beat.
+/// The beats that were sent, but for what says that the command begins.
+fn results(service: &Scripted) -> Vec<Value> {
+    let mut beats = service.beats();
+    beats.retain(|beat| beat["status"] != "start");
+    beats
+}
+
+/// Runs `sh -c SCRIPT` under `hb send --exec`; returns its result and the only beat with one.
 async fn run(script: &str) -> (Done, Value) {
     let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
     let done = Done::from(
@@ -20,7 +27,7 @@ async fn run(script: &str) -> (Done, Value) {
             .output()
             .unwrap(),
     );
-    let beats = service.beats();
+    let beats = results(&service);
     assert_eq!(beats.len(), 1, "{beats:?}");
     (done, beats[0].clone())
 }
@@ -51,6 +58,46 @@ fn with_default_signals(hb: &Command) -> Command {
 
 fn message(beat: &Value) -> &str {
     beat["message"].as_str().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_start_comes_first_and_has_the_id_of_the_result() {
+    let (sandbox, service) = (Sandbox::new(), Scripted::answering(OK).await);
+    let limits = ["--schedule", "@daily", "--max-run", "2h", "--retries", "0"];
+    let command = ["--exec", "--", "sh", "-c", "exit 3"];
+    for _ in 0..2 {
+        let mut hb = sandbox.send(&service.url, &[&limits[..], &command].concat());
+        hb.env("PATH", std::env::var("PATH").unwrap());
+        assert_eq!(Done::from(hb.output().unwrap()).code, 3);
+    }
+    let beats = service.beats();
+    let [one, end, other, _] = &beats[..] else {
+        panic!("{beats:?}")
+    };
+    assert_eq!(
+        (&one["status"], &end["status"]),
+        (&"start".into(), &"fail".into())
+    );
+    assert_eq!(
+        (&one["schedule"], &one["maxRunMs"]),
+        (&"@daily".into(), &7_200_000.into())
+    );
+    assert!(one["rid"].is_string() && one["rid"] == end["rid"] && one["rid"] != other["rid"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_answer_delays_no_command_for_long() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let sandbox = Sandbox::new();
+    let mut hb = sandbox.send(
+        &url,
+        &["--timeout", "1s", "--retries", "0", "--exec", "--", "true"],
+    );
+    hb.env("PATH", std::env::var("PATH").unwrap());
+    let done = Done::from(hb.output().unwrap());
+    assert_eq!(done.code, 0, "whatever becomes of the beats");
+    assert!(done.stderr.contains("not delivered"), "{}", done.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +156,7 @@ async fn stdout_and_stderr_to_one_file_keep_their_order() {
         .flat_map(|i| [format!("out {i}"), format!("err {i}")])
         .collect();
     assert_eq!(both.lines().collect::<Vec<_>>(), expected);
-    assert!(message(&service.beats()[0]).ends_with(&expected.join("\n")));
+    assert!(message(&results(&service)[0]).ends_with(&expected.join("\n")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +171,7 @@ async fn large_output_passes_unchanged_and_the_message_is_bounded() {
         (Some(1), 208_890 + 12)
     );
     assert!(output.stdout.ends_with(b"\xff\x00\x1b[2J\"\\ende"));
-    let beat = &service.beats()[0];
+    let beat = &results(&service)[0];
     let message = message(beat);
     assert!(
         message.len() <= 1024 && message.ends_with("\"\\ende") && message.contains("line 19999"),
@@ -181,7 +228,7 @@ async fn a_command_that_cannot_run_sends_fail() {
             "{}",
             done.stderr
         );
-        let beat = &service.beats()[0];
+        let beat = &results(&service)[0];
         assert!(
             beat["status"] == "fail"
                 && message(beat).contains(cause)
@@ -257,7 +304,7 @@ async fn signals_are_forwarded_to_the_command() {
             (Some(42), "ready\ngot it\n"),
             "{signal}"
         );
-        assert!(message(&service.beats()[0]).starts_with("exit 42 after "));
+        assert!(message(&results(&service)[0]).starts_with("exit 42 after "));
     }
 }
 
@@ -303,7 +350,7 @@ async fn a_closed_output_ends_the_command_with_sigpipe() {
         .unwrap();
     assert_eq!(line, "line\n");
     assert!(hb.wait().unwrap().code().is_some_and(|code| code != 0));
-    assert_eq!(service.beats()[0]["status"], "fail");
+    assert_eq!(results(&service)[0]["status"], "fail");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -328,7 +375,7 @@ async fn a_full_disk_does_not_end_the_job() {
         stderr.starts_with("hb: the command's output is lost") && stderr.lines().count() == 1,
         "{stderr}"
     );
-    assert!(message(&service.beats()[0]).ends_with("line 1\nline 2\nline 3"));
+    assert!(message(&results(&service)[0]).ends_with("line 1\nline 2\nline 3"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,8 +25,8 @@ use crate::table::{Conditional, Table};
 /// The most items in a page of a scan. DynamoDB also ends a page at 1 MiB, which is about 10,000 items.
 const PAGE: i32 = 10_000;
 
-/// Everything but the message, which a sweep does not need. DynamoDB reads it anyway; this saves the transfer.
-const SCANNED: &str = "#h, #r, #l, #i, #f, #s, #x, #k, #a, #b";
+/// Everything but the messages, which a sweep does not need. DynamoDB reads it anyway; this saves the transfer.
+const SCANNED: &str = "#h, #r, #l, #i, #f, #s, #x, #k, #a, #b, #g, #e, #t, #n, #q, #d";
 
 /// How many items are mended at the same time.
 const MENDING: usize = 16;
@@ -99,6 +99,35 @@ impl DynamoHeartbeats {
 
     /// Stores a beat; `false` of a host that is not stored, if only `known_only` ones may be.
     async fn store(&self, heard: &Heard, known_only: bool) -> PortResult<bool> {
+        if heard.heartbeat.is_note() {
+            return self.note(heard, known_only).await;
+        }
+        let stored = self.store_beat(heard, known_only).await?;
+        if let Some(end) = merge::end_of_run(&heard.heartbeat).filter(|_| stored) {
+            let key = stored::key(&heard.key, &heard.region);
+            // Otherwise it is about another run, or that one is over.
+            let _ = Self::update(&self.quick, key, end).await?;
+        }
+        Ok(stored)
+    }
+
+    /// Stores a start or a log, likewise.
+    async fn note(&self, heard: &Heard, known_only: bool) -> PortResult<bool> {
+        let Some(mut update) = merge::note(&heard.heartbeat) else {
+            return Ok(true);
+        };
+        if known_only {
+            update.condition = format!("attribute_exists(#{LAST}) AND ({})", update.condition);
+        }
+        let key = stored::key(&heard.key, &heard.region);
+        Ok(match Self::update(&self.quick, key, update).await? {
+            Conditional::Done(_) => true,
+            // A later one is stored.
+            Conditional::Failed(item) => item.is_some() || !known_only,
+        })
+    }
+
+    async fn store_beat(&self, heard: &Heard, known_only: bool) -> PortResult<bool> {
         let mut change = Change::Hopeful;
         for _ in 0..ATTEMPTS {
             let key = stored::key(&heard.key, &heard.region);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::KeyId;
 use crate::limits;
+use crate::run::{Log, Run, RunId};
 use crate::time::Timestamp;
 use crate::timing::Grace;
 use crate::words::words;
@@ -18,6 +19,10 @@ words! {
         Ok = "ok",
         /// The job ran and failed.
         Fail = "fail",
+        /// The job begins to run.
+        Start = "start",
+        /// Nothing but a message to keep.
+        Log = "log",
     }
 }
 
@@ -149,7 +154,11 @@ pub struct Beat {
     pub scheduled: bool,
     /// Whether all is well.
     pub signal: Signal,
-    /// Kept only with [`Signal::Fail`].
+    /// Which run of the job it is about, if it says so.
+    pub run_id: Option<RunId>,
+    /// With [`Signal::Start`], how long the run may take.
+    pub limit: Option<Interval>,
+    /// Kept only with [`Signal::Fail`] and [`Signal::Log`].
     pub message: Option<Message>,
     /// The key that it came with, where one is known.
     pub key: Option<KeyId>,
@@ -167,6 +176,8 @@ impl Beat {
             grace: None,
             scheduled: false,
             signal: Signal::Ok,
+            run_id: None,
+            limit: None,
             message: None,
             key: None,
             address: None,
@@ -194,8 +205,14 @@ pub struct Heartbeat {
     pub interval: Interval,
     /// The grace of the last beat, if it had one.
     pub grace: Option<Grace>,
-    /// The signal of the last beat.
+    /// The signal of the last beat: `ok` or `fail`.
     pub signal: Signal,
+    /// Which run of the job the last beat is about, if it said so.
+    pub run_id: Option<RunId>,
+    /// The last run that a `start` began.
+    pub run: Option<Run>,
+    /// The last `log`.
+    pub log: Option<Log>,
     /// The last `fail`.
     pub failure: Option<Failure>,
     /// The key of the last beat, where one is known.
@@ -207,23 +224,63 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// The heartbeat after the first beat.
+    /// The heartbeat of one beat. That of a `start` or a `log` is [none](Self::is_note), until it is [stored](Self::stored) of a
+    /// new host.
     #[must_use]
     pub fn new(beat: Beat) -> Self {
-        let failure = (beat.signal == Signal::Fail).then_some(Failure {
-            at: beat.at,
-            message: beat.message,
+        let Beat {
+            at,
+            signal,
+            run_id,
+            message,
+            ..
+        } = beat;
+        let note = matches!(signal, Signal::Start | Signal::Log);
+        let run = (signal == Signal::Start).then_some(Run {
+            at,
+            limit: beat.limit,
+            id: run_id,
+            took: None,
         });
         Self {
-            first: beat.at,
-            last: beat.at,
+            // A run that begins is not over.
+            first: if note {
+                at.minus(Duration::from_millis(1))
+            } else {
+                at
+            },
+            last: if note { Timestamp::MIN } else { at },
             interval: beat.interval,
             grace: beat.grace,
-            signal: beat.signal,
-            failure,
+            signal: if note { Signal::Ok } else { signal },
+            run_id: run_id.filter(|_| !note),
+            run,
+            log: match (signal, &message) {
+                (Signal::Log, Some(message)) => Some(Log {
+                    at,
+                    message: message.clone(),
+                }),
+                _ => None,
+            },
+            failure: (signal == Signal::Fail).then_some(Failure { at, message }),
             key: beat.key,
             address: beat.address,
             first_interval: Some(beat.interval.known(beat.scheduled)),
+        }
+    }
+
+    /// Whether it is only of a `start` or a `log`: no beat of a known host.
+    #[must_use]
+    pub fn is_note(&self) -> bool {
+        self.last == Timestamp::MIN
+    }
+
+    /// What is stored of it when nothing is stored of its host: a note makes the host known.
+    #[must_use]
+    pub fn stored(self) -> Self {
+        Self {
+            last: self.last.max(self.first),
+            ..self
         }
     }
 
@@ -242,10 +299,15 @@ impl Heartbeat {
             at: failure.at.as_of(now),
             ..failure
         });
+        let run = self.run.map(|run| Run {
+            at: run.at.as_of(now),
+            ..run
+        });
         Self {
             first: self.first.as_of(now),
             last: self.last.as_of(now),
             failure,
+            run,
             ..self
         }
     }
@@ -273,6 +335,12 @@ impl Heartbeat {
     /// tells whether people were notified of it ([`Entry::mended`](crate::Entry::mended)).
     #[must_use]
     pub fn recorded(self, beat: Self, now: Timestamp) -> Self {
+        if beat.is_note() {
+            // A later run of a wrong clock gives way.
+            let ahead = |run: &Run| run.at.is_ahead(now) && beat.run.is_some();
+            let run = self.run.filter(|run| !ahead(run));
+            return Self { run, ..self }.merge(beat);
+        }
         let (now, last) = (now.max(beat.last), self.last);
         let is_right = |failure: &Failure| !failure.at.is_ahead(now) && failure.at <= last;
         let stored = Self {
@@ -306,9 +374,23 @@ impl Heartbeat {
             (_, Some(_)) => other.failure.clone(),
             (_, None) => self.failure.clone(),
         };
+        let run = self.merged_run(&other);
+        let logged = |of: &Self| of.log.as_ref().map(|log| log.at);
+        let log = if logged(&self) > logged(&other) {
+            self.log.clone()
+        } else {
+            other.log.clone()
+        };
+        let (first, first_interval) = match (self.is_note(), other.is_note()) {
+            (false, true) => (self.first, self.first_interval),
+            (true, false) => (other.first, other.first_interval),
+            _ => (first, first_interval),
+        };
         let newer = if other.last >= self.last { other } else { self };
         Self {
             first,
+            run,
+            log,
             failure,
             first_interval,
             ..newer
@@ -337,9 +419,9 @@ pub mod strategy {
     pub fn beat() -> impl Strategy<Value = Beat> {
         let ahead = i64::try_from(limits::FUTURE_SKEW.as_millis()).unwrap();
         let fields = (
-            prop_oneof![4 => 0..6_i64, 1 => ahead..ahead + 9],
+            prop_oneof![4 => 1..7_i64, 1 => ahead + 1..ahead + 10],
             1_000..1_010_u64,
-            prop::sample::select(&Signal::ALL[..]),
+            prop::sample::select(&[Signal::Ok, Signal::Fail][..]),
             prop::option::of("[a-zü\n]{0,3}"),
         );
         fields.prop_map(|(at, interval, signal, message)| Beat {
@@ -349,6 +431,8 @@ pub mod strategy {
                 .ok()
                 .filter(|_| interval % 2 == 0),
             scheduled: interval % 3 == 0,
+            run_id: None,
+            limit: None,
             signal,
             message: message.map(Message::from),
             key: Some(KeyId::from_random([u8::try_from(interval % 3).unwrap(); 7])),

@@ -9,9 +9,10 @@ use crate::entry::{Entry, HostSettings};
 use crate::host::{HostKey, Region};
 use crate::limits;
 use crate::maintenance::Maintenance;
+use crate::run::Run;
 use crate::text::human_duration;
 use crate::time::Timestamp;
-use crate::timing::Timing;
+use crate::timing::{Grace, Timing};
 use crate::transition::{Caveat, Kind, State, Transition};
 
 /// What a decision depends on besides the host.
@@ -46,8 +47,19 @@ impl Rules {
     }
 }
 
+/// When the silence of a host becomes too long.
+#[derive(Clone, Copy, Debug)]
+pub struct Due {
+    /// The deadline.
+    pub at: Timestamp,
+    /// How long it may be silent.
+    pub timing: Timing,
+    /// The run that takes too long by then, and how long it may take, if that is the reason.
+    pub run: Option<(Run, Interval)>,
+}
+
 /// When the silence of `host` becomes too long: after what may pass from the last beat, or from the end of a pause, not
-/// counting times in which beats could not be received or the host was in maintenance; and of that, the grace.
+/// counting times in which beats could not be received or the host was in maintenance; or when a run takes too long.
 #[must_use]
 pub fn deadline(
     host: &HostKey,
@@ -55,7 +67,7 @@ pub fn deadline(
     settings: &HostSettings,
     coverage: &Coverage,
     maintenance: &Maintenance,
-) -> (Timestamp, Timing) {
+) -> Due {
     let last = heartbeat.last;
     deadline_after(last, host, heartbeat, settings, coverage, maintenance)
 }
@@ -68,16 +80,34 @@ fn deadline_after(
     settings: &HostSettings,
     coverage: &Coverage,
     maintenance: &Maintenance,
-) -> (Timestamp, Timing) {
+) -> Due {
     let resumed = settings
         .pause
         .and_then(|pause| pause.until)
         .unwrap_or(Timestamp::MIN);
+    let overdue = |from: Timestamp, long: Interval| {
+        let windows = maintenance.blackouts(host, from);
+        coverage.overdue(from, long.duration(), &windows)
+    };
     let from = last.max(resumed);
     let timing = settings.timing(heartbeat, from);
-    let windows = maintenance.blackouts(host, from);
-    let interval = timing.interval.duration();
-    (coverage.overdue(from, interval, &windows), timing)
+    let at = overdue(from, timing.interval);
+    let too_long = heartbeat.open_run(last).and_then(|run| {
+        let limit = run.limit.or(timing.grace.map(Grace::interval))?;
+        Some((overdue(run.at.max(resumed), limit), run, limit))
+    });
+    match too_long.filter(|(until, ..)| *until < at) {
+        Some((at, run, limit)) => Due {
+            at,
+            timing,
+            run: Some((run, limit)),
+        },
+        None => Due {
+            at,
+            timing,
+            run: None,
+        },
+    }
 }
 
 /// What the ledger entry of a host should become at `now`, given its beats; `None` when nothing changes.
@@ -130,8 +160,11 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
     let last = heartbeat.last.max(entry.basis);
     let (settings, coverage) = (&entry.settings, &rules.coverage);
     let maintenance = &rules.maintenance;
-    let (deadline, timing) =
-        deadline_after(last, &entry.key, heartbeat, settings, coverage, maintenance);
+    let Due {
+        at: deadline,
+        timing,
+        run,
+    } = deadline_after(last, &entry.key, heartbeat, settings, coverage, maintenance);
     let silent = rules.coverage.covered_until(now) > deadline.plus(rules.skew);
     let failed = heartbeat.signal == Signal::Fail || unaccounted_failure(entry, heartbeat);
     let kind = match entry.state {
@@ -174,7 +207,8 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
         message: match kind {
             Kind::Failing => failure.and_then(|failure| failure.message.clone()),
             Kind::Slowed => raised_from(entry, heartbeat).map(was_every),
-            Kind::Registered | Kind::Missing | Kind::Recovered => None,
+            Kind::Missing => run.map(|(run, limit)| run.too_long(limit)),
+            Kind::Registered | Kind::Recovered => None,
         },
         at: now,
         caveat: (kind == Kind::Missing).then(caveat).flatten(),

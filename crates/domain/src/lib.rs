@@ -29,6 +29,7 @@ pub mod limits;
 mod maintenance;
 mod notice;
 mod pending;
+mod run;
 mod schedule;
 mod subscription;
 mod text;
@@ -50,7 +51,7 @@ pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Message, Signa
 pub use breaker::{Breaker, Network, SilentHosts};
 pub use clock::{ClockEvent, ClockStep, ProcessTime, Reading};
 pub use coverage::{Blackout, CanaryPolicy, Coverage, Receiver, ReceiverHealth};
-pub use decide::{Rules, deadline, decide};
+pub use decide::{Due, Rules, deadline, decide};
 pub use digest::{Digest, DigestStage, Member, Reminder, digest_parts};
 pub use endpoint::{Endpoint, EndpointError, Protocol, off_limits};
 pub use entry::{Entry, HostSettings, Pause, PauseError};
@@ -66,6 +67,7 @@ pub use key::{
 pub use maintenance::{Maintenance, Times, Window, WindowError, WindowId, WindowIdError};
 pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Subject};
 pub use pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
+pub use run::{Log, Run, RunId, RunIdError};
 pub use schedule::{Schedule, ScheduleError, Zone, ZoneError};
 pub use subscription::{
     ConfirmationToken, ConfirmationTokenError, Subscription, SubscriptionId, SubscriptionIdError,

@@ -168,6 +168,8 @@ pub const AUDIT_NAMES: usize = 20;
 /// Longest name of who did something, in characters: an ARN of IAM with the longest path (512) and name (64) fits, and a
 /// name from the environment floods no screen.
 pub const WHO_CHARS: usize = 640;
+/// Longest id of a run, in characters: a UUID, and what a client puts around it.
+pub const RUN_ID_CHARS: usize = 64;
 /// Longest grace.
 pub const GRACE_LONGEST: Duration = Duration::from_hours(30 * 24);
 /// The grace of a schedule that says no other: time for a job to run. Healthchecks has the same (its documentation,

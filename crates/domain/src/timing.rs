@@ -26,6 +26,12 @@ impl Grace {
     pub const fn duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
+
+    /// As how long a run may take: a second at least.
+    #[must_use]
+    pub fn interval(self) -> Interval {
+        Interval::at_most(self.duration())
+    }
 }
 
 /// Of a schedule, when nobody says another.

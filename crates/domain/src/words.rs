@@ -103,7 +103,7 @@ mod tests {
         registered missing failing recovered slowed
         critical warning info
         up missing failing paused forgotten
-        ok fail
+        ok fail start log
         ingest read canary
         console email sms http https sqs
         confirmed pending gone
@@ -114,6 +114,6 @@ mod tests {
     #[test]
     fn an_unknown_word_is_answered_with_the_known_ones() {
         insta::assert_snapshot!("late".parse::<Kind>().unwrap_err(), @"the kind must be registered, missing, failing, recovered or slowed");
-        insta::assert_snapshot!("".parse::<Signal>().unwrap_err(), @"the signal must be ok or fail");
+        insta::assert_snapshot!("".parse::<Signal>().unwrap_err(), @"the signal must be ok, fail, start or log");
     }
 }

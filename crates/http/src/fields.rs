@@ -6,7 +6,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use hb_domain::{
-    Beat, Grace, HostId, HostIdError, Interval, Message, Schedule, Signal, Timestamp, Timing, Zone,
+    Beat, Grace, HostId, HostIdError, Interval, Message, RunId, Schedule, Signal, Timestamp,
+    Timing, Zone,
 };
 use serde_json::Value;
 use url::form_urlencoded;
@@ -24,7 +25,7 @@ struct Field {
     read: fn(&mut Fields, &Value) -> Result<(), String>,
 }
 
-const FIELDS: [Field; 7] = [
+const FIELDS: [Field; 9] = [
     Field {
         name: "hostId",
         code: "invalid_host_id",
@@ -64,6 +65,20 @@ const FIELDS: [Field; 7] = [
         },
     },
     Field {
+        name: "rid",
+        code: "invalid_rid",
+        numeric: false,
+        read: |fields, value| {
+            parsed("rid", "a string such as a UUID", value).map(|id| fields.run_id = Some(id))
+        },
+    },
+    Field {
+        name: "maxRunMs",
+        code: "invalid_max_run",
+        numeric: true,
+        read: |fields, value| millis("maxRunMs", value).map(|limit| fields.limit = Some(limit)),
+    },
+    Field {
         name: "status",
         code: "invalid_status",
         numeric: false,
@@ -85,6 +100,8 @@ pub(crate) struct Fields {
     pub(crate) grace: Option<Grace>,
     pub(crate) schedule: Option<Schedule>,
     pub(crate) tz: Option<Zone>,
+    pub(crate) run_id: Option<RunId>,
+    pub(crate) limit: Option<Interval>,
     pub(crate) signal: Option<Signal>,
     pub(crate) message: Option<Message>,
 }
@@ -142,6 +159,8 @@ impl Fields {
             interval,
             grace,
             scheduled: self.schedule.is_some(),
+            run_id: self.run_id,
+            limit: self.limit.or(grace.map(Grace::interval)),
             signal: in_path.or(self.signal).unwrap_or(Signal::Ok),
             message: self.message,
             key: None,
@@ -163,6 +182,8 @@ impl Fields {
             grace: self.grace.or(others.grace),
             schedule: self.schedule.or(others.schedule),
             tz: self.tz.or(others.tz),
+            run_id: self.run_id.or(others.run_id),
+            limit: self.limit.or(others.limit),
             signal: self.signal.or(others.signal),
             message: self.message.or(others.message),
         })
@@ -202,7 +223,7 @@ where
 
 fn signal(value: &Value) -> Result<Signal, String> {
     let word = value.as_str().and_then(|word| word.parse().ok());
-    word.ok_or_else(|| must_be("status", r#""ok" or "fail""#, value))
+    word.ok_or_else(|| must_be("status", r#""ok", "fail", "start" or "log""#, value))
 }
 
 fn message(value: &Value) -> Result<Option<Message>, String> {

@@ -19,7 +19,7 @@ pub(crate) struct Named {
 
 /// Parses what follows `/v1/heartbeat/`, not yet percent-decoded.
 ///
-/// The last of several segments is the signal if it is `fail` or an exit code; all others are the name. Only a literal
+/// The last of several segments is the signal if it is a word of [`SIGNALS`] or an exit code; all others are the name. Only a literal
 /// slash separates segments: `rack/7` is exit code 7 of `rack`, `rack%2F7` is a host.
 /// A number that is not an exit code, and an empty last segment, are more likely a mistake than a name.
 pub(crate) fn read(raw: &str) -> Result<Named, Invalid> {
@@ -40,10 +40,20 @@ pub(crate) fn read(raw: &str) -> Result<Named, Invalid> {
     })
 }
 
+/// The last parts of a path that are signals, in any case.
+const SIGNALS: [(&str, Signal); 5] = [
+    ("ok", Signal::Ok),
+    ("success", Signal::Ok),
+    ("fail", Signal::Fail),
+    ("start", Signal::Start),
+    ("log", Signal::Log),
+];
+
 /// The signal that a segment is, if it is one.
 fn signal(segment: &str) -> Result<Option<Signal>, Invalid> {
-    if segment == "fail" {
-        return Ok(Some(Signal::Fail));
+    let is = |(word, _): &&(&str, Signal)| segment.eq_ignore_ascii_case(word);
+    if let Some((_, signal)) = SIGNALS.iter().find(is) {
+        return Ok(Some(*signal));
     }
     let digits = segment.strip_prefix('-').unwrap_or(segment);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -89,7 +99,14 @@ mod tests {
             ("db/base%2Ffail", "db/base/fail", None),
             ("db/base", "db/base", None),
             ("/etc/backup", "/etc/backup", None),
-            ("web-01/FAIL", "web-01/FAIL", None),
+            ("web-01/FAIL", "web-01", fail),
+            ("web-01/Success", "web-01", ok),
+            ("web-01/ok", "web-01", ok),
+            ("web-01/start", "web-01", Some(Signal::Start)),
+            ("web-01/LOG", "web-01", Some(Signal::Log)),
+            ("web-01%2Flog", "web-01/log", None),
+            ("log", "log", None),
+            ("web-01/started", "web-01/started", None),
             ("web-01/1.5", "web-01/1.5", None),
             ("web-01/-", "web-01/-", None),
             (

@@ -1,7 +1,11 @@
 //! Heartbeats in SQLite: one row a host and region, one statement a beat.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use hb_domain::{Failure, Heartbeat, HostKey, Key, KeyId, Message, Signal, Timestamp, limits};
+use hb_domain::{
+    Failure, Heartbeat, HostKey, Key, KeyId, Log, Message, Run, Signal, Timestamp, limits,
+};
 use hb_service::ports::{Cursor, Heard, Heartbeats, Page, PortResult, Segment};
 use rusqlite::{Connection, Row, named_params, params};
 
@@ -24,6 +28,8 @@ macro_rules! merge {
             message),
         address = iif(:last >= last OR last > :ahead, :address, address),
         grace = iif(:last >= last OR last > :ahead, :grace, grace),
+        run_id = iif(:last >= last OR last > :ahead, :run_id, run_id),
+        run_took = iif(:run_id = run_of AND :last >= run, min(ifnull(run_took, :last - run), :last - run), run_took),
         first_interval = iif(:first < first, ifnull(:first_interval, first_interval),
             ifnull(first_interval, :first_interval))"
     };
@@ -40,9 +46,9 @@ const REPEAT: &str = concat!(
 /// Any beat. Nothing is written of a new host when its key has `:most` hosts.
 const RECORD: &str = concat!(
     "INSERT INTO heartbeats (fleet, host, region, first, last, interval, signal, failed, message, key, first_interval,
-        address, grace)
+        address, grace, run_id, run, run_limit, run_of, logged, log)
     SELECT :fleet, :host, :region, :first, :last, :interval, :signal, :failed, :message, :key, :first_interval,
-        :address, :grace
+        :address, :grace, :run_id, :run, :run_limit, :run_of, :logged, :log
     WHERE :most IS NULL OR EXISTS (SELECT 1 FROM heartbeats WHERE fleet = :fleet AND host = :host)
         OR NOT EXISTS (SELECT 1 FROM keys WHERE id = :key AND hosts >= ifnull(max_hosts, :most))
     ON CONFLICT (fleet, host, region) DO UPDATE SET ",
@@ -50,20 +56,36 @@ const RECORD: &str = concat!(
     ", key = iif(:last >= last OR last > :ahead, :key, key)"
 );
 
+/// A start or a log of a known host, the same: the later one wins. What has ended the run may have come before.
+const NOTE: &str = "
+    UPDATE heartbeats SET
+        run_took = CASE
+            WHEN :run IS NULL OR :run < run AND run <= :ahead THEN run_took
+            WHEN :run = run AND run_took IS NOT NULL THEN run_took
+            WHEN :run_of = run_id AND last >= :run THEN last - :run
+        END,
+        run = iif(:run >= ifnull(run, 0) OR :run IS NOT NULL AND run > :ahead, :run, run),
+        run_limit = iif(:run >= ifnull(run, 0) OR :run IS NOT NULL AND run > :ahead, :run_limit, run_limit),
+        run_of = iif(:run >= ifnull(run, 0) OR :run IS NOT NULL AND run > :ahead, :run_of, run_of),
+        log = iif(:logged >= ifnull(logged, 0), :log, log),
+        logged = iif(:logged >= ifnull(logged, 0), :logged, logged)
+    WHERE fleet = :fleet AND host = :host AND region = :region";
+
 /// Replaces the instants of a row that was not written since they were read.
 const MEND: &str = "
     UPDATE heartbeats SET first = ?4, last = ?5, failed = ?6
     WHERE fleet = ?1 AND host = ?2 AND region = ?3 AND first = ?7 AND last = ?8 AND failed IS ?9";
 
 const LOAD: &str = "
-    SELECT fleet, host, region, first, last, interval, signal, failed, message, key, first_interval, address, grace
+    SELECT fleet, host, region, first, last, interval, signal, failed, message, key, first_interval, address, grace,
+        run_id, run, run_limit, run_of, run_took, logged, log
     FROM heartbeats
     WHERE fleet = ?1 AND host = ?2 ORDER BY region";
 
-/// Without the message, which a scan of all hosts does not need.
+/// Without the messages, which a scan of all hosts does not need.
 const SCAN: &str = "
     SELECT fleet, host, region, first, last, interval, signal, failed, NULL AS message, key, first_interval, address,
-        grace
+        grace, run_id, run, run_limit, run_of, run_took, NULL AS logged, NULL AS log
     FROM heartbeats
     WHERE (fleet, host, region) > (?1, ?2, ?3)
     ORDER BY fleet, host, region LIMIT ?4";
@@ -180,7 +202,8 @@ impl Heartbeats for Store {
                 ":fleet": "", ":host": "", ":region": "", ":first": 0, ":last": 0, ":interval": 0,
                 ":signal": 0, ":failed": None::<i64>, ":message": None::<String>, ":ahead": 0, ":key": None::<String>,
                 ":first_interval": None::<i64>, ":address": None::<String>, ":grace": None::<i64>,
-                ":most": None::<u32>,
+                ":run_id": None::<i64>, ":run": None::<i64>, ":run_limit": None::<i64>, ":run_of": None::<i64>,
+                ":logged": None::<i64>, ":log": None::<String>, ":most": None::<u32>,
             })?;
             connection
                 .prepare_cached("DELETE FROM heartbeats WHERE fleet = ''")?
@@ -222,45 +245,70 @@ fn record(
     now: Timestamp,
     most: Option<u32>,
 ) -> rusqlite::Result<bool> {
+    let place = named_params! {
+        ":fleet": heard.key.fleet.as_str(),
+        ":host": heard.key.host.as_str(),
+        ":region": heard.region.as_str(),
+    };
+    let note = heard.heartbeat.is_note();
+    // Of a host that is not known yet, a note is stored as well.
+    let heartbeat = heard.heartbeat.clone().stored();
     let Heartbeat {
         first,
         last,
         interval,
         signal,
+        run_id,
+        run,
+        log,
         failure,
         key,
         first_interval,
         address,
         grace,
-    } = &heard.heartbeat;
-    let values = named_params! {
-        ":fleet": heard.key.fleet.as_str(),
-        ":host": heard.key.host.as_str(),
-        ":region": heard.region.as_str(),
+    } = &heartbeat;
+    let notes = named_params! {
+        ":run": run.map(|run| run.at.as_millis()),
+        ":run_limit": run.and_then(|run| run.limit).map(row::millis),
+        ":run_of": run.and_then(|run| run.id).map(row::millis),
+        ":logged": log.as_ref().map(|log| log.at.as_millis()),
+        ":log": log.as_ref().map(|log| log.message.as_str()),
+    };
+    let ahead = now.max(*last).plus(limits::FUTURE_SKEW).as_millis();
+    let ahead = named_params! {":ahead": ahead};
+    if note {
+        let values = [place, notes, ahead].concat();
+        if connection.prepare_cached(NOTE)?.execute(&values[..])? > 0 {
+            return Ok(true);
+        }
+    }
+    let beat = named_params! {
         ":first": first.as_millis(),
         ":last": last.as_millis(),
         ":interval": row::millis(*interval),
         ":signal": *signal == Signal::Fail,
+        ":run_id": run_id.map(row::millis),
         ":failed": failure.as_ref().map(|failure| failure.at.as_millis()),
         ":message": failure.as_ref().and_then(|failure| failure.message.as_ref()).map(Message::as_str),
-        ":ahead": now.max(*last).plus(limits::FUTURE_SKEW).as_millis(),
         ":key": key.as_ref().map(KeyId::as_str),
         ":first_interval": first_interval.map(row::millis),
         ":address": address.map(|address| address.to_string()),
         ":grace": grace.map(row::millis),
     };
-    if connection.prepare_cached(REPEAT)?.execute(values)? > 0 {
+    let values = [place, beat, ahead].concat();
+    if !note && connection.prepare_cached(REPEAT)?.execute(&values[..])? > 0 {
         return Ok(true);
     }
-    let values = [values, named_params! {":most": most}].concat();
+    let values = [&values[..], notes, named_params! {":most": most}].concat();
     let recorded = connection.prepare_cached(RECORD)?.execute(&values[..])?;
     Ok(recorded > 0)
 }
 
-/// Columns by number: finding thirteen by name takes longer than the rest of a scan.
+/// Columns by number: finding twenty by name takes longer than the rest of a scan.
 pub(crate) fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
     const SIGNAL: usize = 6;
     let message = row::get::<Option<String>>(row, 8)?.map(Message::from);
+    let logged = Message::from(row::get::<Option<String>>(row, 19)?.unwrap_or_default());
     Ok(Heard {
         key: HostKey::new(row::parsed(row, 0)?, row::parsed(row, 1)?),
         region: row::parsed(row, 2)?,
@@ -277,12 +325,31 @@ pub(crate) fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
                     return Err(row::wrong(row, SIGNAL, cause));
                 }
             },
+            run_id: row::optional_millis(row, 13)?,
+            run: run(row)?,
+            log: row::optional_instant(row, 18)?.map(|at| Log {
+                at,
+                message: logged,
+            }),
             failure: row::optional_instant(row, 7)?.map(|at| Failure { at, message }),
             key: row::optional(row, 9)?,
             first_interval: row::optional_millis(row, 10)?,
             address: row::optional(row, 11)?,
         },
     })
+}
+
+fn run(row: &Row<'_>) -> Result<Option<Run>, row::Cause> {
+    let Some(at) = row::optional_instant(row, 14)? else {
+        return Ok(None);
+    };
+    let took: Option<u64> = row::optional_millis(row, 17)?;
+    Ok(Some(Run {
+        at,
+        limit: row::optional_millis(row, 15)?,
+        id: row::optional_millis(row, 16)?,
+        took: took.map(Duration::from_millis),
+    }))
 }
 
 #[cfg(test)]

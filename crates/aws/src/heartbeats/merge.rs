@@ -10,7 +10,10 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use hb_domain::{Heartbeat, Timestamp, limits};
 
-use super::stored::{FAILED, FIRST, FIRST_INTERVAL, LAST, MESSAGE, newest_part};
+use super::stored::{
+    FAILED, FIRST, FIRST_INTERVAL, GRACE, LAST, LOG, LOGGED, MESSAGE, RUN, RUN_ID, RUN_OF,
+    RUN_TOOK, newest_part, run_part,
+};
 use crate::item;
 
 /// The parts of a heartbeat that an update writes, and the condition under which it does.
@@ -106,6 +109,55 @@ const NO_NEWER_RIGHT_FAILURE: &str =
     "(attribute_not_exists(#x) OR #x <= :x OR #x > :ahead OR #x > #l)";
 
 const NO_NEWER_FAILURE: &str = "(attribute_not_exists(#x) OR #x <= :x)";
+
+/// The update with the run and the message of a start or a log; of a host that is not stored, with a beat of it. `None` when
+/// there is neither. Its condition fails when a later run or message is stored.
+pub(super) fn note(new: &Heartbeat) -> Option<Update> {
+    let mut update = Update::default();
+    let (mut conditions, mut now) = (Vec::new(), None);
+    if let Some(run) = &new.run {
+        for (name, value) in run_part(run) {
+            update.put(name, value);
+        }
+        conditions.push("(attribute_not_exists(#t) OR #t < :t OR #t > :ahead)");
+        now = Some(run.at);
+    }
+    if let Some(log) = &new.log {
+        update.put(LOGGED, Some(item::instant(log.at)));
+        update.put(LOG, Some(item::text(log.message.as_str())));
+        conditions.push("(attribute_not_exists(#o) OR #o <= :o OR #o > :ahead)");
+        now = Some(log.at);
+    }
+    let known = new.clone().stored();
+    // Neither the grace nor the first interval: a known host without one has none.
+    let beat = newest_part(&known).into_iter();
+    for (name, value) in beat.filter(|(name, _)| *name != GRACE) {
+        if let Some(value) = value {
+            update.first_known(name, value);
+        }
+    }
+    update.first_known(FIRST, item::instant(known.first));
+    let ahead = item::instant(now?.plus(limits::FUTURE_SKEW));
+    update.values.insert(AHEAD.to_owned(), ahead);
+    update.condition = conditions.join(" AND ");
+    Some(update)
+}
+
+/// The update that ends the run which the beat `new` is about, with how long it took; `None` when it is about none.
+pub(super) fn end_of_run(new: &Heartbeat) -> Option<Update> {
+    let id = newest_part(new)
+        .into_iter()
+        .find(|(name, _)| *name == RUN_ID)?
+        .1?;
+    let mut update = Update::default();
+    update.set.push(format!("#{RUN_TOOK} = :{LAST} - #{RUN}"));
+    update.value(LAST, item::instant(new.last));
+    update.value(RUN_ID, id);
+    update.condition = format!(
+        "#{RUN_OF} = :{RUN_ID} AND #{RUN} <= :{LAST} AND attribute_not_exists(#{RUN_TOOK})"
+    );
+    Some(update)
+}
 
 /// The update that brings the instants of `heartbeat`, as it was read, to `now` where they are ahead; `None` when none
 /// is. Its condition fails when one of them was written since.
@@ -303,14 +355,14 @@ mod tests {
         let ok = Change::Hopeful.of(&beat(5, Signal::Ok, None));
         assert_eq!(
             ok.expression(),
-            "SET #l = :l, #i = :i, #k = :k, #a = :a, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b) REMOVE #g, #s"
+            "SET #l = :l, #i = :i, #k = :k, #a = :a, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b) REMOVE #g, #e, #s"
         );
         assert_eq!(ok.condition, "attribute_not_exists(#l) OR (#l <= :l)");
         let fail = Change::Hopeful.of(&beat(5, Signal::Fail, Some("disk full")));
         assert_eq!(
             fail.expression(),
             "SET #l = :l, #i = :i, #s = :s, #k = :k, #a = :a, #f = if_not_exists(#f, :f), #b = if_not_exists(#b, :b), \
-                #x = :x, #m = :m REMOVE #g"
+                #x = :x, #m = :m REMOVE #g, #e"
         );
         assert_eq!(fail.condition, ok.condition);
     }

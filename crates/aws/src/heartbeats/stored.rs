@@ -1,7 +1,9 @@
 //! How a heartbeat is stored: one item a host and region. Names have one letter, because a sweep pays for each byte.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::AttributeValue;
-use hb_domain::{Failure, Heartbeat, HostKey, Interval, Message, Region, Signal};
+use hb_domain::{Failure, Heartbeat, HostKey, Interval, Log, Message, Region, Run, RunId, Signal};
 use hb_service::ports::Heard;
 
 use crate::item::{self, Cause};
@@ -17,6 +19,20 @@ pub(super) const LAST: &str = "l";
 pub(super) const INTERVAL: &str = "i";
 /// Of this, the grace, in milliseconds.
 pub(super) const GRACE: &str = "g";
+/// Which run the last beat is about, a checksum; only when it said so.
+pub(super) const RUN_ID: &str = "e";
+/// When the last run began.
+pub(super) const RUN: &str = "t";
+/// How long it may take, in milliseconds.
+pub(super) const RUN_LIMIT: &str = "n";
+/// Its id, a checksum.
+pub(super) const RUN_OF: &str = "q";
+/// How long it took, in milliseconds, when a beat with its id has ended it.
+pub(super) const RUN_TOOK: &str = "d";
+/// When the host last wanted a message to be kept.
+pub(super) const LOGGED: &str = "o";
+/// That message.
+pub(super) const LOG: &str = "p";
 /// The instant of the first beat.
 pub(super) const FIRST: &str = "f";
 /// The signal of the last beat, if it was not ok.
@@ -34,7 +50,7 @@ pub(super) const ADDRESS: &str = "a";
 pub(super) const FIRST_INTERVAL: &str = "b";
 
 /// All attributes that a beat may write; the role of the ingest function allows no other.
-pub const ATTRIBUTES: [&str; 12] = [
+pub const ATTRIBUTES: [&str; 19] = [
     HOST,
     REGION,
     LAST,
@@ -47,6 +63,13 @@ pub const ATTRIBUTES: [&str; 12] = [
     ADDRESS,
     FIRST_INTERVAL,
     GRACE,
+    RUN_ID,
+    RUN,
+    RUN_LIMIT,
+    RUN_OF,
+    RUN_TOOK,
+    LOGGED,
+    LOG,
 ];
 
 /// All attributes that a sweep may write; its role allows no other.
@@ -63,15 +86,34 @@ pub(super) fn key(host: &HostKey, region: &Region) -> AttributeMap {
 }
 
 /// The attributes that change with each newer beat; `None` for one that an item then lacks.
-pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeValue>); 6] {
+pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeValue>); 7] {
     let fail = (new.signal == Signal::Fail).then(|| item::text(FAIL));
     [
         (LAST, Some(item::instant(new.last))),
         (INTERVAL, Some(item::number(new.interval.as_millis()))),
         (GRACE, new.grace.map(|grace| item::number(u64::from(grace)))),
+        (RUN_ID, new.run_id.map(run_id)),
         (SIGNAL, fail),
         (KEY, new.key.map(|key| item::text(key.as_str()))),
         (ADDRESS, new.address.map(item::address)),
+    ]
+}
+
+fn run_id(id: RunId) -> AttributeValue {
+    item::number(u64::from(id))
+}
+
+/// The attributes of the last run; `None` for one that an item then lacks.
+pub(super) fn run_part(run: &Run) -> [(&'static str, Option<AttributeValue>); 4] {
+    let millis = |took: Duration| item::number(took.as_millis());
+    [
+        (RUN, Some(item::instant(run.at))),
+        (
+            RUN_LIMIT,
+            run.limit.map(|limit| item::number(limit.as_millis())),
+        ),
+        (RUN_OF, run.id.map(run_id)),
+        (RUN_TOOK, run.took.map(millis)),
     ]
 }
 
@@ -79,7 +121,11 @@ pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeVa
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn encode(heard: &Heard) -> AttributeMap {
     let mut item = key(&heard.key, &heard.region);
-    let values = super::merge::Change::Hopeful.of(&heard.heartbeat).values;
+    let mut values = super::merge::Change::Hopeful.of(&heard.heartbeat).values;
+    if let Some(note) = super::merge::note(&heard.heartbeat) {
+        values.extend(note.values);
+    }
+    values.retain(|name, _| name.len() == 2);
     item.extend(
         values
             .into_iter()
@@ -90,6 +136,7 @@ pub(crate) fn encode(heard: &Heard) -> AttributeMap {
 
 pub(crate) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
     let message = item::optional_text(item, MESSAGE)?.map(|text| Message::from(text.to_owned()));
+    let logged = item::optional_text(item, LOG)?;
     let interval = Interval::from_millis(item::get_number(item, INTERVAL)?);
     Ok(Heard {
         key: item::get_host(item, HOST)?,
@@ -106,6 +153,12 @@ pub(crate) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
                     return Err(item::wrong(SIGNAL, format!("{other:?} is not a signal")));
                 }
             },
+            run_id: item::optional_millis(item, RUN_ID)?,
+            run: decode_run(item)?,
+            log: item::optional_instant(item, LOGGED)?.map(|at| Log {
+                at,
+                message: Message::from(logged.unwrap_or_default().to_owned()),
+            }),
             failure: item::optional_instant(item, FAILED)?.map(|at| Failure { at, message }),
             key: item::optional_text(item, KEY)?
                 .map(str::parse)
@@ -115,6 +168,19 @@ pub(crate) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
             first_interval: item::optional_millis(item, FIRST_INTERVAL)?,
         },
     })
+}
+
+fn decode_run(item: &AttributeMap) -> Result<Option<Run>, Cause> {
+    let Some(at) = item::optional_instant(item, RUN)? else {
+        return Ok(None);
+    };
+    let took: Option<u64> = item::optional_millis(item, RUN_TOOK)?;
+    Ok(Some(Run {
+        at,
+        limit: item::optional_millis(item, RUN_LIMIT)?,
+        id: item::optional_millis(item, RUN_OF)?,
+        took: took.map(Duration::from_millis),
+    }))
 }
 
 #[cfg(test)]
@@ -157,6 +223,17 @@ mod tests {
     fn the_largest_item_has_exactly_the_listed_attributes() {
         let mut largest = heard("a/b", Signal::Fail, Some("disk full"));
         largest.heartbeat.grace = Some(Grace::default());
+        largest.heartbeat.run_id = "a".parse().ok();
+        largest.heartbeat.run = Some(Run {
+            at: largest.heartbeat.last,
+            limit: Some(Interval::default()),
+            id: "b".parse().ok(),
+            took: Some(Duration::ZERO),
+        });
+        largest.heartbeat.log = Some(Log {
+            at: largest.heartbeat.last,
+            message: Message::from("half done".to_owned()),
+        });
         assert_eq!(decode(&item(&largest)).unwrap(), largest);
         let item = item(&largest);
         let mut listed = ATTRIBUTES.to_vec();
@@ -244,6 +321,14 @@ mod tests {
         let mut graced = heard("web-01.prod1", Signal::Fail, None);
         graced.heartbeat.grace = Grace::try_from(2_591_999_999).ok();
         assert_eq!(item_size(&item(&graced)), 101);
+        let mut running = heard("nightly-job1", Signal::Ok, None);
+        running.heartbeat.run = Some(Run {
+            at: running.heartbeat.last,
+            limit: Some(Interval::default()),
+            id: "0190e8a1".parse().ok(),
+            took: None,
+        });
+        assert_eq!(item_size(&item(&running)), 102);
         let long = item_size(&item(&heard(&"x".repeat(46), Signal::Fail, None)));
         assert!(long <= 128, "{long}");
     }

@@ -113,7 +113,7 @@ async fn a_page_of_a_scan_is_one_call_without_messages() {
     );
     assert_eq!(
         first.json["ProjectionExpression"],
-        "#h, #r, #l, #i, #f, #s, #x, #k, #a, #b"
+        "#h, #r, #l, #i, #f, #s, #x, #k, #a, #b, #g, #e, #t, #n, #q, #d"
     );
     assert_eq!(
         first.json["ConsistentRead"],

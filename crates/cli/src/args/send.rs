@@ -30,7 +30,13 @@ pub(crate) struct SendArgs {
     /// The signal.
     #[arg(long, default_value = "ok", value_parser = one_of(Signal::ALL))]
     pub(crate) status: Signal,
-    /// What went wrong; stored with --status fail only.
+    /// Which run of the job this is about, such as a UUID: tells runs that overlap apart.
+    #[arg(long, value_name = "ID", conflicts_with = "exec")]
+    pub(crate) rid: Option<String>,
+    /// With --status start or --exec, how long the run may take, 1s to 400d [default: --grace].
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    pub(crate) max_run: Option<Interval>,
+    /// What went wrong, or what is to be kept; stored with --status fail or log only.
     #[arg(long)]
     pub(crate) message: Option<Message>,
     /// The address of the service [default: http://127.0.0.1:8080].
@@ -48,7 +54,7 @@ pub(crate) struct SendArgs {
     /// How long all tries may take, with the pauses between them.
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
     pub(crate) timeout: Duration,
-    /// Run the command after --, pass its output through, and send its result: the exit code, how long it took and, when
+    /// Run the command after --, pass its output through, and send its start and its result: the exit code, how long it took and, when
     /// it failed, the end of its output. Exits with the command's own exit code, even when the beat was not sent.
     #[arg(long, requires = "command", conflicts_with_all = ["status", "message"])]
     pub(crate) exec: bool,
@@ -73,6 +79,11 @@ impl SendArgs {
         self.body_of(status, &json!(failure))
     }
 
+    /// The body of the request that says that the job begins.
+    pub(crate) fn body_of_start(&self) -> String {
+        self.body_of(Signal::Start, &Value::Null)
+    }
+
     fn body_of(&self, status: Signal, message: &Value) -> String {
         json!({
             "hostId": self.host,
@@ -80,6 +91,8 @@ impl SendArgs {
             "schedule": self.schedule,
             "tz": self.tz,
             "graceMs": self.grace,
+            "rid": self.rid,
+            "maxRunMs": self.max_run,
             "status": status.as_str(),
             "message": message,
         })

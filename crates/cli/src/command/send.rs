@@ -6,10 +6,13 @@ mod job;
 mod signals;
 mod tail;
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use hb_domain::splay;
+use hb_service::ports::Ids;
+use hb_service::system::SystemIds;
 use serde_json::json;
 
 use self::deliver::Service;
@@ -23,6 +26,9 @@ use crate::output::{self, Format};
 /// The signal that ended the command may also reach us, a moment later; it is not meant to stop the beat.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
+/// How long the end of a command waits for the answer to its start.
+const LATE_START: Duration = Duration::from_secs(2);
+
 pub(crate) async fn run(
     config: &Config,
     format: Format,
@@ -30,6 +36,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     send.url = send.url.or_else(|| config.url.clone());
     if send.exec {
+        send.rid = Some(SystemIds.token().to_string());
         return Ok(run_command(&send).await);
     }
     let service = Service::of(&send)?;
@@ -44,7 +51,21 @@ pub(crate) async fn run(
 async fn run_command(send: &SendArgs) -> ExitCode {
     wait(send).await;
     let mut signals = Signals::listen();
-    let mut job = exec::run(&send.command, &mut signals).await;
+    let mut start = pin!(send_start(send));
+    let mut started = false;
+    let mut job = {
+        let mut run = pin!(exec::run(&send.command, &mut signals));
+        loop {
+            tokio::select! {
+                job = &mut run => break job,
+                () = &mut start, if !started => started = true,
+            }
+        }
+    };
+    if !started {
+        // So that it does not arrive behind the result.
+        let _ = tokio::time::timeout(LATE_START, start).await;
+    }
     if let Some(cause) = job.not_started() {
         output::remark(&format!("hb: {cause}"));
     }
@@ -70,6 +91,13 @@ async fn run_command(send: &SendArgs) -> ExitCode {
     }
     job.pass_rest().await;
     job.code()
+}
+
+/// Says that the job begins, once: a later try would say a later beginning. Why it fails will show when the result is sent.
+async fn send_start(send: &SendArgs) {
+    if let Ok(service) = Service::of(send) {
+        service.try_once(&send.body_of_start()).await;
+    }
 }
 
 async fn send_result(send: &SendArgs, job: &FinishedJob) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use crate::group::FleetRecord;
 use crate::host::{Fleet, Region};
 use crate::inquiry::Inquiry;
 use crate::notice::Notice;
-use crate::pending::{DeliveryPolicy, Publication};
+use crate::pending::{DeliveryPolicy, Pending, Publication};
 use crate::schedule::Zone;
 use crate::timing::Grace;
 
@@ -1062,4 +1062,72 @@ fn the_gaps_of_a_schedule_are_no_raised_interval() {
     host.beat(yearly);
     host.live(&[Sweep(NIGHT + 121)]);
     assert_eq!(kinds(&host)[2..], [Kind::Slowed]);
+}
+
+/// A host that is known, and a run of it that began at 10 s.
+fn running(limit: Option<u64>, grace: Option<u64>) -> Host {
+    let mut host = Host::default();
+    let day = beat_every(0, 86_400_000);
+    host.beat(Heartbeat {
+        grace: grace.map(|grace| grace.try_into().unwrap()),
+        ..day
+    });
+    host.live(&[Sweep(1)]);
+    host.beat(Heartbeat::new(Beat {
+        signal: Signal::Start,
+        limit: limit.and_then(|limit| Interval::from_millis(limit).ok()),
+        ..Beat::ok(at(10))
+    }));
+    host
+}
+
+#[test]
+fn a_run_that_takes_longer_than_its_limit_or_the_grace_is_missing_until_it_ends() {
+    for (limit, grace, until) in [(Some(60_000), Some(5_000), 70), (None, Some(60_000), 70)] {
+        let mut host = running(limit, grace);
+        host.live(&[Sweep(until)]);
+        assert_eq!(kinds(&host), [Kind::Registered]);
+        host.live(&[Sweep(until + 1), Sweep(until + 90)]);
+        let last = host.entry.history.last().unwrap();
+        assert_eq!((last.kind, seconds(last.since)), (Kind::Missing, until));
+        let told = Notice::of(
+            &Entry {
+                pending: Some(Pending::new(at(0))),
+                ..host.entry.clone()
+            },
+            &Region::local(),
+        );
+        assert_eq!(
+            told.unwrap().text(),
+            "web-01 is missing: the run since 2023-11-14T22:13:30Z takes longer than 1 min"
+        );
+        // Another one that begins is no sign that it recovered; its end is.
+        host.beat(Heartbeat::new(Beat {
+            signal: Signal::Start,
+            ..Beat::ok(at(200))
+        }));
+        host.live(&[Sweep(201)]);
+        assert_eq!(kinds(&host).len(), 2);
+        host.beat(beat_every(210, 86_400_000));
+        host.live(&[Sweep(211)]);
+        assert_eq!(kinds(&host)[2..], [Kind::Recovered]);
+    }
+}
+
+#[test]
+fn a_run_without_any_limit_is_judged_by_the_interval() {
+    let mut host = running(None, None);
+    host.live(&[Sweep(86_400)]);
+    assert_eq!(kinds(&host), [Kind::Registered]);
+    host.live(&[Sweep(86_401)]);
+    let last = host.entry.history.last().unwrap();
+    assert_eq!((last.kind, last.message.clone()), (Kind::Missing, None));
+}
+
+#[test]
+fn a_run_of_which_the_ledger_knows_a_later_beat_is_not_judged() {
+    let mut host = running(Some(60_000), None);
+    host.entry.basis = at(30);
+    host.live(&[Sweep(71)]);
+    assert_eq!(kinds(&host), [Kind::Registered]);
 }

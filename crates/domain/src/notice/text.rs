@@ -62,9 +62,10 @@ impl Notice {
             }
             Kind::Missing => {
                 let last = self.clock(last_beat);
-                match grace {
-                    None => format!("is missing: no beat since {last} ({})", every(host)),
-                    Some(grace) => format!(
+                match (reason, grace) {
+                    (Some(reason), _) => format!("is missing{reason}"),
+                    (None, None) => format!("is missing: no beat since {last} ({})", every(host)),
+                    (None, Some(grace)) => format!(
                         "is missing: no beat since {last}, expected at {} (grace {})",
                         self.clock(since.minus(grace.duration())),
                         human_duration(grace.duration())

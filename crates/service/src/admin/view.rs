@@ -64,10 +64,12 @@ impl HostView {
         } else {
             state
         };
-        let deadline = heartbeat
+        let due = heartbeat
             .as_ref()
             .map(|heartbeat| deadline(&key, heartbeat, &settings, coverage, maintenance));
-        let (deadline, timing) = deadline.unzip();
+        let deadline = due.map(|due| due.at);
+        let timing = due.map(|due| due.timing);
+        let by_run = due.is_some_and(|due| due.run.is_some());
         let window = maintenance.open(&key);
         let window = window.map(|(window, open)| (window.clone(), open));
         let last = heartbeat.as_ref().map_or(now, |heartbeat| heartbeat.last);
@@ -76,6 +78,7 @@ impl HostView {
         let blackouts = coverage.blackouts.iter().filter(known).copied().collect();
         let grace = timing.and_then(|timing| timing.grace);
         let expected = deadline
+            .filter(|_| !by_run)
             .zip(grace)
             .map(|(at, grace)| at.minus(grace.duration()));
         let late = state == State::Up && window.is_none() && expected.is_some_and(|at| at < now);

@@ -97,7 +97,10 @@ impl Tables {
                 heartbeat: kept.heartbeat.recorded(heard.heartbeat.clone(), now),
                 ..kept
             },
-            _ => heard.clone(),
+            _ => Heard {
+                heartbeat: heard.heartbeat.clone().stored(),
+                ..heard.clone()
+            },
         };
         self.heartbeats.insert(key, Ok(kept));
     }

@@ -96,7 +96,8 @@ async fn pages_continue_after_keys_that_are_not_utf8() {
     let world = World::new();
     world.sql(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2499)
-         INSERT INTO heartbeats SELECT 'main', CAST(x'ff' || printf('%04d', i) AS TEXT), 'local', 1, 1, 1000, 0, NULL, NULL, NULL, NULL, NULL, NULL
+         INSERT INTO heartbeats SELECT 'main', CAST(x'ff' || printf('%04d', i) AS TEXT), 'local', 1, 1, 1000, 0, NULL, NULL, NULL, NULL, NULL, NULL,
+             NULL, NULL, NULL, NULL, NULL, NULL, NULL
          FROM n",
     );
     let heartbeats = &world.ports.heartbeats;

@@ -171,9 +171,29 @@ pub(super) struct HostDetails {
     key: Option<KeyId>,
     /// Where its last beat came from.
     address: Option<IpAddr>,
+    /// The last run of its job, if it sends `start`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_log: Option<LogRow>,
     transitions: Vec<TransitionRow>,
     /// When no beat could be received, since its last beat.
     blackouts: Vec<BlackoutRow>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RunRow {
+    since: String,
+    max_ms: Option<u64>,
+    /// `None` while it goes on.
+    took_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct LogRow {
+    at: String,
+    message: String,
 }
 
 #[derive(Serialize)]
@@ -216,6 +236,24 @@ impl From<&Transition> for TransitionRow {
     }
 }
 
+fn run(beats: &Heartbeat) -> Option<RunRow> {
+    let run = beats.run?;
+    let took = beats.last_took();
+    Some(RunRow {
+        since: run.at.to_string(),
+        max_ms: run.limit.map(Into::into),
+        took_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+    })
+}
+
+fn logged(beats: &Heartbeat) -> Option<LogRow> {
+    let log = beats.log.as_ref()?;
+    Some(LogRow {
+        at: log.at.to_string(),
+        message: visible(log.message.as_str()),
+    })
+}
+
 impl HostDetails {
     pub(super) fn new(view: HostView) -> Self {
         let entry = view.entry.as_ref();
@@ -227,6 +265,8 @@ impl HostDetails {
             last_failure: view.heartbeat.as_ref().and_then(failure),
             key: view.heartbeat.as_ref().and_then(|beats| beats.key),
             address: view.heartbeat.as_ref().and_then(|beats| beats.address),
+            run: view.heartbeat.as_ref().and_then(run),
+            last_log: view.heartbeat.as_ref().and_then(logged),
             transitions: entry
                 .into_iter()
                 .flat_map(|entry| &entry.history)
@@ -308,6 +348,21 @@ impl HostDetails {
                 "paused until",
                 until.unwrap_or_else(|| "`hb host resume`".to_owned()),
             ));
+        }
+        if let Some(run) = beats.and_then(|beats| beats.run) {
+            let took = beats.and_then(Heartbeat::last_took);
+            let since = instant(run.at, now);
+            facts.push(match took {
+                None => ("running", format!("since {since}")),
+                Some(took) => (
+                    "last run",
+                    format!("{since}, took {}", human_duration(took)),
+                ),
+            });
+        }
+        if let Some(log) = beats.and_then(|beats| beats.log.as_ref()) {
+            let words = visible(log.message.as_str()).replace('\n', " ");
+            facts.push(("last log", format!("{}: {words}", instant(log.at, now))));
         }
         if let Some(failure) = beats.and_then(|beats| beats.failure.as_ref()) {
             facts.push(("last failure", instant(failure.at, now)));

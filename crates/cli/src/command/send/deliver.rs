@@ -86,6 +86,19 @@ impl Service {
         }
     }
 
+    /// Sends a beat that need not arrive.
+    pub(super) async fn try_once(&self, body: &str) {
+        let _ = self.post(body).await;
+    }
+
+    async fn post(&self, body: &str) -> reqwest::Result<Response> {
+        let request = self
+            .client
+            .post(self.url.clone())
+            .header("x-api-key", &self.key);
+        request.body(body.to_owned()).send().await
+    }
+
     async fn try_until_done(
         &self,
         body: &str,
@@ -94,11 +107,7 @@ impl Service {
     ) -> Result<(), Failure> {
         loop {
             *tries += 1;
-            let request = self
-                .client
-                .post(self.url.clone())
-                .header("x-api-key", &self.key);
-            let answer = request.body(body.to_owned()).send().await;
+            let answer = self.post(body).await;
             let (cause, retry_after) = match judge(answer).await {
                 Try::Done => return Ok(()),
                 Try::Refused { status, cause } => return Err(Failure::Refused { status, cause }),

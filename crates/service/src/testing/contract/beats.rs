@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use futures::stream::{self, StreamExt};
-use hb_domain::{Heartbeat, HostKey, Signal, strategy};
+use hb_domain::{Beat, Heartbeat, HostKey, Interval, Message, Signal, strategy};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
@@ -319,4 +319,75 @@ async fn scan(world: &World) -> (Vec<Heard>, usize) {
         unreadable += bad.len();
     }
     (items, unreadable)
+}
+
+/// Of a known host a start and a log change what they are for, and of a new one they are its first beat.
+pub async fn starts_and_logs_are_kept_beside_the_beats(world: World) {
+    let store = &world.ports.heartbeats;
+    let beat = |name: &str, seconds, signal, id: &str| {
+        let message = (signal == Signal::Log).then(|| Message::from(format!("at {seconds}")));
+        let beat = Beat {
+            signal,
+            message,
+            run_id: id.parse().ok(),
+            limit: Interval::from_millis(60_000).ok(),
+            ..Beat::ok(at(seconds))
+        };
+        Heard {
+            heartbeat: Heartbeat::new(beat),
+            ..heard(name, "local", 0, Signal::Ok)
+        }
+    };
+    let record = async |heard: Heard| store.record(&heard).await.unwrap();
+    let stored = async |name: &str| {
+        let mut stored = store.load(&host(name)).await.unwrap();
+        stored.pop().unwrap().heartbeat
+    };
+    let took = |beats: &Heartbeat| beats.last_took().map(|took| took.as_secs());
+    record(beat("job", 0, Signal::Ok, "")).await;
+    let before = stored("job").await;
+    record(beat("job", 10, Signal::Start, "a")).await;
+    let running = stored("job").await;
+    let run = running.run.unwrap();
+    assert_eq!((run.at, run.id, run.took), (at(10), "a".parse().ok(), None));
+    assert_eq!(run.limit, Interval::from_millis(60_000).ok());
+    assert_eq!(
+        Heartbeat {
+            run: None,
+            ..running
+        },
+        before,
+        "no beat"
+    );
+    record(beat("job", 12, Signal::Log, "a")).await;
+    record(beat("job", 11, Signal::Log, "a")).await;
+    let logged = stored("job").await.log.unwrap();
+    assert_eq!((logged.at, logged.message.as_str()), (at(12), "at 12"));
+    // Another run is over, and this one goes on.
+    record(beat("job", 20, Signal::Ok, "b")).await;
+    let running = stored("job").await;
+    assert_eq!((running.last, took(&running)), (at(20), None));
+    record(beat("job", 30, Signal::Ok, "a")).await;
+    record(beat("job", 40, Signal::Ok, "c")).await;
+    assert_eq!(took(&stored("job").await), Some(20), "whatever comes then");
+    // One from before does not replace it, a later one does.
+    record(beat("job", 5, Signal::Start, "")).await;
+    assert_eq!(stored("job").await.run.unwrap().at, at(10));
+    record(beat("job", 50, Signal::Start, "")).await;
+    assert_eq!(took(&stored("job").await), None);
+    record(beat("job", 55, Signal::Ok, "")).await;
+    assert_eq!(took(&stored("job").await), Some(5));
+    record(beat("new", 10, Signal::Start, "")).await;
+    let new = stored("new").await;
+    assert!(new.first == new.last && new.last < at(10) && new.open_run(new.last).is_some());
+    record(beat("new", 15, Signal::Ok, "")).await;
+    assert_eq!(took(&stored("new").await), Some(5));
+    record(beat("quiet", 10, Signal::Log, "")).await;
+    assert!(stored("quiet").await.log.is_some());
+    let scanned = scan(&world).await.0;
+    let scanned = scanned
+        .iter()
+        .find(|heard| heard.key == host("new"))
+        .unwrap();
+    assert_eq!(scanned.heartbeat.run, stored("new").await.run);
 }
