@@ -43,8 +43,8 @@ async fn a_sweep_reads_each_host_once_and_the_open_entries() {
     );
     assert_eq!(
         calls(&before, &after, Operation::Query),
-        18,
-        "one for each shard of open entries, digests and receivers"
+        19,
+        "one for each shard of open entries, digests, fleets and receivers"
     );
     assert_eq!(
         calls(&before, &after, Operation::ReceiveMessage),

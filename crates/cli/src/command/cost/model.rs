@@ -34,9 +34,9 @@ const PASS_READS: f64 = 11.5;
 /// Units of a notice: claim, lease, release and, a minute later, a recheck, each in the ledger and in its index; and the record
 /// of the fleet, likewise.
 const NOTICE_WRITES: f64 = 10.0;
-/// The host twice, its echo, the record of the fleet, and the open records once more, which 16 queries list; and that record
+/// The host twice, its echo, and the open records once more, which 16 queries list; and the record of the fleet
 /// in a minute of the trouble, in each of which a pass looks if people are to be reminded.
-const NOTICE_READS: f64 = 17.0;
+const NOTICE_READS: f64 = 15.0;
 /// Requests to the queue for the echo of a notice: sent, received, deleted.
 const ECHO: f64 = 3.0;
 /// Requests to KMS for a notice: to encrypt, and to decrypt it (SNS developer guide, "Estimating AWS KMS costs").
