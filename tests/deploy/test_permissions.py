@@ -98,7 +98,8 @@ def use(stage: Stage) -> str:
     stage.functions.update_alias(FunctionName="hb-dev-ingest", Name="live", FunctionVersion=version)
     # A known key is not read again. A host whose clock is an hour ahead has its instants mended.
     key, host, ahead = stage.account.key("dev"), f"web-{time.time_ns()}", str(time.time_ns() // 10**6 + 3_600_000)
-    said = [str(stage.request("POST", f"/v1/heartbeat/{host}{path}", key, {"message": "disk full"})) for path in ("", "/fail")]
+    paths = ("", "/start?rid=a&maxRunMs=60000", "/log", "/ok?rid=a&graceMs=60000", "/fail")
+    said = [str(stage.request("POST", f"/v1/heartbeat/{host}{path}", key, {"message": "disk full"})) for path in paths]
     with suppress(stage.dynamodb.exceptions.ConditionalCheckFailedException):
         stage.dynamodb.update_item(
             TableName="hb-dev-heartbeats", Key={"h": {"S": f"main/{host}"}, "r": {"S": stage.region}},

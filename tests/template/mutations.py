@@ -110,7 +110,7 @@ MUTATIONS = [
     template("the table of another stage", "dynamodb:${AWS::Region}:${AWS::AccountId}:table/hb-${Stage}-keys",
              "dynamodb:${AWS::Region}:${AWS::AccountId}:table/hb-prod-keys",
              "roles allow exactly what functions call", "policies name resources of the stack", "the boundary lets functions work"),
-    template("a missing attribute in a condition", "[h, r, l, i, f, s, x, m, k, a, b]", "[h, r, l, i, f, s, x, k, a, b]",
+    template("a missing attribute in a condition", "[h, r, l, i, f, s, x, m, k, a, b, g, e, t, n, q, d, o, p]", "[h, r, l, i, f, s, x, k, a, b, g, e, t, n, q, d, o, p]",
              "conditions restrict items and attributes"),
     template("a sweep that may write the signal of a beat", "[h, r, l, f, x]", "[h, r, l, f, x, s]",
              "conditions restrict items and attributes"),
