@@ -199,13 +199,13 @@ async fn invalid_values_of_other_fields() {
     <{"hostId": "web-01", "intervalMs": [1000, 2000, 3000, 4000, 5000, 6000>
         400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not [1000,2000,3000,4000,5000,6000,7000,8000…
     <{"hostId": "web-01", "status": "up"}>
-        400 invalid_status: status must be "ok" or "fail", not "up"
+        400 invalid_status: status must be "ok", "fail", "start" or "log", not "up"
     <{"hostId": "web-01", "status": "OK"}>
-        400 invalid_status: status must be "ok" or "fail", not "OK"
+        400 invalid_status: status must be "ok", "fail", "start" or "log", not "OK"
     <{"hostId": "web-01", "status": 1}>
-        400 invalid_status: status must be "ok" or "fail", not 1
+        400 invalid_status: status must be "ok", "fail", "start" or "log", not 1
     <{"hostId": "web-01", "status": true}>
-        400 invalid_status: status must be "ok" or "fail", not true
+        400 invalid_status: status must be "ok", "fail", "start" or "log", not true
     <{"hostId": "web-01", "message": 7}>
         400 invalid_message: message must be a string, not 7
     <{"hostId": "web-01", "message": {"text": "x"}}>
@@ -311,9 +311,9 @@ async fn invalid_query_parameters() {
     GET /v1/heartbeat/web-01?intervalMs=99999999999999999999
         400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not "99999999999999999999"
     GET /v1/heartbeat/web-01?status=up
-        400 invalid_status: status must be "ok" or "fail", not "up"
+        400 invalid_status: status must be "ok", "fail", "start" or "log", not "up"
     GET /v1/heartbeat/web-01?status=
-        400 invalid_status: status must be "ok" or "fail", not ""
+        400 invalid_status: status must be "ok", "fail", "start" or "log", not ""
     GET /v1/heartbeat/web-01?status=ok&status=ok
         400 duplicate_field: status appears twice; send it once
     GET /v1/heartbeat/web-01?message=a&message=b
@@ -362,7 +362,7 @@ async fn contradictory_requests() {
     PUT /v1/heartbeat/web-01 {"hostId": "web-02"}
         400 invalid_host_id: the request has two different hostIds; path, query and body must name the same host
     PUT /v1/heartbeat/web-01 {"status": "failed"}
-        400 invalid_status: status must be "ok" or "fail", not "failed"
+        400 invalid_status: status must be "ok", "fail", "start" or "log", not "failed"
     PUT /v1/heartbeat/web-01 {"status": "fail", "status": "ok"}
         400 duplicate_field: status appears twice; send it once
     PUT /v1/heartbeat/web-01 {"status": "fail", "x": [[[[[[[[[[[[[[[[
