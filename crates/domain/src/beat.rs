@@ -336,6 +336,7 @@ impl Heartbeat {
     #[must_use]
     pub fn recorded(self, beat: Self, now: Timestamp) -> Self {
         if beat.is_note() {
+            let now = now.max(beat.first);
             // A later run of a wrong clock gives way.
             let ahead = |run: &Run| run.at.is_ahead(now) && beat.run.is_some();
             let run = self.run.filter(|run| !ahead(run));
