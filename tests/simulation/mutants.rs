@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hb_domain::{
-    Digest, DigestStage, Entry, Fleet, FleetRecord, FleetSettings, HostKey, Notice, NoticeId,
-    Publication, Receiver, Region, Timestamp,
+    Digest, DigestStage, Entry, FleetRecord, FleetSettings, HostKey, Notice, NoticeId, Publication,
+    Receiver, Region, Timestamp,
 };
 use hb_service::Sweep;
 use hb_service::ports::{
-    Clock, Cursor, Echo, Echoes, Heard, Heartbeats, Ledger, Page, PortResult, Segment, Stored,
-    Swap, Topic, Version,
+    Clock, Cursor, Echo, Echoes, Heard, Heartbeats, Ledger, Page, PortResult, Record, Segment,
+    Stored, Swap, Topic, Version,
 };
 use uuid::Uuid;
 
@@ -129,9 +129,10 @@ impl Variant {
     pub(crate) fn sweep(self, ports: &SimulatedPorts) -> Sweep {
         let mut sweep = run::sweep(ports);
         let broken = Arc::new(Broken(ports.clone()));
+        let ledger = || Arc::new(Faulty(Broken(ports.clone())));
         match self {
             Self::Sound | Self::EventualLedger => {}
-            Self::NoOutbox => sweep.ports.ledger = broken,
+            Self::NoOutbox => sweep.ports.ledger = ledger(),
             Self::NoEchoResend => {
                 sweep.ports.echoes = broken;
                 sweep.settings.delivery.echo_wait = Duration::ZERO;
@@ -147,16 +148,16 @@ impl Variant {
             Self::LongLease => sweep.settings.delivery.lease = Duration::from_mins(30),
             Self::HiddenRetry => sweep.ports.topic = broken,
             Self::Impatient => sweep.settings.groups = FleetSettings::AT_ONCE,
-            Self::SharedTurn => sweep.ports.fleets = broken,
+            Self::SharedTurn => sweep.ports.fleets = ledger(),
             Self::Nagging => {
                 sweep.settings.groups.repeat_interval = Duration::from_millis(1).try_into().ok();
             }
-            Self::LosesReminders => sweep.ports.digests = Arc::new(Lost(ports.clone())),
-            Self::Planless => sweep.ports.fleets = Arc::new(Planless(ports.clone())),
-            Self::NoOrphanRule => sweep.ports.digests = broken,
+            Self::LosesReminders => sweep.ports.digests = Arc::new(Faulty(Lost(ports.clone()))),
+            Self::Planless => sweep.ports.fleets = Arc::new(Faulty(Planless(ports.clone()))),
+            Self::NoOrphanRule => sweep.ports.digests = ledger(),
             Self::Unconfirmed => sweep.ports.heartbeats = broken,
             Self::QuickEchoes => sweep.ports.echoes = Arc::new(Quick(ports.clone())),
-            Self::TrustsCopies | Self::MendsBlindly => sweep.ports.receivers = broken,
+            Self::TrustsCopies | Self::MendsBlindly => sweep.ports.receivers = ledger(),
             Self::Unmended => sweep.ports.heartbeats = Arc::new(Forgetful(ports.clone())),
         }
         sweep
@@ -166,10 +167,56 @@ impl Variant {
 /// Ports that break the protocol, each in its own way.
 struct Broken(SimulatedPorts);
 
+/// What is wrong with a ledger: by default, nothing.
 #[async_trait]
-impl Ledger for Broken {
-    async fn load(&self, host: &HostKey) -> PortResult<Option<Stored>> {
-        Ledger::<Entry>::load(&self.0, host).await
+trait LedgerFault<T: Record>: Send + Sync {
+    fn ports(&self) -> &SimulatedPorts;
+
+    async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>> {
+        Ledger::<T>::load(self.ports(), key).await
+    }
+
+    async fn swap(
+        &self,
+        record: &T,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<T>> {
+        self.ports().swap(record, expected, writer).await
+    }
+
+    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
+        Ledger::<T>::open(self.ports(), segment, after).await
+    }
+}
+
+/// A ledger with that fault.
+struct Faulty<F>(F);
+
+#[async_trait]
+impl<T: Record, F: LedgerFault<T>> Ledger<T> for Faulty<F> {
+    async fn load(&self, key: &T::Key) -> PortResult<Option<Stored<T>>> {
+        self.0.load(key).await
+    }
+
+    async fn swap(
+        &self,
+        record: &T,
+        expected: Option<Version>,
+        writer: Uuid,
+    ) -> PortResult<Swap<T>> {
+        self.0.swap(record, expected, writer).await
+    }
+
+    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored<T>>> {
+        self.0.open(segment, after).await
+    }
+}
+
+#[async_trait]
+impl LedgerFault<Entry> for Broken {
+    fn ports(&self) -> &SimulatedPorts {
+        &self.0
     }
 
     /// Without an outbox the claim is stored, and then published by the claimant.
@@ -192,14 +239,14 @@ impl Ledger for Broken {
         }
         Ok(swap)
     }
-
-    async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored>> {
-        Ledger::<Entry>::open(&self.0, segment, after).await
-    }
 }
 
 #[async_trait]
-impl Ledger<Digest> for Broken {
+impl LedgerFault<Digest> for Broken {
+    fn ports(&self) -> &SimulatedPorts {
+        &self.0
+    }
+
     /// Hides that a digest does not list a host.
     async fn load(&self, id: &NoticeId) -> PortResult<Option<Stored<Digest>>> {
         let stored = Ledger::<Digest>::load(&self.0, id).await?;
@@ -211,32 +258,15 @@ impl Ledger<Digest> for Broken {
             ..stored
         }))
     }
-
-    async fn swap(
-        &self,
-        digest: &Digest,
-        expected: Option<Version>,
-        writer: Uuid,
-    ) -> PortResult<Swap<Digest>> {
-        self.0.swap(digest, expected, writer).await
-    }
-
-    async fn open(
-        &self,
-        segment: Segment,
-        after: Option<Cursor>,
-    ) -> PortResult<Page<Stored<Digest>>> {
-        Ledger::<Digest>::open(&self.0, segment, after).await
-    }
 }
 
 /// Digests, of which each reminder seems to be there already.
 struct Lost(SimulatedPorts);
 
 #[async_trait]
-impl Ledger<Digest> for Lost {
-    async fn load(&self, id: &NoticeId) -> PortResult<Option<Stored<Digest>>> {
-        Ledger::<Digest>::load(&self.0, id).await
+impl LedgerFault<Digest> for Lost {
+    fn ports(&self) -> &SimulatedPorts {
+        &self.0
     }
 
     async fn swap(
@@ -250,18 +280,14 @@ impl Ledger<Digest> for Lost {
         }
         self.0.swap(digest, expected, writer).await
     }
-
-    async fn open(
-        &self,
-        segment: Segment,
-        after: Option<Cursor>,
-    ) -> PortResult<Page<Stored<Digest>>> {
-        Ledger::<Digest>::open(&self.0, segment, after).await
-    }
 }
 
 #[async_trait]
-impl Ledger<Receiver> for Broken {
+impl LedgerFault<Receiver> for Broken {
+    fn ports(&self) -> &SimulatedPorts {
+        &self.0
+    }
+
     /// Hides that other regions live, and that a canary is ahead.
     async fn load(&self, region: &Region) -> PortResult<Option<Stored<Receiver>>> {
         let mut stored = Ledger::<Receiver>::load(&self.0, region).await?;
@@ -272,29 +298,12 @@ impl Ledger<Receiver> for Broken {
         }
         Ok(stored)
     }
-
-    async fn swap(
-        &self,
-        receiver: &Receiver,
-        expected: Option<Version>,
-        writer: Uuid,
-    ) -> PortResult<Swap<Receiver>> {
-        self.0.swap(receiver, expected, writer).await
-    }
-
-    async fn open(
-        &self,
-        segment: Segment,
-        after: Option<Cursor>,
-    ) -> PortResult<Page<Stored<Receiver>>> {
-        Ledger::<Receiver>::open(&self.0, segment, after).await
-    }
 }
 
 #[async_trait]
-impl Ledger<FleetRecord> for Broken {
-    async fn load(&self, fleet: &Fleet) -> PortResult<Option<Stored<FleetRecord>>> {
-        Ledger::load(&self.0, fleet).await
+impl LedgerFault<FleetRecord> for Broken {
+    fn ports(&self) -> &SimulatedPorts {
+        &self.0
     }
 
     /// Whoever wrote last has it.
@@ -309,32 +318,15 @@ impl Ledger<FleetRecord> for Broken {
             swap => Ok(swap),
         }
     }
-
-    async fn open(
-        &self,
-        segment: Segment,
-        after: Option<Cursor>,
-    ) -> PortResult<Page<Stored<FleetRecord>>> {
-        Ledger::<FleetRecord>::open(&self.0, segment, after).await
-    }
 }
 
 /// Fleets, whose maintenance windows are not listed.
 struct Planless(SimulatedPorts);
 
 #[async_trait]
-impl Ledger<FleetRecord> for Planless {
-    async fn load(&self, fleet: &Fleet) -> PortResult<Option<Stored<FleetRecord>>> {
-        Ledger::load(&self.0, fleet).await
-    }
-
-    async fn swap(
-        &self,
-        record: &FleetRecord,
-        expected: Option<Version>,
-        writer: Uuid,
-    ) -> PortResult<Swap<FleetRecord>> {
-        self.0.swap(record, expected, writer).await
+impl LedgerFault<FleetRecord> for Planless {
+    fn ports(&self) -> &SimulatedPorts {
+        &self.0
     }
 
     async fn open(
