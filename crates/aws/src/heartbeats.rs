@@ -113,16 +113,14 @@ impl DynamoHeartbeats {
 
     /// Stores a start or a log, likewise.
     async fn note(&self, heard: &Heard, known_only: bool) -> PortResult<bool> {
-        let Some(mut update) = merge::note(&heard.heartbeat) else {
-            return Ok(true);
-        };
+        let mut update = merge::note(&heard.heartbeat);
         if known_only {
-            update.condition = format!("attribute_exists(#{LAST}) AND ({})", update.condition);
+            update = update.of_known();
         }
         let key = stored::key(&heard.key, &heard.region);
         Ok(match Self::update(&self.quick, key, update).await? {
             Conditional::Done(_) => true,
-            // A later one is stored.
+            // The host is stored, with a later one.
             Conditional::Failed(item) => item.is_some() || !known_only,
         })
     }
@@ -133,7 +131,7 @@ impl DynamoHeartbeats {
             let key = stored::key(&heard.key, &heard.region);
             let mut update = change.of(&heard.heartbeat);
             if known_only {
-                update.condition = format!("attribute_exists(#{LAST}) AND ({})", update.condition);
+                update = update.of_known();
             }
             let item = match Self::update(&self.quick, key, update).await? {
                 Conditional::Done(_) => return Ok(true),

@@ -12,7 +12,7 @@ use hb_domain::{Heartbeat, Timestamp, limits};
 
 use super::stored::{
     FAILED, FIRST, FIRST_INTERVAL, GRACE, LAST, LOG, LOGGED, MESSAGE, RUN, RUN_ID, RUN_OF,
-    RUN_TOOK, newest_part, run_part,
+    RUN_TOOK, newest_part, run_id, run_part,
 };
 use crate::item;
 
@@ -110,24 +110,33 @@ const NO_NEWER_RIGHT_FAILURE: &str =
 
 const NO_NEWER_FAILURE: &str = "(attribute_not_exists(#x) OR #x <= :x)";
 
-/// The update with the run and the message of a start or a log; of a host that is not stored, with a beat of it. `None` when
-/// there is neither. Its condition fails when a later run or message is stored.
-pub(super) fn note(new: &Heartbeat) -> Option<Update> {
+/// The update with the run and the message of a start or a log; of a host that is not stored, with a beat of it. Its condition
+/// fails when a later run or message is stored, or when there is neither and the host is.
+pub(super) fn note(new: &Heartbeat) -> Update {
     let mut update = Update::default();
-    let (mut conditions, mut now) = (Vec::new(), None);
+    let mut conditions = Vec::new();
+    let mut unless_later = |name: &str, older: &str, at: Timestamp| {
+        let ahead = item::instant(at.plus(limits::FUTURE_SKEW));
+        conditions.push(format!(
+            "(attribute_not_exists(#{name}) OR #{name} {older} :{name} OR #{name} > {AHEAD})"
+        ));
+        (AHEAD.to_owned(), ahead)
+    };
     if let Some(run) = &new.run {
         for (name, value) in run_part(run) {
             update.put(name, value);
         }
-        conditions.push("(attribute_not_exists(#t) OR #t < :t OR #t > :ahead)");
-        now = Some(run.at);
+        update.values.extend([unless_later(RUN, "<", run.at)]);
     }
     if let Some(log) = &new.log {
         update.put(LOGGED, Some(item::instant(log.at)));
         update.put(LOG, Some(item::text(log.message.as_str())));
-        conditions.push("(attribute_not_exists(#o) OR #o <= :o OR #o > :ahead)");
-        now = Some(log.at);
+        update.values.extend([unless_later(LOGGED, "<=", log.at)]);
     }
+    if conditions.is_empty() {
+        conditions.push(format!("attribute_not_exists(#{LAST})"));
+    }
+    update.condition = conditions.join(" AND ");
     let known = new.clone().stored();
     // Neither the grace nor the first interval: a known host without one has none.
     let beat = newest_part(&known).into_iter();
@@ -137,18 +146,12 @@ pub(super) fn note(new: &Heartbeat) -> Option<Update> {
         }
     }
     update.first_known(FIRST, item::instant(known.first));
-    let ahead = item::instant(now?.plus(limits::FUTURE_SKEW));
-    update.values.insert(AHEAD.to_owned(), ahead);
-    update.condition = conditions.join(" AND ");
-    Some(update)
+    update
 }
 
 /// The update that ends the run which the beat `new` is about, with how long it took; `None` when it is about none.
 pub(super) fn end_of_run(new: &Heartbeat) -> Option<Update> {
-    let id = newest_part(new)
-        .into_iter()
-        .find(|(name, _)| *name == RUN_ID)?
-        .1?;
+    let id = run_id(new.run_id?);
     let mut update = Update::default();
     update.set.push(format!("#{RUN_TOOK} = :{LAST} - #{RUN}"));
     update.value(LAST, item::instant(new.last));
@@ -197,6 +200,12 @@ pub(super) struct Update {
 }
 
 impl Update {
+    /// The same of a host that is stored, and of no other.
+    pub(super) fn of_known(mut self) -> Self {
+        self.condition = format!("attribute_exists(#{LAST}) AND ({})", self.condition);
+        self
+    }
+
     pub(super) fn expression(&self) -> String {
         let set = format!("SET {}", self.set.join(", "));
         if self.remove.is_empty() {

@@ -99,7 +99,7 @@ pub(super) fn newest_part(new: &Heartbeat) -> [(&'static str, Option<AttributeVa
     ]
 }
 
-fn run_id(id: RunId) -> AttributeValue {
+pub(super) fn run_id(id: RunId) -> AttributeValue {
     item::number(u64::from(id))
 }
 
@@ -122,9 +122,7 @@ pub(super) fn run_part(run: &Run) -> [(&'static str, Option<AttributeValue>); 4]
 pub(crate) fn encode(heard: &Heard) -> AttributeMap {
     let mut item = key(&heard.key, &heard.region);
     let mut values = super::merge::Change::Hopeful.of(&heard.heartbeat).values;
-    if let Some(note) = super::merge::note(&heard.heartbeat) {
-        values.extend(note.values);
-    }
+    values.extend(super::merge::note(&heard.heartbeat).values);
     values.retain(|name, _| name.len() == 2);
     item.extend(
         values

@@ -384,6 +384,13 @@ pub async fn starts_and_logs_are_kept_beside_the_beats(world: World) {
     assert_eq!(took(&stored("new").await), Some(5));
     record(beat("quiet", 10, Signal::Log, "")).await;
     assert!(stored("quiet").await.log.is_some());
+    let mut nothing_said = beat("mute", 10, Signal::Log, "");
+    nothing_said.heartbeat.log = None;
+    record(nothing_said.clone()).await;
+    let mute = stored("mute").await;
+    assert_eq!(mute.log, None, "and the host is known");
+    record(nothing_said).await;
+    assert_eq!(stored("mute").await, mute);
     let scanned = scan(&world).await.0;
     let scanned = scanned
         .iter()
