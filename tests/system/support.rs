@@ -31,7 +31,9 @@ pub(crate) const TO_VERSION_5: &str = "
     DROP TRIGGER hosts_new; DROP TRIGGER hosts_gone; DROP TRIGGER hosts_moved;
     ALTER TABLE heartbeats DROP COLUMN key; ALTER TABLE heartbeats DROP COLUMN first_interval;
     ALTER TABLE heartbeats DROP COLUMN address; ALTER TABLE heartbeats DROP COLUMN grace;
-    ALTER TABLE heartbeats DROP COLUMN run_id; ALTER TABLE heartbeats DROP COLUMN run; ALTER TABLE heartbeats DROP COLUMN run_limit; ALTER TABLE heartbeats DROP COLUMN run_of; ALTER TABLE heartbeats DROP COLUMN run_took; ALTER TABLE heartbeats DROP COLUMN logged; ALTER TABLE heartbeats DROP COLUMN log;
+    ALTER TABLE heartbeats DROP COLUMN run_id; ALTER TABLE heartbeats DROP COLUMN run;
+    ALTER TABLE heartbeats DROP COLUMN run_limit; ALTER TABLE heartbeats DROP COLUMN run_of; ALTER TABLE heartbeats DROP COLUMN run_took;
+    ALTER TABLE heartbeats DROP COLUMN logged; ALTER TABLE heartbeats DROP COLUMN log;
     ALTER TABLE keys DROP COLUMN max_hosts; ALTER TABLE keys DROP COLUMN max_interval;
     ALTER TABLE keys DROP COLUMN hosts;
     PRAGMA user_version = 5;";

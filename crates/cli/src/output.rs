@@ -7,7 +7,7 @@ use std::time::Duration;
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use clap::ValueEnum;
-use hb_domain::{Timestamp, human_duration, visible};
+use hb_domain::{HostPrefix, Timestamp, human_duration, visible};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
@@ -214,6 +214,16 @@ pub(crate) fn instant_here(at: Timestamp, now: Timestamp) -> String {
         "%F %H:%M:%S %Z"
     };
     text.replacen(" (", &format!(" ({}, ", here.strftime(format)), 1)
+}
+
+/// The hosts that some prefixes cover, in a cell.
+pub(crate) fn covered(prefixes: &[HostPrefix]) -> String {
+    let names: Vec<_> = prefixes.iter().map(HostPrefix::as_str).collect();
+    if names.is_empty() {
+        "all".to_owned()
+    } else {
+        names.join(" ")
+    }
 }
 
 /// The text of a cell, a dash for an empty one.

@@ -236,6 +236,12 @@ impl Heartbeat {
             ..
         } = beat;
         let note = matches!(signal, Signal::Start | Signal::Log);
+        let (first, last) = if note {
+            // A run that begins is not over.
+            (at.minus(Duration::from_millis(1)), Timestamp::MIN)
+        } else {
+            (at, at)
+        };
         let run = (signal == Signal::Start).then_some(Run {
             at,
             limit: beat.limit,
@@ -243,13 +249,8 @@ impl Heartbeat {
             took: None,
         });
         Self {
-            // A run that begins is not over.
-            first: if note {
-                at.minus(Duration::from_millis(1))
-            } else {
-                at
-            },
-            last: if note { Timestamp::MIN } else { at },
+            first,
+            last,
             interval: beat.interval,
             grace: beat.grace,
             signal: if note { Signal::Ok } else { signal },
@@ -361,10 +362,12 @@ impl Heartbeat {
     /// `ok`. Of two beats in one millisecond `other` wins.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
-        let (earlier, later) = if other.first < self.first {
-            (&other, &self)
-        } else {
-            (&self, &other)
+        // Of a known host a note is not the first beat.
+        let (earlier, later) = match (self.is_note(), other.is_note()) {
+            (false, true) => (&self, &self),
+            (true, false) => (&other, &other),
+            _ if other.first < self.first => (&other, &self),
+            _ => (&self, &other),
         };
         let (first, first_interval) = (
             earlier.first,
@@ -381,11 +384,6 @@ impl Heartbeat {
             self.log.clone()
         } else {
             other.log.clone()
-        };
-        let (first, first_interval) = match (self.is_note(), other.is_note()) {
-            (false, true) => (self.first, self.first_interval),
-            (true, false) => (other.first, other.first_interval),
-            _ => (first, first_interval),
         };
         let newer = if other.last >= self.last { other } else { self };
         Self {

@@ -58,22 +58,11 @@ pub struct Due {
     pub run: Option<(Run, Interval)>,
 }
 
-/// When the silence of `host` becomes too long: after what may pass from the last beat, or from the end of a pause, not
-/// counting times in which beats could not be received or the host was in maintenance; or when a run takes too long.
+/// When the silence of `host`, which last beat at `last`, perhaps elsewhere, becomes too long: after what may pass from then, or
+/// from the end of a pause, not counting times in which beats could not be received or the host was in maintenance; or when a
+/// run takes too long.
 #[must_use]
 pub fn deadline(
-    host: &HostKey,
-    heartbeat: &Heartbeat,
-    settings: &HostSettings,
-    coverage: &Coverage,
-    maintenance: &Maintenance,
-) -> Due {
-    let last = heartbeat.last;
-    deadline_after(last, host, heartbeat, settings, coverage, maintenance)
-}
-
-/// The same when the host is known to have beaten at `last`.
-fn deadline_after(
     last: Timestamp,
     host: &HostKey,
     heartbeat: &Heartbeat,
@@ -96,17 +85,11 @@ fn deadline_after(
         let limit = run.limit.or(timing.grace.map(Grace::interval))?;
         Some((overdue(run.at.max(resumed), limit), run, limit))
     });
-    match too_long.filter(|(until, ..)| *until < at) {
-        Some((at, run, limit)) => Due {
-            at,
-            timing,
-            run: Some((run, limit)),
-        },
-        None => Due {
-            at,
-            timing,
-            run: None,
-        },
+    let too_long = too_long.filter(|(until, ..)| *until < at);
+    Due {
+        at: too_long.map_or(at, |(until, ..)| until),
+        timing,
+        run: too_long.map(|(_, run, limit)| (run, limit)),
     }
 }
 
@@ -164,7 +147,7 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
         at: deadline,
         timing,
         run,
-    } = deadline_after(last, &entry.key, heartbeat, settings, coverage, maintenance);
+    } = self::deadline(last, &entry.key, heartbeat, settings, coverage, maintenance);
     let silent = rules.coverage.covered_until(now) > deadline.plus(rules.skew);
     let failed = heartbeat.signal == Signal::Fail || unaccounted_failure(entry, heartbeat);
     let kind = match entry.state {

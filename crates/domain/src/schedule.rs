@@ -40,7 +40,7 @@ impl Zone {
         self.0.iana_name().unwrap_or("UTC")
     }
 
-    pub(crate) fn zoned(&self, at: Timestamp) -> jiff::Zoned {
+    fn zoned(&self, at: Timestamp) -> jiff::Zoned {
         at.calendar().to_zoned(self.0.clone())
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hb_domain::{Caveat, Coverage, HostId, Receiver, Region, Regions, Timestamp, limits};
 
-use crate::ports::{PortError, PortResult, Ports, Segment, Unreadable, every_page};
+use crate::ports::{PortError, PortResult, Ports, Unreadable, every_open};
 use crate::swap::{Update, update};
 
 /// Sends a beat over the same path as a host's beat.
@@ -76,8 +76,7 @@ pub(crate) struct Receivers {
 impl Receivers {
     /// As they are now: a listing may be of minutes ago, when a region lived that is dead, or the reverse.
     pub(crate) async fn load(ports: &Ports) -> PortResult<Self> {
-        let (listed, mut unreadable) =
-            every_page(|after| ports.receivers.open(Segment::WHOLE, after)).await?;
+        let (listed, mut unreadable) = every_open(&*ports.receivers).await?;
         let regions = listed.into_iter().map(|stored| stored.record.region);
         let regions: Vec<_> = regions.collect();
         let mut stored = Vec::new();

@@ -32,7 +32,9 @@ pub use error::{Cause, PortError, PortResult};
 pub use heartbeats::{Heard, Heartbeats, Segment};
 pub use ids::Ids;
 pub use keys::Keys;
-pub use ledger::{Ledger, Proposal, Record, Stored, Swap, Version, load_each, swap_each};
+pub use ledger::{
+    Ledger, Proposal, Record, Stored, Swap, Version, every_open, load_each, swap_each,
+};
 pub use page::{Cursor, Page, Unreadable, each_page, every_page};
 pub use subscriptions::Subscriptions;
 pub use system::{Checkpoint, CompletedSweep, Position, System};

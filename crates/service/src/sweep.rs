@@ -199,27 +199,7 @@ impl Sweep {
             ..SweepReport::default()
         };
         self.settled.age(report.began);
-        let pass = Pass {
-            sweep: self,
-            now: report.began,
-            until,
-            pace: &Pace::new(self.settings.messages_per_second),
-            groups: &Mutex::default(),
-            sites: &OnceLock::new(),
-            maintenance: &Arc::default(),
-            incarnation: &OnceCell::new(),
-        };
-        let result = match pass.read_fleets(&mut report).await {
-            Ok(maintenance) => {
-                let maintenance = &Arc::new(maintenance);
-                let pass = Pass {
-                    maintenance,
-                    ..pass
-                };
-                pass.run(&mut report).await
-            }
-            Err(error) => Err(error.into()),
-        };
+        let result = self.pass(until, &mut report).await;
         report.ended = self.ports.clock.now();
         match result {
             Ok(()) => Ok(report),
@@ -228,6 +208,23 @@ impl Sweep {
                 source,
             }),
         }
+    }
+
+    async fn pass(&self, until: Timestamp, report: &mut SweepReport) -> Result<(), Stop> {
+        let now = report.began;
+        let (groups, maintenance) = Groups::read(&self.ports, now, report).await?;
+        Pass {
+            sweep: self,
+            now,
+            until,
+            pace: &Pace::new(self.settings.messages_per_second),
+            groups: &Mutex::new(groups),
+            sites: &OnceLock::new(),
+            maintenance: &Arc::new(maintenance),
+            incarnation: &OnceCell::new(),
+        }
+        .run(report)
+        .await
     }
 }
 

@@ -86,7 +86,7 @@ pub(crate) enum HostCommand {
 pub(crate) struct HostTimes {
     /// The interval, 1s to 400d, or `sent` for what the host sends.
     #[arg(long, value_name = "DURATION|sent", value_parser = interval_or_sent, conflicts_with = "schedule")]
-    pub(crate) interval: Option<IntervalArg>,
+    pub(crate) interval: Option<OrSent<Interval>>,
     /// A schedule of cron, such as '0 2 * * *', or @daily and the like; --interval sent lifts it.
     #[arg(long, value_name = "CRON")]
     pub(crate) schedule: Option<Schedule>,
@@ -95,7 +95,7 @@ pub(crate) struct HostTimes {
     pub(crate) tz: Option<Zone>,
     /// How much later than expected a beat may come, 0s to 30d, or `sent` for what the host sends [default with --schedule: 1h].
     #[arg(long, value_name = "DURATION|sent", value_parser = grace_or_sent)]
-    pub(crate) grace: Option<GraceArg>,
+    pub(crate) grace: Option<OrSent<Grace>>,
 }
 
 #[derive(Debug, Args)]
@@ -117,19 +117,24 @@ pub(crate) struct HostList {
     pub(crate) after: Option<HostKey>,
 }
 
-/// An interval, or the word `sent`.
+/// A setting, or the word `sent`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct IntervalArg(pub Option<Interval>);
-
-/// A grace, or the word `sent`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct GraceArg(pub Option<Grace>);
+pub(crate) struct OrSent<T>(pub Option<T>);
 
 /// The end of a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
     In(Duration),
     At(Timestamp),
+}
+
+impl Until {
+    pub(crate) fn instant(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::In(duration) => now.plus(duration),
+            Self::At(at) => at,
+        }
+    }
 }
 
 /// A forgotten host is not listed.
@@ -159,20 +164,17 @@ fn host_key(text: &str) -> Result<HostKey, String> {
     Ok(HostKey::new(fleet, host))
 }
 
-fn interval_or_sent(text: &str) -> Result<IntervalArg, String> {
-    if text == "sent" {
-        Ok(IntervalArg(None))
-    } else {
-        interval(text).map(|interval| IntervalArg(Some(interval)))
-    }
+fn interval_or_sent(text: &str) -> Result<OrSent<Interval>, String> {
+    or_sent(text, interval)
 }
 
-fn grace_or_sent(text: &str) -> Result<GraceArg, String> {
-    if text == "sent" {
-        Ok(GraceArg(None))
-    } else {
-        grace(text).map(|grace| GraceArg(Some(grace)))
-    }
+fn grace_or_sent(text: &str) -> Result<OrSent<Grace>, String> {
+    or_sent(text, grace)
+}
+
+fn or_sent<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<OrSent<T>, String> {
+    let setting = (text != "sent").then(|| parse(text));
+    setting.transpose().map(OrSent)
 }
 
 /// A grace, which may be 0s.

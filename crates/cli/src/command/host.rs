@@ -12,9 +12,7 @@ use serde::Serialize;
 
 use self::view::{HostDetails, HostRow};
 use super::report_unreadable;
-use crate::args::{
-    GraceArg, HostArg, HostCommand, HostList, HostOrInput, HostTimes, HostsArg, IntervalArg, Until,
-};
+use crate::args::{HostArg, HostCommand, HostList, HostOrInput, HostTimes, HostsArg, OrSent};
 use crate::backend::Backend;
 use crate::exit::Failure;
 use crate::output::{self, Format, Pages, Row};
@@ -39,13 +37,13 @@ impl Change {
 }
 
 fn with_times(mut entry: Entry, times: &HostTimes) -> Entry {
-    if let Some(IntervalArg(interval)) = times.interval {
+    if let Some(OrSent(interval)) = times.interval {
         entry = entry.with_interval(interval);
     }
     if let Some(schedule) = times.schedule.clone() {
         entry = entry.with_schedule(schedule, times.tz.clone().unwrap_or_default());
     }
-    if let Some(GraceArg(grace)) = times.grace {
+    if let Some(OrSent(grace)) = times.grace {
         entry = entry.with_grace(grace);
     }
     entry
@@ -71,10 +69,7 @@ pub(crate) async fn run(
             hosts: which,
             until,
         } => {
-            let until = until.map(|until| match until {
-                Until::In(duration) => now.plus(duration),
-                Until::At(at) => at,
-            });
+            let until = until.map(|until| until.instant(now));
             change(hosts, format, which, Change::Pause(until)).await
         }
         HostCommand::Resume(which) => change(hosts, format, which, Change::Resume).await,

@@ -3,7 +3,8 @@
 pub(crate) mod transfer;
 
 use hb_domain::{
-    Interval, Key, KeyId, KeyLimits, Scope, Timestamp, Token, credential, human_duration,
+    HostPrefix, Interval, Key, KeyId, KeyLimits, Scope, Timestamp, Token, credential,
+    human_duration,
 };
 use hb_service::admin::{Created, KeyAdmin, KeyError, KeyRequest, Rotated};
 use hb_service::ports::every_page;
@@ -22,7 +23,7 @@ pub(crate) struct KeyRow {
     name: String,
     fleet: String,
     scope: Scope,
-    host_prefixes: Vec<String>,
+    host_prefixes: Vec<HostPrefix>,
     created: String,
     expires: Option<String>,
     revoked: Option<String>,
@@ -43,7 +44,7 @@ impl KeyRow {
             name: key.name.to_string(),
             fleet: key.fleet.to_string(),
             scope: key.scope,
-            host_prefixes: key.host_prefixes.iter().map(ToString::to_string).collect(),
+            host_prefixes: key.host_prefixes.clone(),
             created: key.created.to_string(),
             expires: key.expires.map(|expires| expires.to_string()),
             revoked: key.revoked.map(|revoked| revoked.to_string()),
@@ -71,11 +72,6 @@ impl Row for KeyRow {
     ];
 
     fn cells(&self, _: Timestamp) -> Vec<String> {
-        let hosts = if self.host_prefixes.is_empty() {
-            "all".to_owned()
-        } else {
-            self.host_prefixes.join(" ")
-        };
         let state = match (self.live, &self.revoked) {
             (true, _) => "live".to_owned(),
             (false, Some(revoked)) => format!("revoked {revoked}"),
@@ -86,7 +82,7 @@ impl Row for KeyRow {
             self.name.clone(),
             self.fleet.clone(),
             self.scope.to_string(),
-            hosts,
+            output::covered(&self.host_prefixes),
             format!("{}/{}", self.hosts, self.max_hosts),
             self.created.clone(),
             or_dash(self.last_used.clone()),

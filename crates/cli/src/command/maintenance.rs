@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use hb_domain::{Blackout, Fleet, Times, Timestamp, Window, human_duration, visible};
+use hb_domain::{
+    Blackout, Fleet, HostPrefix, Schedule, Times, Timestamp, Window, WindowId, Zone,
+    human_duration, visible,
+};
 use serde::Serialize;
 
 use super::report_unreadable;
@@ -31,7 +34,7 @@ pub(crate) async fn run(
                 .add_window(&fleet, host_prefixes, times, note)
                 .await?;
             let row = WindowRow::new(fleet, window, now);
-            output::one(format, &row.id, &row)?;
+            output::one(format, row.id.as_str(), &row)?;
             if format == Format::Table {
                 output::remark(&row.state(now));
             }
@@ -58,10 +61,7 @@ pub(crate) async fn run(
 
 /// When the window is open, as the arguments say, which fit together.
 fn times(args: &WindowArgs, now: Timestamp) -> Times {
-    let at = |time: Until| match time {
-        Until::In(duration) => now.plus(duration),
-        Until::At(at) => at,
-    };
+    let at = |time: Until| time.instant(now);
     let long = args.long.unwrap_or_default();
     if let Some(cron) = args.cron.clone() {
         return Times::Repeated {
@@ -78,14 +78,14 @@ fn times(args: &WindowArgs, now: Timestamp) -> Times {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct WindowRow {
-    id: String,
+    id: WindowId,
     fleet: Fleet,
-    host_prefixes: Vec<String>,
+    host_prefixes: Vec<HostPrefix>,
     /// Of one that opens again and again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cron: Option<String>,
+    cron: Option<Schedule>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tz: Option<String>,
+    tz: Option<Zone>,
     #[serde(skip_serializing_if = "Option::is_none")]
     for_ms: Option<u64>,
     open: bool,
@@ -102,15 +102,12 @@ impl WindowRow {
         let next = window.times.next(now);
         let (cron, tz, for_ms) = match window.times {
             Times::Once(_) => (None, None, None),
-            Times::Repeated { cron, tz, for_ms } => {
-                (Some(cron.to_string()), Some(tz.to_string()), Some(for_ms))
-            }
+            Times::Repeated { cron, tz, for_ms } => (Some(cron), Some(tz), Some(for_ms)),
         };
-        let prefixes = window.host_prefixes.into_iter();
         Self {
-            id: window.id.to_string(),
+            id: window.id,
             fleet,
-            host_prefixes: prefixes.map(|prefix| prefix.to_string()).collect(),
+            host_prefixes: window.host_prefixes,
             cron,
             tz,
             for_ms,
@@ -145,15 +142,10 @@ impl Row for WindowRow {
     const HEAD: &'static [&'static str] = &["ID", "FLEET", "HOSTS", "SCHEDULE", "STATE", "NOTE"];
 
     fn cells(&self, now: Timestamp) -> Vec<String> {
-        let hosts = if self.host_prefixes.is_empty() {
-            "all".to_owned()
-        } else {
-            self.host_prefixes.join(" ")
-        };
         vec![
-            self.id.clone(),
+            self.id.to_string(),
             self.fleet.to_string(),
-            hosts,
+            output::covered(&self.host_prefixes),
             self.schedule().unwrap_or_else(|| "once".to_owned()),
             self.state(now),
             or_dash(self.note.clone()),

@@ -7,7 +7,7 @@ use hb_domain::{ActKind, Fleet, FleetRecord, FleetSettings};
 use serde_json::{Value, json};
 
 use super::audit::Auditor;
-use crate::ports::{PortResult, Ports, Segment, Unreadable, every_page};
+use crate::ports::{PortResult, Ports, Unreadable, every_open, every_page};
 use crate::swap::{Update, update};
 
 /// Shows and changes fleets.
@@ -20,7 +20,7 @@ impl FleetAdmin {
     /// Fleet `main`, all that have keys or settings, and all of which a notice was sent; and the records that cannot be read.
     pub async fn list(&self) -> PortResult<(Vec<FleetRecord>, Vec<Unreadable>)> {
         let Ports { fleets, keys, .. } = &self.ports;
-        let (records, unreadable) = every_page(|after| fleets.open(Segment::WHOLE, after)).await?;
+        let (records, unreadable) = every_open(&**fleets).await?;
         let (keys, _) = every_page(|after| keys.list(after)).await?;
         let named = keys.into_iter().map(|key| key.fleet);
         let bare = named.chain([Fleet::main()]).map(FleetRecord::new);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::audit::Auditor;
 use super::view::{Covered, HostView, ListedState};
 use crate::canary::Receivers;
-use crate::ports::{PortError, PortResult, Ports, Segment, every_page};
+use crate::ports::{PortError, PortResult, Ports, every_open};
 use crate::swap::{Update, swap, update};
 
 /// Why a host was not shown or changed.
@@ -56,8 +56,7 @@ impl HostAdmin {
     /// When silence counts, as far as it is known after the fact.
     pub(super) async fn coverage(&self, now: Timestamp) -> PortResult<Covered> {
         let receivers = Receivers::load(&self.ports).await?;
-        let fleets = &self.ports.fleets;
-        let (records, _) = every_page(|after| fleets.open(Segment::WHOLE, after)).await?;
+        let (records, _) = every_open(&*self.ports.fleets).await?;
         let records = records.iter().map(|stored| &stored.record);
         Ok(Covered {
             coverage: receivers.coverage(&self.region, &BTreeMap::new(), now),

@@ -6,7 +6,7 @@ use hb_domain::{
 use serde_json::{Value, json};
 
 use super::fleets::FleetAdmin;
-use crate::ports::{PortError, PortResult, Segment, Unreadable, every_page};
+use crate::ports::{PortError, PortResult, Unreadable, every_open};
 use crate::swap::{Update, update};
 
 /// Why a maintenance window was not added or removed.
@@ -23,8 +23,7 @@ pub enum MaintenanceError {
 impl FleetAdmin {
     /// The maintenance windows of all fleets, and the records of fleets that cannot be read.
     pub async fn windows(&self) -> PortResult<(Vec<(Fleet, Window)>, Vec<Unreadable>)> {
-        let fleets = &self.ports.fleets;
-        let (records, unreadable) = every_page(|after| fleets.open(Segment::WHOLE, after)).await?;
+        let (records, unreadable) = every_open(&*self.ports.fleets).await?;
         let mut records: Vec<_> = records.into_iter().map(|stored| stored.record).collect();
         records.sort_by(|a, b| a.fleet.cmp(&b.fleet));
         let windows = records.into_iter().flat_map(|record| {

@@ -18,7 +18,9 @@ pub struct HostView {
     pub deadline: Option<Timestamp>,
     /// How long its silence may be.
     pub timing: Option<Timing>,
-    /// Whether its beat was expected before now, and its grace is not over.
+    /// When its next beat is expected, if it has a grace, and no run of it takes too long before that.
+    pub expected: Option<Timestamp>,
+    /// Whether that was before now, and its grace is not over.
     pub late: bool,
     /// When no beat could be received, since its last one.
     pub blackouts: Vec<Blackout>,
@@ -64,9 +66,10 @@ impl HostView {
         } else {
             state
         };
-        let due = heartbeat
-            .as_ref()
-            .map(|heartbeat| deadline(&key, heartbeat, &settings, coverage, maintenance));
+        let due = heartbeat.as_ref().map(|heartbeat| {
+            let last = heartbeat.last;
+            deadline(last, &key, heartbeat, &settings, coverage, maintenance)
+        });
         let deadline = due.map(|due| due.at);
         let timing = due.map(|due| due.timing);
         let by_run = due.is_some_and(|due| due.run.is_some());
@@ -88,6 +91,7 @@ impl HostView {
             heartbeat,
             deadline,
             timing,
+            expected,
             late,
             blackouts,
             settings,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{Cursor, Page, PortResult, Segment};
+use super::{Cursor, Page, PortResult, Segment, Unreadable, every_page};
 
 /// The version of a record. Each swap increases it.
 pub type Version = u64;
@@ -180,6 +180,13 @@ pub trait Ledger<T: Record = Entry>: Send + Sync {
     /// One page of the open records ([`Record::is_open`]), perhaps slightly stale. An adapter may put all of them into
     /// segment 0 and leave the others empty.
     async fn open(&self, segment: Segment, after: Option<Cursor>) -> PortResult<Page<Stored<T>>>;
+}
+
+/// All open records, and those that cannot be read.
+pub async fn every_open<T: Record>(
+    ledger: &(impl Ledger<T> + ?Sized),
+) -> PortResult<(Vec<Stored<T>>, Vec<Unreadable>)> {
+    every_page(|after| ledger.open(Segment::WHOLE, after)).await
 }
 
 /// Loads one record after the other: what [`Ledger::load_many`] does where the store has no better way, or when that

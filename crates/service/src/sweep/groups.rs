@@ -6,7 +6,7 @@ use hb_domain::{Entry, Fleet, FleetRecord, Kind, Maintenance, Timestamp};
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
-use crate::ports::{PortError, PortResult, Record, Segment, Stored, every_page};
+use crate::ports::{PortError, PortResult, Ports, Record, Stored, every_open};
 use crate::swap::{Update, update_from};
 
 /// A fleet and the kind of its notices.
@@ -26,22 +26,29 @@ pub(super) struct Groups {
     left: Vec<Stored>,
 }
 
-impl Pass<'_> {
-    /// Reads the records of the fleets, as they are listed: with the times of their groups and their maintenance windows.
-    pub(super) async fn read_fleets(&self, report: &mut SweepReport) -> PortResult<Maintenance> {
-        let fleets = &self.sweep.ports.fleets;
-        let (listed, unreadable) = every_page(|after| fleets.open(Segment::WHOLE, after)).await?;
+impl Groups {
+    /// Reads the records of the fleets, as they are listed: the times of their groups, and their maintenance windows at `now`.
+    pub(super) async fn read(
+        ports: &Ports,
+        now: Timestamp,
+        report: &mut SweepReport,
+    ) -> PortResult<(Self, Maintenance)> {
+        let (listed, unreadable) = every_open(&*ports.fleets).await?;
         for item in &unreadable {
             report.skip(&format!("table {}", FleetRecord::TABLE), item);
         }
-        let records = listed.iter().map(|stored| &stored.record);
-        let maintenance = Maintenance::of(records, self.now);
+        let maintenance = Maintenance::of(listed.iter().map(|stored| &stored.record), now);
         let known = listed.into_iter();
         let known = known.map(|stored| (stored.record.fleet.clone(), Some(stored)));
-        self.groups.lock().await.fleets.extend(known);
-        Ok(maintenance)
+        let groups = Self {
+            fleets: known.collect(),
+            ..Self::default()
+        };
+        Ok((groups, maintenance))
     }
+}
 
+impl Pass<'_> {
     /// The group of the notice that waits in `entry`, and when that was decided. While a host is in maintenance its trouble
     /// waits for the end of that.
     pub(super) fn group_of(&self, entry: &Entry, now: Timestamp) -> Option<(Group, Timestamp)> {

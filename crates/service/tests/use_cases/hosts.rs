@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hb_domain::{Beat, Entry, Heartbeat, HostKey, Interval, Kind, Receiver, State};
+use hb_domain::{Beat, Entry, Heartbeat, HostKey, Interval, Kind, Receiver, Signal, State};
 use hb_service::SweepSettings;
 use hb_service::admin::{HostAdmin, HostError, HostView};
 use hb_service::ports::Ports;
@@ -369,6 +369,10 @@ async fn a_host_is_late_between_when_it_is_expected_and_its_deadline() {
         view.deadline,
         Some(bench.clock.now().plus(Duration::from_secs(90)))
     );
+    assert_eq!(
+        view.expected,
+        Some(bench.clock.now().plus(Duration::from_mins(1)))
+    );
     let late = async || {
         bench.sweep().run().await.unwrap();
         let view = hosts.show(&host("a")).await.unwrap();
@@ -391,4 +395,21 @@ async fn a_host_is_late_between_when_it_is_expected_and_its_deadline() {
         told,
         "a is missing: no beat since 22:13 UTC, expected at 22:14 UTC (grace 30 s)"
     );
+}
+
+#[tokio::test]
+async fn no_beat_is_expected_of_a_host_whose_run_takes_too_long_before() {
+    let bench = Bench::new();
+    let hosts = hosts(&bench);
+    bench.beat_every("a", Duration::from_hours(1)).await;
+    let graced = |entry: Entry| entry.with_grace(Duration::from_mins(5).try_into().ok());
+    let view = hosts.set(&host("a"), graced).await.unwrap();
+    assert!(view.expected.is_some());
+    bench.pass(1);
+    bench
+        .signal("a", Duration::from_hours(1), Signal::Start)
+        .await;
+    let view = hosts.show(&host("a")).await.unwrap();
+    let limit = bench.clock.now().plus(Duration::from_mins(5));
+    assert_eq!((view.deadline, view.expected), (Some(limit), None));
 }

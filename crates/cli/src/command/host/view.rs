@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hb_domain::{
-    Acknowledgement, Blackout, Heartbeat, HostKey, KeyId, State, Timestamp, Timing, Transition,
-    Window, human_duration, visible,
+    Acknowledgement, Blackout, Heartbeat, HostKey, KeyId, Note, State, Timestamp, Timing,
+    Transition, Window, human_duration, visible,
 };
 use hb_service::admin::HostView;
 use serde::Serialize;
@@ -236,6 +236,12 @@ impl From<&Transition> for TransitionRow {
     }
 }
 
+/// A note as it stands behind what it is about.
+fn behind(note: Option<&Note>) -> String {
+    let note = note.map(|note| format!(": {}", visible(note.as_str())));
+    note.unwrap_or_default()
+}
+
 fn run(beats: &Heartbeat) -> Option<RunRow> {
     let run = beats.run?;
     let took = beats.last_took();
@@ -311,28 +317,17 @@ impl HostDetails {
                 or_dash(view.deadline.map(|at| output::instant_here(at, now))),
             ),
         ];
-        if let Some((grace, deadline)) = row.grace_ms.zip(view.deadline) {
-            let grace = Duration::from_millis(grace);
-            let expected = output::instant_here(deadline.minus(grace), now);
-            facts.push((
-                "expected",
-                format!("{expected}, grace {}", human_duration(grace)),
-            ));
+        if let Some((expected, grace)) = view.expected.zip(row.grace_ms) {
+            let expected = output::instant_here(expected, now);
+            let grace = human_duration(Duration::from_millis(grace));
+            facts.push(("expected", format!("{expected}, grace {grace}")));
         }
         if let Some(Acknowledgement { at, note }) = acknowledgement(view) {
-            let note = note
-                .as_ref()
-                .map(|note| format!(": {}", visible(note.as_str())));
-            facts.push((
-                "acknowledged",
-                instant(*at, now) + &note.unwrap_or_default(),
-            ));
+            facts.push(("acknowledged", instant(*at, now) + &behind(note.as_ref())));
         }
         if let Some((window, open)) = &view.window {
             let until = output::instant_here(open.until, now);
-            let note = window.note.as_ref();
-            let note = note.map(|note| format!(": {}", visible(note.as_str())));
-            let note = note.unwrap_or_default();
+            let note = behind(window.note.as_ref());
             facts.push((
                 "maintenance",
                 format!("until {until}, window {}{note}", window.id),

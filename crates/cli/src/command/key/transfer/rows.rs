@@ -12,7 +12,7 @@ use hb_service::admin::{Created, KeyAdmin, KeyRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::args::{Until, interval, until};
+use crate::args::{interval, until};
 
 /// The columns of an export, in their order.
 const COLUMNS: [&str; 11] = [
@@ -168,10 +168,7 @@ fn instant(
     text: Option<&String>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, String> {
-    let at = text.map(|text| match until(text)? {
-        Until::At(at) => Ok(at),
-        Until::In(duration) => Ok(now.plus(duration)),
-    });
+    let at = text.map(|text| Ok(until(text)?.instant(now)));
     at.transpose()
         .map_err(|error: String| format!("{field}: {error}"))
 }
