@@ -335,7 +335,9 @@ pub(crate) fn heard(row: &Row<'_>) -> Result<Heard, row::Cause> {
             key: row::optional(row, 9)?,
             first_interval: row::optional_millis(row, 10)?,
             address: row::optional(row, 11)?,
-        },
+        }
+        // No note, even if somebody wrote 0 as its last beat.
+        .stored(),
     })
 }
 

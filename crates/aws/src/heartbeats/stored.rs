@@ -164,7 +164,9 @@ pub(crate) fn decode(item: &AttributeMap) -> Result<Heard, Cause> {
                 .map_err(|error| item::wrong(KEY, error))?,
             address: item::optional_address(item, ADDRESS)?,
             first_interval: item::optional_millis(item, FIRST_INTERVAL)?,
-        },
+        }
+        // No note, even if somebody wrote 0 as its last beat.
+        .stored(),
     })
 }
 
