@@ -35,7 +35,7 @@ async fn invalid_input_is_rejected_and_not_stored() {
             format!(
                 "{}{}",
                 host("web-01"),
-                " ".repeat(4_097 - host("web-01").len())
+                " ".repeat(256 * 1024 + 1 - host("web-01").len())
             ),
         ),
         (400, deep),
@@ -52,12 +52,12 @@ async fn invalid_input_is_rejected_and_not_stored() {
     let full = format!(
         "{}{}",
         host("web-01"),
-        " ".repeat(4_096 - host("web-01").len())
+        " ".repeat(256 * 1024 - host("web-01").len())
     );
     assert_eq!(
         server.beat(&key, &full).await.unwrap(),
         200,
-        "4,096 bytes are allowed"
+        "256 KiB are allowed"
     );
 }
 

@@ -308,7 +308,7 @@ async fn the_notice_of_a_failing_job_has_its_message() {
     .await;
     assert_eq!(
         webhook.received()[0].notice["hosts"][0]["message"],
-        "disk full"
+        "exit 2: disk full"
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Answer, Done, Sandbox, Scripted, Server};
+use crate::support::{Answer, Done, HTML, Sandbox, Scripted, Server};
 
 #[tokio::test]
 async fn send_delivers_a_beat_with_status_and_message() {
@@ -153,6 +153,41 @@ async fn permanent_errors_are_not_retried() {
             done.stderr
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_answer_of_the_service_counts() {
+    let sandbox = Sandbox::new();
+    let portal = Scripted::answering(&[
+        (200, &[HTML]),
+        (204, &[HTML]),
+        (302, &[HTML, ("location", "http://login.example.com/")]),
+        (403, &[HTML]),
+        (511, &[HTML]),
+        OK,
+    ])
+    .await;
+    let done = Done::from(sandbox.send(&portal.url, &[]).output().unwrap());
+    assert_eq!((done.code, portal.beats().len()), (0, 6), "{}", done.stderr);
+    assert!(
+        done.stderr
+            .starts_with("hb: 200 OK is answered, not as the heartbeat service does"),
+        "{}",
+        done.stderr
+    );
+    let for_ever = Scripted::answering(&[(200, &[HTML])]).await;
+    let done = Done::from(
+        sandbox
+            .send(&for_ever.url, &["--retries", "1"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(
+        (done.code, for_ever.beats().len()),
+        (5, 2),
+        "{}",
+        done.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

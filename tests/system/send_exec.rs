@@ -156,7 +156,9 @@ async fn stdout_and_stderr_to_one_file_keep_their_order() {
         .flat_map(|i| [format!("out {i}"), format!("err {i}")])
         .collect();
     assert_eq!(both.lines().collect::<Vec<_>>(), expected);
-    assert!(message(&results(&service)[0]).ends_with(&expected.join("\n")));
+    let (last, earlier) = expected.split_last().unwrap();
+    let said = format!("s: {last}\n{}", earlier.join("\n"));
+    assert!(message(&results(&service)[0]).ends_with(&said));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +176,9 @@ async fn large_output_passes_unchanged_and_the_message_is_bounded() {
     let beat = &results(&service)[0];
     let message = message(beat);
     assert!(
-        message.len() <= 1024 && message.ends_with("\"\\ende") && message.contains("line 19999"),
+        message.len() <= 1024
+            && message.contains("\"\\ende\n...")
+            && message.ends_with("line 19998\nline 19999"),
         "{message}"
     );
     assert!(beat.to_string().len() < 4096);
@@ -375,7 +379,7 @@ async fn a_full_disk_does_not_end_the_job() {
         stderr.starts_with("hb: the command's output is lost") && stderr.lines().count() == 1,
         "{stderr}"
     );
-    assert!(message(&results(&service)[0]).ends_with("line 1\nline 2\nline 3"));
+    assert!(message(&results(&service)[0]).ends_with("s: line 3\nline 1\nline 2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -392,7 +396,7 @@ async fn the_key_is_in_neither_the_process_title_nor_the_command_s_environment_n
     let options = title.split(" -- ").next().unwrap();
     assert!(!options.contains("hbk_"), "{title}");
     assert!(
-        message(&beat).ends_with("key  ***") && !beat.to_string().contains("hbk_"),
+        message(&beat).contains("s: key  ***\n") && !beat.to_string().contains("hbk_"),
         "{beat}"
     );
 }

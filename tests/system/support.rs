@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub(crate) use crowd::{PULSE, beat_all, keep_heard, patient, pulse};
 pub(crate) use mailbox::Mailbox;
-pub(crate) use scripted::{Answer, Scripted};
+pub(crate) use scripted::{Answer, HTML, Scripted};
 pub(crate) use server::{Server, client};
 pub(crate) use webhook::{Received, Webhook};
 

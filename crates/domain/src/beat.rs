@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::KeyId;
 use crate::limits;
+use crate::message::Message;
 use crate::run::{Log, Run, RunId};
 use crate::time::Timestamp;
 use crate::timing::Grace;
@@ -99,45 +100,6 @@ impl TryFrom<Duration> for Interval {
 impl From<Interval> for u64 {
     fn from(interval: Interval) -> Self {
         interval.0
-    }
-}
-
-/// The message of a failing host: text without control characters, cut at 1 KiB.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct Message(String);
-
-impl Message {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether no text is left.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// Keeps line breaks, replaces other control characters by blanks, and trims both ends, after all of that: a stored
-/// message is read as it was written.
-impl From<String> for Message {
-    fn from(text: String) -> Self {
-        let plain: String = text
-            .chars()
-            .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
-            .collect();
-        let plain = plain.trim();
-        let end = plain.floor_char_boundary(limits::MESSAGE_BYTES);
-        Self(plain[..end].trim_end().to_owned())
-    }
-}
-
-impl From<Message> for String {
-    fn from(message: Message) -> Self {
-        message.0
     }
 }
 
@@ -481,31 +443,6 @@ mod tests {
             assert_eq!(Interval::from_millis(bad), Err(IntervalError(bad)));
         }
         assert_eq!(Interval::default().as_millis(), 600_000);
-    }
-
-    #[test]
-    fn messages_are_cut_between_characters_and_lose_control_characters() {
-        let message = Message::from("ä".repeat(1000));
-        assert_eq!(message.as_str().len(), 1024);
-        assert_eq!(
-            Message::from("a\u{1b}[2Jb\nc\r\n".to_owned()).as_str(),
-            "a [2Jb\nc"
-        );
-    }
-
-    #[test]
-    fn a_message_that_is_read_again_is_the_same() {
-        let cut = format!("{} {}", "a".repeat(1023), "b".repeat(9));
-        for (text, kept) in [
-            ("a\0", "a"),
-            ("\u{1b}\n a", "a"),
-            (&cut, &cut[..1023]),
-            ("\0", ""),
-        ] {
-            let message = Message::from(text.to_owned());
-            assert_eq!(message.as_str(), kept);
-            assert_eq!(Message::from(String::from(message.clone())), message);
-        }
     }
 
     #[test]

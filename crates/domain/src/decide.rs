@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::beat::{Heartbeat, Interval, Message, Signal};
+use crate::beat::{Heartbeat, Interval, Signal};
 use crate::coverage::Coverage;
 use crate::entry::{Entry, HostSettings};
 use crate::host::{HostKey, Region};
 use crate::limits;
 use crate::maintenance::Maintenance;
+use crate::message::Message;
 use crate::run::Run;
 use crate::text::human_duration;
 use crate::time::Timestamp;

@@ -127,7 +127,9 @@ impl Digest {
     ) -> Option<Self> {
         hosts.sort_by(|one, other| (one.since, &one.host).cmp(&(other.since, &other.host)));
         let mut room = Room::default();
-        let fits = hosts.iter().take_while(|member| room.take(&member.host));
+        let fits = hosts
+            .iter()
+            .take_while(|member| room.take(&member.host, member.bytes()));
         let fits = fits.count();
         let more = unlisted.more + hosts.len() - fits;
         hosts.truncate(fits);

@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::acknowledgement::{Acknowledgement, Note};
-use crate::beat::{Heartbeat, Interval, Message};
+use crate::beat::{Heartbeat, Interval};
 use crate::flapping::Flapping;
 use crate::host::{HostKey, Region};
 use crate::incarnation::Incarnation;
 use crate::inquiry::Inquiry;
 use crate::limits;
+use crate::message::Message;
 use crate::pending::Pending;
 use crate::schedule::{Schedule, Zone};
 use crate::time::Timestamp;

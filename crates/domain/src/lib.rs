@@ -27,6 +27,7 @@ mod inquiry;
 mod key;
 pub mod limits;
 mod maintenance;
+mod message;
 mod notice;
 mod pending;
 mod run;
@@ -47,7 +48,7 @@ pub use act::{Act, ActId, ActKind, Who};
 pub use backoff::{Tries, jittered, pause, splay};
 #[cfg(any(test, feature = "testing"))]
 pub use beat::strategy;
-pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Message, Signal};
+pub use beat::{Beat, Failure, Heartbeat, Interval, IntervalError, Signal};
 pub use breaker::{Breaker, Network, SilentHosts};
 pub use clock::{ClockEvent, ClockStep, ProcessTime, Reading};
 pub use coverage::{Blackout, CanaryPolicy, Coverage, Receiver, ReceiverHealth};
@@ -65,6 +66,7 @@ pub use key::{
     KeyId, KeyIdError, OpaqueError, Secret, SecretHash, Token, TokenError, credential, opaque,
 };
 pub use maintenance::{Maintenance, Times, Window, WindowError, WindowId, WindowIdError};
+pub use message::{Message, printed};
 pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Subject};
 pub use pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
 pub use run::{Log, Run, RunId, RunIdError};

@@ -39,8 +39,14 @@ pub const INTERVAL_RAISE: u64 = 10;
 pub const INTERVAL_DEFAULT: Duration = Duration::from_mins(10);
 /// Longest message of a beat, in bytes; what is longer is cut, never refused.
 pub const MESSAGE_BYTES: usize = 1024;
-/// Longest body of a request, in bytes, checked before it is parsed.
-pub const BODY_BYTES: usize = 4096;
+/// Longest body of a request, in bytes: more than a job prints whose whole output is sent.
+pub const BODY_BYTES: usize = 256 * 1024;
+/// Up to this length, in bytes, any number of bodies is read at a time; few others are, so that they take little memory.
+pub const SMALL_BODY_BYTES: usize = 4096;
+/// How many longer ones are read at a time: 16 MiB.
+pub const LARGE_BODIES: usize = 64;
+/// Most unknown fields that the answer to a beat names.
+pub const IGNORED_FIELDS: usize = 10;
 /// Transitions that a ledger entry keeps: enough to see what became of a host, small enough to swap as a whole.
 pub const HISTORY: usize = 8;
 /// Transitions that it keeps of the last [`FLAPPING_WITHIN`]: enough to count how often a host flaps until
@@ -123,6 +129,8 @@ pub const DIGEST_HOSTS: usize = 2_000;
 /// Most bytes of a digest's list of hosts as JSON: with the texts around it below [`NOTICE_BYTES`], and below the 400 KB
 /// of an item in DynamoDB (Amazon DynamoDB developer guide, "Quotas").
 pub const DIGEST_BYTES: usize = 200 * 1024;
+/// Longest reason of a failing host in a digest, in characters.
+pub const REASON_CHARS: usize = 100;
 /// Hosts, or sites, that the text of a digest names.
 pub const DIGEST_NAMES: usize = 20;
 /// Most sites whose hosts a sweep counts, some 8 MB of names; with more, texts do not say how many hosts a site has.

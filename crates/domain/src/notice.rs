@@ -13,11 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::beat::{Interval, Message};
+use crate::beat::Interval;
 use crate::digest::{Digest, Member, Reminder};
 use crate::entry::Entry;
 use crate::flapping::Flapping;
 use crate::host::{Fleet, HostId, HostKey, Region};
+use crate::message::Message;
 use crate::time::Timestamp;
 use crate::timing::{Grace, Timing};
 use crate::transition::{Caveat, Kind, Severity};

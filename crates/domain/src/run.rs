@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::beat::{Heartbeat, Interval, Message, Signal};
+use crate::beat::{Heartbeat, Interval, Signal};
 use crate::limits;
+use crate::message::Message;
 use crate::text::human_duration;
 use crate::time::Timestamp;
 

@@ -4,10 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::beat::{Interval, Message};
+use crate::beat::Interval;
 use crate::coverage::Blackout;
 use crate::host::Region;
 use crate::key::KeyId;
+use crate::message::Message;
 use crate::pending::Acceptance;
 use crate::time::Timestamp;
 use crate::timing::Grace;

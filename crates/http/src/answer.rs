@@ -12,10 +12,16 @@ use hb_domain::Incarnation;
 
 use crate::Program;
 use crate::error::Error;
+use crate::ignored::Ignored;
 
-/// The response to success. Clients of 2018 compare exactly this text.
-pub(crate) fn ok() -> Response {
-    ([(CONTENT_TYPE, "application/json")], r#"{"message":"OK"}"#).into_response()
+/// The response to a beat that was recorded. Clients of 2018 compare exactly the text without ignored fields.
+pub(crate) fn ok(ignored: &Ignored) -> Response {
+    let ignored = match ignored.names() {
+        [] => String::new(),
+        names => format!(r#","ignored":{}"#, serde_json::json!(names)),
+    };
+    let body = format!(r#"{{"message":"OK"{ignored}}}"#);
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// The response to a health check: the same, and what is known of the server.

@@ -1,7 +1,7 @@
 //! The routes that record a beat.
 //!
 //! In this order: the announced length, the key, its rate, the body, the beat, the key's permission, the storage. So a
-//! stranger learns only that the key is wrong, and their body is not read.
+//! stranger learns nothing but of their key, and their body is not read.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,9 @@ use hb_domain::{Beat, HostId, Key, Scope, Timestamp};
 use hb_service::{AuthError, RecordError, Refusal};
 
 use crate::error::{Dependency, Error};
+use crate::ignored::Ignored;
 use crate::invalid::Invalid;
+use crate::report::Report;
 use crate::{App, Client, Recorded, answer, body, credential, report};
 
 /// The activity in the log.
@@ -29,18 +31,19 @@ pub(crate) async fn by_path(State(app): State<Arc<App>>, request: Request) -> Re
     beat(&app, request, "/v1/heartbeat/{hostId}", report::by_path).await
 }
 
-type Read = fn(&Uri, &[u8], Timestamp) -> Result<(HostId, Beat), Invalid>;
+type Read = fn(&Uri, &[u8], Timestamp) -> Result<Report, Invalid>;
 
 async fn beat(app: &App, request: Request, route: &'static str, read: Read) -> Response {
     let method = request.method().clone();
     let client = request.extensions().get::<Client>().map(|client| client.0);
-    let answer = record(app, request, client, read)
-        .await
-        .map_or_else(Error::into_response, |()| {
-            let mut answer = answer::ok();
-            answer.extensions_mut().insert(Recorded);
-            answer
-        });
+    let answer =
+        record(app, request, client, read)
+            .await
+            .map_or_else(Error::into_response, |ignored| {
+                let mut answer = answer::ok(&ignored);
+                answer.extensions_mut().insert(Recorded);
+                answer
+            });
     let client = client.map(tracing::field::display);
     tracing::debug!(%method, route, client, status = answer.status().as_u16(), "beat");
     answer
@@ -51,7 +54,7 @@ async fn record(
     request: Request,
     client: Option<IpAddr>,
     read: Read,
-) -> Result<(), Error> {
+) -> Result<Ignored, Error> {
     let now = app.clock.now();
     let (head, body) = request.into_parts();
     body::announced(&head.headers)?;
@@ -62,13 +65,20 @@ async fn record(
             Error::TooMany { wait }
         })?;
     }
-    let body = body::read(body).await?;
-    let (host, beat) = read(&head.uri, &body, now)?;
+    let Report {
+        host,
+        beat,
+        ignored,
+    } = {
+        let body = body::read(body, &app.large_bodies).await?;
+        read(&head.uri, &body.bytes, now)?
+    };
     let beat = Beat {
         address: client,
         ..beat
     };
-    store(app, &key, host, beat, now).await
+    store(app, &key, host, beat, now).await?;
+    Ok(ignored)
 }
 
 async fn authenticate(
@@ -87,7 +97,7 @@ async fn authenticate(
             tracing::debug!("refused: {refusal}");
             Err(match app.refusals.add(client, refusal, now) {
                 Some(wait) => Error::TooManyRefused { wait },
-                None => Error::Unauthenticated,
+                None => Error::Unauthenticated(refusal),
             })
         }
         Err(AuthError::Unavailable) => {

@@ -6,6 +6,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hb_domain::{Denied, limits};
+use hb_service::Refusal;
 use serde::Serialize;
 
 use crate::invalid::Invalid;
@@ -18,9 +19,8 @@ const TROUBLE: Duration = Duration::from_secs(5);
 pub(crate) enum Error {
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// One text for all causes: it must not help to guess keys.
-    #[error("a valid API key is needed, in the header x-api-key or as Authorization: Bearer")]
-    Unauthenticated,
+    #[error("{}", needed(*.0))]
+    Unauthenticated(Refusal),
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error("there is nothing at this path; beats go to /v1/heartbeat")]
@@ -41,6 +41,19 @@ pub(crate) enum Error {
     TimedOut,
     #[error("a request of HTTP/1.1 has the header Host exactly once")]
     HostHeader,
+}
+
+/// What is wrong with a key where that helps nobody to guess one: what the client can see itself. One text for all else.
+fn needed(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Absent => {
+            "no API key was sent; send it in the header x-api-key or as Authorization: Bearer"
+        }
+        Refusal::Malformed => {
+            "the API key is cut off or mistyped: its length or its checksum is wrong; copy it once more"
+        }
+        _ => "a valid API key is needed, in the header x-api-key or as Authorization: Bearer",
+    }
 }
 
 /// What the service depends on, as clients may know it. Only the log names the table, file or server.
@@ -78,7 +91,7 @@ impl Error {
                 Invalid::Twice(_) => bad("duplicate_field"),
                 Invalid::ExitCode | Invalid::TrailingSlash => bad("invalid_path"),
             },
-            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", None),
+            Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated", None),
             Self::Denied(Denied::Scope { .. }) => (StatusCode::FORBIDDEN, "scope_denied", None),
             Self::Denied(Denied::Host(_) | Denied::Reserved(_)) => {
                 (StatusCode::FORBIDDEN, "host_denied", None)

@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use hb_domain::{
     Beat, Grace, HostId, HostIdError, Interval, Message, RunId, Schedule, Signal, Timestamp,
@@ -12,8 +13,9 @@ use hb_domain::{
 use serde_json::Value;
 use url::form_urlencoded;
 
+use crate::ignored::Ignored;
 use crate::invalid::{Invalid, quoted};
-use crate::json;
+use crate::{json, path};
 
 struct Field {
     name: &'static str,
@@ -25,7 +27,7 @@ struct Field {
     read: fn(&mut Fields, &Value) -> Result<(), String>,
 }
 
-const FIELDS: [Field; 9] = [
+const FIELDS: [Field; 12] = [
     Field {
         name: "hostId",
         code: "invalid_host_id",
@@ -37,14 +39,36 @@ const FIELDS: [Field; 9] = [
         code: "invalid_interval",
         numeric: true,
         read: |fields, value| {
-            millis("intervalMs", value).map(|interval| fields.interval = Some(interval))
+            set(
+                "interval",
+                &mut fields.interval,
+                millis("intervalMs", value)?,
+            )
+        },
+    },
+    Field {
+        name: "interval",
+        code: "invalid_interval",
+        numeric: false,
+        read: |fields, value| {
+            set(
+                "interval",
+                &mut fields.interval,
+                duration("interval", value)?,
+            )
         },
     },
     Field {
         name: "graceMs",
         code: "invalid_grace",
         numeric: true,
-        read: |fields, value| millis("graceMs", value).map(|grace| fields.grace = Some(grace)),
+        read: |fields, value| set("grace", &mut fields.grace, millis("graceMs", value)?),
+    },
+    Field {
+        name: "grace",
+        code: "invalid_grace",
+        numeric: false,
+        read: |fields, value| set("grace", &mut fields.grace, duration("grace", value)?),
     },
     Field {
         name: "schedule",
@@ -76,7 +100,13 @@ const FIELDS: [Field; 9] = [
         name: "maxRunMs",
         code: "invalid_max_run",
         numeric: true,
-        read: |fields, value| millis("maxRunMs", value).map(|limit| fields.limit = Some(limit)),
+        read: |fields, value| set("maxRun", &mut fields.limit, millis("maxRunMs", value)?),
+    },
+    Field {
+        name: "maxRun",
+        code: "invalid_max_run",
+        numeric: false,
+        read: |fields, value| set("maxRun", &mut fields.limit, duration("maxRun", value)?),
     },
     Field {
         name: "status",
@@ -92,6 +122,16 @@ const FIELDS: [Field; 9] = [
     },
 ];
 
+/// A field may stand there once, in one of its forms.
+fn set<T>(name: &str, field: &mut Option<T>, value: T) -> Result<(), String> {
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(format!(
+            "{name} and {name}Ms contradict each other; leave one of them out"
+        )),
+    }
+}
+
 /// The fields in one part of a request; `None` for absent ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fields {
@@ -104,14 +144,20 @@ pub(crate) struct Fields {
     pub(crate) limit: Option<Interval>,
     pub(crate) signal: Option<Signal>,
     pub(crate) message: Option<Message>,
+    pub(crate) ignored: Ignored,
 }
 
 impl Fields {
-    /// Reads query parameters. Unknown ones are ignored.
+    /// Reads query parameters.
     pub(crate) fn from_query(query: &str) -> Result<Self, Invalid> {
         let mut values = FIELDS.map(|_| Value::Null);
+        let mut ignored = Ignored::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let Some(index) = FIELDS.iter().position(|field| field.name == name) else {
+                // Of `&&`.
+                if !name.is_empty() {
+                    ignored.add(&name);
+                }
                 continue;
             };
             if !values[index].is_null() {
@@ -122,16 +168,32 @@ impl Fields {
                 _ => value.into(),
             };
         }
-        Self::read(&values)
+        Self::read(&values, ignored)
     }
 
-    /// Reads a body of JSON. Unknown members are ignored, and `null` counts as absent.
+    /// Reads a body of JSON. `null` counts as absent.
     pub(crate) fn from_json(body: &[u8]) -> Result<Self, Invalid> {
-        Self::read(&json::members(body, FIELDS.map(|field| field.name))?)
+        let (values, ignored) = json::members(body, FIELDS.map(|field| field.name))?;
+        Self::read(&values, ignored)
     }
 
-    fn read(values: &[Value]) -> Result<Self, Invalid> {
-        let mut fields = Self::default();
+    /// Likewise; but a `status` that is none of ours is ignored: Alertmanager's is `firing`.
+    pub(crate) fn from_foreign_json(body: &[u8]) -> Result<Self, Invalid> {
+        let (mut values, mut ignored) = json::members(body, FIELDS.map(|field| field.name))?;
+        for (field, value) in FIELDS.iter().zip(&mut values) {
+            if field.name == "status" && !value.is_null() && signal(value).is_err() {
+                ignored.add(field.name);
+                *value = Value::Null;
+            }
+        }
+        Self::read(&values, ignored)
+    }
+
+    fn read(values: &[Value], ignored: Ignored) -> Result<Self, Invalid> {
+        let mut fields = Self {
+            ignored,
+            ..Self::default()
+        };
         for (field, value) in FIELDS.iter().zip(values) {
             if !value.is_null() {
                 let code = field.code;
@@ -186,6 +248,7 @@ impl Fields {
             limit: self.limit.or(others.limit),
             signal: self.signal.or(others.signal),
             message: self.message.or(others.message),
+            ignored: self.ignored.and(&others.ignored),
         })
     }
 }
@@ -221,8 +284,19 @@ where
     T::try_from(millis).map_err(|error| format!("{name}: {error}"))
 }
 
+/// A text such as `5m`.
+fn duration<T>(name: &str, value: &Value) -> Result<T, String>
+where
+    T: TryFrom<Duration, Error: Display>,
+{
+    let expected = || must_be(name, r#"a string such as "5m" or "1h 30m""#, value);
+    let text = value.as_str().ok_or_else(expected)?;
+    let duration = humantime::parse_duration(text).map_err(|_| expected())?;
+    T::try_from(duration).map_err(|error| format!("{name}: {error}"))
+}
+
 fn signal(value: &Value) -> Result<Signal, String> {
-    let word = value.as_str().and_then(|word| word.parse().ok());
+    let word = value.as_str().and_then(path::word);
     word.ok_or_else(|| must_be("status", r#""ok", "fail", "start" or "log""#, value))
 }
 
@@ -297,7 +371,16 @@ mod tests {
             read("message=a%ffb").unwrap().message,
             message("a\u{fffd}b")
         );
-        assert_eq!(read("message=").unwrap(), Fields::default());
+        let none = Fields {
+            ignored: Ignored::default(),
+            ..read("message=&x").unwrap()
+        };
+        assert_eq!(none, Fields::default());
+        for (query, millis) in [("interval=5m", 300_000), ("interval=1h+30m", 5_400_000)] {
+            let interval = Interval::from_millis(millis).ok();
+            assert_eq!(read(query).unwrap().interval, interval, "{query}");
+        }
+        assert_eq!(read("status=OK").unwrap().signal, Some(Signal::Ok));
         assert_eq!(
             read("intervalMs=007000").unwrap().interval,
             Interval::from_millis(7_000).ok()
@@ -308,7 +391,11 @@ mod tests {
             "intervalMs=7000.0",
             "intervalMs=99999999999999999999",
             "status",
-            "status=OK",
+            "status=up",
+            "interval=300",
+            "interval=5x",
+            "interval=1us",
+            "interval=5m&intervalMs=300000",
         ] {
             assert!(
                 matches!(

@@ -5,16 +5,17 @@ use std::fmt::{self, Write};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use crate::ignored::Ignored;
 use crate::invalid::Invalid;
 
-/// The members `names` of the object that `body` is; `null` for those that are absent.
+/// The members `names` of the object that `body` is, `null` for those that are absent, and the names of [others](Ignored).
 ///
 /// Accepts a byte order mark and, inside strings, bytes that are not UTF-8, halves of surrogate pairs, and raw line
 /// breaks. `serde_json` limits nesting (127 levels), also in unknown members.
 pub(crate) fn members<const N: usize>(
     body: &[u8],
     names: [&'static str; N],
-) -> Result<[Value; N], Invalid> {
+) -> Result<([Value; N], Ignored), Invalid> {
     let text = String::from_utf8_lossy(body);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if text.trim().is_empty() {
@@ -37,7 +38,7 @@ pub(crate) fn members<const N: usize>(
 struct Members<const N: usize>([&'static str; N]);
 
 impl<'de, const N: usize> Visitor<'de> for Members<N> {
-    type Value = Result<[Value; N], Invalid>;
+    type Value = Result<([Value; N], Ignored), Invalid>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -46,17 +47,20 @@ impl<'de, const N: usize> Visitor<'de> for Members<N> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = [const { None }; N];
         let mut twice = None;
+        let mut ignored = Ignored::default();
         while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            if let Some(index) = self.0.iter().position(|known| *known == name)
-                && found[index].replace(value).is_some()
-            {
-                twice = twice.or(Some(self.0[index]));
+            match self.0.iter().position(|known| *known == name) {
+                Some(index) if found[index].replace(value).is_some() => {
+                    twice = twice.or(Some(self.0[index]));
+                }
+                Some(_) => {}
+                None => ignored.add(&name),
             }
         }
-        Ok(twice.map_or_else(
-            || Ok(found.map(Option::unwrap_or_default)),
-            |name| Err(Invalid::Twice(name)),
-        ))
+        Ok(match twice {
+            Some(name) => Err(Invalid::Twice(name)),
+            None => Ok((found.map(Option::unwrap_or_default), ignored)),
+        })
     }
 }
 
@@ -104,6 +108,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn members<const N: usize>(
+        body: &[u8],
+        names: [&'static str; N],
+    ) -> Result<[Value; N], Invalid> {
+        super::members(body, names).map(|(values, _)| values)
+    }
 
     #[test]
     fn broken_strings_are_repaired() {

@@ -9,6 +9,7 @@ mod body;
 mod credential;
 mod error;
 mod fields;
+mod ignored;
 mod invalid;
 mod json;
 mod path;
@@ -27,6 +28,7 @@ use axum::routing::{MethodFilter, get, on, post};
 use hb_domain::{Incarnation, KeyId, Region, limits};
 use hb_service::ports::{Clock, IngestPorts};
 use hb_service::{Authenticator, CachePolicy, Health, RateLimit, Recorder, Refusals, Troubles};
+use tokio::sync::Semaphore;
 
 use crate::error::Error;
 
@@ -50,6 +52,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Logs failures, once per cause.
     pub troubles: Arc<Troubles>,
+    /// Places for [long bodies](limits::SMALL_BODY_BYTES).
+    pub large_bodies: Semaphore,
 }
 
 impl App {
@@ -73,6 +77,7 @@ impl App {
             refusals: Arc::default(),
             clock: ports.clock,
             troubles,
+            large_bodies: Semaphore::new(limits::LARGE_BODIES),
         }
     }
 }

@@ -15,6 +15,8 @@ const EXIT_CODES: RangeInclusive<i64> = -(1 << 31)..=(1 << 32) - 1;
 pub(crate) struct Named {
     pub(crate) host: HostId,
     pub(crate) signal: Option<Signal>,
+    /// The exit code of a job that failed, if the signal is one.
+    pub(crate) exit: Option<i64>,
 }
 
 /// Parses what follows `/v1/heartbeat/`, not yet percent-decoded.
@@ -23,12 +25,14 @@ pub(crate) struct Named {
 /// slash separates segments: `rack/7` is exit code 7 of `rack`, `rack%2F7` is a host.
 /// A number that is not an exit code, and an empty last segment, are more likely a mistake than a name.
 pub(crate) fn read(raw: &str) -> Result<Named, Invalid> {
-    let (name, signal) = match raw.rsplit_once('/') {
-        None => (raw, None),
+    let (name, signal, exit) = match raw.rsplit_once('/') {
+        None => (raw, None, None),
         Some((_, "")) => return Err(Invalid::TrailingSlash),
-        Some((before, last)) => match signal(last)? {
-            None => (raw, None),
-            signal => (before, signal),
+        Some((before, last)) => match (word(last), code(last)?) {
+            (None, None) => (raw, None, None),
+            (None, Some(0)) => (before, Some(Signal::Ok), None),
+            (None, exit) => (before, Some(Signal::Fail), exit),
+            (signal, _) => (before, signal, None),
         },
     };
     let name = percent_decode_str(name)
@@ -37,10 +41,11 @@ pub(crate) fn read(raw: &str) -> Result<Named, Invalid> {
     Ok(Named {
         host: name.parse()?,
         signal,
+        exit,
     })
 }
 
-/// The last parts of a path that are signals, in any case.
+/// The words for signals, in any case.
 const SIGNALS: [(&str, Signal); 5] = [
     ("ok", Signal::Ok),
     ("success", Signal::Ok),
@@ -49,21 +54,21 @@ const SIGNALS: [(&str, Signal); 5] = [
     ("log", Signal::Log),
 ];
 
-/// The signal that a segment is, if it is one.
-fn signal(segment: &str) -> Result<Option<Signal>, Invalid> {
-    let is = |(word, _): &&(&str, Signal)| segment.eq_ignore_ascii_case(word);
-    if let Some((_, signal)) = SIGNALS.iter().find(is) {
-        return Ok(Some(*signal));
-    }
+/// The signal that a word is, if it is one.
+pub(crate) fn word(text: &str) -> Option<Signal> {
+    let is = |(word, _): &&(&str, Signal)| text.eq_ignore_ascii_case(word);
+    SIGNALS.iter().find(is).map(|(_, signal)| *signal)
+}
+
+/// The exit code that a segment is, if it is a number.
+fn code(segment: &str) -> Result<Option<i64>, Invalid> {
     let digits = segment.strip_prefix('-').unwrap_or(segment);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Ok(None);
     }
-    match segment.parse() {
-        Ok(0) => Ok(Some(Signal::Ok)),
-        Ok(code) if EXIT_CODES.contains(&code) => Ok(Some(Signal::Fail)),
-        _ => Err(Invalid::ExitCode),
-    }
+    let code = segment.parse().ok();
+    let code = code.filter(|code| EXIT_CODES.contains(code));
+    code.map(Some).ok_or(Invalid::ExitCode)
 }
 
 #[cfg(test)]
@@ -118,14 +123,18 @@ mod tests {
             ("%77eb", "web", None),
         ];
         for (raw, host, signal) in cases {
-            assert_eq!(
-                read(raw),
-                Ok(Named {
-                    host: host.parse().unwrap(),
-                    signal
-                }),
-                "{raw}"
-            );
+            let named = read(raw).unwrap();
+            assert_eq!((named.host.as_str(), named.signal), (host, signal), "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_exit_code_of_a_failure_is_kept() {
+        let exit = |raw| read(raw).unwrap().exit;
+        assert_eq!(exit("rack/007"), Some(7));
+        assert_eq!(exit("rack/-1"), Some(-1));
+        for raw in ["rack", "rack/0", "rack/fail", "rack%2F7", "7"] {
+            assert_eq!(exit(raw), None, "{raw}");
         }
     }
 

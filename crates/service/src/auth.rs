@@ -148,6 +148,7 @@ impl Authenticator {
         presented: Option<&str>,
         now: Timestamp,
     ) -> Result<Arc<Key>, AuthError> {
+        let presented = presented.filter(|presented| !presented.is_empty());
         let presented = presented.ok_or(AuthError::Refused(Refusal::Absent))?;
         let (id, secret) =
             credential(presented).map_err(|_| AuthError::Refused(Refusal::Malformed))?;

@@ -15,6 +15,9 @@ use tokio::task::JoinHandle;
 /// A status, and headers with it.
 pub(crate) type Answer = (u16, &'static [(&'static str, &'static str)]);
 
+/// Of an answer that is not one of the service.
+pub(crate) const HTML: (&str, &str) = ("content-type", "text/html");
+
 pub(crate) struct Scripted {
     pub(crate) url: String,
     beats: Arc<Mutex<Vec<Value>>>,
@@ -67,7 +70,10 @@ async fn answer(
     for (name, value) in headers {
         answer = answer.header(*name, *value);
     }
-    Ok(answer
-        .body(Full::from(r#"{"detail": "as the test\u202e has it"}"#))
-        .unwrap())
+    let body = match status {
+        _ if headers.contains(&HTML) => "<html>Welcome to our network</html>",
+        200 => r#"{"message":"OK"}"#,
+        _ => r#"{"message": "no", "detail": "as the test\u202e has it"}"#,
+    };
+    Ok(answer.body(Full::from(body)).unwrap())
 }

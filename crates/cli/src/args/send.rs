@@ -70,7 +70,7 @@ impl SendArgs {
     }
 
     /// The body of the request for the beat of a finished job; its failure has a message.
-    pub(crate) fn body_of_job(&self, failure: Option<&str>) -> String {
+    pub(crate) fn body_of_job(&self, failure: Option<&Message>) -> String {
         let status = if failure.is_some() {
             Signal::Fail
         } else {

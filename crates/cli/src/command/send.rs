@@ -103,7 +103,7 @@ async fn send_start(send: &SendArgs) {
 async fn send_result(send: &SendArgs, job: &FinishedJob) -> Result<(), Failure> {
     let service = Service::of(send)?;
     let failure = (!job.is_ok()).then(|| job.message(&service.secret()));
-    let body = send.body_of_job(failure.as_deref());
+    let body = send.body_of_job(failure.as_ref());
     service.deliver(&body).await.map(drop)
 }
 

@@ -4,11 +4,12 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::beat::{Beat, Interval, Message};
+use crate::beat::{Beat, Interval};
 use crate::coverage::Blackout;
 use crate::group::FleetRecord;
 use crate::host::{Fleet, Region};
 use crate::inquiry::Inquiry;
+use crate::message::Message;
 use crate::notice::Notice;
 use crate::pending::{DeliveryPolicy, Pending, Publication};
 use crate::schedule::Zone;

@@ -17,13 +17,13 @@ pub(super) struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    /// Takes the place of a host, if there is room for it. The first one always fits.
-    pub(super) fn take(&mut self, host: &'a HostId) -> bool {
+    /// Takes the place of a `host` that needs so many bytes, if there is room for it. The first one always fits.
+    pub(super) fn take(&mut self, host: &'a HostId, bytes: usize) -> bool {
         const AROUND: usize = r#""/","":4294967295,"#.len();
         let known = &self.sites;
         let new = host.site_prefixes().filter(|site| !known.contains(site));
         let of_sites: usize = new.map(|site| AROUND + 2 * site.len()).sum();
-        let bytes = self.bytes + Member::bytes(host) + of_sites;
+        let bytes = self.bytes + bytes + of_sites;
         let fits = self.hosts < limits::DIGEST_HOSTS && bytes <= limits::DIGEST_BYTES;
         if fits || self.hosts == 0 {
             (self.hosts, self.bytes) = (self.hosts + 1, bytes);
@@ -41,11 +41,12 @@ pub fn digest_parts<'a>(entries: &[&'a Entry]) -> Vec<Vec<&'a Entry>> {
     let mut room = Room::default();
     for entry in entries {
         let host = &entry.key.host;
+        let bytes = Member::of(entry).map_or(0, |member| member.bytes());
         match parts.last_mut() {
-            Some(part) if room.take(host) => part.push(entry),
+            Some(part) if room.take(host, bytes) => part.push(entry),
             _ => {
                 room = Room::default();
-                room.take(host);
+                room.take(host, bytes);
                 parts.push(vec![entry]);
             }
         }

@@ -2,11 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::beat::Interval;
 use crate::host::Region;
 use crate::incarnation::Incarnation;
+use crate::message::Message;
 use crate::notice::Notice;
 use crate::pending::Phase;
 use crate::transition::{State, Transition};
@@ -26,6 +28,14 @@ fn id(n: u8) -> NoticeId {
 }
 
 /// A missing host with its notice pending.
+fn failing(name: &str, message: &str) -> Entry {
+    let mut entry = missing(name);
+    entry.state = State::Failing;
+    let last = entry.history.last_mut().unwrap();
+    (last.kind, last.message) = (Kind::Failing, Some(Message::from(message.to_owned())));
+    entry
+}
+
 fn missing(name: &str) -> Entry {
     let transition = Transition {
         grace: None,
@@ -249,12 +259,48 @@ fn the_keys_of_a_digest_are_those_of_its_members() {
 #[test]
 fn a_members_size_is_an_upper_bound_of_its_json() {
     let member = Member::of(&missing("web-01")).unwrap();
-    let json = serde_json::json!({"hostId": member.host, "since": member.since.to_string(), "failing": true});
-    let length = json.to_string().len() + 1;
-    let reckoned = Member::bytes(&member.host);
+    let said = Member::of(&failing("web-01", "a \"quote\"")).unwrap();
+    let plain = json!({"hostId": member.host, "since": member.since.to_string(), "failing": true});
+    let with_reason = json!({
+        "hostId": said.host, "since": said.since.to_string(), "failing": true,
+        "message": "a \"quote\"",
+    });
+    for (member, json) in [(member, plain), (said, with_reason)] {
+        let length = json.to_string().len() + 1;
+        let reckoned = member.bytes();
+        assert!(
+            length <= reckoned && reckoned <= length + ".000".len(),
+            "{length}, {reckoned}"
+        );
+    }
+}
+
+#[test]
+fn a_failing_host_keeps_its_reason_in_few_words() {
+    let long = format!("exit 3: {}\nsecond line", "ü".repeat(200));
+    let entries = [
+        failing("a", "exit 17: no tape"),
+        failing("b", &long),
+        failing("c", ""),
+    ];
+    let digest = Digest::new(id(1), &entries.each_ref(), at(2)).unwrap();
+    let reasons: Vec<_> = digest
+        .members
+        .iter()
+        .map(|member| member.reason.as_deref())
+        .collect();
+    let cut = format!("exit 3: {}...", "?".repeat(89));
+    assert_eq!(reasons, [Some("exit 17: no tape"), Some(&cut), None]);
+    let stored = serde_json::to_string(&digest).unwrap();
     assert!(
-        length <= reckoned && reckoned <= length + ".000".len(),
-        "{length}, {reckoned}"
+        stored.contains(r#",false,false,"exit 17: no tape"],"#),
+        "{stored}"
+    );
+    assert_eq!(serde_json::from_str::<Digest>(&stored).unwrap(), digest);
+    let still = Member::still(&entries[0], entries[0].history.last().unwrap());
+    assert_eq!(
+        (still.failing, still.reason.as_deref()),
+        (true, Some("exit 17: no tape"))
     );
 }
 
@@ -286,8 +332,12 @@ fn bytes<'a>(entries: impl Iterator<Item = &'a Entry> + Clone) -> usize {
     let of_all: BTreeMap<_, _> = sites.into_iter().map(|site| (site, u32::MAX)).collect();
     let prefixes: BTreeSet<_> = hosts.flat_map(HostId::site_prefixes).collect();
     let json = |value: serde_json::Value| value.to_string().len();
-    let members = entries.map(|entry| Member::bytes(&entry.key.host));
-    members.sum::<usize>() + json(serde_json::json!(of_all)) + json(serde_json::json!(prefixes)) - 4
+    let members = entries.map(|entry| Member::of(entry).unwrap().bytes());
+    members.sum::<usize>() + json(json!(of_all)) + json(json!(prefixes)) - 4
+}
+
+fn take<'a>(room: &mut Room<'a>, entry: &'a Entry) -> bool {
+    room.take(&entry.key.host, Member::of(entry).unwrap().bytes())
 }
 
 proptest! {
@@ -299,7 +349,11 @@ proptest! {
             0 => "x".repeat(*length),
             _ => format!("s/{}/{}", "s".repeat(*site), "x".repeat((*length).min(150))),
         };
-        let entries: Vec<_> = lengths.iter().map(|of| missing(&name(of))).collect();
+        let entry = |of: &(usize, usize)| match of.1 % 2 {
+            0 => missing(&name(of)),
+            _ => failing(&name(of), &"\"".repeat(of.0)),
+        };
+        let entries: Vec<_> = lengths.iter().map(entry).collect();
         let entries: Vec<_> = entries.iter().collect();
         let parts = digest_parts(&entries);
         prop_assert_eq!(parts.concat().len(), entries.len());
@@ -309,8 +363,8 @@ proptest! {
         }
         for (part, after) in parts.iter().zip(&parts[1..]) {
             let mut room = Room::default();
-            prop_assert!(part.iter().all(|entry| room.take(&entry.key.host)));
-            prop_assert!(!room.take(&after[0].key.host), "it had room");
+            prop_assert!(part.iter().all(|entry| take(&mut room, entry)));
+            prop_assert!(!take(&mut room, after[0]), "it had room");
         }
     }
 }

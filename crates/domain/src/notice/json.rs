@@ -20,6 +20,7 @@ impl Notice {
                         json!({"hostId": member.host, "since": member.since.to_string()});
                     add(&mut json, "back", member.back.then_some(true));
                     add(&mut json, "failing", member.failing.then_some(true));
+                    add(&mut json, "message", member.reason.clone());
                     json
                 })
                 .collect(),

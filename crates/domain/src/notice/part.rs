@@ -87,6 +87,7 @@ mod tests {
             since: Timestamp::MIN,
             back: false,
             failing: false,
+            reason: None,
         };
         Notice {
             about: About::Digest((0..hosts).map(member).collect()),

@@ -177,8 +177,8 @@ fn line_subject_and_sms_name_host_kind_and_instant() {
             [hb] web-01 recovered at 10:20 UTC (HCMFWQBD34)
             hb: web-01 recovered, main, at 10:20Z. HCMFWQBD34
             "),
-            _ => insta::assert_snapshot!(shown, @"
-            nightly/backup (lab) is failing since 09:52 UTC: disk full on /var [31m (attempt 2, same id)
+            _ => insta::assert_snapshot!(shown, @r"
+            nightly/backup (lab) is failing since 09:52 UTC: disk full (attempt 2, same id)
             [hb] nightly/backup (lab) failing since 09:52 UTC (MS93PC04QB)
             hb: nightly/backup failing, lab, since 09:52Z. MS93PC04QB (attempt 2, same id)
             "),
@@ -188,8 +188,8 @@ fn line_subject_and_sms_name_host_kind_and_instant() {
 
 #[test]
 fn an_email_names_the_commands_to_show_and_pause_the_host() {
-    insta::assert_snapshot!(notice(&entry("lab", "nightly", Signal::Fail, "disk full\n/var at 100 %")).email(), @"
-    nightly (lab) is failing since 09:52 UTC: disk full /var at 100 %
+    insta::assert_snapshot!(notice(&entry("lab", "nightly", Signal::Fail, "disk full\n/var at 100 %")).email(), @r"
+    nightly (lab) is failing since 09:52 UTC: disk full
 
     host       nightly
     fleet      lab
@@ -383,6 +383,39 @@ fn a_reminder_says_what_is_still_so_and_for_how_long() {
         digest.json()["reminder"],
         serde_json::json!({"more": 0, "acknowledged": 0})
     );
+}
+
+#[test]
+fn a_digest_of_failing_hosts_says_why() {
+    let mut digest = of_sites();
+    digest.kind = Kind::Failing;
+    let About::Digest(members) = &mut digest.about else {
+        panic!("not a digest")
+    };
+    for (n, member) in members.iter_mut().enumerate() {
+        member.reason = (n % 2 == 0).then(|| format!("exit {n}: Cannot write"));
+    }
+    insta::assert_snapshot!(digest.email(), @r"
+    13 hosts failing in main since 10:02 UTC: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01
+
+    fleet      main
+    since      2026-01-31T10:02:00Z
+    region     local
+    notice     0W3GE1R70W, attempt 1
+
+      2026-01-31T10:02:00Z  restaurant-17 (all 8): pos-0, pos-1, pos-2, pos-3, pos-4, pos-5, pos-6, pos-7
+        restaurant-17/pos-0: exit 0: Cannot write
+        restaurant-17/pos-2: exit 2: Cannot write
+        restaurant-17/pos-4: exit 4: Cannot write
+      2026-01-31T10:02:00Z  restaurant-18 (3 of 8): pos-3, pos-4, pos-5
+        restaurant-18/pos-3: exit 8: Cannot write
+        restaurant-18/pos-5: exit 10: Cannot write
+      2026-01-31T10:02:00Z  restaurant-19/pos-1
+      2026-01-31T10:02:00Z  web-01: exit 12: Cannot write
+
+    list:      hb host list --status failing
+    ");
+    insta::assert_snapshot!(digest.json()["hosts"][0], @r#"{"hostId":"restaurant-17/pos-0","message":"exit 0: Cannot write","since":"2026-01-31T10:02:00Z"}"#);
 }
 
 #[test]

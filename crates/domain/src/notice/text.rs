@@ -49,7 +49,7 @@ impl Notice {
         let reason = message
             .as_ref()
             .filter(|m| !m.is_empty())
-            .map(|m| format!(": {}", m.as_str()));
+            .map(|m| format!(": {}", m.headline()));
         let what = match self.kind {
             Kind::Registered => {
                 let next = if grace.is_some() {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::Request;
-use futures::stream;
+use futures::{StreamExt, stream};
+use hb_domain::limits;
 
 use crate::world::{BrokenClock, MAIN, PREFIX, READ, World, request, token};
 
@@ -36,12 +37,12 @@ async fn unauthenticated() {
     insta::assert_snapshot!(answer.full(), @r#"
     401 Unauthorized
     cache-control: no-store
-    content-length: 264
+    content-length: 268
     content-type: application/problem+json
     www-authenticate: Bearer
     x-content-type-options: nosniff
 
-    {"type":"about:blank","title":"Unauthorized","status":401,"code":"unauthenticated","detail":"a valid API key is needed, in the header x-api-key or as Authorization: Bearer","message":"a valid API key is needed, in the header x-api-key or as Authorization: Bearer"}
+    {"type":"about:blank","title":"Unauthorized","status":401,"code":"unauthenticated","detail":"no API key was sent; send it in the header x-api-key or as Authorization: Bearer","message":"no API key was sent; send it in the header x-api-key or as Authorization: Bearer"}
     "#);
 }
 
@@ -161,17 +162,19 @@ fn pieces(pieces: Vec<Result<Bytes, std::io::Error>>) -> Body {
 #[tokio::test]
 async fn too_large() {
     let world = World::new().await;
-    let answer = world.ask("POST /v1/heartbeat", " ".repeat(4_097)).await;
+    let answer = world
+        .ask("POST /v1/heartbeat", " ".repeat(256 * 1024 + 1))
+        .await;
     insta::assert_snapshot!(answer.full(), @r#"
     413 Payload Too Large
     cache-control: no-store
-    content-length: 180
+    content-length: 184
     content-type: application/problem+json
     x-content-type-options: nosniff
 
-    {"type":"about:blank","title":"Payload Too Large","status":413,"code":"body_too_large","detail":"the body is longer than 4096 bytes","message":"the body is longer than 4096 bytes"}
+    {"type":"about:blank","title":"Payload Too Large","status":413,"code":"body_too_large","detail":"the body is longer than 262144 bytes","message":"the body is longer than 262144 bytes"}
     "#);
-    let piece = || Ok(Bytes::from(" ".repeat(2_000)));
+    let piece = || Ok(Bytes::from(" ".repeat(100_000)));
     for line in [
         "POST /v1/heartbeat",
         "PUT /v1/heartbeat/web-01",
@@ -195,6 +198,29 @@ async fn too_large() {
 }
 
 #[tokio::test]
+async fn long_bodies_wait_for_a_place_and_short_ones_do_not() {
+    let world = World::new().await;
+    let beat = |size: usize| {
+        let pieces = stream::iter((0..size / 1_000).map(|_| Ok(Bytes::from(" ".repeat(1_000)))));
+        let rest = stream::pending::<Result<Bytes, std::io::Error>>();
+        Body::from_stream(pieces.chain(rest))
+    };
+    let ask = |body| world.ask("PUT /v1/heartbeat/web-01/fail", body);
+    // None of these ends.
+    let mut long: Vec<_> = (0..limits::LARGE_BODIES)
+        .map(|_| Box::pin(ask(beat(5_000))))
+        .collect();
+    for request in &mut long {
+        assert!(futures::poll!(request).is_pending());
+    }
+    let mut one_more = Box::pin(ask(vec![b'x'; 5_000].into()));
+    assert!(futures::poll!(&mut one_more).is_pending());
+    assert_eq!(ask(vec![b'x'; 4_000].into()).await.status, 200);
+    drop(long.pop());
+    assert_eq!(one_more.await.status, 200);
+}
+
+#[tokio::test]
 async fn a_body_announced_as_too_large_is_not_read() {
     let world = World::new().await;
     let read = Arc::new(AtomicBool::new(false));
@@ -204,7 +230,7 @@ async fn a_body_announced_as_too_large_is_not_read() {
         Ok::<_, std::io::Error>(Bytes::from(BODY))
     }));
     let request = Request::post("/v1/heartbeat")
-        .header("content-length", "4097")
+        .header("content-length", "262145")
         .body(body)
         .unwrap();
     assert_eq!(
@@ -318,7 +344,7 @@ async fn checks_run_in_order_and_the_first_failure_is_the_answer() {
         world.send(request).await.status.as_u16()
     };
     assert_eq!(
-        send("", "{", "4097").await,
+        send("", "{", "262145").await,
         413,
         "announced length before key"
     );

@@ -172,7 +172,13 @@ async fn invalid_values_of_other_fields() {
         b"{\"hostId\": \"web-01\", \"intervalMs\": true}",
         b"{\"hostId\": \"web-01\", \"intervalMs\": [1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000]}",
         b"{\"hostId\": \"web-01\", \"status\": \"up\"}",
-        b"{\"hostId\": \"web-01\", \"status\": \"OK\"}",
+        b"{\"hostId\": \"web-01\", \"status\": \"failed\"}",
+        b"{\"hostId\": \"web-01\", \"interval\": \"no such field\"}",
+        b"{\"hostId\": \"web-01\", \"interval\": 300}",
+        b"{\"hostId\": \"web-01\", \"interval\": \"5m\", \"intervalMs\": 300000}",
+        b"{\"hostId\": \"web-01\", \"interval\": \"5m\", \"schedule\": \"@daily\"}",
+        b"{\"hostId\": \"web-01\", \"grace\": \"1y\"}",
+        b"{\"hostId\": \"web-01\", \"maxRun\": \"\"}",
         b"{\"hostId\": \"web-01\", \"status\": 1}",
         b"{\"hostId\": \"web-01\", \"status\": true}",
         b"{\"hostId\": \"web-01\", \"message\": 7}",
@@ -200,8 +206,20 @@ async fn invalid_values_of_other_fields() {
         400 invalid_interval: intervalMs must be a whole number of milliseconds such as 600000, not [1000,2000,3000,4000,5000,6000,7000,8000…
     <{"hostId": "web-01", "status": "up"}>
         400 invalid_status: status must be "ok", "fail", "start" or "log", not "up"
-    <{"hostId": "web-01", "status": "OK"}>
-        400 invalid_status: status must be "ok", "fail", "start" or "log", not "OK"
+    <{"hostId": "web-01", "status": "failed"}>
+        400 invalid_status: status must be "ok", "fail", "start" or "log", not "failed"
+    <{"hostId": "web-01", "interval": "no such field"}>
+        400 invalid_interval: interval must be a string such as "5m" or "1h 30m", not "no such field"
+    <{"hostId": "web-01", "interval": 300}>
+        400 invalid_interval: interval must be a string such as "5m" or "1h 30m", not 300
+    <{"hostId": "web-01", "interval": "5m", "intervalMs": 300000}>
+        400 invalid_interval: interval and intervalMs contradict each other; leave one of them out
+    <{"hostId": "web-01", "interval": "5m", "schedule": "@daily"}>
+        400 invalid_schedule: intervalMs and schedule contradict each other; leave one of them out
+    <{"hostId": "web-01", "grace": "1y"}>
+        400 invalid_grace: grace: a grace is 0 to 2592000000 ms (30 days), not 31557600000
+    <{"hostId": "web-01", "maxRun": ""}>
+        400 invalid_max_run: maxRun must be a string such as "5m" or "1h 30m", not ""
     <{"hostId": "web-01", "status": 1}>
         400 invalid_status: status must be "ok", "fail", "start" or "log", not 1
     <{"hostId": "web-01", "status": true}>
@@ -333,9 +351,8 @@ async fn contradictory_requests() {
         ("GET /v1/heartbeat/web-01/fail?status=ok", ""),
         ("GET /v1/heartbeat/web-01/0?status=fail", ""),
         ("GET /v1/heartbeat/web-01/7?status=ok", ""),
-        ("PUT /v1/heartbeat/web-01/0", r#"{"status": "fail"}"#),
         ("PUT /v1/heartbeat/web-01", r#"{"hostId": "web-02"}"#),
-        ("PUT /v1/heartbeat/web-01", r#"{"status": "failed"}"#),
+        ("GET /v1/heartbeat/web-01?status=failed", ""),
         (
             "PUT /v1/heartbeat/web-01",
             r#"{"status": "fail", "status": "ok"}"#,
@@ -357,11 +374,9 @@ async fn contradictory_requests() {
         400 invalid_status: the path and the status contradict each other; leave one of them out
     GET /v1/heartbeat/web-01/7?status=ok
         400 invalid_status: the path and the status contradict each other; leave one of them out
-    PUT /v1/heartbeat/web-01/0 {"status": "fail"}
-        400 invalid_status: the path and the status contradict each other; leave one of them out
     PUT /v1/heartbeat/web-01 {"hostId": "web-02"}
         400 invalid_host_id: the request has two different hostIds; path, query and body must name the same host
-    PUT /v1/heartbeat/web-01 {"status": "failed"}
+    GET /v1/heartbeat/web-01?status=failed
         400 invalid_status: status must be "ok", "fail", "start" or "log", not "failed"
     PUT /v1/heartbeat/web-01 {"status": "fail", "status": "ok"}
         400 duplicate_field: status appears twice; send it once
@@ -380,7 +395,7 @@ async fn a_body_that_starts_like_an_object_must_be_valid() {
     let answers = refused(&[
         ("POST /v1/heartbeat/web-01", " { not json"),
         (
-            "PUT /v1/heartbeat/web-01/0",
+            "PUT /v1/heartbeat/web-01",
             r#"{"status": "fail", "message": "a "quote""}"#,
         ),
     ])
@@ -388,7 +403,7 @@ async fn a_body_that_starts_like_an_object_must_be_valid() {
     insta::assert_snapshot!(answers, @r#"
     POST /v1/heartbeat/web-01  { not json
         400 invalid_body: the body is not JSON: key must be a string at line 1 column 4; send {"hostId": "web-01"}
-    PUT /v1/heartbeat/web-01/0 {"status": "fail", "message": "a "quote"
+    PUT /v1/heartbeat/web-01 {"status": "fail", "message": "a "quote"
         400 invalid_body: the body is not JSON: expected `,` or `}` at line 1 column 35; send {"hostId": "web-01"}
     "#);
 }

@@ -42,21 +42,32 @@ async fn either_header_may_contain_the_key() {
     }
 }
 
+/// The headers of a request.
+type Sent<'a> = &'a [(&'a str, &'a [u8])];
+
 #[tokio::test]
-async fn every_refused_key_gets_the_same_response() {
+async fn a_refusal_says_what_the_client_can_see_itself_and_nothing_else() {
     let (world, key, unknown) = (World::new().await, token(MAIN), token(UNKNOWN));
     let mut typo = key.clone();
     typo.pop();
     typo.push('7');
+    let cut = &key[..key.len() - 1];
     let (expired, revoked) = (token(EXPIRING), token(REVOKED));
     let (bearer, basic) = (format!("Bearer {key}"), format!("Basic {key}"));
     world.clock.advance(Duration::from_hours(1));
-    let cases: [&[(&str, &[u8])]; 12] = [
+    let none: [Sent; 5] = [
         &[],
         &[("x-api-key", b"")],
-        &[("x-api-key", b"secret")],
         &[("x-api-key", b"\xff\xfe")],
+        &[("authorization", b"Bearer")],
+        &[("authorization", basic.as_bytes())],
+    ];
+    let malformed: [Sent; 3] = [
+        &[("x-api-key", b"secret")],
         &[("x-api-key", typo.as_bytes())],
+        &[("x-api-key", cut.as_bytes())],
+    ];
+    let wrong: [Sent; 4] = [
         &[("x-api-key", unknown.as_bytes())],
         &[("x-api-key", expired.as_bytes())],
         &[("x-api-key", revoked.as_bytes())],
@@ -64,15 +75,22 @@ async fn every_refused_key_gets_the_same_response() {
             ("x-api-key", unknown.as_bytes()),
             ("authorization", bearer.as_bytes()),
         ],
-        &[("authorization", b"Bearer")],
-        &[("authorization", basic.as_bytes())],
-        &[("authorization", b"Bearer \xff")],
     ];
-    let first = world.send(with(&[])).await.full();
-    assert!(first.starts_with("401 Unauthorized\n"), "{first}");
-    for headers in cases {
-        assert_eq!(world.send(with(headers)).await.full(), first);
+    let mut answers = String::new();
+    for cases in [&none[..], &malformed, &wrong] {
+        let first = world.send(with(cases[0])).await.full();
+        assert!(first.starts_with("401 Unauthorized\n"), "{first}");
+        for headers in cases {
+            assert_eq!(world.send(with(headers)).await.full(), first, "{headers:?}");
+        }
+        answers += first.rsplit_once('\n').unwrap().1;
+        answers.push('\n');
     }
+    insta::assert_snapshot!(answers, @r#"
+    {"type":"about:blank","title":"Unauthorized","status":401,"code":"unauthenticated","detail":"no API key was sent; send it in the header x-api-key or as Authorization: Bearer","message":"no API key was sent; send it in the header x-api-key or as Authorization: Bearer"}
+    {"type":"about:blank","title":"Unauthorized","status":401,"code":"unauthenticated","detail":"the API key is cut off or mistyped: its length or its checksum is wrong; copy it once more","message":"the API key is cut off or mistyped: its length or its checksum is wrong; copy it once more"}
+    {"type":"about:blank","title":"Unauthorized","status":401,"code":"unauthenticated","detail":"a valid API key is needed, in the header x-api-key or as Authorization: Bearer","message":"a valid API key is needed, in the header x-api-key or as Authorization: Bearer"}
+    "#);
     assert_eq!(world.stored().await, "");
 }
 

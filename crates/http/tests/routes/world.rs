@@ -179,8 +179,11 @@ impl World {
             let message = failure
                 .map(|message| format!(" {:?}", message.as_str()))
                 .unwrap_or_default();
+            let log = beat.log.as_ref();
+            let log = log.map(|log| format!(" log {:?}", log.message.as_str()));
             let (signal, millis) = (beat.signal, beat.interval.as_millis());
-            writeln!(lines, "{} {signal:?} {millis}{message}", heard.key).unwrap();
+            let log = log.unwrap_or_default();
+            writeln!(lines, "{} {signal:?} {millis}{message}{log}", heard.key).unwrap();
         }
         lines
     }

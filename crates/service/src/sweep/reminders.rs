@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::stream::StreamExt;
-use hb_domain::{
-    Digest, Entry, Fleet, FleetRecord, Member, NoticeId, Reminder, State, Timestamp, limits,
-};
+use hb_domain::{Digest, Entry, Fleet, FleetRecord, Member, NoticeId, Reminder, Timestamp, limits};
 
 use super::{Pass, Stop, SweepReport};
 use crate::ports::PortResult;
@@ -39,13 +37,7 @@ impl Due {
         let Some(told) = entry.to_remind(now) else {
             return;
         };
-        self.hosts.push(Member {
-            host: entry.key.host.clone(),
-            epoch: told.epoch,
-            since: told.since,
-            back: false,
-            failing: entry.state == State::Failing,
-        });
+        self.hosts.push(Member::still(entry, told));
         if self.hosts.len() >= 2 * limits::DIGEST_HOSTS {
             self.hosts.sort_by_key(|host| host.since);
             self.unlisted.more += self.hosts.len() - limits::DIGEST_HOSTS;

@@ -9,6 +9,7 @@ use hb_service::system::{SystemClock, SystemIds};
 use reqwest::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
+use serde::Deserialize;
 
 use crate::args::{DEFAULT_URL, SendArgs};
 use crate::exit::Failure;
@@ -18,6 +19,9 @@ use crate::output;
 pub(super) const API_KEY: &str = "HB_API_KEY";
 /// One try may take this long.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest answer of the service, generously.
+const LONGEST: usize = 16 * 1024;
 
 /// The result of one try.
 enum Try {
@@ -142,23 +146,21 @@ fn pause(tries: u32, spread: u32, retry_after: Option<Duration>) -> Duration {
     retry_after.unwrap_or_default() + jittered(tries, spread)
 }
 
-/// Worth another try are what `curl --retry` retries, the other server errors, and every failure to get an answer.
+/// Only an answer of the service counts: a portal or a proxy on the way may say anything, and often passes. Worth another try are
+/// also what `curl --retry` retries, the other server errors, and every failure to get an answer.
 async fn judge(answer: reqwest::Result<Response>) -> Try {
-    let answer = match answer {
+    let failed = |cause, retry_after| Try::Failed { cause, retry_after };
+    let mut answer = match answer {
         Ok(answer) => answer,
-        Err(error) => {
-            return Try::Failed {
-                cause: chain(&error.without_url()),
-                retry_after: None,
-            };
-        }
+        Err(error) => return failed(chain(&error.without_url()), None),
     };
-    let status = answer.status();
-    if status.is_success() {
-        return Try::Done;
-    }
-    let headers = answer.headers().clone();
-    if status.is_redirection() {
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let now: SystemTime = SystemTime::UNIX_EPOCH + epoch(SystemClock.now());
+    let retry_after = retry_after(&headers, now);
+    if matches!(
+        status,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::PERMANENT_REDIRECT
+    ) {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
         let cause = match location {
             Some(location) => format!("it redirects to {location}"),
@@ -167,25 +169,50 @@ async fn judge(answer: reqwest::Result<Response>) -> Try {
         let status = status.as_u16();
         return Try::Refused { status, cause };
     }
-    let body = answer.bytes().await.unwrap_or_default();
-    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let cause = body["detail"]
-        .as_str()
-        .unwrap_or("no reason given")
-        .to_owned();
-    let passes = matches!(
+    let ours = Ours::read(&mut answer).await;
+    match (ours.detail, ours.message) {
+        (None, Some(message)) if status == StatusCode::OK && message == "OK" => Try::Done,
+        (Some(cause), _) if status.is_client_error() && !passes(status) => Try::Refused {
+            status: status.as_u16(),
+            cause,
+        },
+        (Some(cause), _) => failed(format!("the server answers {status}: {cause}"), retry_after),
+        (None, _) => {
+            let cause =
+                "not as the heartbeat service does; is there a proxy or a login page on the way?";
+            failed(format!("{status} is answered, {cause}"), retry_after)
+        }
+    }
+}
+
+/// Whether the status is of trouble that passes, though it is said to be the client's.
+fn passes(status: StatusCode) -> bool {
+    matches!(
         status,
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-    );
-    if passes || status.is_server_error() {
-        let now: SystemTime = SystemTime::UNIX_EPOCH + epoch(SystemClock.now());
-        return Try::Failed {
-            cause: format!("the server answers {status}: {cause}"),
-            retry_after: retry_after(&headers, now),
-        };
+    )
+}
+
+/// What an answer of the service has: this message when the beat is recorded, and the detail when it is not.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Ours {
+    message: Option<String>,
+    detail: Option<String>,
+}
+
+impl Ours {
+    /// Empty when another program answers.
+    async fn read(answer: &mut Response) -> Self {
+        let mut body = Vec::new();
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > LONGEST {
+                return Self::default();
+            }
+        }
+        serde_json::from_slice(&body).unwrap_or_default()
     }
-    let status = status.as_u16();
-    Try::Refused { status, cause }
 }
 
 /// What `Retry-After` asks for: seconds, or an instant (RFC 9110, section 10.2.3).

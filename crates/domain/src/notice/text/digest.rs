@@ -152,14 +152,19 @@ impl Notice {
     }
 }
 
-/// A line of the list in an e-mail.
+/// Failing hosts of a site whose reasons an e-mail has.
+const REASONS: usize = 3;
+
+/// A line of the list in an e-mail, and for a site the reasons of failing hosts.
 fn entry_of_email(place: &Place<'_>) -> String {
     let text = match place {
         Place::Host(member) => {
-            let mark = match member {
-                Member { back: true, .. } => "  (is back)",
-                Member { failing: true, .. } => "  (failing)",
-                _ => "",
+            let mark = match (member, &member.reason) {
+                (Member { back: true, .. }, _) => "  (is back)".to_owned(),
+                (Member { failing: true, .. }, None) => "  (failing)".to_owned(),
+                (Member { failing: true, .. }, Some(reason)) => format!("  (failing: {reason})"),
+                (_, Some(reason)) => format!(": {reason}"),
+                _ => String::new(),
             };
             format!("{}  {}{mark}", member.since, place.name(NAME))
         }
@@ -194,7 +199,15 @@ fn entry_of_email(place: &Place<'_>) -> String {
             )
         }
     };
-    format!("  {}\n", cut(&text, 200))
+    let mut lines = format!("  {}\n", cut(&text, 200));
+    if let Place::Site { members, .. } = place {
+        let said = members
+            .iter()
+            .filter_map(|member| Some((&member.host, member.reason.as_ref()?)));
+        let said = said.take(REASONS);
+        lines.extend(said.map(|(host, reason)| format!("    {host}: {reason}\n")));
+    }
+    lines
 }
 
 fn hosts(count: usize) -> String {
