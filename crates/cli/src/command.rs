@@ -12,6 +12,7 @@ pub(crate) mod maintenance;
 pub(crate) mod man;
 pub(crate) mod send;
 pub(crate) mod subscription;
+pub(crate) mod table;
 
 use hb_service::ports::Unreadable;
 

@@ -371,6 +371,7 @@ fn host(error: &HostError, on_stage: bool) -> Facts {
         HostError::NoTrouble(_) => {
             no("`hb host show` shows its state; `hb host pause` ends all notices of it")
         }
+        HostError::TooManyTags(_) => no("remove one: --tag NAME="),
         HostError::Pause(_) => usage(""),
         HostError::Port(error) => port(error, on_stage),
     }

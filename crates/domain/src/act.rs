@@ -45,6 +45,8 @@ words! {
         HostSet = "host set",
         /// The trouble of a host was acknowledged.
         HostAck = "host ack",
+        /// The first beat of a host was expected.
+        HostExpect = "host expect",
         /// A host was forgotten.
         HostForget = "host forget",
         /// The database was made, or brought to a newer version.

@@ -99,6 +99,7 @@ pub fn deadline(
 /// | state | silent | failed since | last signal `fail` | last signal `ok` |
 /// | --- | --- | --- | --- | --- |
 /// | forgotten or new, a beat since | missing | failing | failing | registered |
+/// | expected, no beat yet | missing | - | - | - |
 /// | up | missing | failing | failing | slowed, if the interval was raised |
 /// | missing, a beat since | - | failing | failing | recovered |
 /// | failing | missing | - | - | recovered |
@@ -143,6 +144,7 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
     // The ledger may know of a beat that has yet to arrive here from another region.
     let last = heartbeat.last.max(entry.basis);
     let (settings, coverage) = (&entry.settings, &rules.coverage);
+    let never_heard = settings.expected.is_some_and(|since| last <= since);
     let maintenance = &rules.maintenance;
     let Due {
         at: deadline,
@@ -152,14 +154,19 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
     let silent = rules.coverage.covered_until(now) > deadline.plus(rules.skew);
     let failed = heartbeat.signal == Signal::Fail || unaccounted_failure(entry, heartbeat);
     let kind = match entry.state {
-        State::Forgotten if !beat_since => return None,
+        State::Forgotten if !beat_since && !never_heard => return None,
         State::Forgotten if silent => Kind::Missing,
+        State::Forgotten if !beat_since => return None,
         State::Forgotten if failed => Kind::Failing,
         State::Forgotten => Kind::Registered,
-        State::Up | State::Paused if unaccounted_failure(entry, heartbeat) => Kind::Failing,
-        State::Up | State::Paused | State::Failing if silent => Kind::Missing,
-        State::Up | State::Paused if raised_from(entry, heartbeat).is_some() => Kind::Slowed,
-        State::Up | State::Paused => return None,
+        State::Up | State::Paused | State::Expected if unaccounted_failure(entry, heartbeat) => {
+            Kind::Failing
+        }
+        State::Up | State::Paused | State::Expected | State::Failing if silent => Kind::Missing,
+        State::Up | State::Paused | State::Expected if raised_from(entry, heartbeat).is_some() => {
+            Kind::Slowed
+        }
+        State::Up | State::Paused | State::Expected => return None,
         State::Missing if silent || !beat_since => return None,
         State::Missing if failed => Kind::Failing,
         // An old copy of the heartbeat does not prove a recovery.
@@ -181,6 +188,7 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
         epoch: entry.epoch + 1,
         kind,
         since: match kind {
+            Kind::Registered if settings.expected.is_some() => heartbeat.last,
             Kind::Registered => heartbeat.first.max(entry.basis),
             Kind::Missing => deadline,
             Kind::Failing => failure.map_or(heartbeat.last, |failure| failure.at),
@@ -191,7 +199,11 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
         message: match kind {
             Kind::Failing => failure.and_then(|failure| failure.message.clone()),
             Kind::Slowed => raised_from(entry, heartbeat).map(was_every),
-            Kind::Missing => run.map(|(run, limit)| run.too_long(limit)),
+            Kind::Missing => match (run, settings.expected) {
+                (Some((run, limit)), _) => Some(run.too_long(limit)),
+                (None, Some(since)) if never_heard => Some(never_heard_since(since)),
+                (None, _) => None,
+            },
             Kind::Registered | Kind::Recovered => None,
         },
         at: now,
@@ -225,6 +237,10 @@ fn raised_from(entry: &Entry, heartbeat: &Heartbeat) -> Option<Interval> {
     } = &entry.settings;
     let newest = heartbeat.last >= entry.basis && interval.is_none() && schedule.is_none();
     (newest && heartbeat.has_raised(known)).then_some(known)
+}
+
+fn never_heard_since(expected: Timestamp) -> Message {
+    Message::from(format!("never heard since it was expected on {expected}"))
 }
 
 fn was_every(known: Interval) -> Message {

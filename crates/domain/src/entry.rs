@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::acknowledgement::{Acknowledgement, Note};
 use crate::beat::{Heartbeat, Interval};
+use crate::details::Details;
 use crate::flapping::Flapping;
 use crate::host::{HostKey, Region};
 use crate::incarnation::Incarnation;
@@ -66,6 +67,9 @@ pub struct HostSettings {
     /// Until it recovers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledgement>,
+    /// Since when an admin expects its first beat, until that has come. What is stored as its last beat is of then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Timestamp>,
 }
 
 impl HostSettings {
@@ -103,6 +107,9 @@ pub struct Entry {
     /// Set by admins.
     #[serde(default)]
     pub settings: HostSettings,
+    /// Written by admins, for people.
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
     /// Whether other regions were asked if they have heard the host, which seems missing. Only while no notice is pending, or
     /// one that may be withdrawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +135,7 @@ impl Entry {
             needs_recheck: false,
             rechecked_in: BTreeSet::new(),
             settings: HostSettings::default(),
+            details: Details::default(),
             inquiry: None,
             pending: None,
             history: Vec::new(),
@@ -158,9 +166,21 @@ impl Entry {
     pub fn state_at(&self, now: Timestamp) -> State {
         if self.settings.is_paused(now) {
             State::Paused
+        } else if self.state == State::Forgotten && self.settings.expected.is_some() {
+            State::Expected
         } else {
             self.state
         }
+    }
+
+    /// Expects the first beat of a host that was never heard, or not since it was forgotten, from `now` on; `None` when it is
+    /// known, or expected already.
+    #[must_use]
+    pub fn expected(mut self, now: Timestamp) -> Option<Self> {
+        self.settings.expected = Some(now);
+        let unknown = self.state == State::Forgotten && self.pending.is_none();
+        self.basis = self.basis.max(now);
+        unknown.then_some(self)
     }
 
     /// Pauses notices from `now` until `until`, or until the host is resumed. A pending one is still delivered.
@@ -373,6 +393,7 @@ impl Entry {
             .pause
             .take_if(|pause| pause.until.is_some_and(ended_before));
         let (kind, at) = (transition.kind, transition.at);
+        self.settings.expected.take_if(|_| kind != Kind::Missing);
         self.history.push(transition);
         self.forget_history(at);
         let flapping = Flapping::of(&self.history, at).filter(|_| kind == Kind::Recovered);

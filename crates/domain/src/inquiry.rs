@@ -137,7 +137,8 @@ pub fn decide_among(
         Some(missing) if decided(&missing) == Some(Kind::Missing) => {
             let heard_in = stored.map(|(_, region)| region);
             let heard_elsewhere = heard_in.is_some_and(|region| regions.living.contains(region));
-            if entry.state == State::Forgotten && !regions.living.is_empty() {
+            let is_new = entry.state == State::Forgotten && entry.settings.expected.is_none();
+            if is_new && !regions.living.is_empty() {
                 // A host that is new is registered before anyone asks about its silence.
                 return decide(entry, &known, now, &rules.without_silence());
             }

@@ -116,6 +116,10 @@ pub const REPEAT_INTERVAL: Duration = Duration::from_hours(24);
 pub const GROUP_LONGEST: Duration = Duration::from_hours(30 * 24);
 /// Longest note of an admin, in characters.
 pub const NOTE_CHARS: usize = 200;
+/// Longest name of a tag, in characters.
+pub const TAG_CHARS: usize = 32;
+/// Most tags of a host: they stand in each of its notices.
+pub const TAGS: usize = 10;
 /// Candidates of a kind that a sweep keeps at a time, with their beats: about 5 MB. The others are scanned again when
 /// these are settled.
 pub const CANDIDATES: usize = 20_000;

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::beat::Interval;
+use crate::details::Details;
 use crate::digest::{Digest, Member, Reminder};
 use crate::entry::Entry;
 use crate::flapping::Flapping;
@@ -49,6 +50,9 @@ pub struct NoticeHost {
     /// Whether it goes missing again and again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flapping: Option<Flapping>,
+    /// What admins say of it.
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
 }
 
 /// The hosts of a notice.
@@ -138,6 +142,7 @@ impl Notice {
                 message: last.message.clone(),
                 before: before.map(|before| (before.kind, before.since)),
                 flapping: Flapping::of(&entry.history, last.at).filter(|_| flaps),
+                details: entry.details.clone(),
             }),
             sites: BTreeMap::new(),
             reminder: None,
@@ -188,6 +193,7 @@ impl Notice {
                 message: None,
                 before: None,
                 flapping: None,
+                details: Details::default(),
             }),
             sites: BTreeMap::new(),
             reminder: None,

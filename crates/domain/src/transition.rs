@@ -25,6 +25,8 @@ words! {
         Failing = "failing",
         /// An admin wants no notices of it. Shown, never stored: a pause lies over the state beneath.
         Paused = "paused",
+        /// An admin expects its first beat. Shown, never stored: the state beneath is that of an unknown host.
+        Expected = "expected",
         /// An admin removed it; the next beat registers it again, under the next epoch.
         Forgotten = "forgotten",
     }

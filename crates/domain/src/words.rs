@@ -102,12 +102,12 @@ mod tests {
         insta::assert_snapshot!(lines, @r"
         registered missing failing recovered slowed
         critical warning info
-        up missing failing paused forgotten
+        up missing failing paused expected forgotten
         ok fail start log
         ingest read canary
         console email sms http https sqs
         confirmed pending gone
-        key create, key rotate, key limit, key revoke, key import, subscription add, subscription confirm, subscription rotate-secret, subscription remove, fleet set, maintenance add, maintenance remove, host pause, host resume, host set, host ack, host forget, migrate, restore
+        key create, key rotate, key limit, key revoke, key import, subscription add, subscription confirm, subscription rotate-secret, subscription remove, fleet set, maintenance add, maintenance remove, host pause, host resume, host set, host ack, host expect, host forget, migrate, restore
         ");
     }
 

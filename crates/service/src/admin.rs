@@ -11,7 +11,7 @@ mod view;
 
 pub use audit::{Auditor, Unrecorded};
 pub use fleets::FleetAdmin;
-pub use hosts::{HostAdmin, HostError};
+pub use hosts::{Expectation, HostAdmin, HostError};
 pub use keys::{Created, Imported, KeyAdmin, KeyError, KeyRequest, Rotated};
 pub use listing::Listing;
 pub use maintenance::MaintenanceError;

@@ -1,12 +1,13 @@
 //! `hb host`.
 
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hb_domain::{
-    Fleet, FleetError, Grace, GraceError, HostId, HostIdError, HostKey, Interval, Note, Schedule,
-    State, Timestamp, Zone,
+    Fleet, FleetError, Grace, GraceError, HostId, HostIdError, HostKey, Interval, Note, NoteError,
+    Schedule, State, Tag, Timestamp, Zone,
 };
 
 use super::{duration, interval, one_of, parse_duration};
@@ -70,20 +71,22 @@ pub(crate) enum HostCommand {
         #[arg(long, value_name = "TEXT")]
         note: Option<Note>,
     },
-    /// Override when beats of the host are expected.
+    /// Override when beats of the host are expected, or say what those who get its notices are to know.
     Set {
         #[command(flatten)]
         hosts: HostsArg,
         #[command(flatten)]
-        times: HostTimes,
+        changes: HostChanges,
     },
+    /// Expect the first beat of hosts: one that is not heard in time is missing.
+    Expect(HostExpect),
     /// Forget a host; its next beat registers it again.
     Forget(HostsArg),
 }
 
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = true)]
-pub(crate) struct HostTimes {
+pub(crate) struct HostChanges {
     /// The interval, 1s to 400d, or `sent` for what the host sends.
     #[arg(long, value_name = "DURATION|sent", value_parser = interval_or_sent, conflicts_with = "schedule")]
     pub(crate) interval: Option<OrSent<Interval>>,
@@ -96,6 +99,41 @@ pub(crate) struct HostTimes {
     /// How much later than expected a beat may come, 0s to 30d, or `sent` for what the host sends [default with --schedule: 1h].
     #[arg(long, value_name = "DURATION|sent", value_parser = grace_or_sent)]
     pub(crate) grace: Option<OrSent<Grace>>,
+    /// Stands in each notice, such as whom to call; '' for none.
+    #[arg(long, value_name = "TEXT", value_parser = note_or_none)]
+    pub(crate) note: Option<OrNone>,
+    /// Stands in each notice as well, for programs; NAME= removes it. May be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) tag: Vec<Tag>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostExpect {
+    /// The hosts.
+    #[arg(required_unless_present = "file")]
+    pub(crate) hosts: Vec<HostId>,
+    /// Read hosts from a file of CSV or JSON, or from - for standard input: hostId, and interval or schedule, tz, grace,
+    /// note, where they differ from the options.
+    #[arg(long, value_name = "FILE", conflicts_with = "hosts")]
+    pub(crate) file: Option<PathBuf>,
+    /// Their fleet.
+    #[arg(long, default_value = "main")]
+    pub(crate) fleet: Fleet,
+    /// Within which time, 1s to 400d [default: 10m].
+    #[arg(long, value_name = "DURATION", value_parser = interval, conflicts_with = "schedule")]
+    pub(crate) interval: Option<Interval>,
+    /// At the next time of a schedule of cron, such as '0 2 * * *', or @daily and the like.
+    #[arg(long, value_name = "CRON")]
+    pub(crate) schedule: Option<Schedule>,
+    /// The time zone of the schedule, such as Europe/Berlin [default: UTC].
+    #[arg(long, value_name = "ZONE", requires = "schedule")]
+    pub(crate) tz: Option<Zone>,
+    /// How much later it may come, 0s to 30d [default with --schedule: 1h].
+    #[arg(long, value_name = "DURATION", value_parser = grace)]
+    pub(crate) grace: Option<Grace>,
+    /// Stands in each notice, such as whom to call.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<Note>,
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +158,10 @@ pub(crate) struct HostList {
 /// A setting, or the word `sent`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OrSent<T>(pub Option<T>);
+
+/// A note, or the empty text for none.
+#[derive(Clone, Debug)]
+pub(crate) struct OrNone(pub Option<Note>);
 
 /// The end of a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +204,11 @@ fn host_key(text: &str) -> Result<HostKey, String> {
         .parse()
         .map_err(|error: HostIdError| error.to_string())?;
     Ok(HostKey::new(fleet, host))
+}
+
+fn note_or_none(text: &str) -> Result<OrNone, NoteError> {
+    let note = (!text.is_empty()).then(|| text.parse());
+    note.transpose().map(OrNone)
 }
 
 fn interval_or_sent(text: &str) -> Result<OrSent<Interval>, String> {

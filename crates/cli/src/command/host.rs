@@ -1,5 +1,6 @@
 //! `hb host`.
 
+mod expect;
 mod view;
 #[cfg(feature = "watch")]
 mod watch;
@@ -12,7 +13,9 @@ use serde::Serialize;
 
 use self::view::{HostDetails, HostRow};
 use super::report_unreadable;
-use crate::args::{HostArg, HostCommand, HostList, HostOrInput, HostTimes, HostsArg, OrSent};
+use crate::args::{
+    HostArg, HostChanges, HostCommand, HostList, HostOrInput, HostsArg, OrNone, OrSent,
+};
 use crate::backend::Backend;
 use crate::exit::Failure;
 use crate::output::{self, Format, Pages, Row};
@@ -21,7 +24,7 @@ use crate::output::{self, Format, Pages, Row};
 enum Change {
     Pause(Option<Timestamp>),
     Resume,
-    Times(HostTimes),
+    Set(HostChanges),
     Acknowledge(Option<Note>),
 }
 
@@ -30,23 +33,34 @@ impl Change {
         match self {
             Self::Pause(until) => hosts.pause(key, *until).await,
             Self::Resume => hosts.resume(key).await,
-            Self::Times(times) => hosts.set(key, |entry| with_times(entry, times)).await,
+            Self::Set(changes) => hosts.set(key, |entry| changed(entry, changes)).await,
             Self::Acknowledge(note) => hosts.acknowledge(key, note.clone()).await,
         }
     }
 }
 
-fn with_times(mut entry: Entry, times: &HostTimes) -> Entry {
-    if let Some(OrSent(interval)) = times.interval {
+fn changed(mut entry: Entry, changes: &HostChanges) -> Result<Entry, HostError> {
+    if let Some(OrSent(interval)) = changes.interval {
         entry = entry.with_interval(interval);
     }
-    if let Some(schedule) = times.schedule.clone() {
-        entry = entry.with_schedule(schedule, times.tz.clone().unwrap_or_default());
+    if let Some(schedule) = changes.schedule.clone() {
+        entry = entry.with_schedule(schedule, changes.tz.clone().unwrap_or_default());
     }
-    if let Some(OrSent(grace)) = times.grace {
+    if let Some(OrSent(grace)) = changes.grace {
         entry = entry.with_grace(grace);
     }
-    entry
+    if let Some(OrNone(note)) = &changes.note {
+        entry.details.note.clone_from(note);
+    }
+    for tag in &changes.tag {
+        let too_many = || HostError::TooManyTags(entry.key.clone());
+        entry.details = entry
+            .details
+            .clone()
+            .with(tag.clone())
+            .ok_or_else(too_many)?;
+    }
+    Ok(entry)
 }
 
 pub(crate) async fn run(
@@ -78,8 +92,9 @@ pub(crate) async fn run(
         }
         HostCommand::Set {
             hosts: which,
-            times,
-        } => change(hosts, format, which, Change::Times(times)).await,
+            changes,
+        } => change(hosts, format, which, Change::Set(changes)).await,
+        HostCommand::Expect(wanted) => expect::run(hosts, format, wanted).await,
         HostCommand::Forget(which) => forget(hosts, format, which).await,
     }
 }
@@ -194,12 +209,25 @@ async fn for_each<T: Row>(
     fleet: &Fleet,
     operation: impl AsyncFn(&HostKey) -> Result<T, HostError>,
 ) -> Result<(), Failure> {
-    let names = names()?;
-    let of = names.len();
+    let names = names()?.into_iter();
+    let keys: Vec<_> = names
+        .map(|host| HostKey::new(fleet.clone(), host))
+        .collect();
+    each(format, now, &keys, operation).await
+}
+
+/// Runs `operation` on each of these, and prints the results, as [`for_each`] does.
+async fn each<T, R: Row>(
+    format: Format,
+    now: Timestamp,
+    items: &[T],
+    operation: impl AsyncFn(&T) -> Result<R, HostError>,
+) -> Result<(), Failure> {
+    let of = items.len();
     let mut failed = 0;
     let mut pages = Pages::new(format);
-    for (done, host) in names.into_iter().enumerate() {
-        match operation(&HostKey::new(fleet.clone(), host)).await {
+    for (done, item) in items.iter().enumerate() {
+        match operation(item).await {
             Ok(row) => pages.page(&[row], now)?,
             Err(HostError::Port(error)) => {
                 output::remark(&format!("stopped after {done} of {of} hosts"));

@@ -17,6 +17,7 @@ use crate::timing::Grace;
 
 static RULES: LazyLock<Rules> = LazyLock::new(Rules::default);
 
+mod expected;
 mod maintenance;
 
 /// Second 0 of the stories, so that none happens in 1970.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{About, Notice, NoticeHost, Subject};
+use crate::acknowledgement::Note;
 use crate::host::HostKey;
 use crate::transition::Caveat;
 
@@ -83,6 +84,7 @@ fn long(host: &NoticeHost) -> Value {
         epoch,
         message,
         flapping,
+        details,
         ..
     } = host;
     let mut json = json!({
@@ -97,6 +99,9 @@ fn long(host: &NoticeHost) -> Value {
     let flapping = flapping
         .map(|flapping| json!({"times": flapping.times, "since": flapping.since.to_string()}));
     add(&mut json, "flapping", flapping);
+    add(&mut json, "note", details.note.as_ref().map(Note::as_str));
+    let tags = (!details.tags.is_empty()).then(|| json!(details.tags));
+    add(&mut json, "tags", tags);
     json
 }
 

@@ -386,6 +386,37 @@ fn a_reminder_says_what_is_still_so_and_for_how_long() {
 }
 
 #[test]
+fn what_admins_say_of_a_host_stands_in_its_notices() {
+    let mut entry = entry("main", "web-01", Signal::Fail, "disk full");
+    entry.details.note = "Tel. 0123, ask for Kim".parse().ok();
+    for tag in ["site=north", "rack=7"] {
+        entry.details = entry.details.with(tag.parse().unwrap()).unwrap();
+    }
+    let notice = notice(&entry);
+    insta::assert_snapshot!(notice.text(), @"web-01 is failing since 09:52 UTC: disk full; note: Tel. 0123, ask for Kim");
+    insta::assert_snapshot!(notice.email(), @r"
+    web-01 is failing since 09:52 UTC: disk full; note: Tel. 0123, ask for Kim
+
+    host       web-01
+    fleet      main
+    since      2026-01-31T09:52:00Z
+    last beat  2026-01-31T09:52:00Z
+    interval   10 min
+    note       Tel. 0123, ask for Kim
+    tags       rack=7, site=north
+    region     local
+    notice     74N70QQZ1B, attempt 1
+
+    The host says:
+      > disk full
+
+    look:      hb host show web-01
+    silence:   hb host pause web-01 --until 2h
+    ");
+    insta::assert_snapshot!(notice.json()["hosts"][0], @r#"{"epoch":1,"hostId":"web-01","intervalMs":600000,"lastBeat":"2026-01-31T09:52:00Z","message":"disk full","note":"Tel. 0123, ask for Kim","since":"2026-01-31T09:52:00Z","tags":{"rack":"7","site":"north"}}"#);
+}
+
+#[test]
 fn a_digest_of_failing_hosts_says_why() {
     let mut digest = of_sites();
     digest.kind = Kind::Failing;

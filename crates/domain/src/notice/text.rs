@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::sites::places;
 use super::{About, Notice, NoticeHost};
+use crate::details::Details;
 use crate::host::HostId;
 use crate::limits;
-use crate::text::{ascii, human_duration, human_time, line};
+use crate::text::{ascii, human_duration, human_time, line, visible};
 use crate::time::Timestamp;
 use crate::transition::{Caveat, Kind, Severity};
 
@@ -94,7 +95,10 @@ impl Notice {
         let flapping = host
             .flapping
             .map(|flapping| format!("; {}", flapping.text(self.at)));
-        format!("{name} {what}{}", flapping.unwrap_or_default())
+        let note = host.details.note.as_ref();
+        let note = note.map(|note| format!("; note: {}", note.as_str()));
+        let more = [flapping, note].map(Option::unwrap_or_default).concat();
+        format!("{name} {what}{more}")
     }
 
     /// The subject of an e-mail: printable ASCII, at most [`limits::SUBJECT_CHARS`].
@@ -185,6 +189,13 @@ impl Notice {
         let said = message
             .as_ref()
             .filter(|m| !m.is_empty() && self.kind == Kind::Failing);
+        let Details { note, tags } = &host.details;
+        let note = note
+            .as_ref()
+            .map(|note| format!("note       {}\n", line(note.as_str(), limits::NOTE_CHARS)));
+        let tags =
+            (!tags.is_empty()).then(|| format!("tags       {}\n", visible(&host.details.tags())));
+        let details = [note, tags].map(Option::unwrap_or_default).concat();
         let quoted = said.map(|m| {
             let lines: Vec<_> = m
                 .as_str()
@@ -199,7 +210,7 @@ impl Notice {
         };
         format!(
             "{}\n\nhost       {host_id}\nfleet      {}\nsince      {since}\nlast beat  {last_beat}\n\
-             interval   {}{}\nregion     {}\nnotice     {}, attempt {}\n{}\n\
+             interval   {}{}\n{details}region     {}\nnotice     {}, attempt {}\n{}\n\
              look:      hb host show {host_id}{fleet}\n{act}\n",
             self.text(),
             self.fleet,

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hb_domain::{
-    Acknowledgement, ActKind, Entry, Heartbeat, HostKey, HostSettings, Interval, Maintenance, Note,
-    PauseError, Region, State, Timestamp,
+    Acknowledgement, ActKind, Beat, Entry, Grace, Heartbeat, HostKey, Interval, Maintenance, Note,
+    PauseError, Region, Schedule, State, Timestamp, Timing, Zone, limits,
 };
 use serde_json::{Value, json};
 
 use super::audit::Auditor;
 use super::view::{Covered, HostView, ListedState};
 use crate::canary::Receivers;
-use crate::ports::{PortError, PortResult, Ports, every_open};
+use crate::ports::{Heard, PortError, PortResult, Ports, every_open};
 use crate::swap::{Update, swap, update};
 
 /// Why a host was not shown or changed.
@@ -22,6 +22,8 @@ pub enum HostError {
     NoSuchHost(HostKey),
     #[error("{0} is neither missing nor failing")]
     NoTrouble(HostKey),
+    #[error("{0} would have more than {most} tags", most = limits::TAGS)]
+    TooManyTags(HostKey),
     /// The pause would end before it begins.
     #[error(transparent)]
     Pause(#[from] PauseError),
@@ -30,6 +32,35 @@ pub enum HostError {
     Busy(HostKey),
     #[error(transparent)]
     Port(#[from] PortError),
+}
+
+/// When the first beat of a host is expected.
+#[derive(Clone, Debug, Default)]
+pub struct Expectation {
+    /// Within this; 10 min unless given.
+    pub interval: Option<Interval>,
+    /// At its next time, in place of the interval.
+    pub schedule: Option<(Schedule, Zone)>,
+    /// How much later it may come.
+    pub grace: Option<Grace>,
+    /// For people.
+    pub note: Option<Note>,
+}
+
+impl Expectation {
+    /// What is stored as the last beat of a host that is expected since `at`.
+    fn beat(&self, at: Timestamp) -> Beat {
+        let timing = match &self.schedule {
+            Some((schedule, zone)) => Timing::by(schedule, zone, self.grace, at),
+            None => Timing::every(self.interval.unwrap_or_default(), self.grace),
+        };
+        Beat {
+            interval: timing.interval,
+            grace: timing.grace,
+            scheduled: self.schedule.is_some(),
+            ..Beat::ok(at)
+        }
+    }
 }
 
 /// Shows and changes hosts.
@@ -110,17 +141,55 @@ impl HostAdmin {
         key: &HostKey,
         interval: Option<Interval>,
     ) -> Result<HostView, HostError> {
-        self.set(key, |entry| entry.with_interval(interval)).await
+        self.set(key, |entry| Ok(entry.with_interval(interval)))
+            .await
     }
 
-    /// Changes the settings of a host.
+    /// Changes the settings or the details of a host.
     pub async fn set(
         &self,
         key: &HostKey,
-        change: impl Fn(Entry) -> Entry,
+        change: impl Fn(Entry) -> Result<Entry, HostError>,
     ) -> Result<HostView, HostError> {
-        self.change(key, ActKind::HostSet, |entry, _| Ok(change(entry)))
+        self.change(key, ActKind::HostSet, |entry, _| change(entry))
             .await
+    }
+
+    /// Expects the first beat of a host: it is missing when it is not heard in time. Of a host that is known, or expected
+    /// already, only the note changes, and how long the latter may take.
+    ///
+    /// The ledger goes first: to a sweep that finds the heartbeat alone, it would be a host that has beaten.
+    pub async fn expect(
+        &self,
+        key: &HostKey,
+        expectation: &Expectation,
+    ) -> Result<HostView, HostError> {
+        let heartbeat = self.beats(key).await?;
+        let expect = |entry: Entry, now| {
+            let heard = heartbeat
+                .as_ref()
+                .is_some_and(|beats| beats.last > entry.basis);
+            let next = (!heard).then(|| entry.clone().expected(now)).flatten();
+            let mut next = next
+                .filter(|_| entry.settings.expected.is_none())
+                .unwrap_or(entry);
+            if let Some(note) = &expectation.note {
+                next.details.note = Some(note.clone());
+            }
+            Ok(next)
+        };
+        let change = self.changed(key, ActKind::HostExpect, true, expect);
+        let (entry, now) = change.await?;
+        if let Some(since) = entry.settings.expected {
+            let heard = Heard {
+                key: key.clone(),
+                region: self.region.clone(),
+                heartbeat: Heartbeat::new(expectation.beat(since)),
+            };
+            self.ports.heartbeats.record(&heard).await?;
+        }
+        let heartbeat = self.beats(key).await?;
+        Ok(self.view(key, heartbeat, Some(entry), now).await?)
     }
 
     /// Sends no reminders of the host until it recovers.
@@ -175,24 +244,36 @@ impl HostAdmin {
         kind: ActKind,
         change: impl Fn(Entry, Timestamp) -> Result<Entry, HostError>,
     ) -> Result<HostView, HostError> {
-        let now = self.ports.clock.now();
         let heartbeat = self.beats(key).await?;
+        let (entry, now) = self.changed(key, kind, heartbeat.is_some(), change).await?;
+        Ok(self.view(key, heartbeat, Some(entry), now).await?)
+    }
+
+    /// The entry of a host, which is known by more than the entry if it `beats`, changed now.
+    async fn changed(
+        &self,
+        key: &HostKey,
+        kind: ActKind,
+        beats: bool,
+        change: impl Fn(Entry, Timestamp) -> Result<Entry, HostError>,
+    ) -> Result<(Entry, Timestamp), HostError> {
+        let now = self.ports.clock.now();
         let mut old = Value::Null;
         let rule = |entry: Option<Entry>| {
-            if !is_known(heartbeat.as_ref(), entry.as_ref()) {
+            if !beats && !entry.as_ref().is_some_and(is_kept) {
                 return Err(HostError::NoSuchHost(key.clone()));
             }
             let entry = entry.unwrap_or_else(|| Entry::new(key.clone()));
-            old = facts(&entry.settings, now);
+            old = facts(&entry, now);
             change(entry, now)
         };
         match update(&self.ports, key, rule).await? {
             Update::Done(stored) => {
                 let entry = stored.record;
-                let new = (kind != ActKind::HostForget).then(|| facts(&entry.settings, now));
+                let new = (kind != ActKind::HostForget).then(|| facts(&entry, now));
                 let target = key.to_string();
                 self.auditor.record(kind, &target, Some(old), new).await;
-                Ok(self.view(key, heartbeat, Some(entry), now).await?)
+                Ok((entry, now))
             }
             Update::Declined(_, error) => Err(error),
             Update::Contended(_) => Err(HostError::Busy(key.clone())),
@@ -201,7 +282,10 @@ impl HostAdmin {
 }
 
 /// What the audit shows of a host.
-fn facts(settings: &HostSettings, now: Timestamp) -> Value {
+fn facts(entry: &Entry, now: Timestamp) -> Value {
+    let Entry {
+        settings, details, ..
+    } = entry;
     let pause = settings.pause.filter(|_| settings.is_paused(now));
     let mut facts = json!({
         "paused": pause.is_some(),
@@ -217,11 +301,25 @@ fn facts(settings: &HostSettings, now: Timestamp) -> Value {
     }
     if let Some(Acknowledgement { note, .. }) = &settings.acknowledged {
         facts["acknowledged"] = json!(true);
+        facts["acknowledgement"] = json!(note);
+    }
+    if let Some(since) = settings.expected {
+        facts["expectedSince"] = json!(since.to_string());
+    }
+    if let Some(note) = &details.note {
         facts["note"] = json!(note);
+    }
+    if !details.tags.is_empty() {
+        facts["tags"] = json!(details.tags);
     }
     facts
 }
 
 fn is_known(heartbeat: Option<&Heartbeat>, entry: Option<&Entry>) -> bool {
-    heartbeat.is_some() || entry.is_some_and(|entry| entry.state != State::Forgotten)
+    heartbeat.is_some() || entry.is_some_and(is_kept)
+}
+
+/// Whether the entry is one of a host that people know.
+fn is_kept(entry: &Entry) -> bool {
+    entry.state != State::Forgotten || entry.settings.expected.is_some()
 }

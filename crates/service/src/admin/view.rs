@@ -1,8 +1,8 @@
 //! A host as admins see it, computed from its heartbeat, its entry and the coverage.
 
 use hb_domain::{
-    Blackout, Coverage, Entry, Heartbeat, HostKey, HostSettings, Maintenance, State, Timestamp,
-    Timing, Window, deadline,
+    Blackout, Coverage, Details, Entry, Heartbeat, HostKey, HostSettings, Maintenance, State,
+    Timestamp, Timing, Window, deadline,
 };
 
 use crate::ports::Unreadable;
@@ -12,7 +12,7 @@ use crate::ports::Unreadable;
 pub struct HostView {
     pub key: HostKey,
     pub state: State,
-    /// Its beats, all regions together; `None` when it has not beaten since it was forgotten or set up.
+    /// Its beats, all regions together; `None` when it has not beaten since it was forgotten, or expected.
     pub heartbeat: Option<Heartbeat>,
     /// When its silence becomes too long.
     pub deadline: Option<Timestamp>,
@@ -25,6 +25,8 @@ pub struct HostView {
     /// When no beat could be received, since its last one.
     pub blackouts: Vec<Blackout>,
     pub settings: HostSettings,
+    /// A listing has none of hosts that are well.
+    pub details: Details,
     /// The maintenance window in which it is, and when that is open.
     pub window: Option<(Window, Blackout)>,
     /// Its ledger entry. A listing has none.
@@ -56,16 +58,14 @@ impl HostView {
             state,
             basis,
             settings,
+            details,
         } = listed.unwrap_or_default();
         // A host that beats and was not decided on yet is about to be registered.
         let beats = heartbeat
             .as_ref()
             .is_some_and(|heartbeat| heartbeat.last > basis);
-        let state = if state == State::Forgotten && beats {
-            State::Up
-        } else {
-            state
-        };
+        let unknown = matches!(state, State::Forgotten | State::Expected);
+        let state = if unknown && beats { State::Up } else { state };
         let due = heartbeat.as_ref().map(|heartbeat| {
             let last = heartbeat.last;
             deadline(last, &key, heartbeat, &settings, coverage, maintenance)
@@ -85,16 +85,19 @@ impl HostView {
             .zip(grace)
             .map(|(at, grace)| at.minus(grace.duration()));
         let late = state == State::Up && window.is_none() && expected.is_some_and(|at| at < now);
+        // What is stored then is when it was expected.
+        let heard = |beats: &Heartbeat| settings.expected.is_none_or(|since| beats.last > since);
         Self {
             key,
             state,
-            heartbeat,
+            heartbeat: heartbeat.filter(heard),
             deadline,
             timing,
             expected,
             late,
             blackouts,
             settings,
+            details,
             window,
             entry: None,
             unreadable_receivers: Vec::new(),
@@ -107,6 +110,7 @@ pub(super) struct ListedState {
     pub(super) state: State,
     pub(super) basis: Timestamp,
     pub(super) settings: HostSettings,
+    pub(super) details: Details,
 }
 
 impl ListedState {
@@ -117,6 +121,7 @@ impl ListedState {
                 .filter(|basis| !basis.is_ahead(now))
                 .unwrap_or_default(),
             settings: entry.settings.clone(),
+            details: entry.details.clone(),
         }
     }
 }
@@ -128,6 +133,7 @@ impl Default for ListedState {
             state: State::Forgotten,
             basis: Timestamp::MIN,
             settings: HostSettings::default(),
+            details: Details::default(),
         }
     }
 }

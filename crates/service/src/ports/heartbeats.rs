@@ -47,7 +47,7 @@ impl Segment {
     pub const WHOLE: Self = Self { index: 0, of: 1 };
 }
 
-/// The heartbeats of all hosts. Only the recording of beats writes them, and a sweep that finds the future in them.
+/// The heartbeats of all hosts. The recording of beats writes them, an admin who expects one, and a sweep that finds the future in them.
 #[async_trait]
 pub trait Heartbeats: Send + Sync {
     /// Stores `heard` as [`Heartbeat::recorded`] says, at the instant of the write, or at the beat's own where no request

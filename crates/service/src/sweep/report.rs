@@ -102,7 +102,7 @@ impl HostCounts {
             State::Missing => self.missing += 1,
             State::Failing => self.failing += 1,
             State::Paused => self.paused += 1,
-            State::Up | State::Forgotten => {}
+            State::Up | State::Expected | State::Forgotten => {}
         }
     }
 }

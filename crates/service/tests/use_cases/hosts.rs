@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use hb_domain::{Beat, Entry, Heartbeat, HostKey, Interval, Kind, Receiver, Signal, State};
 use hb_service::SweepSettings;
-use hb_service::admin::{HostAdmin, HostError, HostView};
+use hb_service::admin::{Expectation, HostAdmin, HostError, HostView};
 use hb_service::ports::Ports;
 use hb_service::ports::{Clock, Heard, Heartbeats, Ledger};
 use hb_service::testing::memory::auditor;
@@ -361,7 +361,7 @@ async fn a_host_is_late_between_when_it_is_expected_and_its_deadline() {
     let view = hosts
         .set(&host("a"), |entry| {
             let entry = entry.with_grace(Duration::from_secs(30).try_into().ok());
-            entry.with_interval(Duration::from_mins(1).try_into().ok())
+            Ok(entry.with_interval(Duration::from_mins(1).try_into().ok()))
         })
         .await
         .unwrap();
@@ -402,7 +402,7 @@ async fn no_beat_is_expected_of_a_host_whose_run_takes_too_long_before() {
     let bench = Bench::new();
     let hosts = hosts(&bench);
     bench.beat_every("a", Duration::from_hours(1)).await;
-    let graced = |entry: Entry| entry.with_grace(Duration::from_mins(5).try_into().ok());
+    let graced = |entry: Entry| Ok(entry.with_grace(Duration::from_mins(5).try_into().ok()));
     let view = hosts.set(&host("a"), graced).await.unwrap();
     assert!(view.expected.is_some());
     bench.pass(1);
@@ -412,4 +412,66 @@ async fn no_beat_is_expected_of_a_host_whose_run_takes_too_long_before() {
     let view = hosts.show(&host("a")).await.unwrap();
     let limit = bench.clock.now().plus(Duration::from_mins(5));
     assert_eq!((view.deadline, view.expected), (Some(limit), None));
+}
+
+/// An expectation of a minute.
+fn within_a_minute() -> Expectation {
+    Expectation {
+        interval: Interval::from_millis(60_000).ok(),
+        note: "Tel. 0123".parse().ok(),
+        ..Expectation::default()
+    }
+}
+
+#[tokio::test]
+async fn an_expected_host_is_listed_and_missing_when_it_is_not_heard() {
+    let bench = Bench::new();
+    let hosts = hosts(&bench);
+    let expected = hosts.expect(&host("a"), &within_a_minute()).await.unwrap();
+    assert_eq!(expected.state, State::Expected);
+    assert!(expected.heartbeat.is_none() && expected.deadline.is_some());
+    bench.sweep().run().await.unwrap();
+    assert_eq!(states(&hosts).await, [("a".to_owned(), State::Expected)]);
+    bench.pass(61);
+    bench.sweep().run().await.unwrap();
+    assert_eq!(states(&hosts).await, [("a".to_owned(), State::Missing)]);
+    let shown = hosts.show(&host("a")).await.unwrap();
+    let note = shown.details.note.unwrap();
+    assert_eq!(note.as_str(), "Tel. 0123");
+    bench.beat("a").await;
+    bench.sweep().run().await.unwrap();
+    let shown = hosts.show(&host("a")).await.unwrap();
+    assert_eq!((shown.state, shown.settings.expected), (State::Up, None));
+}
+
+#[tokio::test]
+async fn a_host_is_expected_once_also_after_a_crash_and_a_known_one_never() {
+    let bench = Bench::new();
+    let hosts = hosts(&bench);
+    let expect = async |name| hosts.expect(&host(name), &within_a_minute()).await.unwrap();
+    let first = expect("a").await.settings.expected;
+    bench.pass(30);
+    // The heartbeat was lost, as after a crash in between.
+    let up_to = bench.clock.now();
+    hosts
+        .ports
+        .heartbeats
+        .forget(&host("a"), up_to)
+        .await
+        .unwrap();
+    assert_eq!(hosts.show(&host("a")).await.unwrap().state, State::Expected);
+    let again = expect("a").await;
+    assert_eq!(again.settings.expected, first);
+    assert!(again.deadline.is_some());
+    bench.beat("b").await;
+    let known = expect("b").await;
+    assert_eq!((known.state, known.settings.expected), (State::Up, None));
+    bench.sweep().run().await.unwrap();
+    let known = expect("b").await;
+    assert_eq!((known.state, known.settings.expected), (State::Up, None));
+    hosts.forget(&host("a")).await.unwrap();
+    assert!(matches!(
+        hosts.show(&host("a")).await,
+        Err(HostError::NoSuchHost(_))
+    ));
 }

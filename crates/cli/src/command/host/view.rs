@@ -1,5 +1,6 @@
 //! A host as it is shown.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -39,6 +40,13 @@ pub(super) struct HostRow {
     /// While it is in one.
     #[serde(skip_serializing_if = "Option::is_none")]
     maintenance: Option<InMaintenance>,
+    /// Until its first beat, since when that is expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tags: BTreeMap<String, String>,
     #[serde(skip)]
     view: HostView,
 }
@@ -47,6 +55,23 @@ pub(super) struct HostRow {
 fn acknowledgement(view: &HostView) -> Option<&Acknowledgement> {
     let acknowledged = view.settings.acknowledged.as_ref();
     acknowledged.filter(|_| view.state.is_trouble())
+}
+
+/// Until people know of its first beat, a host that was heard still has it.
+fn expected_since(view: &HostView) -> Option<Timestamp> {
+    let never_heard = view.heartbeat.is_none();
+    view.settings.expected.filter(|_| never_heard)
+}
+
+fn note(view: &HostView) -> Option<String> {
+    let note = view.details.note.as_ref();
+    note.map(|note| visible(note.as_str()))
+}
+
+fn tags(view: &HostView) -> BTreeMap<String, String> {
+    let tags = view.details.tags.iter();
+    tags.map(|(name, value)| (name.to_string(), visible(value.as_str())))
+        .collect()
 }
 
 #[derive(Serialize)]
@@ -110,6 +135,9 @@ impl HostRow {
                 .map(|until| until.to_string()),
             acknowledged: acknowledgement(&view).map(Into::into),
             maintenance: view.window.as_ref().map(Into::into),
+            expected_since: expected_since(&view).map(|since| since.to_string()),
+            note: note(&view),
+            tags: tags(&view),
             view,
         }
     }
@@ -317,6 +345,18 @@ impl HostDetails {
                 or_dash(view.deadline.map(|at| output::instant_here(at, now))),
             ),
         ];
+        if let Some(since) = expected_since(view) {
+            facts.push((
+                "never heard",
+                format!("expected since {}", instant(since, now)),
+            ));
+        }
+        if let Some(note) = &row.note {
+            facts.push(("note", note.clone()));
+        }
+        if !row.tags.is_empty() {
+            facts.push(("tags", visible(&view.details.tags())));
+        }
         if let Some((expected, grace)) = view.expected.zip(row.grace_ms) {
             let expected = output::instant_here(expected, now);
             let grace = human_duration(Duration::from_millis(grace));

@@ -36,8 +36,9 @@ impl Watched {
             State::Missing => 0,
             State::Failing => 1,
             State::Up => 2,
-            State::Paused => 3,
-            State::Forgotten => 4,
+            State::Expected => 3,
+            State::Paused => 4,
+            State::Forgotten => 5,
         };
         let last = view.heartbeat.as_ref().map(|beats| beats.last);
         let fleet = &view.key.fleet;
@@ -185,7 +186,9 @@ fn style(state: State) -> Style {
         State::Missing => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
         State::Failing => Style::new().fg(Color::Yellow),
         State::Up => Style::new().fg(Color::Green),
-        State::Paused | State::Forgotten => Style::new().add_modifier(Modifier::DIM),
+        State::Expected | State::Paused | State::Forgotten => {
+            Style::new().add_modifier(Modifier::DIM)
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use indicatif::ProgressBar;
 
 use self::rows::Row;
 use super::NewKey;
-use crate::command::report_unreadable;
+use crate::command::{report_unreadable, table};
 use crate::exit::Failure;
 use crate::output::{self, Format, Pages};
 
@@ -66,7 +66,7 @@ pub(super) async fn import(
         source_name: file.display().to_string(),
         cause,
     };
-    let text = read(file).map_err(|error| input(error.to_string()))?;
+    let text = table::read(file).map_err(|error| input(error.to_string()))?;
     let rows = rows::parse(&text).map_err(input)?;
     let of = rows.len();
     let mut keys = Vec::new();
@@ -99,14 +99,6 @@ pub(super) async fn import(
     }
     let source = file.display().to_string();
     store(key_admin, format, &source, keys, wrong).await
-}
-
-fn read(file: &Path) -> io::Result<String> {
-    if file == Path::new("-") {
-        io::read_to_string(io::stdin())
-    } else {
-        std::fs::read_to_string(file)
-    }
 }
 
 enum Stored {

@@ -10,9 +10,9 @@ use hb_domain::{
 };
 use hb_service::admin::{Created, KeyAdmin, KeyRequest};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::args::{interval, until};
+use crate::command::table::{self, Numbered};
 
 /// The columns of an export, in their order.
 const COLUMNS: [&str; 11] = [
@@ -183,92 +183,9 @@ pub(crate) fn write(out: impl io::Write, rows: impl Iterator<Item = Row>) -> io:
     csv.flush()
 }
 
-/// The line of a row, and the row or what is wrong with it.
-pub(crate) type Numbered = (u64, Result<Row, String>);
-
-/// The rows of a file with their lines (in JSON their number, from 1). A text that starts with a bracket is JSON, any
-/// other is CSV.
-pub(crate) fn parse(text: &str) -> Result<Vec<Numbered>, String> {
-    let row =
-        |value: Value| serde_json::from_value::<Row>(value).map_err(|error| error.to_string());
-    if text.trim_start().starts_with('[') {
-        let values: Vec<Value> =
-            serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-        return Ok((1..).zip(values.into_iter().map(row)).collect());
-    }
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
-    let head = reader
-        .headers()
-        .map_err(|error| format!("not CSV: {error}"))?
-        .clone();
-    if !head.iter().any(|column| column == "name") {
-        return Err(format!(
-            "the first line must name the columns, at least name, of {}",
-            COLUMNS.join(",")
-        ));
-    }
-    let (mut line, mut counted) = (1, 0);
-    let numbered = |record: Result<csv::StringRecord, csv::Error>| {
-        let position = match &record {
-            Ok(record) => record.position(),
-            Err(error) => error.position(),
-        };
-        if let Some(position) = position {
-            let begin = begin_of(text, position.byte());
-            line += breaks(text.as_bytes().get(counted..begin).unwrap_or_default());
-            counted = begin;
-        }
-        let record = record.map_err(|error| wrong(&error));
-        let row = record.and_then(|record| {
-            let cells = head.iter().zip(record.iter());
-            let cells = cells.filter(|(_, cell)| !cell.is_empty());
-            let fields: Map<_, _> = cells
-                .map(|(column, cell)| (column.to_owned(), field(column, cell)))
-                .collect();
-            row(fields.into())
-        });
-        (line, row)
-    };
-    Ok(reader.into_records().map(numbered).collect())
-}
-
-/// What is wrong with a line, without the number that `csv` gives it.
-fn wrong(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => format!("it has {len} cells, and the first line has {expected_len}"),
-        _ => error.to_string(),
-    }
-}
-
-/// Where a record begins. Its position is the end of the one before it: these line breaks are between them.
-fn begin_of(text: &str, position: u64) -> usize {
-    let position = usize::try_from(position).unwrap_or(usize::MAX);
-    let rest = text.as_bytes().get(position..).unwrap_or_default();
-    let between = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-    position.saturating_add(between.count())
-}
-
-/// How many lines end in a text: `csv` takes `\r`, `\n` and both together, and counts `\n` only.
-fn breaks(text: &[u8]) -> u64 {
-    let ends = text.iter().enumerate();
-    let ends = ends.filter(|(at, byte)| match byte {
-        b'\n' => true,
-        b'\r' => text.get(at + 1) != Some(&b'\n'),
-        _ => false,
-    });
-    ends.count() as u64
-}
-
-fn field(column: &str, cell: &str) -> Value {
-    if column == "hostPrefixes" {
-        cell.split_whitespace().collect()
-    } else {
-        cell.into()
-    }
+/// The keys of a file; one of CSV names at least their names.
+pub(crate) fn parse(text: &str) -> Result<Vec<Numbered<Row>>, String> {
+    table::parse(text, "name", &COLUMNS)
 }
 
 #[cfg(test)]
