@@ -48,6 +48,11 @@ pub(crate) enum KeyCommand {
     },
     /// List all keys, without their secrets.
     List,
+    /// Show one key and the hosts whose last beat came with it.
+    Show {
+        /// The key's id, its name, or the whole key.
+        key: KeyRef,
+    },
     /// Create a new key like an existing one, which then expires.
     Rotate {
         /// The key's id, its name, or the whole key.

@@ -2,11 +2,13 @@
 
 pub(crate) mod transfer;
 
+use std::net::IpAddr;
+
 use hb_domain::{
     HostPrefix, Interval, Key, KeyId, KeyLimits, Scope, Timestamp, Token, credential,
     human_duration,
 };
-use hb_service::admin::{Created, KeyAdmin, KeyError, KeyRequest, Rotated};
+use hb_service::admin::{Created, HostAdmin, KeyAdmin, KeyError, KeyRequest, Rotated};
 use hb_service::ports::every_page;
 use serde::Serialize;
 
@@ -124,6 +126,80 @@ impl Row for NewKey {
     }
 }
 
+/// A key with the hosts whose last beat came with it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyDetails {
+    #[serde(flatten)]
+    row: KeyRow,
+    used_by: Vec<UserRow>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserRow {
+    host_id: String,
+    fleet: String,
+    last_beat: String,
+    address: Option<IpAddr>,
+}
+
+impl KeyDetails {
+    fn text(&self, now: Timestamp) -> String {
+        let titles = KeyRow::HEAD.iter().map(|title| title.to_lowercase());
+        let facts = titles.zip(self.row.cells(now));
+        let facts: Vec<_> = facts
+            .map(|(name, fact)| format!("{name:<14}{fact}"))
+            .collect();
+        if self.used_by.is_empty() {
+            return facts.join("\n");
+        }
+        let cells = |user: &UserRow| {
+            vec![
+                user.host_id.clone(),
+                user.fleet.clone(),
+                user.last_beat.clone(),
+                or_dash(user.address.map(|address| address.to_string())),
+            ]
+        };
+        let rows: Vec<_> = self.used_by.iter().map(cells).collect();
+        let head = ["USED BY", "FLEET", "LAST BEAT", "ADDRESS"];
+        format!("{}\n\n{}", facts.join("\n"), output::table(&head, &rows))
+    }
+}
+
+async fn show_users(
+    hosts: &HostAdmin,
+    format: Format,
+    key: &Key,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let details = KeyDetails {
+        used_by: used_by(hosts, key.id).await?,
+        row: KeyRow::new(key, now),
+    };
+    Ok(output::one(format, &details.text(now), &details)?)
+}
+
+/// The hosts whose last beat came with a key, from a scan of all.
+async fn used_by(hosts: &HostAdmin, key: KeyId) -> Result<Vec<UserRow>, Failure> {
+    let mut users = Vec::new();
+    let mut listing = hosts.listing(None).await?;
+    while let Some((views, unreadable)) = listing.next_page().await? {
+        report_unreadable("host", &unreadable);
+        for view in views {
+            let beats = view.heartbeat.filter(|beats| beats.key == Some(key));
+            users.extend(beats.map(|beats| UserRow {
+                host_id: view.key.host.to_string(),
+                fleet: view.key.fleet.to_string(),
+                last_beat: beats.last.to_string(),
+                address: beats.address,
+            }));
+        }
+    }
+    Ok(users)
+}
+
 pub(crate) async fn run(
     backend: &Backend,
     format: Format,
@@ -165,6 +241,12 @@ pub(crate) async fn run(
             let rows: Vec<_> = keys.iter().map(|key| KeyRow::new(key, now)).collect();
             output::rows(format, &rows, now)?;
         }
+        KeyCommand::Show { key } => {
+            let id = find(key_admin, key, now).await?;
+            let key = key_admin.ports.keys.load(&id).await?;
+            let key = key.ok_or(KeyError::NoSuchKey(id))?;
+            show_users(&backend.hosts(), format, &key, now).await?;
+        }
         KeyCommand::Rotate { key, overlap } => {
             let id = find(key_admin, key, now).await?;
             let Rotated { created, old } = key_admin.rotate_key(&id, overlap).await?;
@@ -189,18 +271,8 @@ pub(crate) async fn run(
                 }
             };
             let key = key_admin.limit_key(&id, change).await?;
-            let intervals = key
-                .limits
-                .interval
-                .map_or("any interval".to_owned(), |interval| {
-                    format!("intervals up to {}", human_duration(interval.duration()))
-                });
-            let text = format!(
-                "{id} ({}) may have {} hosts and {intervals}",
-                key.name,
-                key.most_hosts()
-            );
-            output::one(format, &text, &KeyRow::new(&key, now))?;
+            let row = KeyRow::new(&key, now);
+            output::one(format, &limited(&key), &row)?;
         }
         KeyCommand::Revoke { key } => {
             let id = find(key_admin, key, now).await?;
@@ -222,6 +294,18 @@ pub(crate) async fn run(
         KeyCommand::Inspect { token } => inspect(format, &token)?,
     }
     Ok(())
+}
+
+/// What a key is limited to.
+fn limited(key: &Key) -> String {
+    let intervals = key
+        .limits
+        .interval
+        .map_or("any interval".to_owned(), |interval| {
+            format!("intervals up to {}", human_duration(interval.duration()))
+        });
+    let (id, name, hosts) = (&key.id, &key.name, key.most_hosts());
+    format!("{id} ({name}) may have {hosts} hosts and {intervals}")
 }
 
 /// Shows a new key; returns the text to describe it with.
