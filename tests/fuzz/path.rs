@@ -3,7 +3,7 @@
 use hb_domain::Signal;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::world::{World, request, run};
+use crate::world::{World, now, request, run};
 
 /// Sends a beat to any path. What is stored of it can be written as another path, which says the same.
 pub fn path(data: &[u8]) {
@@ -21,6 +21,14 @@ pub fn path(data: &[u8]) {
         let Some((host, heartbeat)) = stored else {
             return;
         };
+        // What more a beat may say is in no path, and a start or a log is no beat.
+        let more = heartbeat.grace.is_some()
+            || heartbeat.run_id.is_some()
+            || heartbeat.run.is_some()
+            || heartbeat.log.is_some();
+        if more || heartbeat.first != now() {
+            return;
+        }
         let signal = if heartbeat.signal == Signal::Ok {
             "0"
         } else {
@@ -39,7 +47,7 @@ pub fn path(data: &[u8]) {
             encoded(message),
         );
         let again = World::new().await;
-        let request = request("PUT", &target, b"not an object").expect("a request");
+        let request = request("PUT", &target, b"").expect("a request");
         assert_eq!(again.send(request).await.status, 200, "{target}");
         assert_eq!(again.stored().await, Some((host, heartbeat)), "{target}");
     });

@@ -10,7 +10,7 @@ fn fleets_are_listed_shown_and_set() {
     sandbox.key(&["--fleet", "lab"]);
     let fleet = |wait: u32, interval: u32, name: &str| {
         json!({"fleet": name, "groupWaitMs": wait, "groupIntervalMs": interval, "repeatIntervalMs": 86_400_000,
-               "sent": {}, "reminded": null})
+               "tz": "UTC", "sent": {}, "reminded": null})
     };
     let default = |name: &str| fleet(30_000, 300_000, name);
     let listed = sandbox.json(&["fleet", "list"]);
@@ -20,13 +20,18 @@ fn fleets_are_listed_shown_and_set() {
     let set = sandbox.json(&["fleet", "set", "main", "--group-interval", "24h"]);
     assert_eq!(set, fleet(0, 86_400_000, "main"));
     let shown = sandbox.run(&["fleet", "show", "main"]);
-    let text = "fleet           main\ngroup wait      0 s (default 30 s)\ngroup interval  1 d (default 5 min)\nrepeat          1 d (the default)\n";
+    let text = "fleet           main\ngroup wait      0 s (default 30 s)\ngroup interval  1 d (default 5 min)\nrepeat          1 d (the default)\ntime zone       UTC\n";
     assert_eq!(shown.stdout, text);
     let both = ["--group-wait", "default", "--group-interval", "default"];
     let set = sandbox.json(&[&["fleet", "set", "main"][..], &both].concat());
     assert_eq!(set, default("main"));
+    let berlin = sandbox.json(&["fleet", "set", "main", "--tz", "Europe/Berlin"]);
+    assert_eq!(berlin["tz"], "Europe/Berlin");
+    let set = sandbox.json(&["fleet", "set", "main", "--tz", "default"]);
+    assert_eq!(set, default("main"));
     for wrong in [
         &["fleet", "set", "main"][..],
+        &["fleet", "set", "main", "--tz", "Berlin"],
         &["fleet", "set", "main", "--group-wait", "31d"],
         &["fleet", "set", "main", "--group-wait", "5"],
         &["fleet", "set", "main", "--group-interval=-1s"],
@@ -39,11 +44,12 @@ fn fleets_are_listed_shown_and_set() {
     let acts = sandbox.json(&["audit", "list"]);
     let acts = acts.as_array().unwrap().iter();
     let acts: Vec<_> = acts.filter(|act| act["act"] == "fleet set").collect();
-    assert_eq!(acts.len(), 3);
+    assert_eq!(acts.len(), 5);
     assert_eq!(
         acts[1]["old"],
         json!({"groupWaitMs": 0, "groupIntervalMs": null, "repeatIntervalMs": null})
     );
+    assert_eq!(acts[3]["new"]["tz"], "Europe/Berlin");
     assert_eq!(
         acts[1]["new"],
         json!({"groupWaitMs": 0, "groupIntervalMs": 86_400_000, "repeatIntervalMs": null})

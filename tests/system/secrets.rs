@@ -225,7 +225,7 @@ async fn invisible_characters_of_foreign_text_reach_no_terminal() {
     sandbox.run(&["key", "create", "na\u{2066}me"]);
     eventually("a notice", async || {
         let lines = server.stdout();
-        lines.iter().find(|line| line.contains("failing")).cloned()
+        lines.iter().find(|line| line.contains("FAILED")).cloned()
     })
     .await;
     let refusing = Scripted::answering(&[(400, &[])]).await;

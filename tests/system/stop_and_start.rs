@@ -81,7 +81,7 @@ async fn servers_started_together_on_an_empty_folder_create_one_key() {
         let lines = [&a, &b, &c].map(Server::stdout).concat();
         lines
             .iter()
-            .filter(|line| line.contains("web-01 is registered"))
+            .filter(|line| line.contains("REGISTERED web-01: "))
             .count()
     };
     eventually("the notice", async || (notices() > 0).then_some(())).await;

@@ -153,13 +153,13 @@ async fn two_servers_watch_each_other() {
     }
     servers.1.kill();
     eventually("a notice about the dead server", async || {
-        let missing = |line: &String| line.contains("hb-b is missing");
+        let missing = |line: &String| line.contains("MISSING hb-b: ");
         servers.0.stdout().iter().any(missing).then_some(())
     })
     .await;
     let _again = start(&b, 1, "hb-b").await;
     eventually("both recoveries", async || {
-        let back = |line: &String| line.contains("hb-b recovered");
+        let back = |line: &String| line.contains("RECOVERED hb-b: ");
         let works = |line: &String| line.contains("--ping-url works again");
         (servers.0.stdout().iter().any(back) && servers.0.stderr().iter().any(works)).then_some(())
     })

@@ -95,6 +95,7 @@ pub(crate) async fn run(dir: PathBuf, format: Format, serve: Serve) -> Result<()
     };
     let settings = SweepSettings {
         program: hb_version::PROGRAM.to_owned(),
+        hb: command(&dir),
         ..SweepSettings::local()
     };
     let canaries = canaries(&backend, way, &dir, &settings);
@@ -149,6 +150,17 @@ async fn exit_on_signal(err: Printer) {
 }
 
 /// The server's own beats, which take this way.
+/// The command by which people on this machine call the service of the folder `dir`, for a shell.
+fn command(dir: &Path) -> String {
+    let path = dir.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if path.chars().all(plain) {
+        format!("hb --data-dir {path}")
+    } else {
+        format!("hb --data-dir '{}'", path.replace('\'', r"'\''"))
+    }
+}
+
 fn canaries(backend: &Backend, way: canary::Way, dir: &Path, settings: &SweepSettings) -> Canaries {
     let caller = canary::HttpCaller::new(way, dir, Arc::new(backend.keys()));
     Canaries {
@@ -338,4 +350,17 @@ async fn signal() {
         }
     }
     let _ = tokio::signal::ctrl_c().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_of_readers_names_the_folder_as_a_shell_reads_it() {
+        let of = |path: &str| command(Path::new(path));
+        assert_eq!(of("/var/lib/hb-1"), "hb --data-dir /var/lib/hb-1");
+        assert_eq!(of("/my $data"), "hb --data-dir '/my $data'");
+        assert_eq!(of("/it's"), r"hb --data-dir '/it'\''s'");
+    }
 }

@@ -16,6 +16,7 @@ use crate::host::Fleet;
 use crate::limits;
 use crate::maintenance::Window;
 use crate::notice::NoticeId;
+use crate::schedule::Zone;
 use crate::text::human_duration;
 use crate::time::Timestamp;
 use crate::transition::Kind;
@@ -126,6 +127,9 @@ pub struct FleetRecord {
     /// Set by admins.
     #[serde(default)]
     pub settings: FleetSettings,
+    /// The time zone of those who get its notices; UTC unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tz: Option<Zone>,
     /// When the last message of each kind left.
     #[serde(default)]
     pub sent: BTreeMap<Kind, Timestamp>,
@@ -147,6 +151,7 @@ impl FleetRecord {
         Self {
             fleet,
             settings: FleetSettings::default(),
+            tz: None,
             sent: BTreeMap::new(),
             reminded: None,
             reminder: None,

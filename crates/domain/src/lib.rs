@@ -69,7 +69,7 @@ pub use key::{
 };
 pub use maintenance::{Maintenance, Times, Window, WindowError, WindowId, WindowIdError};
 pub use message::{Message, printed};
-pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Subject};
+pub use notice::{About, Notice, NoticeHost, NoticeId, NoticeIdError, Reader, Sent, Subject};
 pub use pending::{Acceptance, DeliveryPolicy, Echoed, Pending, Phase, Publication};
 pub use run::{Log, Run, RunId, RunIdError};
 pub use schedule::{Schedule, ScheduleError, Zone, ZoneError};

@@ -6,12 +6,14 @@
 pub(crate) mod id;
 mod json;
 mod part;
+mod reader;
 mod sites;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::beat::Interval;
 use crate::details::Details;
@@ -20,11 +22,13 @@ use crate::entry::Entry;
 use crate::flapping::Flapping;
 use crate::host::{Fleet, HostId, HostKey, Region};
 use crate::message::Message;
+use crate::pending::Acceptance;
 use crate::time::Timestamp;
 use crate::timing::{Grace, Timing};
-use crate::transition::{Caveat, Kind, Severity};
+use crate::transition::{Caveat, Kind, Severity, Transition};
 
 pub use id::{NoticeId, NoticeIdError};
+pub use reader::Reader;
 
 /// One host in a notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +80,15 @@ pub enum Subject {
     Digest(NoticeId),
 }
 
+/// A notice, or a digest, that the topic accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Its id.
+    pub id: NoticeId,
+    /// At which attempt.
+    pub attempt: u32,
+}
+
 /// One message to people. The embedded topic stores its serde form; machines get [`Notice::json`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
@@ -103,6 +116,12 @@ pub struct Notice {
     /// Why it may be wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caveat: Option<Caveat>,
+    /// Of a host that recovered, the notice of its trouble.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Sent>,
+    /// Who reads it.
+    #[serde(default, skip_serializing_if = "Reader::is_default")]
+    pub reader: Reader,
     /// Whether it is a test by an admin, and nothing has happened. Every rendering says so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
@@ -127,6 +146,15 @@ impl Notice {
         let mut known = earlier.iter().rev().filter(|earlier| !earlier.withdrawn);
         let before = known.next().filter(|_| last.kind == Kind::Recovered);
         let flaps = matches!(last.kind, Kind::Missing | Kind::Recovered);
+        let follows = before.and_then(|before| {
+            let Acceptance {
+                attempt, digest, ..
+            } = before.accepted.clone()?;
+            Some(Sent {
+                id: digest.unwrap_or_else(|| id_of(entry, before, pending.incarnation)),
+                attempt,
+            })
+        });
         Some(Self {
             id: pending_id(entry)?,
             attempt: pending.attempt.max(1),
@@ -149,6 +177,8 @@ impl Notice {
             at: last.at,
             region: region.clone(),
             caveat: last.caveat.clone(),
+            follows,
+            reader: Reader::default(),
             test: false,
         })
     }
@@ -168,6 +198,8 @@ impl Notice {
             at: digest.at,
             region: region.clone(),
             caveat: digest.caveat.clone(),
+            follows: None,
+            reader: Reader::default(),
             test: false,
         })
     }
@@ -200,6 +232,8 @@ impl Notice {
             at: now,
             region,
             caveat: None,
+            follows: None,
+            reader: Reader::default(),
             test: true,
         }
     }
@@ -272,12 +306,16 @@ impl Notice {
 /// The id of the notice that is pending in `entry`, if any.
 pub(crate) fn pending_id(entry: &Entry) -> Option<NoticeId> {
     let incarnation = entry.pending.as_ref()?.incarnation;
-    let last = entry.history.last()?;
-    let identity = identity(&entry.key, last.epoch, last.kind);
-    Some(NoticeId::of(&match incarnation {
+    Some(id_of(entry, entry.history.last()?, incarnation))
+}
+
+/// The id of the notice of a transition of `entry`.
+fn id_of(entry: &Entry, transition: &Transition, incarnation: Option<Uuid>) -> NoticeId {
+    let identity = identity(&entry.key, transition.epoch, transition.kind);
+    NoticeId::of(&match incarnation {
         Some(incarnation) => format!("{incarnation}/{identity}"),
         None => identity,
-    }))
+    })
 }
 
 fn identity(key: &HostKey, epoch: u64, kind: Kind) -> String {

@@ -40,6 +40,21 @@ impl Zone {
         self.0.iana_name().unwrap_or("UTC")
     }
 
+    /// An instant as people read it: `10:02 CET`, or with the date when `now` is another day there.
+    pub(crate) fn clock(&self, at: Timestamp, now: Timestamp) -> String {
+        let (here, today) = (self.zoned(at), self.zoned(now).date());
+        if here.date() == today {
+            here.strftime("%H:%M %Z").to_string()
+        } else {
+            self.date(at)
+        }
+    }
+
+    /// With the date: `2026-01-31 10:02 CET`.
+    pub(crate) fn date(&self, at: Timestamp) -> String {
+        self.zoned(at).strftime("%Y-%m-%d %H:%M %Z").to_string()
+    }
+
     fn zoned(&self, at: Timestamp) -> jiff::Zoned {
         at.calendar().to_zoned(self.0.clone())
     }

@@ -64,6 +64,7 @@ impl Passes {
         let stage = &settings.shared.stage;
         let mut rules = SweepSettings::distributed(settings.shared.region.clone(), SLACK);
         hb_version::PROGRAM.clone_into(&mut rules.program);
+        rules.hb = format!("hb --stage {stage}");
         rules.segments = settings.segments.unwrap_or(rules.segments);
         rules.concurrency = settings.concurrency.unwrap_or(rules.concurrency);
         let sweep = Sweep::new(hb_aws::ports(&clients, stage, clock, ids), rules);

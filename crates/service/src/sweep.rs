@@ -20,13 +20,14 @@ mod settled;
 mod silence;
 mod sites;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use hb_domain::{
-    CanaryPolicy, DeliveryPolicy, Entry, FleetSettings, Incarnation, Maintenance, Region,
-    Timestamp, limits,
+    CanaryPolicy, DeliveryPolicy, Entry, Fleet, FleetSettings, Incarnation, Maintenance, Reader,
+    Region, Timestamp, Zone, limits,
 };
 use tokio::sync::{Mutex, OnceCell};
 
@@ -67,6 +68,8 @@ pub struct SweepSettings {
     pub messages_per_second: Option<u32>,
     /// What counts for fleets that have no such settings of their own.
     pub groups: FleetSettings,
+    /// The command by which the readers of notices call this service.
+    pub hb: String,
 }
 
 impl SweepSettings {
@@ -93,6 +96,7 @@ impl SweepSettings {
             part: 250,
             messages_per_second: None,
             groups: FleetSettings::default(),
+            hb: Reader::default().hb,
         }
     }
 
@@ -121,6 +125,7 @@ impl SweepSettings {
             part: limits::BATCH,
             messages_per_second: Some(limits::MESSAGES_PER_SECOND),
             groups: FleetSettings::default(),
+            hb: Reader::default().hb,
         }
     }
 }
@@ -165,6 +170,8 @@ struct Pass<'a> {
     sites: &'a OnceLock<Sites>,
     /// Read when the sweep begins.
     maintenance: &'a Arc<Maintenance>,
+    /// The time zones of fleets that have one, likewise.
+    zones: &'a BTreeMap<Fleet, Zone>,
     /// Read, or drawn, with the first claim.
     incarnation: &'a OnceCell<Option<Incarnation>>,
 }
@@ -212,7 +219,7 @@ impl Sweep {
 
     async fn pass(&self, until: Timestamp, report: &mut SweepReport) -> Result<(), Stop> {
         let now = report.began;
-        let (groups, maintenance) = Groups::read(&self.ports, now, report).await?;
+        let (groups, maintenance, zones) = Groups::read(&self.ports, now, report).await?;
         Pass {
             sweep: self,
             now,
@@ -221,6 +228,7 @@ impl Sweep {
             groups: &Mutex::new(groups),
             sites: &OnceLock::new(),
             maintenance: &Arc::new(maintenance),
+            zones: &zones,
             incarnation: &OnceCell::new(),
         }
         .run(report)

@@ -52,7 +52,7 @@ impl Mailbox {
         self.mails()
             .iter()
             .filter_map(subject)
-            .filter(|subject| subject.contains(word))
+            .filter(|subject| subject.contains(&word.to_uppercase()))
             .collect()
     }
 }

@@ -1,7 +1,7 @@
 //! `hb fleet`.
 
 use clap::{Args, Subcommand};
-use hb_domain::{Fleet, GroupTime, GroupTimeError};
+use hb_domain::{Fleet, GroupTime, GroupTimeError, Zone, ZoneError};
 
 use super::parse_duration;
 
@@ -40,11 +40,23 @@ pub(crate) struct GroupTimes {
     /// How far two reminders of what is still missing or failing are apart, 0s for none, to 30d, or `default`, which is 24h.
     #[arg(long, value_name = "DURATION|default", value_parser = group_time)]
     pub(crate) repeat_interval: Option<GroupTimeArg>,
+    /// The time zone of the texts of its notices, such as Europe/Berlin, or `default`, which is UTC.
+    #[arg(long, value_name = "ZONE|default", value_parser = zone)]
+    pub(crate) tz: Option<ZoneArg>,
 }
 
 /// A time, or the word `default`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GroupTimeArg(pub(crate) Option<GroupTime>);
+
+/// A time zone, or the word `default`.
+#[derive(Clone, Debug)]
+pub(crate) struct ZoneArg(pub(crate) Option<Zone>);
+
+fn zone(text: &str) -> Result<ZoneArg, ZoneError> {
+    let zone = (text != "default").then(|| text.parse());
+    zone.transpose().map(ZoneArg)
+}
 
 fn group_time(text: &str) -> Result<GroupTimeArg, String> {
     if text == "default" {

@@ -138,9 +138,9 @@ pub(crate) struct HostExpect {
 
 #[derive(Debug, Args)]
 pub(crate) struct HostList {
-    /// Only hosts in this state.
+    /// Only hosts in this state; may be repeated.
     #[arg(long, value_name = "STATE", value_parser = one_of(listed_states()))]
-    pub(crate) status: Option<State>,
+    pub(crate) status: Vec<State>,
     /// Only hosts of this fleet.
     #[arg(long)]
     pub(crate) fleet: Option<Fleet>,

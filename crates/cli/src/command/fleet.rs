@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hb_domain::{Fleet, FleetRecord, FleetSettings, Kind, Timestamp, human_duration, limits};
+use hb_domain::{Fleet, FleetRecord, FleetSettings, Kind, Timestamp, Zone, human_duration, limits};
 use serde::Serialize;
 
 use super::report_unreadable;
@@ -34,12 +34,18 @@ pub(crate) async fn run(
                     group_wait,
                     group_interval,
                     repeat_interval,
+                    tz,
                 },
         }) => {
-            let change = |settings: FleetSettings| FleetSettings {
-                group_wait: group_wait.map_or(settings.group_wait, |time| time.0),
-                group_interval: group_interval.map_or(settings.group_interval, |time| time.0),
-                repeat_interval: repeat_interval.map_or(settings.repeat_interval, |time| time.0),
+            let settings = |old: FleetSettings| FleetSettings {
+                group_wait: group_wait.map_or(old.group_wait, |time| time.0),
+                group_interval: group_interval.map_or(old.group_interval, |time| time.0),
+                repeat_interval: repeat_interval.map_or(old.repeat_interval, |time| time.0),
+            };
+            let change = |record: FleetRecord| FleetRecord {
+                settings: settings(record.settings),
+                tz: tz.clone().map_or(record.tz, |zone| zone.0),
+                ..record
             };
             fleets.set(&fleet, change).await?
         }
@@ -56,6 +62,7 @@ struct FleetRow {
     group_interval_ms: u64,
     /// 0 for no reminders.
     repeat_interval_ms: u64,
+    tz: Zone,
     /// When the last message of each kind left.
     sent: BTreeMap<Kind, String>,
     /// When the last reminder was begun.
@@ -69,6 +76,7 @@ impl From<FleetRecord> for FleetRow {
         let FleetRecord {
             fleet,
             settings,
+            tz,
             sent,
             reminded,
             ..
@@ -79,6 +87,7 @@ impl From<FleetRecord> for FleetRow {
             group_wait_ms: millis(settings.wait()),
             group_interval_ms: millis(settings.interval()),
             repeat_interval_ms: millis(settings.repeat()),
+            tz: tz.unwrap_or_default(),
             reminded: reminded.map(|at| at.to_string()),
             sent: sent
                 .into_iter()
@@ -123,6 +132,7 @@ impl FleetRow {
                 shown(repeat_interval.is_some(), repeat, limits::REPEAT_INTERVAL)
             ),
         });
+        lines.push(format!("time zone       {}", self.tz));
         let sent = self.sent.iter();
         lines.extend(sent.map(|(kind, at)| format!("last {:<10} {at}", kind.as_str())));
         let reminded = self.reminded.iter();
@@ -132,7 +142,13 @@ impl FleetRow {
 }
 
 impl Row for FleetRow {
-    const HEAD: &'static [&'static str] = &["FLEET", "GROUP WAIT", "GROUP INTERVAL", "REPEAT"];
+    const HEAD: &'static [&'static str] = &[
+        "FLEET",
+        "GROUP WAIT",
+        "GROUP INTERVAL",
+        "REPEAT",
+        "TIME ZONE",
+    ];
 
     fn cells(&self, _: Timestamp) -> Vec<String> {
         vec![
@@ -143,6 +159,7 @@ impl Row for FleetRow {
                 Duration::ZERO => "never".to_owned(),
                 repeat => human_duration(repeat),
             },
+            self.tz.to_string(),
         ]
     }
 }

@@ -107,7 +107,7 @@ async fn list(hosts: &HostAdmin, format: Format, wanted: &HostList) -> Result<()
     let is_wanted = |view: &HostView| {
         let HostKey { fleet, host } = &view.key;
         let prefix = wanted.prefix.as_deref().unwrap_or_default();
-        wanted.status.is_none_or(|state| state == view.state)
+        (wanted.status.is_empty() || wanted.status.contains(&view.state))
             && wanted.fleet.as_ref().is_none_or(|wanted| wanted == fleet)
             && host.as_str().starts_with(prefix)
     };

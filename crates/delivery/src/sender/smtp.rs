@@ -86,22 +86,31 @@ impl SmtpSender {
         } = delivery;
         let to: Mailbox = endpoint.address().parse().map_err(SendError::new)?;
         let domain = self.from.email.domain();
+        // One for each attempt and reader: a second copy is a message of its own.
+        let message_id =
+            |sent: &str, attempt: u32| format!("<{sent}.{attempt}.{subscription}@{domain}>");
         let message = Message::builder()
             .from(self.from.clone())
             .to(to)
             .header(ContentType::TEXT_PLAIN);
-        let (id, message, body) = match content {
+        let (id, attempt, message, body) = match content {
             // The date is the same at every try, so that a reader recognises a second copy.
             Content::Notice(notice) => {
-                let message = message.subject(notice.subject_line()).date(date(notice));
-                (plain(notice.id.as_str()), message, notice.email())
+                let mut message = message.subject(notice.subject_line()).date(date(notice));
+                // So that readers show trouble and recovery together.
+                if let Some(sent) = &notice.follows {
+                    let earlier = message_id(&plain(sent.id.as_str()), sent.attempt);
+                    message = message.in_reply_to(earlier.clone()).references(earlier);
+                }
+                let id = plain(notice.id.as_str());
+                (id, notice.attempt, message, notice.email())
             }
             Content::Confirmation(token) => {
                 let message = message.subject("Confirm your Heartbeat subscription");
-                ("confirmation".to_owned(), message, confirmation(token))
+                ("confirmation".to_owned(), 1, message, confirmation(token))
             }
         };
-        let message = message.message_id(Some(format!("<{id}.{subscription}@{domain}>")));
+        let message = message.message_id(Some(message_id(&id, attempt)));
         let mut message = message.body(body).map_err(SendError::new)?;
         for (name, value) in [
             ("Auto-Submitted", "auto-generated"),

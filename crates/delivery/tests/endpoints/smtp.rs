@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use hb_delivery::{Sender, SmtpSender};
-use hb_domain::{Endpoint, Kind, Protocol, Timestamp, Webhook};
+use hb_domain::{Endpoint, Kind, Notice, Protocol, Sent, Timestamp, Webhook};
 use hb_service::ports::{Content, Delivery};
 use hb_service::testing::contract::{notice, notice_id};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -96,15 +96,44 @@ async fn a_notice_is_an_email_with_its_id_and_headers() {
         "RCPT TO:<on-call@example.org>",
         "From: Heartbeat <hb@example.com>",
         "To: on-call@example.org",
-        &format!("Subject: [hb] web missing since 22:13 UTC ({id})"),
+        &format!("Subject: [hb] MISSING web since 22:13 UTC ({id})"),
         "Date: Tue, 14 Nov 2023 22:13:20 +0000",
-        &format!("Message-ID: <{id}.on-call@example.com>"),
+        &format!("Message-ID: <{id}.1.on-call@example.com>"),
         "Auto-Submitted: auto-generated",
         &format!("Idempotency-Key: {id}"),
         "Content-Type: text/plain; charset=utf-8",
-        "look:      hb host show web",
+        "look closer     hb host show web",
     ] {
         assert!(received.contains(line), "{line} in {received}");
+    }
+}
+
+#[tokio::test]
+async fn a_recovery_is_a_reply_to_the_email_of_its_trouble() {
+    let server = Server::listen("250 fine").await;
+    let sender = SmtpSender::new(&server.url, "hb@example.com").unwrap();
+    let earlier = notice_id("web", 1);
+    let recovered = Notice {
+        follows: Some(Sent {
+            id: earlier.clone(),
+            attempt: 2,
+        }),
+        attempt: 3,
+        ..notice("web", 2, Kind::Recovered)
+    };
+    let delivery = Delivery {
+        content: Content::Notice(Box::new(recovered)),
+        ..delivery()
+    };
+    sender.send(&delivery, Timestamp::MIN).await.unwrap();
+    let received = server.received();
+    let id = notice_id("web", 2);
+    for line in [
+        format!("Message-ID: <{id}.3.on-call@example.com>"),
+        format!("In-Reply-To: <{earlier}.2.on-call@example.com>"),
+        format!("References: <{earlier}.2.on-call@example.com>"),
+    ] {
+        assert!(received.contains(&line), "{line} in {received}");
     }
 }
 
@@ -166,7 +195,7 @@ async fn a_confirmation_email_has_the_command_that_confirms() {
     for line in [
         "To: on-call@example.org",
         "Subject: Confirm your Heartbeat subscription",
-        "Message-ID: <confirmation.on-call@example.com>",
+        "Message-ID: <confirmation.1.on-call@example.com>",
         &format!("hb subscription confirm --token {}", token.reveal()),
     ] {
         assert!(received.contains(line), "{line} in {received}");

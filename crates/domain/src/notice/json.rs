@@ -54,6 +54,8 @@ impl Notice {
             "reminder",
             self.reminder.map(|reminder| json!(reminder)),
         );
+        let follows = self.follows.as_ref().map(|sent| json!(sent.id));
+        add(&mut json, "follows", follows);
         add(&mut json, "test", self.test.then_some(true));
         json
     }

@@ -11,7 +11,7 @@ use crate::digest::digest_parts;
 use crate::filter::Filter;
 use crate::incarnation::Incarnation;
 use crate::limits;
-use crate::pending::DeliveryPolicy;
+use crate::pending::{Acceptance, DeliveryPolicy};
 
 const AT_10: i64 = 1_769_853_720_000; // 2026-01-31T10:02:00Z
 
@@ -89,25 +89,24 @@ fn texts_of_a_raised_interval_say_what_it_was() {
         notice.subject_line(),
         notice.email(),
     ];
-    insta::assert_snapshot!(texts.join("\n\n"), @"
-    web-01 beats only every 1 d since 10:02 UTC: before, every 10 min
+    insta::assert_snapshot!(texts.join("\n\n"), @r"
+    SLOWED web-01: beats only every 1 d since 10:02 UTC; before, every 10 min
 
-    hb: web-01 slowed, main, since 10:02Z. 57YZB1R1GB
+    SLOWED web-01: beats only every 1 d since 10:02 UTC; before, every 10 min. 57YZB1R1GB
 
-    [hb] web-01 slowed since 10:02 UTC (57YZB1R1GB)
+    [hb] SLOWED web-01 since 10:02 UTC (57YZB1R1GB)
 
-    web-01 beats only every 1 d since 10:02 UTC: before, every 10 min
+    SLOWED web-01: beats only every 1 d since 10:02 UTC; before, every 10 min
 
-    host       web-01
-    fleet      main
-    since      2026-01-31T10:02:00Z
-    last beat  2026-01-31T10:02:00Z
-    interval   1 d
-    region     local
-    notice     57YZB1R1GB, attempt 1
+    host            web-01
+    fleet           main
+    since           2026-01-31 10:02 UTC
+    last beat       2026-01-31 10:02 UTC
+    interval        1 d
 
-    look:      hb host show web-01
-    override:  hb host set web-01 --interval INTERVAL
+    look closer     hb host show web-01
+    override        hb host set web-01 --interval INTERVAL
+    notice          57YZB1R1GB
     ");
     assert_eq!(notice.severity(), crate::transition::Severity::Warning);
 }
@@ -134,7 +133,7 @@ fn json_of_a_host_has_every_field() {
       "id": "Y1Z3VVJ390",
       "kind": "missing",
       "severity": "critical",
-      "text": "web-01 is missing: no beat since 09:52 UTC (10 min)",
+      "text": "MISSING web-01: silent for 10 min, last beat 09:52 UTC",
       "version": 1
     }
     "#);
@@ -167,20 +166,20 @@ fn line_subject_and_sms_name_host_kind_and_instant() {
             notice.sms()
         );
         match name {
-            "missing" => insta::assert_snapshot!(shown, @"
-            web-01 is missing: no beat since 09:52 UTC (10 min)
-            [hb] web-01 missing since 10:02 UTC (Y1Z3VVJ390)
-            hb: web-01 missing, main, since 10:02Z. Y1Z3VVJ390
+            "missing" => insta::assert_snapshot!(shown, @r"
+            MISSING web-01: silent for 10 min, last beat 09:52 UTC
+            [hb] MISSING web-01 since 10:02 UTC (Y1Z3VVJ390)
+            MISSING web-01: silent for 10 min, last beat 09:52 UTC. Y1Z3VVJ390
             "),
-            "recovered" => insta::assert_snapshot!(shown, @"
-            web-01 recovered at 10:20 UTC, after 18 min missing
-            [hb] web-01 recovered at 10:20 UTC (HCMFWQBD34)
-            hb: web-01 recovered, main, at 10:20Z. HCMFWQBD34
+            "recovered" => insta::assert_snapshot!(shown, @r"
+            RECOVERED web-01: after 18 min missing, at 10:20 UTC
+            [hb] RECOVERED web-01 at 10:20 UTC (HCMFWQBD34)
+            RECOVERED web-01: after 18 min missing, at 10:20 UTC. HCMFWQBD34
             "),
             _ => insta::assert_snapshot!(shown, @r"
-            nightly/backup (lab) is failing since 09:52 UTC: disk full (attempt 2, same id)
-            [hb] nightly/backup (lab) failing since 09:52 UTC (MS93PC04QB)
-            hb: nightly/backup failing, lab, since 09:52Z. MS93PC04QB (attempt 2, same id)
+            FAILED nightly/backup (lab): disk full (09:52 UTC) (attempt 2, same id)
+            [hb] FAILED nightly/backup (lab) at 09:52 UTC (MS93PC04QB)
+            FAILED nightly/backup (lab): disk full (09:52 UTC). MS93PC04QB (attempt 2, same id)
             "),
         }
     }
@@ -189,22 +188,22 @@ fn line_subject_and_sms_name_host_kind_and_instant() {
 #[test]
 fn an_email_names_the_commands_to_show_and_pause_the_host() {
     insta::assert_snapshot!(notice(&entry("lab", "nightly", Signal::Fail, "disk full\n/var at 100 %")).email(), @r"
-    nightly (lab) is failing since 09:52 UTC: disk full
+    FAILED nightly (lab): disk full (09:52 UTC)
 
-    host       nightly
-    fleet      lab
-    since      2026-01-31T09:52:00Z
-    last beat  2026-01-31T09:52:00Z
-    interval   10 min
-    region     local
-    notice     VXFCCC3XYF, attempt 1
+    host            nightly
+    fleet           lab
+    since           2026-01-31 09:52 UTC
+    last beat       2026-01-31 09:52 UTC
+    interval        10 min
 
     The host says:
       > disk full
       > /var at 100 %
 
-    look:      hb host show nightly --fleet lab
-    silence:   hb host pause nightly --fleet lab --until 2h
+    look closer     hb host show nightly --fleet lab
+    no reminders    hb host ack nightly --fleet lab
+    no notices      hb host pause nightly --fleet lab --until 2h
+    notice          VXFCCC3XYF
     ");
 }
 
@@ -245,32 +244,31 @@ fn digest_of(fleet: &str, names: &[String], caveat: Option<&Caveat>, attempts: u
 fn a_digest_counts_all_hosts_and_names_the_first() {
     let digest = digest("lab", "web-", 12, Some(&Caveat::ReceiverDown), 2);
     insta::assert_snapshot!(
-        format!("{}\n{}\n{}\n\n{}", digest.text(), digest.subject_line(), digest.sms(), digest.email()), @"
-    12 hosts missing in lab since 10:02 UTC: web-00, web-01, web-02, web-03, web-04 and 7 more (or the receiver is down) (attempt 2, same id)
-    [hb] 12 hosts missing in lab since 10:02 UTC (0W3GE1R70W)
-    hb: 12 hosts (web-00, web-01, web-02 and 9 more) missing, lab, since 10:02Z. 0W3GE1R70W (attempt 2, same id) (or the receiver is down)
+        format!("{}\n{}\n{}\n\n{}", digest.text(), digest.subject_line(), digest.sms(), digest.email()), @r"
+    MISSING 12 hosts in lab since 10:02 UTC: web-00, web-01, web-02, web-03, web-04 and 7 more (or the receiver is down) (attempt 2, same id)
+    [hb] MISSING 12 hosts in lab since 10:02 UTC (0W3GE1R70W)
+    MISSING 12 hosts (web-00, web-01, web-02 and 9 more) in lab since 10:02 UTC (or the receiver is down). 0W3GE1R70W (attempt 2, same id)
 
-    12 hosts missing in lab since 10:02 UTC: web-00, web-01, web-02, web-03, web-04 and 7 more (or the receiver is down) (attempt 2, same id)
+    MISSING 12 hosts in lab since 10:02 UTC: web-00, web-01, web-02, web-03, web-04 and 7 more (or the receiver is down) (attempt 2, same id)
 
-    fleet      lab
-    since      2026-01-31T10:02:00Z
-    region     local
-    notice     0W3GE1R70W, attempt 2
+    fleet           lab
+    since           2026-01-31 10:02 UTC
 
-      2026-01-31T10:02:00Z  web-00
-      2026-01-31T10:02:00Z  web-01
-      2026-01-31T10:02:00Z  web-02
-      2026-01-31T10:02:00Z  web-03
-      2026-01-31T10:02:00Z  web-04
-      2026-01-31T10:02:00Z  web-05
-      2026-01-31T10:02:00Z  web-06
-      2026-01-31T10:02:00Z  web-07
-      2026-01-31T10:02:00Z  web-08
-      2026-01-31T10:02:00Z  web-09
-      2026-01-31T10:02:00Z  web-10
-      2026-01-31T10:02:00Z  web-11
+      2026-01-31 10:02 UTC  web-00
+      2026-01-31 10:02 UTC  web-01
+      2026-01-31 10:02 UTC  web-02
+      2026-01-31 10:02 UTC  web-03
+      2026-01-31 10:02 UTC  web-04
+      2026-01-31 10:02 UTC  web-05
+      2026-01-31 10:02 UTC  web-06
+      2026-01-31 10:02 UTC  web-07
+      2026-01-31 10:02 UTC  web-08
+      2026-01-31 10:02 UTC  web-09
+      2026-01-31 10:02 UTC  web-10
+      2026-01-31 10:02 UTC  web-11
 
-    list:      hb host list --status missing --fleet lab
+    list            hb host list --status missing --fleet lab
+    notice          0W3GE1R70W (attempt 2, same id)
     ");
 }
 
@@ -297,24 +295,23 @@ fn a_digest_is_written_by_site() {
     members[0].back = true;
     members[11].back = true;
     insta::assert_snapshot!(
-        format!("{}\n{}\n{}\n\n{}", digest.text(), digest.subject_line(), digest.sms(), digest.email()), @"
-    13 hosts missing in main since 10:02 UTC, 2 back by now: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01
-    [hb] 13 hosts missing in main since 10:02 UTC, 2 back by now (0W3GE1R70W)
-    hb: 13 hosts (restaurant-17 all 8, restaurant-18 3 of 8, restaurant-19/pos-1, web-01) missing, main, since 10:02Z. 0W3GE1R70W
+        format!("{}\n{}\n{}\n\n{}", digest.text(), digest.subject_line(), digest.sms(), digest.email()), @r"
+    MISSING 13 hosts since 10:02 UTC, 2 back by now: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01
+    [hb] MISSING 13 hosts since 10:02 UTC, 2 back by now (0W3GE1R70W)
+    MISSING 13 hosts (restaurant-17 all 8, restaurant-18 3 of 8, restaurant-19/pos-1, web-01) since 10:02 UTC. 0W3GE1R70W
 
-    13 hosts missing in main since 10:02 UTC, 2 back by now: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01
+    MISSING 13 hosts since 10:02 UTC, 2 back by now: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01
 
-    fleet      main
-    since      2026-01-31T10:02:00Z
-    region     local
-    notice     0W3GE1R70W, attempt 1
+    fleet           main
+    since           2026-01-31 10:02 UTC
 
-      2026-01-31T10:02:00Z  restaurant-17 (all 8, 1 back by now): pos-0, pos-1, pos-2, pos-3, pos-4, pos-5, pos-6, pos-7
-      2026-01-31T10:02:00Z  restaurant-18 (3 of 8): pos-3, pos-4, pos-5
-      2026-01-31T10:02:00Z  restaurant-19/pos-1  (is back)
-      2026-01-31T10:02:00Z  web-01
+      2026-01-31 10:02 UTC  restaurant-17 (all 8, 1 back by now): pos-0, pos-1, pos-2, pos-3, pos-4, pos-5, pos-6, pos-7
+      2026-01-31 10:02 UTC  restaurant-18 (3 of 8): pos-3, pos-4, pos-5
+      2026-01-31 10:02 UTC  restaurant-19/pos-1  (is back)
+      2026-01-31 10:02 UTC  web-01
 
-    list:      hb host list --status missing
+    list            hb host list --status missing
+    notice          0W3GE1R70W
     ");
     assert_eq!(
         digest.json()["sites"],
@@ -325,7 +322,7 @@ fn a_digest_is_written_by_site() {
         ..digest
     };
     // More than there were when they were counted, and a site that was not.
-    insta::assert_snapshot!(unknown.text(), @"13 hosts missing in main since 10:02 UTC, 2 back by now: restaurant-17 (all 8), restaurant-18 (3), restaurant-19/pos-1, web-01");
+    insta::assert_snapshot!(unknown.text(), @"MISSING 13 hosts since 10:02 UTC, 2 back by now: restaurant-17 (all 8), restaurant-18 (3), restaurant-19/pos-1, web-01");
 }
 
 #[test]
@@ -356,33 +353,102 @@ fn a_reminder_says_what_is_still_so_and_for_how_long() {
         digest.json()["hosts"].to_string(),
     ]);
     insta::assert_snapshot!(shown.join("\n"), @r#"
-    53 hosts still missing or failing in main, the first since 2026-01-31 10:02 UTC: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01 and 40 more hosts (2 more acknowledged)
-    [hb] 53 hosts still missing or failing in main, the first since 2026-01-31 10:02 UTC (0W3GE1R70W)
-    hb: 53 hosts (restaurant-17 all 8 and 45 more hosts) still missing or failing, main, since 2026-01-31 10:02Z. 0W3GE1R70W
-    53 hosts still missing or failing in main, the first since 2026-01-31 10:02 UTC: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01 and 40 more hosts (2 more acknowledged)
+    STILL MISSING OR FAILING 53 hosts, the first since 2026-01-31 10:02 UTC: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01 and 40 more hosts (2 more acknowledged)
+    [hb] STILL MISSING OR FAILING 53 hosts, the first since 2026-01-31 10:02 UTC (0W3GE1R70W)
+    STILL MISSING OR FAILING 53 hosts (restaurant-17 all 8, restaurant-18 3 of 8 and 42 more hosts) since 2026-01-31 10:02 UTC. 0W3GE1R70W
+    STILL MISSING OR FAILING 53 hosts, the first since 2026-01-31 10:02 UTC: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01 and 40 more hosts (2 more acknowledged)
 
-    fleet      main
-    since      2026-01-31T10:02:00Z
-    region     local
-    notice     0W3GE1R70W, attempt 1
+    fleet           main
+    since           2026-01-31 10:02 UTC
 
-      2026-01-31T10:02:00Z  restaurant-17 (all 8, 1 failing): pos-0, pos-1, pos-2, pos-3, pos-4, pos-5, pos-6, pos-7
-      2026-01-31T10:02:00Z  restaurant-18 (3 of 8): pos-3, pos-4, pos-5
-      2026-01-31T10:02:00Z  restaurant-19/pos-1
-      2026-01-31T10:02:00Z  web-01  (failing)
+      2026-01-31 10:02 UTC  restaurant-17 (all 8, 1 failing): pos-0, pos-1, pos-2, pos-3, pos-4, pos-5, pos-6, pos-7
+      2026-01-31 10:02 UTC  restaurant-18 (3 of 8): pos-3, pos-4, pos-5
+      2026-01-31 10:02 UTC  restaurant-19/pos-1
+      2026-01-31 10:02 UTC  web-01  (failing)
       and 40 more hosts
 
-    list:      hb host list --status missing
-    silence:   hb host ack HOST
+    list            hb host list --status missing --status failing
+    no reminders    hb host ack HOST
+    notice          0W3GE1R70W
 
-    1 host at 1 site still failing in main since 2026-01-31 10:02 UTC: restaurant-17/pos-0
-    [hb] 1 host at 1 site still failing in main since 2026-01-31 10:02 UTC (0W3GE1R70W)
+    STILL FAILING 1 host at 1 site since 2026-01-31 10:02 UTC: restaurant-17/pos-0
+    [hb] STILL FAILING 1 host at 1 site since 2026-01-31 10:02 UTC (0W3GE1R70W)
     [{"failing":true,"hostId":"restaurant-17/pos-0","since":"2026-01-31T10:02:00Z"}]
     "#);
     assert_eq!(
         digest.json()["reminder"],
         serde_json::json!({"more": 0, "acknowledged": 0})
     );
+}
+
+#[test]
+fn a_recovery_follows_the_message_in_which_people_read_of_the_trouble() {
+    let mut entry = entry("main", "web-01", Signal::Ok, "");
+    let trouble = notice(&entry).id;
+    let digest = NoticeId::of_bytes([9; 32]);
+    let mut follows = |accepted: Option<Acceptance>| {
+        entry.pending = None;
+        entry.history.last_mut().unwrap().accepted = accepted;
+        let now = at(AT_10 + 1_080_000);
+        let beat = Heartbeat::new(Beat::ok(now));
+        let recovered = decide(&entry, &beat, now, &Rules::default()).unwrap();
+        notice(&recovered).follows
+    };
+    let accepted = |digest| Acceptance {
+        attempt: 2,
+        at: at(AT_10),
+        digest,
+    };
+    let sent = |id: &NoticeId| Sent {
+        id: id.clone(),
+        attempt: 2,
+    };
+    assert_eq!(follows(None), None);
+    assert_eq!(follows(Some(accepted(None))), Some(sent(&trouble)));
+    let in_digest = accepted(Some(digest.clone()));
+    assert_eq!(follows(Some(in_digest)), Some(sent(&digest)));
+}
+
+#[test]
+fn readers_see_their_time_zone_and_the_whole_command() {
+    let mut missing = missing();
+    missing.region = "eu-west-1".parse().unwrap();
+    missing.reader = Reader {
+        tz: "Europe/Berlin".parse().unwrap(),
+        hb: "hb --stage prod".to_owned(),
+    };
+    let texts = [
+        missing.text(),
+        missing.subject_line(),
+        missing.sms(),
+        missing.email(),
+    ];
+    insta::assert_snapshot!(texts.join("\n\n"), @r"
+    MISSING web-01: silent for 10 min, last beat 10:52 CET
+
+    [hb] MISSING web-01 since 11:02 CET (Y1Z3VVJ390)
+
+    MISSING web-01: silent for 10 min, last beat 10:52 CET. Y1Z3VVJ390
+
+    MISSING web-01: silent for 10 min, last beat 10:52 CET
+
+    host            web-01
+    fleet           main
+    since           2026-01-31 11:02 CET
+    last beat       2026-01-31 10:52 CET
+    interval        10 min
+    region          eu-west-1
+
+    look closer     hb --stage prod host show web-01
+    no reminders    hb --stage prod host ack web-01
+    gone for good?  hb --stage prod host forget web-01
+    notice          Y1Z3VVJ390
+    ");
+    let of_another_day = Notice {
+        at: at(AT_10 + 14 * 3_600_000),
+        ..missing
+    };
+    insta::assert_snapshot!(of_another_day.text(), @"MISSING web-01: silent for 14 h 10 min, last beat 2026-01-31 10:52 CET");
 }
 
 #[test]
@@ -393,25 +459,25 @@ fn what_admins_say_of_a_host_stands_in_its_notices() {
         entry.details = entry.details.with(tag.parse().unwrap()).unwrap();
     }
     let notice = notice(&entry);
-    insta::assert_snapshot!(notice.text(), @"web-01 is failing since 09:52 UTC: disk full; note: Tel. 0123, ask for Kim");
+    insta::assert_snapshot!(notice.text(), @"FAILED web-01: disk full (09:52 UTC); note: Tel. 0123, ask for Kim");
     insta::assert_snapshot!(notice.email(), @r"
-    web-01 is failing since 09:52 UTC: disk full; note: Tel. 0123, ask for Kim
+    FAILED web-01: disk full (09:52 UTC); note: Tel. 0123, ask for Kim
 
-    host       web-01
-    fleet      main
-    since      2026-01-31T09:52:00Z
-    last beat  2026-01-31T09:52:00Z
-    interval   10 min
-    note       Tel. 0123, ask for Kim
-    tags       rack=7, site=north
-    region     local
-    notice     74N70QQZ1B, attempt 1
+    host            web-01
+    fleet           main
+    since           2026-01-31 09:52 UTC
+    last beat       2026-01-31 09:52 UTC
+    interval        10 min
+    note            Tel. 0123, ask for Kim
+    tags            rack=7, site=north
 
     The host says:
       > disk full
 
-    look:      hb host show web-01
-    silence:   hb host pause web-01 --until 2h
+    look closer     hb host show web-01
+    no reminders    hb host ack web-01
+    no notices      hb host pause web-01 --until 2h
+    notice          74N70QQZ1B
     ");
     insta::assert_snapshot!(notice.json()["hosts"][0], @r#"{"epoch":1,"hostId":"web-01","intervalMs":600000,"lastBeat":"2026-01-31T09:52:00Z","message":"disk full","note":"Tel. 0123, ask for Kim","since":"2026-01-31T09:52:00Z","tags":{"rack":"7","site":"north"}}"#);
 }
@@ -427,24 +493,23 @@ fn a_digest_of_failing_hosts_says_why() {
         member.reason = (n % 2 == 0).then(|| format!("exit {n}: Cannot write"));
     }
     insta::assert_snapshot!(digest.email(), @r"
-    13 hosts failing in main since 10:02 UTC: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01
+    FAILED 13 hosts since 10:02 UTC: restaurant-17 (all 8), restaurant-18 (3 of 8), restaurant-19/pos-1, web-01
 
-    fleet      main
-    since      2026-01-31T10:02:00Z
-    region     local
-    notice     0W3GE1R70W, attempt 1
+    fleet           main
+    since           2026-01-31 10:02 UTC
 
-      2026-01-31T10:02:00Z  restaurant-17 (all 8): pos-0, pos-1, pos-2, pos-3, pos-4, pos-5, pos-6, pos-7
+      2026-01-31 10:02 UTC  restaurant-17 (all 8): pos-0, pos-1, pos-2, pos-3, pos-4, pos-5, pos-6, pos-7
         restaurant-17/pos-0: exit 0: Cannot write
         restaurant-17/pos-2: exit 2: Cannot write
         restaurant-17/pos-4: exit 4: Cannot write
-      2026-01-31T10:02:00Z  restaurant-18 (3 of 8): pos-3, pos-4, pos-5
+      2026-01-31 10:02 UTC  restaurant-18 (3 of 8): pos-3, pos-4, pos-5
         restaurant-18/pos-3: exit 8: Cannot write
         restaurant-18/pos-5: exit 10: Cannot write
-      2026-01-31T10:02:00Z  restaurant-19/pos-1
-      2026-01-31T10:02:00Z  web-01: exit 12: Cannot write
+      2026-01-31 10:02 UTC  restaurant-19/pos-1
+      2026-01-31 10:02 UTC  web-01: exit 12: Cannot write
 
-    list:      hb host list --status failing
+    list            hb host list --status failing
+    notice          0W3GE1R70W
     ");
     insta::assert_snapshot!(digest.json()["hosts"][0], @r#"{"hostId":"restaurant-17/pos-0","message":"exit 0: Cannot write","since":"2026-01-31T10:02:00Z"}"#);
 }
@@ -455,10 +520,10 @@ fn a_digest_says_at_how_many_sites_its_hosts_are_when_all_are_at_one() {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         digest_of("main", &names, None, 1).subject_line()
     };
-    insta::assert_snapshot!([of(&["a/1", "a/2"]), of(&["a/1", "b/1"]), of(&["a/1", "b"])].join("\n"), @"
-    [hb] 2 hosts at 1 site missing in main since 10:02 UTC (0W3GE1R70W)
-    [hb] 2 hosts at 2 sites missing in main since 10:02 UTC (0W3GE1R70W)
-    [hb] 2 hosts missing in main since 10:02 UTC (0W3GE1R70W)
+    insta::assert_snapshot!([of(&["a/1", "a/2"]), of(&["a/1", "b/1"]), of(&["a/1", "b"])].join("\n"), @r"
+    [hb] MISSING 2 hosts at 1 site since 10:02 UTC (0W3GE1R70W)
+    [hb] MISSING 2 hosts at 2 sites since 10:02 UTC (0W3GE1R70W)
+    [hb] MISSING 2 hosts since 10:02 UTC (0W3GE1R70W)
     ");
 }
 
@@ -484,7 +549,7 @@ fn json_of_a_digest_lists_every_member() {
       "id": "0W3GE1R70W",
       "kind": "missing",
       "severity": "critical",
-      "text": "2 hosts missing in main since 10:02 UTC: web-00, web-01",
+      "text": "MISSING 2 hosts since 10:02 UTC: web-00, web-01",
       "version": 1
     }
     "#);
@@ -496,9 +561,9 @@ fn the_caveat_is_in_every_rendering() {
     let mut entry = entry("main", "web-01", Signal::Ok, "");
     entry.history.last_mut().unwrap().caveat = Some(caveat);
     let notice = notice(&entry);
-    insta::assert_snapshot!(format!("{}\n{}", notice.text(), notice.sms()), @"
-    web-01 is missing: no beat since 09:52 UTC (10 min) (region us-east-1 is unreachable)
-    hb: web-01 missing, main, since 10:02Z. Y1Z3VVJ390 (region us-east-1 is unreachable)
+    insta::assert_snapshot!(format!("{}\n{}", notice.text(), notice.sms()), @r"
+    MISSING web-01: silent for 10 min, last beat 09:52 UTC (region us-east-1 is unreachable)
+    MISSING web-01: silent for 10 min, last beat 09:52 UTC (region us-east-1 is unreachable). Y1Z3VVJ390
     ");
     assert_eq!(
         notice.json()["caveat"],
@@ -516,8 +581,8 @@ fn a_blackout_is_in_the_text_and_makes_the_notice_a_warning() {
     entry.history.last_mut().unwrap().caveat = Some(Caveat::Blackout(blackout));
     let notice = notice(&entry);
     insta::assert_snapshot!(format!("{}\n{}\n{}", notice.text(), notice.sms(), notice.json()["caveat"]), @r#"
-    web-01 is missing: no beat since 09:52 UTC (10 min) (the service could not receive beats from 09:02 to 09:07 UTC; a beat may have been lost)
-    hb: web-01 missing, main, since 10:02Z. Y1Z3VVJ390 (the service could not receive beats from 09:02 to 09:07 UTC; a beat may have been lost)
+    MISSING web-01: silent for 10 min, last beat 09:52 UTC (the service could not receive beats from 09:02 UTC to 09:07 UTC; a beat may have been lost)
+    MISSING web-01 since 10:02 UTC (the service could not receive beats from 09:02 UTC to 09:07 UTC; a beat may have been lost). Y1Z3VVJ390
     {"blackout":{"since":"2026-01-31T09:02:00Z","until":"2026-01-31T09:07:00Z"}}
     "#);
     assert_eq!(

@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::sites::places;
 use super::{About, Notice, NoticeHost};
 use crate::details::Details;
-use crate::host::HostId;
+use crate::host::{HostId, Region};
 use crate::limits;
-use crate::text::{ascii, human_duration, human_time, line, visible};
+use crate::message::Message;
+use crate::text::{ascii, human_duration, line, visible};
 use crate::time::Timestamp;
 use crate::transition::{Caveat, Kind, Severity};
 
@@ -19,8 +20,8 @@ const NAME: usize = 100;
 const SHORT_NAME: usize = 40;
 
 impl Notice {
-    /// One line for people: `web-01 is missing: no beat since 09:52 UTC (10 min)`, or
-    /// `812 hosts missing in main since 10:02 UTC: web-01, web-02 and 810 more`.
+    /// One line for people, the verb first: `MISSING web-01: silent for 10 min, last beat 09:52 UTC`, or
+    /// `MISSING 812 hosts since 10:02 UTC: web-01, web-02 and 810 more`.
     #[must_use]
     pub fn text(&self) -> String {
         if self.test {
@@ -30,67 +31,36 @@ impl Notice {
             );
         }
         let text = match &self.about {
-            About::Host(host) => self.text_of_host(host),
+            About::Host(host) => self.text_of_host(host, NAME),
             About::Digest(members) => self.text_of_digest(members),
         };
         let tail = format!("{}{}", self.remark(), self.again());
         line(&text, limits::TEXT_CHARS - tail.chars().count()) + &tail
     }
 
-    fn text_of_host(&self, host: &NoticeHost) -> String {
-        let NoticeHost {
-            since,
-            last_beat,
-            grace,
-            ref message,
-            before,
-            ..
-        } = *host;
-        let name = self.name(&host.host_id, NAME);
-        let reason = message
-            .as_ref()
-            .filter(|m| !m.is_empty())
-            .map(|m| format!(": {}", m.headline()));
-        let what = match self.kind {
-            Kind::Registered => {
-                let next = if grace.is_some() {
-                    let expected = last_beat.plus(host.timing().usual());
-                    format!("the next is expected at {}", self.clock(expected))
-                } else {
-                    format!("then every {}", every(host))
-                };
-                format!("is registered: first beat at {}, {next}", self.clock(since))
-            }
-            Kind::Missing => {
-                let last = self.clock(last_beat);
-                match (reason, grace) {
-                    (Some(reason), _) => format!("is missing{reason}"),
-                    (None, None) => format!("is missing: no beat since {last} ({})", every(host)),
-                    (None, Some(grace)) => format!(
-                        "is missing: no beat since {last}, expected at {} (grace {})",
-                        self.clock(since.minus(grace.duration())),
-                        human_duration(grace.duration())
-                    ),
-                }
-            }
-            Kind::Failing => format!(
-                "is failing since {}{}",
-                self.clock(since),
-                reason.unwrap_or_default()
-            ),
-            Kind::Recovered => match before {
+    /// With at most so many characters of the host's name.
+    fn text_of_host(&self, host: &NoticeHost, room: usize) -> String {
+        let reason = host.message.as_ref().map(Message::headline);
+        let reason = reason.filter(|reason| !reason.is_empty());
+        let since = self.clock(host.since);
+        let what = match (self.kind, reason) {
+            (Kind::Registered, _) => format!("first beat {since}, {}", self.next_beat(host)),
+            (Kind::Missing, Some(reason)) => reason.to_owned(),
+            (Kind::Missing, None) => self.silence(host),
+            (Kind::Failing, Some(reason)) => format!("{reason} ({since})"),
+            (Kind::Failing, None) => format!("at {since}"),
+            (Kind::Recovered, _) => match host.before {
                 Some((kind, from)) => {
-                    let lasted = human_duration(whole_seconds(since.since(from)));
-                    format!("recovered at {}, after {lasted} {kind}", self.clock(since))
+                    let lasted = human_duration(whole_seconds(host.since.since(from)));
+                    format!("after {lasted} {kind}, at {since}")
                 }
-                None => format!("recovered at {}", self.clock(since)),
+                None => format!("at {since}"),
             },
-            Kind::Slowed => format!(
-                "beats only every {} since {}{}",
-                every(host),
-                self.clock(since),
-                reason.unwrap_or_default()
-            ),
+            (Kind::Slowed, reason) => {
+                let before = reason.map(|reason| format!("; {reason}"));
+                let before = before.unwrap_or_default();
+                format!("beats only every {} since {since}{before}", every(host))
+            }
         };
         let flapping = host
             .flapping
@@ -98,7 +68,46 @@ impl Notice {
         let note = host.details.note.as_ref();
         let note = note.map(|note| format!("; note: {}", note.as_str()));
         let more = [flapping, note].map(Option::unwrap_or_default).concat();
-        format!("{name} {what}{more}")
+        format!(
+            "{} {}: {what}{more}",
+            self.verb(),
+            self.name(&host.host_id, room)
+        )
+    }
+
+    fn next_beat(&self, host: &NoticeHost) -> String {
+        if host.grace.is_some() {
+            let expected = host.last_beat.plus(host.timing().usual());
+            format!("the next is expected at {}", self.clock(expected))
+        } else {
+            format!("then every {}", every(host))
+        }
+    }
+
+    /// `silent for 10 min, last beat 09:52 UTC`.
+    fn silence(&self, host: &NoticeHost) -> String {
+        let last = self.clock(host.last_beat);
+        let Some(grace) = host.grace else {
+            let silent = coarse(self.at.since(host.last_beat));
+            return format!("silent for {silent}, last beat {last}");
+        };
+        let expected = self.clock(host.since.minus(grace.duration()));
+        let grace = human_duration(grace.duration());
+        format!("expected at {expected}, last beat {last} (grace {grace})")
+    }
+
+    /// What happened, as one word or a few.
+    fn verb(&self) -> &'static str {
+        let About::Digest(members) = &self.about else {
+            return verb(self.kind);
+        };
+        let failing = members.iter().any(|member| member.failing);
+        match (&self.reminder, self.kind) {
+            (Some(_), Kind::Failing) => "STILL FAILING",
+            (Some(_), _) if failing => "STILL MISSING OR FAILING",
+            (Some(_), _) => "STILL MISSING",
+            (None, kind) => verb(kind),
+        }
     }
 
     /// The subject of an e-mail: printable ASCII, at most [`limits::SUBJECT_CHARS`].
@@ -110,55 +119,60 @@ impl Notice {
                 self.kind, self.fleet, self.id
             );
         }
-        let About::Host(host) = &self.about else {
-            let room = limits::SUBJECT_CHARS - "[hb]  ()".len() - self.id.as_str().len();
-            return format!("[hb] {} ({})", ascii(&self.summary(), room), self.id);
+        let room = limits::SUBJECT_CHARS - "[hb]  ()".len() - self.id.as_str().len();
+        let what = match &self.about {
+            About::Host(host) => {
+                let when = format!(" {} {}", self.when(), self.clock(host.since));
+                let room = room - self.verb().len() - 1 - when.len();
+                format!("{} {}{when}", self.verb(), self.name(&host.host_id, room))
+            }
+            About::Digest(_) => ascii(&self.summary(), room),
         };
-        let rest = format!(
-            " {} {} {} ({})",
-            self.kind,
-            self.when(),
-            self.clock(host.since),
-            self.id
-        );
-        let room = limits::SUBJECT_CHARS - "[hb] ".len() - rest.len();
-        format!("[hb] {}{rest}", self.name(&host.host_id, room))
+        format!("[hb] {what} ({})", self.id)
     }
 
-    /// The text of an SMS: printable ASCII, at most [`limits::SMS_BYTES`].
+    /// The text of an SMS: printable ASCII, at most [`limits::SMS_BYTES`], the id last.
     #[must_use]
     pub fn sms(&self) -> String {
         if self.test {
             return format!(
-                "hb: TEST, nothing has happened: {} in {}. {}",
+                "TEST, nothing has happened: {} in {}. {}",
                 self.kind, self.fleet, self.id
             );
         }
-        let (when, since) = (self.when(), human_time(self.since(), self.at));
-        let rest = format!(
-            " {}, {}, {when} {since}Z. {}{}",
-            self.trouble(),
-            self.fleet,
-            self.id,
-            self.again()
-        );
-        let room = limits::SMS_BYTES - "hb: ".len() - rest.len();
+        let tail = format!(". {}{}", self.id, self.again());
+        let room = limits::SMS_BYTES - tail.len();
         let remark = self.remark();
-        let who = match &self.about {
-            About::Host(host) => ascii(host.host_id.as_str(), room),
+        let when = format!("{} {}", self.when(), self.clock(self.since()));
+        let texts = match &self.about {
+            About::Host(host) => [
+                self.text_of_host(host, SHORT_NAME),
+                // A doubt is worth more than a reason.
+                format!(
+                    "{} {} {when}",
+                    self.verb(),
+                    self.name(&host.host_id, SHORT_NAME)
+                ),
+            ],
             About::Digest(members) => {
                 let places = places(members, &self.sites);
-                self.named(&places, room.saturating_sub(remark.len()))
+                let when = format!("{} {when}", self.in_fleet());
+                let around = self.verb().len() + 1 + when.len();
+                let text = |room: usize| {
+                    let named = self.named(&places, room.saturating_sub(around));
+                    format!("{} {named}{when}", self.verb())
+                };
+                [text(room.saturating_sub(remark.len())), text(room)]
             }
         };
-        if who.len() + remark.len() <= room {
-            format!("hb: {who}{rest}{remark}")
-        } else {
-            format!("hb: {who}{rest}")
+        let fits = |text: &&String| text.len() + remark.len() <= room;
+        match texts.iter().find(fits) {
+            Some(text) => format!("{}{remark}{tail}", ascii(text, room)),
+            None => ascii(&texts[0], room) + &tail,
         }
     }
 
-    /// The body of an e-mail: what happened, since when, and the commands to look closer and to pause notices.
+    /// The body of an e-mail: what happened, since when, the commands to look closer and to act, and the id.
     #[must_use]
     pub fn email(&self) -> String {
         if self.test {
@@ -177,50 +191,68 @@ impl Notice {
 
     fn email_of_host(&self, host: &NoticeHost) -> String {
         let NoticeHost {
-            ref host_id,
+            host_id,
             since,
             last_beat,
             grace,
-            ref message,
+            message,
+            details: Details { note, tags },
             ..
-        } = *host;
+        } = host;
+        let date = |at: &Timestamp| self.reader.tz.date(*at);
         let grace = grace.map(|grace| format!(", grace {}", human_duration(grace.duration())));
-        let fleet = self.fleet_option();
-        let said = message
-            .as_ref()
-            .filter(|m| !m.is_empty() && self.kind == Kind::Failing);
-        let Details { note, tags } = &host.details;
-        let note = note
-            .as_ref()
-            .map(|note| format!("note       {}\n", line(note.as_str(), limits::NOTE_CHARS)));
-        let tags =
-            (!tags.is_empty()).then(|| format!("tags       {}\n", visible(&host.details.tags())));
-        let details = [note, tags].map(Option::unwrap_or_default).concat();
-        let quoted = said.map(|m| {
-            let lines: Vec<_> = m
-                .as_str()
-                .lines()
-                .map(|l| format!("  > {}\n", line(l, 200)))
-                .collect();
+        let note = note.as_ref();
+        let facts = [
+            Some(("host", host_id.to_string())),
+            Some(("fleet", self.fleet.to_string())),
+            Some(("since", date(since))),
+            Some(("last beat", date(last_beat))),
+            Some(("interval", every(host) + &grace.unwrap_or_default())),
+            note.map(|note| ("note", visible(note.as_str()))),
+            (!tags.is_empty()).then(|| ("tags", visible(&host.details.tags()))),
+            self.region_shown(),
+        ];
+        let said = message.as_ref();
+        let said = said.filter(|said| !said.is_empty() && self.kind == Kind::Failing);
+        let quoted = said.map(|said| {
+            let lines = said.as_str().lines();
+            let lines: Vec<_> = lines.map(|l| format!("  > {}\n", line(l, 200))).collect();
             format!("\nThe host says:\n{}", lines.concat())
         });
+        let command = |verb: &str, options: &str| {
+            let fleet = self.fleet_option();
+            format!("{} host {verb} {host_id}{fleet}{options}", self.reader.hb)
+        };
+        let forget = ("gone for good?", command("forget", ""));
+        let acknowledge = ("no reminders", command("ack", ""));
         let act = match self.kind {
-            Kind::Slowed => format!("override:  hb host set {host_id}{fleet} --interval INTERVAL"),
-            _ => format!("silence:   hb host pause {host_id}{fleet} --until 2h"),
+            Kind::Missing => vec![acknowledge, forget],
+            Kind::Failing => vec![acknowledge, ("no notices", command("pause", " --until 2h"))],
+            Kind::Slowed => vec![("override", command("set", " --interval INTERVAL"))],
+            Kind::Recovered | Kind::Registered => Vec::new(),
         };
         format!(
-            "{}\n\nhost       {host_id}\nfleet      {}\nsince      {since}\nlast beat  {last_beat}\n\
-             interval   {}{}\n{details}region     {}\nnotice     {}, attempt {}\n{}\n\
-             look:      hb host show {host_id}{fleet}\n{act}\n",
+            "{}\n\n{}{}\n{}",
             self.text(),
-            self.fleet,
-            every(host),
-            grace.unwrap_or_default(),
-            self.region,
-            self.id,
-            self.attempt,
+            table(facts.into_iter().flatten()),
             quoted.unwrap_or_default(),
-        )
+            table(
+                [("look closer", command("show", ""))]
+                    .into_iter()
+                    .chain(act)
+            ),
+        ) + &self.last_line()
+    }
+
+    /// The region, where there may be several.
+    fn region_shown(&self) -> Option<(&'static str, String)> {
+        let several = self.region != Region::local();
+        several.then(|| ("region", self.region.to_string()))
+    }
+
+    /// The id, behind everything else.
+    fn last_line(&self) -> String {
+        table([("notice", format!("{}{}", self.id, self.again()))].into_iter())
     }
 
     /// The earliest transition of its hosts.
@@ -253,16 +285,26 @@ impl Notice {
         }
     }
 
-    /// The preposition of the instant: trouble lasts `since` then, a recovery happened `at` it.
+    /// ` in lab`, unless it is the fleet `main`.
+    fn in_fleet(&self) -> String {
+        if self.fleet.is_main() {
+            String::new()
+        } else {
+            format!(" in {}", self.fleet)
+        }
+    }
+
+    /// The preposition of the instant: trouble lasts `since` then, all else happened `at` it.
     fn when(&self) -> &'static str {
+        let one_failed = self.kind == Kind::Failing && matches!(self.about, About::Host(_));
         match self.severity() {
-            Severity::Critical | Severity::Warning => "since",
-            Severity::Info => "at",
+            Severity::Critical | Severity::Warning if !one_failed => "since",
+            _ => "at",
         }
     }
 
     fn clock(&self, instant: Timestamp) -> String {
-        human_time(instant, self.at) + " UTC"
+        self.reader.tz.clock(instant, self.at)
     }
 
     /// The caveat, as it is added to a text.
@@ -271,7 +313,7 @@ impl Notice {
             Some(Caveat::RegionUnreachable(region)) => format!(" (region {region} is unreachable)"),
             Some(Caveat::ReceiverDown) => " (or the receiver is down)".to_owned(),
             Some(Caveat::Blackout(blackout)) => {
-                let since = human_time(blackout.since, self.at);
+                let since = self.clock(blackout.since);
                 let until = self.clock(blackout.until);
                 format!(
                     " (the service could not receive beats from {since} to {until}; a beat may have been lost)"
@@ -291,6 +333,24 @@ impl Notice {
     }
 }
 
+fn verb(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Registered => "REGISTERED",
+        Kind::Missing => "MISSING",
+        Kind::Failing => "FAILED",
+        Kind::Recovered => "RECOVERED",
+        Kind::Slowed => "SLOWED",
+    }
+}
+
+/// A fact or a command a line, below each other.
+fn table(rows: impl Iterator<Item = (&'static str, String)>) -> String {
+    let lines: Vec<_> = rows
+        .map(|(name, value)| format!("{name:<16}{value}\n"))
+        .collect();
+    lines.concat()
+}
+
 fn every(host: &NoticeHost) -> String {
     human_duration(host.timing().usual())
 }
@@ -298,4 +358,14 @@ fn every(host: &NoticeHost) -> String {
 /// Milliseconds are noise in "recovered after".
 fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs())
+}
+
+/// From ten minutes on, seconds are noise.
+fn coarse(duration: Duration) -> String {
+    let minutes = duration.as_secs() / 60;
+    human_duration(if minutes < 10 {
+        whole_seconds(duration)
+    } else {
+        Duration::from_mins(minutes)
+    })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hb_domain::{ActKind, Fleet, FleetRecord, FleetSettings};
+use hb_domain::{ActKind, Fleet, FleetRecord};
 use serde_json::{Value, json};
 
 use super::audit::Auditor;
@@ -49,20 +49,17 @@ impl FleetAdmin {
     pub async fn set(
         &self,
         fleet: &Fleet,
-        change: impl Fn(FleetSettings) -> FleetSettings,
+        change: impl Fn(FleetRecord) -> FleetRecord,
     ) -> PortResult<FleetRecord> {
         let mut old = Value::Null;
         let rule = |record: Option<FleetRecord>| {
             let record = record.unwrap_or_else(|| FleetRecord::new(fleet.clone()));
-            old = facts(&record.settings);
-            Ok::<_, ()>(FleetRecord {
-                settings: change(record.settings),
-                ..record
-            })
+            old = facts(&record);
+            Ok::<_, ()>(change(record))
         };
         match update(&self.ports, fleet, rule).await? {
             Update::Done(stored) => {
-                let new = Some(facts(&stored.record.settings));
+                let new = Some(facts(&stored.record));
                 let (kind, target) = (ActKind::FleetSet, fleet.to_string());
                 self.auditor.record(kind, &target, Some(old), new).await;
                 Ok(stored.record)
@@ -74,10 +71,14 @@ impl FleetAdmin {
 }
 
 /// What the audit shows of a fleet.
-fn facts(settings: &FleetSettings) -> Value {
-    json!({
+fn facts(FleetRecord { settings, tz, .. }: &FleetRecord) -> Value {
+    let mut facts = json!({
         "groupWaitMs": settings.group_wait.map(u64::from),
         "groupIntervalMs": settings.group_interval.map(u64::from),
         "repeatIntervalMs": settings.repeat_interval.map(u64::from),
-    })
+    });
+    if let Some(tz) = tz {
+        facts["tz"] = json!(tz);
+    }
+    facts
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use hb_domain::{
-    DeliveryPolicy, Digest, Entry, Notice, NoticeId, Pending, Publication, Region, Severity,
-    Timestamp, Transition,
+    DeliveryPolicy, Digest, Entry, Notice, NoticeId, Pending, Publication, Reader, Region,
+    Severity, Timestamp, Transition,
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -389,8 +389,16 @@ impl Pass<'_> {
         let Ok(leased) = swap(ports, leased, Some(stored.version)).await? else {
             return Ok((vec![Step::LostRace], None));
         };
-        let Some(notice) = leased.record.notice(&self.sweep.settings.region) else {
+        let settings = &self.sweep.settings;
+        let Some(notice) = leased.record.notice(&settings.region) else {
             return Ok((vec![], None));
+        };
+        let notice = Notice {
+            reader: Reader {
+                tz: self.zones.get(&notice.fleet).cloned().unwrap_or_default(),
+                hb: settings.hb.clone(),
+            },
+            ..notice
         };
         let pending = leased.record.pending();
         if pending.and_then(|pending| pending.holder(ports.clock.now())) != Some(owner) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hb_domain::{Entry, Fleet, FleetRecord, Kind, Maintenance, Timestamp};
+use hb_domain::{Entry, Fleet, FleetRecord, Kind, Maintenance, Timestamp, Zone};
 
 use super::report::Step;
 use super::{Pass, Stop, SweepReport};
@@ -27,24 +27,28 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Reads the records of the fleets, as they are listed: the times of their groups, and their maintenance windows at `now`.
+    /// Reads the records of the fleets, as they are listed: the times of their groups, their maintenance windows at `now`, and
+    /// their time zones.
     pub(super) async fn read(
         ports: &Ports,
         now: Timestamp,
         report: &mut SweepReport,
-    ) -> PortResult<(Self, Maintenance)> {
+    ) -> PortResult<(Self, Maintenance, BTreeMap<Fleet, Zone>)> {
         let (listed, unreadable) = every_open(&*ports.fleets).await?;
         for item in &unreadable {
             report.skip(&format!("table {}", FleetRecord::TABLE), item);
         }
         let maintenance = Maintenance::of(listed.iter().map(|stored| &stored.record), now);
+        let zones = listed.iter().map(|stored| &stored.record);
+        let zones = zones.filter_map(|record| Some((record.fleet.clone(), record.tz.clone()?)));
+        let zones = zones.collect();
         let known = listed.into_iter();
         let known = known.map(|stored| (stored.record.fleet.clone(), Some(stored)));
         let groups = Self {
             fleets: known.collect(),
             ..Self::default()
         };
-        Ok((groups, maintenance))
+        Ok((groups, maintenance, zones))
     }
 }
 

@@ -223,7 +223,10 @@ async fn hosts_silent_before_the_receiver_went_down_are_reported() {
     bench.pass(7);
     bench.swept().await;
     let text = bench.last(Kind::Missing).text();
-    assert!(text.starts_with("dead ") && !text.ends_with(MARK), "{text}");
+    assert!(
+        text.starts_with("MISSING dead: ") && !text.ends_with(MARK),
+        "{text}"
+    );
     let degraded = bench.last(Kind::Failing).text();
     assert!(
         degraded.contains("60 of 61 hosts seem silent"),

@@ -393,7 +393,7 @@ async fn a_host_is_late_between_when_it_is_expected_and_its_deadline() {
     let told = bench.memory.published().pop().unwrap().text();
     assert_eq!(
         told,
-        "a is missing: no beat since 22:13 UTC, expected at 22:14 UTC (grace 30 s)"
+        "MISSING a: expected at 22:14 UTC, last beat 22:13 UTC (grace 30 s)"
     );
 }
 

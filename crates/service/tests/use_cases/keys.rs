@@ -58,7 +58,7 @@ async fn people_are_told_once_that_a_key_is_nearly_full_and_once_that_it_no_long
     assert_eq!(texts(&bench, &mut seen), [""; 0]);
     beat(&bench, &key, "host-15").await.unwrap();
     sweep.run().await.unwrap();
-    insta::assert_snapshot!(texts(&bench, &mut seen).join("\n"), @"hb:key-a4dqobyha4 is failing since 22:13 UTC: key web fleet has 16 of at most 20 hosts, and new ones beyond are refused. If they are yours: hb key limit a4dqobyha4 --max-hosts N");
+    insta::assert_snapshot!(texts(&bench, &mut seen).join("\n"), @"FAILED hb:key-a4dqobyha4: key web fleet has 16 of at most 20 hosts, and new ones beyond are refused. If they are yours: hb key limit a4dqobyha4 --max-hosts N (22:13 UTC)");
     beat(&bench, &key, "host-16").await.unwrap();
     for sweep in [&sweep, &bench.sweep()] {
         sweep.run().await.unwrap();
@@ -74,7 +74,7 @@ async fn people_are_told_once_that_a_key_is_nearly_full_and_once_that_it_no_long
             .unwrap();
     }
     sweep.run().await.unwrap();
-    insta::assert_snapshot!(texts(&bench, &mut seen).join("\n"), @"hb:key-a4dqobyha4 recovered at 22:13 UTC, after 1 s failing");
+    insta::assert_snapshot!(texts(&bench, &mut seen).join("\n"), @"RECOVERED hb:key-a4dqobyha4: after 1 s failing, at 22:13 UTC");
     beat(&bench, &key, "host-00").await.unwrap();
     sweep.run().await.unwrap();
     assert_eq!(texts(&bench, &mut seen).len(), 1, "again");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{NAME, SHORT_NAME};
+use super::{NAME, SHORT_NAME, table};
 use crate::digest::Member;
 use crate::host::HostId;
 use crate::limits;
@@ -10,7 +10,7 @@ use crate::notice::sites::{Place, places};
 use crate::notice::{About, Notice};
 use crate::text::cut;
 use crate::time::Timestamp;
-use crate::transition::{Kind, State};
+use crate::transition::State;
 
 impl Notice {
     pub(super) fn text_of_digest(&self, members: &[Member]) -> String {
@@ -37,33 +37,44 @@ impl Notice {
     pub(super) fn email_of_digest(&self, members: &[Member]) -> String {
         let places = places(members, &self.sites);
         let names = places.iter().take(limits::DIGEST_NAMES);
-        let names: Vec<_> = names.map(entry_of_email).collect();
+        let names: Vec<_> = names.map(|place| self.entry_of_email(place)).collect();
         let rest = self.rest(&places, limits::DIGEST_NAMES);
         let rest = rest.map(|rest| format!("  and {rest}\n"));
-        let rest = rest.unwrap_or_default();
-        let silence = match self.reminder {
-            Some(_) => format!("silence:   hb host ack HOST{}\n", self.fleet_option()),
-            None => String::new(),
-        };
-        let status = match self.kind.leads_to() {
-            State::Up => String::new(),
-            state => format!(" --status {state}"),
-        };
+        let facts = [
+            Some(("fleet", self.fleet.to_string())),
+            Some(("since", self.reader.tz.date(self.since()))),
+            self.region_shown(),
+        ];
+        let command = |what: &str| format!("{} host {what}{}", self.reader.hb, self.fleet_option());
+        let acknowledge = self.reminder.map(|_| ("no reminders", command("ack HOST")));
+        let list = (
+            "list",
+            command(&format!("list{}", self.status_options(members))),
+        );
         format!(
-            "{}\n\nfleet      {}\nsince      {}\nregion     {}\nnotice     {}, attempt {}\n\n{}{rest}\n\
-             list:      hb host list{status}{}\n{silence}",
+            "{}\n\n{}\n{}{}\n{}",
             self.text(),
-            self.fleet,
-            self.since(),
-            self.region,
-            self.id,
-            self.attempt,
+            table(facts.into_iter().flatten()),
             names.concat(),
-            self.fleet_option(),
-        )
+            rest.unwrap_or_default(),
+            table([list].into_iter().chain(acknowledge)),
+        ) + &self.last_line()
     }
 
-    /// `812 hosts at 116 sites missing in main since 10:02 UTC`.
+    /// The options that list its hosts.
+    fn status_options(&self, members: &[Member]) -> String {
+        let states = match self.kind.leads_to() {
+            State::Up => vec![],
+            State::Missing if members.iter().any(|member| member.failing) => {
+                vec![State::Missing, State::Failing]
+            }
+            state => vec![state],
+        };
+        let options = states.iter().map(|state| format!(" --status {state}"));
+        options.collect()
+    }
+
+    /// `MISSING 812 hosts at 116 sites in lab since 10:02 UTC`.
     pub(super) fn summary(&self) -> String {
         let since = self.clock(self.since());
         let when = match self.reminder {
@@ -75,11 +86,11 @@ impl Notice {
             back => format!(", {back} back by now"),
         };
         format!(
-            "{}{} {} in {}{when} {since}{back}",
+            "{} {}{}{}{when} {since}{back}",
+            self.verb(),
             hosts(self.count() + self.unlisted()),
             self.at_sites(),
-            self.trouble(),
-            self.fleet
+            self.in_fleet()
         )
     }
 
@@ -130,19 +141,6 @@ impl Notice {
         self.reminder.map_or(0, |reminder| reminder.more)
     }
 
-    /// `missing`, and of a reminder `still missing or failing`.
-    pub(super) fn trouble(&self) -> String {
-        let About::Digest(members) = &self.about else {
-            return self.kind.to_string();
-        };
-        let mixed = members.iter().any(|member| member.failing) && self.kind == Kind::Missing;
-        match self.reminder {
-            None => self.kind.to_string(),
-            Some(_) if mixed => "still missing or failing".to_owned(),
-            Some(_) => format!("still {}", self.kind),
-        }
-    }
-
     /// How many of its hosts beat again since.
     fn back(&self) -> usize {
         match &self.about {
@@ -150,65 +148,68 @@ impl Notice {
             About::Digest(members) => members.iter().filter(|member| member.back).count(),
         }
     }
+
+    /// A line of the list in an e-mail, and for a site the reasons of failing hosts.
+    fn entry_of_email(&self, place: &Place<'_>) -> String {
+        let date = |at: Timestamp| self.reader.tz.date(at);
+        let text = match place {
+            Place::Host(member) => {
+                let mark = match (member, &member.reason) {
+                    (Member { back: true, .. }, _) => "  (is back)".to_owned(),
+                    (Member { failing: true, .. }, None) => "  (failing)".to_owned(),
+                    (Member { failing: true, .. }, Some(reason)) => {
+                        format!("  (failing: {reason})")
+                    }
+                    (_, Some(reason)) => format!(": {reason}"),
+                    _ => String::new(),
+                };
+                format!("{}  {}{mark}", date(member.since), place.name(NAME))
+            }
+            Place::Site { name, members, .. } => {
+                let since = members.iter().map(|member| member.since).min();
+                let marks = [
+                    (
+                        "back by now",
+                        members.iter().filter(|member| member.back).count(),
+                    ),
+                    (
+                        "failing",
+                        members.iter().filter(|member| member.failing).count(),
+                    ),
+                ];
+                let marks = marks.into_iter().filter(|(_, count)| *count > 0);
+                let marks: Vec<_> = marks
+                    .map(|(mark, count)| format!(", {count} {mark}"))
+                    .collect();
+                let marks = marks.concat();
+                // Behind the site and its slash.
+                let hosts = members
+                    .iter()
+                    .map(|member| &member.host.as_str()[name.len() + 1..]);
+                let hosts: Vec<_> = hosts.collect();
+                format!(
+                    "{}  {} ({}{marks}): {}",
+                    date(since.unwrap_or(Timestamp::MIN)),
+                    place.name(NAME),
+                    place.share().unwrap_or_default(),
+                    hosts.join(", ")
+                )
+            }
+        };
+        let mut lines = format!("  {}\n", cut(&text, 200));
+        if let Place::Site { members, .. } = place {
+            let said = members
+                .iter()
+                .filter_map(|member| Some((&member.host, member.reason.as_ref()?)));
+            let said = said.take(REASONS);
+            lines.extend(said.map(|(host, reason)| format!("    {host}: {reason}\n")));
+        }
+        lines
+    }
 }
 
 /// Failing hosts of a site whose reasons an e-mail has.
 const REASONS: usize = 3;
-
-/// A line of the list in an e-mail, and for a site the reasons of failing hosts.
-fn entry_of_email(place: &Place<'_>) -> String {
-    let text = match place {
-        Place::Host(member) => {
-            let mark = match (member, &member.reason) {
-                (Member { back: true, .. }, _) => "  (is back)".to_owned(),
-                (Member { failing: true, .. }, None) => "  (failing)".to_owned(),
-                (Member { failing: true, .. }, Some(reason)) => format!("  (failing: {reason})"),
-                (_, Some(reason)) => format!(": {reason}"),
-                _ => String::new(),
-            };
-            format!("{}  {}{mark}", member.since, place.name(NAME))
-        }
-        Place::Site { name, members, .. } => {
-            let since = members.iter().map(|member| member.since).min();
-            let marks = [
-                (
-                    "back by now",
-                    members.iter().filter(|member| member.back).count(),
-                ),
-                (
-                    "failing",
-                    members.iter().filter(|member| member.failing).count(),
-                ),
-            ];
-            let marks = marks.into_iter().filter(|(_, count)| *count > 0);
-            let marks: Vec<_> = marks
-                .map(|(mark, count)| format!(", {count} {mark}"))
-                .collect();
-            let marks = marks.concat();
-            // Behind the site and its slash.
-            let hosts = members
-                .iter()
-                .map(|member| &member.host.as_str()[name.len() + 1..]);
-            let hosts: Vec<_> = hosts.collect();
-            format!(
-                "{}  {} ({}{marks}): {}",
-                since.unwrap_or(Timestamp::MIN),
-                place.name(NAME),
-                place.share().unwrap_or_default(),
-                hosts.join(", ")
-            )
-        }
-    };
-    let mut lines = format!("  {}\n", cut(&text, 200));
-    if let Place::Site { members, .. } = place {
-        let said = members
-            .iter()
-            .filter_map(|member| Some((&member.host, member.reason.as_ref()?)));
-        let said = said.take(REASONS);
-        lines.extend(said.map(|(host, reason)| format!("    {host}: {reason}\n")));
-    }
-    lines
-}
 
 fn hosts(count: usize) -> String {
     if count == 1 {
