@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Sandbox, Server, eventually};
+use crate::support::{Done, Sandbox, Server, eventually};
 
 #[test]
 fn keys_are_shown_once_listed_and_revoked() {
@@ -395,4 +395,51 @@ async fn a_machine_without_certificates_still_serves_and_sends_over_http() {
         .env("HB_API_KEY", server.first_key())
         .output();
     assert_eq!(sent.unwrap().status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn one_line_says_whether_all_is_well_and_lists_fit_a_phone() {
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &["--sweep-every", "1s"]).await;
+    sandbox.send_at_once();
+    let key = server.first_key();
+    let beat = |host: &str, signal: &str| {
+        let url = format!(
+            "{}/v1/heartbeat/restaurant-17%2F{host}/{signal}",
+            server.url
+        );
+        server.client.get(url).header("x-api-key", &key).send()
+    };
+    assert_eq!(beat("pos-1", "ok").await.unwrap().status(), 200);
+    eventually("all well", async || {
+        let status = sandbox.run(&["status"]);
+        (status.code == 0 && status.stdout == "all well: 1 host\n").then_some(())
+    })
+    .await;
+    assert_eq!(beat("pos-2", "17").await.unwrap().status(), 200);
+    eventually("a failure", async || {
+        let status = sandbox.run(&["status"]);
+        let said = "1 failing (restaurant-17/pos-2) of 2 hosts\n";
+        (status.code == 1 && status.stdout == said).then_some(())
+    })
+    .await;
+    let narrow = |args: &[&str]| {
+        let mut hb = sandbox.hb(args);
+        let done = Done::from(hb.env("COLUMNS", "44").output().unwrap());
+        let fits = done.stdout.lines().all(|line| line.chars().count() <= 44);
+        assert!(fits && !done.stdout.contains("T2"), "{}", done.stdout);
+        done.stdout
+    };
+    let listed = narrow(&["host", "list", "--status", "failing", "--status", "missing"]);
+    let lines: Vec<_> = listed.lines().collect();
+    assert!(lines[0].starts_with("STATE    LAST BEAT"), "{listed}");
+    assert!(
+        lines.len() == 2 && lines[1].starts_with("failing  "),
+        "{listed}"
+    );
+    let shown = narrow(&["host", "show", "restaurant-17/pos-2"]);
+    assert!(
+        shown.contains(" ago") && shown.ends_with("failing\n  exit 17\n"),
+        "{shown}"
+    );
 }

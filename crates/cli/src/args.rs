@@ -79,6 +79,8 @@ pub(crate) enum Command {
     /// Send a beat, with retries; with --exec run a command and send its result. The key is read from HB_API_KEY or
     /// --key-file.
     Send(SendArgs),
+    /// Say in one line whether all is well; exits with 1 when it is not.
+    Status,
     /// Check the config, data folder, database, sweeps, notices, subscriptions, keys, server and clock. Changes nothing;
     /// exits with 1 when there is a problem.
     Doctor(DoctorArgs),

@@ -12,6 +12,7 @@ use hb_domain::{Protocol, Region};
 use hb_service::admin::{
     Auditor, FleetAdmin, HostAdmin, KeyAdmin, RegionalTopic, SubscriptionAdmin,
 };
+use hb_service::doctor::Expectations;
 use hb_service::ports::Ports;
 
 use crate::args::Chosen;
@@ -56,6 +57,15 @@ impl Backend {
             } => Self::deployed(&name, profile.as_deref(), regions).await,
             #[cfg(not(feature = "stage"))]
             Chosen::Stage { .. } => Err(Failure::NotBuiltIn("stage")),
+        }
+    }
+
+    /// What is normal for it.
+    pub(crate) fn expectations(&self) -> Expectations {
+        match &self.topics {
+            Topics::Local(_) => Expectations::local(),
+            #[cfg(feature = "stage")]
+            Topics::Deployed(_) => Expectations::deployed(self.region.clone()),
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod key;
 pub(crate) mod maintenance;
 pub(crate) mod man;
 pub(crate) mod send;
+pub(crate) mod status;
 pub(crate) mod subscription;
 pub(crate) mod table;
 

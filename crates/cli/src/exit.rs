@@ -17,7 +17,7 @@ pub(crate) const CODES: [(&str, &str); 13] = [
     ("0", "success; `hb doctor`: no problem found"),
     (
         "1",
-        "the answer is no, for example: no such host; `hb doctor`: there is a problem",
+        "the answer is no, for example: no such host; `hb doctor`, `hb status`: there is a problem",
     ),
     (
         "2",

@@ -104,6 +104,9 @@ async fn dispatch(hb: Hb, config: &Config) -> Result<ExitCode, Failure> {
         Command::Audit(command) => {
             command::audit::run(&Backend::open(target()?).await?, format, command).await?;
         }
+        Command::Status => {
+            return command::status::run(&Backend::open(target()?).await?, format).await;
+        }
         Command::Doctor(doctor) => {
             return command::doctor::run(target()?, config, format, doctor).await;
         }

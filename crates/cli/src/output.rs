@@ -2,10 +2,12 @@
 
 use std::io::{self, BufWriter, Stdout, Write};
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
+use anstyle::Style;
 use clap::ValueEnum;
 use hb_domain::{HostPrefix, Timestamp, human_duration, visible};
 use indicatif::ProgressBar;
@@ -29,6 +31,33 @@ pub(crate) trait Row: Serialize {
 
     /// As many cells as titles.
     fn cells(&self, now: Timestamp) -> Vec<String>;
+
+    /// The titles where [little fits](is_narrow).
+    const NARROW_HEAD: &'static [&'static str] = Self::HEAD;
+
+    /// The cells there.
+    fn narrow_cells(&self, now: Timestamp) -> Vec<String> {
+        self.cells(now)
+    }
+
+    /// How a terminal shows the row.
+    fn style(&self) -> Style {
+        Style::new()
+    }
+}
+
+/// Below this number of columns, such as on a phone, tables are narrow and times relative.
+const NARROW: u16 = 80;
+
+/// Whether a terminal, or what `COLUMNS` says, has few columns.
+pub(crate) fn is_narrow() -> bool {
+    static NARROW_HERE: LazyLock<bool> = LazyLock::new(|| {
+        let said = std::env::var("COLUMNS").ok();
+        let said = said.and_then(|columns| columns.parse().ok());
+        let shown = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0);
+        said.or_else(shown).is_some_and(|width: u16| width < NARROW)
+    });
+    *NARROW_HERE
 }
 
 /// Prints rows: a table, or a JSON array with one element a line.
@@ -70,7 +99,15 @@ impl<T: Row> Pages<T> {
             }
             Format::Table if rows.is_empty() => {}
             Format::Table => {
-                self.table(&rows.iter().map(|row| row.cells(now)).collect::<Vec<_>>())?;
+                let cells = |row: &T| {
+                    let cells = if is_narrow() {
+                        row.narrow_cells(now)
+                    } else {
+                        row.cells(now)
+                    };
+                    (cells, row.style())
+                };
+                self.table(&rows.iter().map(cells).collect::<Vec<_>>())?;
             }
         }
         self.out.flush()
@@ -92,16 +129,23 @@ impl<T: Row> Pages<T> {
         self.out.flush()
     }
 
-    fn table(&mut self, rows: &[Vec<String>]) -> io::Result<()> {
+    fn table(&mut self, rows: &[(Vec<String>, Style)]) -> io::Result<()> {
         let columns = if let Some(columns) = self.columns.take() {
             columns
         } else {
-            let columns = Columns::fit(T::HEAD, rows);
-            writeln!(self.out, "{}", columns.line(T::HEAD.iter().copied()))?;
+            let head = if is_narrow() { T::NARROW_HEAD } else { T::HEAD };
+            let cells: Vec<_> = rows.iter().map(|(cells, _)| cells.clone()).collect();
+            let columns = Columns::fit(head, &cells);
+            writeln!(self.out, "{}", columns.line(head.iter().copied()))?;
             columns
         };
-        for row in rows {
-            writeln!(self.out, "{}", columns.line(row.iter().map(String::as_str)))?;
+        for (cells, style) in rows {
+            let line = columns.line(cells.iter().map(String::as_str));
+            if style.is_plain() {
+                writeln!(self.out, "{line}")?;
+            } else {
+                writeln!(self.out, "{}", styled(&format!("{style}{line}{style:#}")))?;
+            }
         }
         self.columns = Some(columns);
         Ok(())
@@ -188,13 +232,23 @@ pub(crate) fn remark(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", visible(text));
 }
 
-/// An instant and its distance from now: `2026-01-31T10:02:00Z (4 min ago)`.
+/// An instant and its distance from now: `2026-01-31T10:02:00Z (4 min ago)`; where little fits, the latter.
 pub(crate) fn instant(instant: Timestamp, now: Timestamp) -> String {
+    let relative = relative(instant, now);
+    if is_narrow() {
+        relative
+    } else {
+        format!("{instant} ({relative})")
+    }
+}
+
+/// The distance from now alone: `4 min ago`, `in 4 min`.
+pub(crate) fn relative(instant: Timestamp, now: Timestamp) -> String {
     let whole = |duration: Duration| human_duration(Duration::from_secs(duration.as_secs()));
     if instant > now {
-        format!("{instant} (in {})", whole(instant.since(now)))
+        format!("in {}", whole(instant.since(now)))
     } else {
-        format!("{instant} ({} ago)", whole(now.since(instant)))
+        format!("{} ago", whole(now.since(instant)))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use anstyle::{AnsiColor, Style};
 use hb_domain::{
     Acknowledgement, Blackout, Heartbeat, HostKey, KeyId, Note, State, Timestamp, Timing,
     Transition, Window, human_duration, visible,
@@ -146,8 +147,17 @@ impl HostRow {
         &self.view.key
     }
 
-    /// `up`, or `up, late`; `missing`, or `missing, acked, maintenance`.
-    fn state(&self) -> String {
+    /// `up`, or `up, late`; `missing`, or `missing, acked, maintenance`; `paused until ...`.
+    fn state(&self, now: Timestamp) -> String {
+        let pause = self.view.settings.pause;
+        let pause = pause.filter(|_| self.state == State::Paused);
+        if let Some(until) = pause.and_then(|pause| pause.until) {
+            return if output::is_narrow() {
+                format!("paused, {} left", brief(until.since(now)))
+            } else {
+                format!("paused until {until}")
+            };
+        }
         let acked = self.acknowledged.as_ref().map_or("", |_| ", acked");
         let maintenance = self.maintenance.as_ref().map_or("", |_| ", maintenance");
         let late = if self.late { ", late" } else { "" };
@@ -178,11 +188,34 @@ impl Row for HostRow {
         vec![
             self.host_id.clone(),
             self.fleet.clone(),
-            self.state(),
+            self.state(now),
             shown(last),
             self.interval(),
             shown(self.view.deadline),
         ]
+    }
+
+    const NARROW_HEAD: &'static [&'static str] = &["STATE", "LAST BEAT", "HOST"];
+
+    fn narrow_cells(&self, now: Timestamp) -> Vec<String> {
+        let last = self.view.heartbeat.as_ref().map(|beats| beats.last);
+        let key = &self.view.key;
+        let name = if key.fleet.is_main() {
+            self.host_id.clone()
+        } else {
+            key.to_string()
+        };
+        let last = or_dash(last.map(|last| brief(now.since(last)) + " ago"));
+        vec![self.state(now), last, name]
+    }
+
+    fn style(&self) -> Style {
+        match self.state {
+            State::Missing => AnsiColor::Red.on_default().bold(),
+            State::Failing => AnsiColor::Yellow.on_default(),
+            State::Up => Style::new(),
+            State::Paused | State::Expected | State::Forgotten => Style::new().dimmed(),
+        }
     }
 }
 
@@ -262,6 +295,27 @@ impl From<&Transition> for TransitionRow {
             withdrawn: transition.withdrawn,
         }
     }
+}
+
+/// A duration in its largest unit: `2 h`.
+fn brief(duration: Duration) -> String {
+    let text = human_duration(Duration::from_secs(duration.as_secs()));
+    let words: Vec<_> = text.split_whitespace().take(2).collect();
+    words.join(" ")
+}
+
+/// A transition where little fits: `12 min ago  missing`, and its message on a line of its own.
+fn narrow(transition: &Transition, now: Timestamp) -> String {
+    let since = output::relative(transition.since, now);
+    let withdrawn = if transition.withdrawn {
+        " (withdrawn)"
+    } else {
+        ""
+    };
+    let message = transition.message.as_ref();
+    let message = message.map(|message| format!("\n  {}", message.headline()));
+    let message = message.unwrap_or_default();
+    format!("{since:<16}{}{withdrawn}{message}", transition.kind)
 }
 
 /// A note as it stands behind what it is about.
@@ -444,6 +498,15 @@ impl HostDetails {
         };
         let head = ["EPOCH", "TRANSITION", "SINCE", "DECIDED", "MESSAGE"];
         let rows: Vec<_> = self.transitions.iter().rev().map(cells).collect();
+        if output::is_narrow() {
+            let history = self.row.view.entry.iter().flat_map(|entry| &entry.history);
+            let lines = history.rev().map(|transition| narrow(transition, now));
+            return format!(
+                "{}\n\n{}",
+                facts.join("\n"),
+                lines.collect::<Vec<_>>().join("\n")
+            );
+        }
         format!("{}\n\n{}", facts.join("\n"), output::table(&head, &rows))
     }
 }
