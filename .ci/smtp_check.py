@@ -26,7 +26,7 @@ ADDRESS = re.compile(r"listening on (http://\S+:\d+)")
 KEY_FILE = re.compile(r"^\s*/.*first\.key$")
 API_KEY = re.compile(r"hbk_[a-z2-7]{10}_[a-z2-7]{59}")
 TOKEN = re.compile(r"hb subscription confirm --token (\w+)")
-SUBJECT = re.compile(r"\[hb\] (\S+) (\w+) (?:since|at) ")
+SUBJECT = re.compile(r"\[hb\] ([A-Z]+) (\S+) (?:since|at) ")
 
 # From the README of the predecessor, including its misspelt path.
 OLD_LINE = """curl -i -H "x-api-key: ${HB_API_KEY}" -d '{"hostId": "'${HOSTNAME}'"}' -X POST %s/v1/hearbeat"""
@@ -56,7 +56,7 @@ class Inbox:
     def hosts(self, kind):
         """The hosts that e-mails of this kind were about, one entry for each e-mail."""
         subjects = (SUBJECT.match(subject) for _, _, subject in self.mails)
-        return [match[1] for match in subjects if match and match[2] == kind]
+        return [match[2] for match in subjects if match and match[1] == kind.upper()]
 
     def expect(self, **expected):
         """Fails unless the e-mails of each kind are about exactly these hosts."""
@@ -166,7 +166,7 @@ async def check(hb, directory, inbox, mail_port, servers):
     await server.until("e-mail `missing`", lambda: inbox.hosts("missing"))
     inbox.expect(missing=[HOST], recovered=[])
     subject = inbox.mails[-1][2]
-    if not subject.startswith(f"[hb] {HOST} missing since"):
+    if not subject.startswith(f"[hb] MISSING {HOST} since"):
         raise Failed(f"the subject is {subject}")
 
     # A long interval, so that a slow machine does not cause a second silence.
