@@ -241,10 +241,12 @@ impl Heartbeat {
     /// What is stored of it when nothing is stored of its host: a note makes the host known.
     #[must_use]
     pub fn stored(self) -> Self {
-        Self {
-            last: self.last.max(self.first),
-            ..self
-        }
+        let last = if self.is_note() {
+            self.first
+        } else {
+            self.last
+        };
+        Self { last, ..self }
     }
 
     /// Whether a wrong clock wrote any of its instants, as seen at `now`.
