@@ -1,5 +1,6 @@
 //! What goes to standard output: tables for people, JSON for programs; and remarks on standard error.
 
+use std::fmt::Display;
 use std::io::{self, BufWriter, Stdout, Write};
 use std::marker::PhantomData;
 use std::sync::LazyLock;
@@ -100,14 +101,14 @@ impl<T: Row> Pages<T> {
             Format::Table if rows.is_empty() => {}
             Format::Table => {
                 let cells = |row: &T| {
-                    let cells = if is_narrow() {
+                    if is_narrow() {
                         row.narrow_cells(now)
                     } else {
                         row.cells(now)
-                    };
-                    (cells, row.style())
+                    }
                 };
-                self.table(&rows.iter().map(cells).collect::<Vec<_>>())?;
+                let cells: Vec<_> = rows.iter().map(cells).collect();
+                self.table(&cells, rows.iter().map(T::style))?;
             }
         }
         self.out.flush()
@@ -116,7 +117,7 @@ impl<T: Row> Pages<T> {
     /// After the last page. A table without rows still has its titles.
     pub(crate) fn end(mut self) -> io::Result<()> {
         if self.format == Format::Table {
-            self.table(&[])?;
+            self.table(&[], [])?;
         }
         self.end_without_titles()
     }
@@ -129,17 +130,20 @@ impl<T: Row> Pages<T> {
         self.out.flush()
     }
 
-    fn table(&mut self, rows: &[(Vec<String>, Style)]) -> io::Result<()> {
+    fn table(
+        &mut self,
+        rows: &[Vec<String>],
+        styles: impl IntoIterator<Item = Style>,
+    ) -> io::Result<()> {
         let columns = if let Some(columns) = self.columns.take() {
             columns
         } else {
             let head = if is_narrow() { T::NARROW_HEAD } else { T::HEAD };
-            let cells: Vec<_> = rows.iter().map(|(cells, _)| cells.clone()).collect();
-            let columns = Columns::fit(head, &cells);
+            let columns = Columns::fit(head, rows);
             writeln!(self.out, "{}", columns.line(head.iter().copied()))?;
             columns
         };
-        for (cells, style) in rows {
+        for (cells, style) in rows.iter().zip(styles) {
             let line = columns.line(cells.iter().map(String::as_str));
             if style.is_plain() {
                 writeln!(self.out, "{line}")?;
@@ -162,6 +166,19 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         .chain(rows)
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// Facts, each behind its name, and below them what else there is.
+pub(crate) fn details<N: Display>(
+    facts: impl IntoIterator<Item = (N, String)>,
+    rest: Option<String>,
+) -> String {
+    let facts = facts.into_iter();
+    let facts: Vec<_> = facts
+        .map(|(name, fact)| format!("{name:<14}{fact}"))
+        .collect();
+    let rest = rest.map(|rest| format!("\n\n{rest}"));
+    facts.join("\n") + &rest.unwrap_or_default()
 }
 
 /// The widths of columns. A cell that is wider only pushes the rest of its own line.

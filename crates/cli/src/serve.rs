@@ -149,7 +149,6 @@ async fn exit_on_signal(err: Printer) {
     std::process::exit(130);
 }
 
-/// The server's own beats, which take this way.
 /// The command by which people on this machine call the service of the folder `dir`, for a shell.
 fn command(dir: &Path) -> String {
     let path = dir.display().to_string();
@@ -161,6 +160,7 @@ fn command(dir: &Path) -> String {
     }
 }
 
+/// The server's own beats, which take this way.
 fn canaries(backend: &Backend, way: canary::Way, dir: &Path, settings: &SweepSettings) -> Canaries {
     let caller = canary::HttpCaller::new(way, dir, Arc::new(backend.keys()));
     Canaries {

@@ -154,8 +154,7 @@ fn next(entry: &Entry, heartbeat: &Heartbeat, now: Timestamp, rules: &Rules) -> 
     let silent = rules.coverage.covered_until(now) > deadline.plus(rules.skew);
     let failed = heartbeat.signal == Signal::Fail || unaccounted_failure(entry, heartbeat);
     let kind = match entry.state {
-        State::Forgotten if !beat_since && !never_heard => return None,
-        State::Forgotten if silent => Kind::Missing,
+        State::Forgotten if silent && (beat_since || never_heard) => Kind::Missing,
         State::Forgotten if !beat_since => return None,
         State::Forgotten if failed => Kind::Failing,
         State::Forgotten => Kind::Registered,

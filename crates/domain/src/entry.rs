@@ -174,7 +174,7 @@ impl Entry {
     }
 
     /// Expects the first beat of a host that was never heard, or not since it was forgotten, from `now` on; `None` when it is
-    /// known, or expected already.
+    /// known.
     #[must_use]
     pub fn expected(mut self, now: Timestamp) -> Option<Self> {
         self.settings.expected = Some(now);

@@ -176,6 +176,16 @@ pub struct HostKey {
 }
 
 impl HostKey {
+    /// As people read it: with the fleet, unless that is `main`.
+    #[must_use]
+    pub fn short(&self) -> String {
+        if self.fleet.is_main() {
+            self.host.to_string()
+        } else {
+            self.to_string()
+        }
+    }
+
     /// Names `host` in `fleet`.
     #[must_use]
     pub fn new(fleet: Fleet, host: HostId) -> Self {

@@ -147,13 +147,6 @@ struct UserRow {
 impl KeyDetails {
     fn text(&self, now: Timestamp) -> String {
         let titles = KeyRow::HEAD.iter().map(|title| title.to_lowercase());
-        let facts = titles.zip(self.row.cells(now));
-        let facts: Vec<_> = facts
-            .map(|(name, fact)| format!("{name:<14}{fact}"))
-            .collect();
-        if self.used_by.is_empty() {
-            return facts.join("\n");
-        }
         let cells = |user: &UserRow| {
             vec![
                 user.host_id.clone(),
@@ -162,9 +155,10 @@ impl KeyDetails {
                 or_dash(user.address.map(|address| address.to_string())),
             ]
         };
-        let rows: Vec<_> = self.used_by.iter().map(cells).collect();
         let head = ["USED BY", "FLEET", "LAST BEAT", "ADDRESS"];
-        format!("{}\n\n{}", facts.join("\n"), output::table(&head, &rows))
+        let rows: Vec<_> = self.used_by.iter().map(cells).collect();
+        let users = (!rows.is_empty()).then(|| output::table(&head, &rows));
+        output::details(titles.zip(self.row.cells(now)), users)
     }
 }
 

@@ -39,11 +39,7 @@ pub(crate) async fn run(backend: &Backend, format: Format) -> Result<ExitCode, F
                 State::Failing => &mut status.failing,
                 _ => continue,
             };
-            trouble.push(if view.key.fleet.is_main() {
-                view.key.host.to_string()
-            } else {
-                view.key.to_string()
-            });
+            trouble.push(view.key.short());
         }
     }
     let doctor = Doctor {

@@ -6,6 +6,11 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::output;
+
+/// The number of wrong rows that are reported one by one.
+const REPORTED: usize = 20;
+
 /// The line of a row, and the row or what is wrong with it.
 pub(crate) type Numbered<T> = (u64, Result<T, String>);
 
@@ -67,6 +72,30 @@ pub(crate) fn parse<T: DeserializeOwned>(
         (line, row)
     };
     Ok(reader.into_records().map(numbered).collect())
+}
+
+/// The rows that `read` takes, given their lines, and how many are wrong. The first wrong ones are reported one by one.
+pub(crate) fn sift<T, U>(
+    rows: Vec<Numbered<T>>,
+    mut read: impl FnMut(u64, T) -> Result<U, String>,
+) -> (Vec<U>, usize) {
+    let mut right = Vec::new();
+    let mut wrong = 0;
+    for (line, row) in rows {
+        match row.and_then(|row| read(line, row)) {
+            Ok(row) => right.push(row),
+            Err(cause) => {
+                wrong += 1;
+                if wrong <= REPORTED {
+                    output::remark(&format!("line {line}: {cause}"));
+                }
+            }
+        }
+    }
+    if wrong > REPORTED {
+        output::remark(&format!("and {} more", wrong - REPORTED));
+    }
+    (right, wrong)
 }
 
 /// What is wrong with a line, without the number that `csv` gives it.

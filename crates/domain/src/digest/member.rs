@@ -43,12 +43,9 @@ impl Member {
     pub fn of(entry: &Entry) -> Option<Self> {
         let last = entry.history.last()?;
         Some(Self {
-            host: entry.key.host.clone(),
             epoch: entry.epoch,
-            since: last.since,
-            back: false,
             failing: false,
-            reason: reason(last),
+            ..Self::still(entry, last)
         })
     }
 

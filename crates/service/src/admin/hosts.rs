@@ -164,8 +164,9 @@ impl HostAdmin {
         key: &HostKey,
         expectation: &Expectation,
     ) -> Result<HostView, HostError> {
-        let heartbeat = self.beats(key).await?;
-        let expect = |entry: Entry, now| {
+        let mut heartbeat = self.beats(key).await?;
+        let expect = |entry: Option<Entry>, now| {
+            let entry = entry.unwrap_or_else(|| Entry::new(key.clone()));
             let heard = heartbeat
                 .as_ref()
                 .is_some_and(|beats| beats.last > entry.basis);
@@ -178,8 +179,7 @@ impl HostAdmin {
             }
             Ok(next)
         };
-        let change = self.changed(key, ActKind::HostExpect, true, expect);
-        let (entry, now) = change.await?;
+        let (entry, now) = self.changed(key, ActKind::HostExpect, expect).await?;
         if let Some(since) = entry.settings.expected {
             let heard = Heard {
                 key: key.clone(),
@@ -187,8 +187,8 @@ impl HostAdmin {
                 heartbeat: Heartbeat::new(expectation.beat(since)),
             };
             self.ports.heartbeats.record(&heard).await?;
+            heartbeat = self.beats(key).await?;
         }
-        let heartbeat = self.beats(key).await?;
         Ok(self.view(key, heartbeat, Some(entry), now).await?)
     }
 
@@ -245,26 +245,30 @@ impl HostAdmin {
         change: impl Fn(Entry, Timestamp) -> Result<Entry, HostError>,
     ) -> Result<HostView, HostError> {
         let heartbeat = self.beats(key).await?;
-        let (entry, now) = self.changed(key, kind, heartbeat.is_some(), change).await?;
+        let known = |entry: Option<Entry>, now| {
+            if !is_known(heartbeat.as_ref(), entry.as_ref()) {
+                return Err(HostError::NoSuchHost(key.clone()));
+            }
+            change(entry.unwrap_or_else(|| Entry::new(key.clone())), now)
+        };
+        let (entry, now) = self.changed(key, kind, known).await?;
         Ok(self.view(key, heartbeat, Some(entry), now).await?)
     }
 
-    /// The entry of a host, which is known by more than the entry if it `beats`, changed now.
+    /// The entry of a host, changed now, and recorded.
     async fn changed(
         &self,
         key: &HostKey,
         kind: ActKind,
-        beats: bool,
-        change: impl Fn(Entry, Timestamp) -> Result<Entry, HostError>,
+        change: impl Fn(Option<Entry>, Timestamp) -> Result<Entry, HostError>,
     ) -> Result<(Entry, Timestamp), HostError> {
         let now = self.ports.clock.now();
         let mut old = Value::Null;
         let rule = |entry: Option<Entry>| {
-            if !beats && !entry.as_ref().is_some_and(is_kept) {
-                return Err(HostError::NoSuchHost(key.clone()));
-            }
-            let entry = entry.unwrap_or_else(|| Entry::new(key.clone()));
-            old = facts(&entry, now);
+            old = match &entry {
+                Some(entry) => facts(entry, now),
+                None => facts(&Entry::new(key.clone()), now),
+            };
             change(entry, now)
         };
         match update(&self.ports, key, rule).await? {
@@ -316,10 +320,7 @@ fn facts(entry: &Entry, now: Timestamp) -> Value {
 }
 
 fn is_known(heartbeat: Option<&Heartbeat>, entry: Option<&Entry>) -> bool {
+    let is_kept =
+        |entry: &Entry| entry.state != State::Forgotten || entry.settings.expected.is_some();
     heartbeat.is_some() || entry.is_some_and(is_kept)
-}
-
-/// Whether the entry is one of a host that people know.
-fn is_kept(entry: &Entry) -> bool {
-    entry.state != State::Forgotten || entry.settings.expected.is_some()
 }

@@ -1,6 +1,6 @@
 //! `hb host expect`.
 
-use hb_domain::{HostKey, Schedule, Zone};
+use hb_domain::{HostIdError, HostKey, Note, Schedule, Zone};
 use hb_service::admin::{Expectation, HostAdmin};
 use serde::Deserialize;
 
@@ -9,13 +9,10 @@ use super::view::HostRow;
 use crate::args::{HostExpect, grace, interval};
 use crate::command::table;
 use crate::exit::Failure;
-use crate::output::{self, Format};
+use crate::output::Format;
 
 /// The columns of a file.
 const COLUMNS: [&str; 6] = ["hostId", "interval", "schedule", "tz", "grace", "note"];
-
-/// The number of wrong rows that are reported one by one.
-const REPORTED: usize = 20;
 
 /// A host in a file. In CSV an empty cell is a missing value.
 #[derive(Debug, Deserialize)]
@@ -31,14 +28,14 @@ struct Row {
     #[serde(default)]
     grace: Option<String>,
     #[serde(default)]
-    note: Option<hb_domain::Note>,
+    note: Option<Note>,
 }
 
 impl Row {
     /// The host, and when it is expected: as the options say, unless the row does.
     fn expected(self, options: &HostExpect) -> Result<(HostKey, Expectation), String> {
         let host = self.host_id.parse();
-        let host = host.map_err(|error: hb_domain::HostIdError| error.to_string())?;
+        let host = host.map_err(|error: HostIdError| error.to_string())?;
         let own_time = self.interval.is_some() || self.schedule.is_some();
         if self.interval.is_some() && self.schedule.is_some() {
             return Err("interval and schedule contradict each other".to_owned());
@@ -105,19 +102,7 @@ fn of_file(wanted: &HostExpect) -> Result<Vec<(HostKey, Expectation)>, Failure> 
     let text = table::read(file).map_err(|error| input(error.to_string()))?;
     let rows = table::parse::<Row>(&text, "hostId", &COLUMNS).map_err(input)?;
     let of = rows.len();
-    let mut expected = Vec::new();
-    let mut wrong = 0;
-    for (line, row) in rows {
-        match row.and_then(|row| row.expected(wanted)) {
-            Ok(host) => expected.push(host),
-            Err(cause) => {
-                wrong += 1;
-                if wrong <= REPORTED {
-                    output::remark(&format!("line {line}: {cause}"));
-                }
-            }
-        }
-    }
+    let (expected, wrong) = table::sift(rows, |_, row| row.expected(wanted));
     match wrong {
         0 => Ok(expected),
         wrong => Err(input(format!(

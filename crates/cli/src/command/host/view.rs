@@ -199,14 +199,8 @@ impl Row for HostRow {
 
     fn narrow_cells(&self, now: Timestamp) -> Vec<String> {
         let last = self.view.heartbeat.as_ref().map(|beats| beats.last);
-        let key = &self.view.key;
-        let name = if key.fleet.is_main() {
-            self.host_id.clone()
-        } else {
-            key.to_string()
-        };
         let last = or_dash(last.map(|last| brief(now.since(last)) + " ago"));
-        vec![self.state(now), last, name]
+        vec![self.state(now), last, self.view.key.short()]
     }
 
     fn style(&self) -> Style {
@@ -475,13 +469,16 @@ impl HostDetails {
     }
 
     pub(super) fn text(&self, now: Timestamp) -> String {
-        let facts: Vec<_> = self
-            .facts(now)
-            .into_iter()
-            .map(|(name, fact)| format!("{name:<14}{fact}"))
-            .collect();
-        if self.transitions.is_empty() {
-            return facts.join("\n");
+        let any = !self.transitions.is_empty();
+        output::details(self.facts(now), any.then(|| self.history(now)))
+    }
+
+    /// The transitions, the last one first.
+    fn history(&self, now: Timestamp) -> String {
+        if output::is_narrow() {
+            let history = self.row.view.entry.iter().flat_map(|entry| &entry.history);
+            let lines = history.rev().map(|transition| narrow(transition, now));
+            return lines.collect::<Vec<_>>().join("\n");
         }
         let cells = |row: &TransitionRow| {
             vec![
@@ -498,15 +495,6 @@ impl HostDetails {
         };
         let head = ["EPOCH", "TRANSITION", "SINCE", "DECIDED", "MESSAGE"];
         let rows: Vec<_> = self.transitions.iter().rev().map(cells).collect();
-        if output::is_narrow() {
-            let history = self.row.view.entry.iter().flat_map(|entry| &entry.history);
-            let lines = history.rev().map(|transition| narrow(transition, now));
-            return format!(
-                "{}\n\n{}",
-                facts.join("\n"),
-                lines.collect::<Vec<_>>().join("\n")
-            );
-        }
-        format!("{}\n\n{}", facts.join("\n"), output::table(&head, &rows))
+        output::table(&head, &rows)
     }
 }

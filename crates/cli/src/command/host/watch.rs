@@ -41,16 +41,10 @@ impl Watched {
             State::Forgotten => 5,
         };
         let last = view.heartbeat.as_ref().map(|beats| beats.last);
-        let fleet = &view.key.fleet;
-        let name = if fleet.is_main() {
-            view.key.host.to_string()
-        } else {
-            view.key.to_string()
-        };
         Self {
             rank,
             last,
-            name,
+            name: view.key.short(),
             state: view.state,
             deadline: view.deadline,
         }

@@ -26,9 +26,6 @@ use crate::output::{self, Format, Pages};
 /// Keys that are stored at the same time.
 const CONCURRENCY: usize = 32;
 
-/// The number of wrong rows that are reported one by one.
-const REPORTED: usize = 20;
-
 pub(super) async fn export(key_admin: &KeyAdmin, format: Format) -> Result<(), Failure> {
     let (keys, unreadable) = every_page(|after| key_admin.ports.keys.list(after)).await?;
     report_unreadable("key", &unreadable);
@@ -69,31 +66,15 @@ pub(super) async fn import(
     let text = table::read(file).map_err(|error| input(error.to_string()))?;
     let rows = rows::parse(&text).map_err(input)?;
     let of = rows.len();
-    let mut keys = Vec::new();
-    let mut wrong = 0;
     let mut seen = HashSet::new();
-    for (line, row) in rows {
-        let key = row.and_then(|row| row.key(key_admin, opaque));
-        let key = key.and_then(|(key, token)| {
-            if seen.insert(key.id) {
-                Ok(Import { line, key, token })
-            } else {
-                Err(format!("key {} is in the file twice", key.id))
-            }
-        });
-        match key {
-            Ok(key) => keys.push(key),
-            Err(cause) => {
-                wrong += 1;
-                if wrong <= REPORTED {
-                    output::remark(&format!("line {line}: {cause}"));
-                }
-            }
+    let (keys, wrong) = table::sift(rows, |line, row: Row| {
+        let (key, token) = row.key(key_admin, opaque)?;
+        if seen.insert(key.id) {
+            Ok(Import { line, key, token })
+        } else {
+            Err(format!("key {} is in the file twice", key.id))
         }
-    }
-    if wrong > REPORTED {
-        output::remark(&format!("and {} more", wrong - REPORTED));
-    }
+    });
     if wrong > 0 && !skip_invalid {
         return Err(Failure::WrongRows { wrong, of });
     }
